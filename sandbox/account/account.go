@@ -1,0 +1,262 @@
+// Package account is one simulated AWS account in one region: its clock, its
+// resources and what is going to happen to them.
+//
+// The account never runs by itself. Every request advances it to the present
+// first ([Account.Do]), which applies, in order of time, all events that have
+// become due. Events and resources are data, so [Account.Clone] forks an
+// account, operations in flight included.
+//
+// All values in resources and events are JSON-like: map[string]any, []any,
+// string, bool, float64, int, nil and time.Time.
+package account
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options describe a new account.
+type Options struct {
+	// ID is the twelve-digit account id; empty means 123456789012.
+	ID string
+	// Region is the region that is simulated; empty means us-east-1.
+	Region string
+	// Zones are the region's availability zone letters with their zone ids in
+	// order, for example {"a": "use1-az4"}; empty means three zones.
+	Zones []Zone
+	// Now is the simulated present. It must never go back. Required.
+	Now func() time.Time
+	// Seed varies generated ids and durations. Zero means typical durations.
+	Seed uint64
+	// Fresh leaves out what an account that was used before already has: the
+	// service-linked roles and the default VPC.
+	Fresh bool
+}
+
+// Zone is one availability zone.
+type Zone struct {
+	Name string // us-east-1a
+	ID   string // use1-az1
+}
+
+// Account is safe for concurrent use: [Account.Do] serialises.
+type Account struct {
+	mu        sync.Mutex
+	opts      Options
+	now       time.Time
+	resources map[string]map[string]*Resource // type, then id
+	events    []Event                         // a heap by At, then Seq
+	seq       int
+	model     *Model
+}
+
+// Model is the account's behaviour: its resource types and event handlers. It
+// is immutable and shared by clones.
+type Model struct {
+	Types  map[string]*Type
+	Events map[string]func(*Tx, Event)
+	// Seed fills a new account with what AWS puts into it.
+	Seed func(*Tx)
+}
+
+// Resource is one thing in the account. Types that CloudFormation knows carry
+// its names; others (an S3 object, a snapshot) a lower-case name of their own
+// such as "s3:object".
+type Resource struct {
+	Type string
+	// ID is the physical id: what CloudFormation's Ref returns.
+	ID string
+	// Props are the properties as CloudFormation's schema of the type names
+	// them, resolved, whichever API they came through.
+	Props map[string]any
+	// Attrs are the values of Fn::GetAtt, with nested names dotted
+	// ("Endpoint.Address"). Values may be strings or lists.
+	Attrs map[string]any
+	// Data is what the type keeps for itself.
+	Data map[string]any
+	// Status is the service's own word: "CREATING", "available".
+	Status  string
+	Tags    map[string]string
+	Created time.Time
+	// Owner says who made it: a stack's ARN, a principal's ARN, or a service
+	// ("eks.amazonaws.com") for what AWS makes by itself.
+	Owner string
+}
+
+// Event is something that will happen to the account.
+type Event struct {
+	At   time.Time
+	Kind string // key of Model.Events; "" settles the resource, see Type.Settle
+	Type string
+	ID   string
+	Data map[string]any
+	Seq  int // order among events of one time, set by Tx.At
+}
+
+// Type is one resource type: its physics, in one place. CloudFormation and the
+// service's own API both go through it.
+type Type struct {
+	Name string
+	// Latency is the prefix in the latency table, "ec2:natgw". Empty means
+	// that operations settle at once.
+	Latency string
+	// Row names the whole latency row where it is not Latency and op joined,
+	// for example "rds:instance-multiaz/create". May be nil.
+	Row func(r *Resource, op string) string
+	// Create checks r.Props against the account and fills ID, Attrs, Tags,
+	// Data and Status. The caller puts r into the store after a nil error.
+	Create func(tx *Tx, r *Resource) error
+	// Update moves r to the properties next; r.Props are still the old ones
+	// and are replaced by the caller after a nil error. Nil means that every
+	// change is taken as it is.
+	Update func(tx *Tx, r *Resource, next map[string]any) error
+	// Settle ends the operation op ("create", "update") when its time is
+	// over: the status becomes ready, side effects appear. An error fails the
+	// operation. Nil means nothing to do.
+	Settle func(tx *Tx, r *Resource, op string) error
+	// Delete refuses, with the service's own error, while something depends
+	// on r; otherwise marks it as being deleted. Nil means always possible.
+	Delete func(tx *Tx, r *Resource) error
+	// Gone runs after r has left the store, to remove its side effects.
+	Gone func(tx *Tx, r *Resource)
+}
+
+// Error is a service's answer to a request it refuses.
+type Error struct {
+	Code    string // "InvalidVpcID.NotFound"
+	Message string
+	Status  int // HTTP status; 0 means 400
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Errorf makes a service error with status 400.
+func Errorf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Status: 400}
+}
+
+// New returns an account with what AWS puts into a new one.
+func New(model *Model, opts Options) *Account {
+	if opts.ID == "" {
+		opts.ID = "123456789012"
+	}
+	if opts.Region == "" {
+		opts.Region = "us-east-1"
+	}
+	if len(opts.Zones) == 0 {
+		for i, l := range "abc" {
+			opts.Zones = append(opts.Zones, Zone{Name: fmt.Sprintf("%s%c", opts.Region, l), ID: fmt.Sprintf("%s-az%d", zoneIDPrefix(opts.Region), i+1)})
+		}
+	}
+	a := &Account{opts: opts, now: opts.Now(), resources: map[string]map[string]*Resource{}, model: model}
+	if model.Seed != nil {
+		model.Seed(&Tx{a: a})
+	}
+	return a
+}
+
+// zoneIDPrefix shortens a region as zone ids do: us-east-1 is use1.
+func zoneIDPrefix(region string) string {
+	parts := strings.Split(region, "-")
+	short := parts[0]
+	for _, p := range parts[1 : len(parts)-1] {
+		switch p {
+		case "northeast":
+			short += "ne"
+		case "southeast":
+			short += "se"
+		case "northwest":
+			short += "nw"
+		case "southwest":
+			short += "sw"
+		case "gov":
+			short += "g"
+		default:
+			short += p[:1]
+		}
+	}
+	return short + parts[len(parts)-1]
+}
+
+// Do advances the account to the present and runs f on it, alone.
+func (a *Account) Do(f func(tx *Tx) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	tx := &Tx{a: a}
+	tx.advance(a.opts.Now())
+	return f(tx)
+}
+
+// Clone forks the account as it is at this moment, with a clock of its own.
+func (a *Account) Clone(now func() time.Time) *Account {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := &Account{opts: a.opts, now: a.now, seq: a.seq, model: a.model, resources: map[string]map[string]*Resource{}}
+	c.opts.Now = now
+	c.events = make([]Event, len(a.events))
+	for i, e := range a.events {
+		e.Data, _ = Copy(e.Data).(map[string]any)
+		c.events[i] = e
+	}
+	for t, byID := range a.resources {
+		m := make(map[string]*Resource, len(byID))
+		for id, r := range byID {
+			m[id] = r.copy()
+		}
+		c.resources[t] = m
+	}
+	return c
+}
+
+func (r *Resource) copy() *Resource {
+	c := *r
+	c.Props, _ = Copy(r.Props).(map[string]any)
+	c.Attrs, _ = Copy(r.Attrs).(map[string]any)
+	c.Data, _ = Copy(r.Data).(map[string]any)
+	c.Tags = maps.Clone(r.Tags)
+	return &c
+}
+
+// Copy copies a JSON-like value deeply.
+func Copy(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if v == nil {
+			return v
+		}
+		m := make(map[string]any, len(v))
+		for k, x := range v {
+			m[k] = Copy(x)
+		}
+		return m
+	case []any:
+		if v == nil {
+			return v
+		}
+		l := make([]any, len(v))
+		for i, x := range v {
+			l[i] = Copy(x)
+		}
+		return l
+	}
+	return v
+}
+
+// Resources returns copies of all resources, by type and id: the account's
+// dump, which two moments can be compared by.
+func (a *Account) Resources() []*Resource {
+	var all []*Resource
+	_ = a.Do(func(tx *Tx) error {
+		for _, t := range slices.Sorted(maps.Keys(a.resources)) {
+			for _, r := range tx.List(t) {
+				all = append(all, r.copy())
+			}
+		}
+		return nil
+	})
+	return all
+}
