@@ -1,0 +1,343 @@
+// Package config is what the user decided: deployment.yaml as a value.
+//
+// [Load] reads it strictly and reports every fault at once, each with its
+// place, reason and fix. What the file leaves out comes from the profile, so a
+// loaded [Config] is complete and valid; the packages behind it rely on that.
+// The package touches no network and no files of its own accord.
+package config
+
+// APIVersion is the version of the file format that this package reads.
+const APIVersion = "poolhouse/v1"
+
+// Profile is a starting point: a set of defaults. Going from evaluation to
+// production is an update in place.
+type Profile string
+
+// The profiles.
+const (
+	Evaluation Profile = "evaluation"
+	Production Profile = "production"
+)
+
+// Config is a complete deployment.yaml.
+type Config struct {
+	// Format of this file; always poolhouse/v1.
+	APIVersion string `yaml:"apiVersion"`
+	// Name of the deployment: lower-case letters, digits and hyphens, 3 to 24
+	// characters. It is part of every name in the account and can't change.
+	Name string `yaml:"name"`
+	// AWS region, for example us-east-1.
+	Region string `yaml:"region"`
+	// Set of defaults to start from.
+	Profile Profile `yaml:"profile"`
+	// Tags for every resource, for example a cost centre.
+	Tags map[string]string `yaml:"tags"`
+	// ARN of the IAM policy that bounds every role that is made.
+	PermissionBoundary string `yaml:"permissionBoundary"`
+	// ARN of the role that CloudFormation assumes; empty means the caller's own
+	// permissions.
+	ServiceRole string `yaml:"serviceRole"`
+
+	Network     Network     `yaml:"network"`
+	Cluster     Cluster     `yaml:"cluster"`
+	Compute     []NodeGroup `yaml:"compute"`
+	Database    Database    `yaml:"database"`
+	Storage     Storage     `yaml:"storage"`
+	Registry    Registry    `yaml:"registry"`
+	Access      Access      `yaml:"access"`
+	DNS         DNS         `yaml:"dns"`
+	Certificate Certificate `yaml:"certificate"`
+	Backups     Backups     `yaml:"backups"`
+	WAF         WAF         `yaml:"waf"`
+	// Reasons for what differs from the reference architecture, by the id that
+	// validate names. Required in production.
+	Deviations map[string]string `yaml:"deviations"`
+}
+
+// Network is the VPC.
+type Network struct {
+	// IPv4 range of the VPC, /16 to /20. It can't change.
+	CIDR string `yaml:"cidr"`
+	// Number of availability zones for public and private subnets: 2 or 3.
+	// Control-plane subnets always cover all recorded zones.
+	Zones int `yaml:"zones"`
+	NAT   NAT `yaml:"nat"`
+	// Interface endpoints, by service name such as ecr.api. The S3 gateway
+	// endpoint is always there. Required services are added when nat is none.
+	Endpoints []string `yaml:"endpoints"`
+	FlowLogs  FlowLogs `yaml:"flowLogs"`
+	// Prefix lengths of the subnets by tier.
+	Subnets Subnets `yaml:"subnets"`
+}
+
+// NATMode is the way out of the private subnets.
+type NATMode string
+
+// The NAT modes.
+const (
+	NATGatewayPerZone  NATMode = "gateway-per-zone"
+	NATSingleGateway   NATMode = "single-gateway"
+	NATInstancePerZone NATMode = "instance-per-zone"
+	NATSingleInstance  NATMode = "single-instance"
+	NATNone            NATMode = "none"
+)
+
+// NAT is the way out of the private subnets.
+type NAT struct {
+	// gateway-per-zone, single-gateway, instance-per-zone, single-instance or
+	// none.
+	Mode NATMode `yaml:"mode"`
+	// Instance type of self-managed NAT; arm64.
+	InstanceType string `yaml:"instanceType"`
+}
+
+// FlowLogs are the VPC's flow logs, in CloudWatch Logs.
+type FlowLogs struct {
+	Enabled bool `yaml:"enabled"`
+	// Days to keep, one of the values that CloudWatch Logs takes.
+	RetentionDays int `yaml:"retentionDays"`
+}
+
+// Subnets are prefix lengths by tier; 0 means computed from the range.
+type Subnets struct {
+	// Load balancers and NAT: /20 to /27.
+	Public int `yaml:"public"`
+	// Control plane: /24 to /27.
+	ControlPlane int `yaml:"controlPlane"`
+	// Nodes, pods and the database: /18 to /24.
+	Private int `yaml:"private"`
+}
+
+// Cluster is the EKS cluster.
+type Cluster struct {
+	// Kubernetes version, for example "1.35".
+	Version string `yaml:"version"`
+	// Ranges that may reach the Kubernetes API from outside the VPC. Empty
+	// means that there is no public endpoint.
+	PublicAccessCIDRs []string `yaml:"publicAccessCidrs"`
+	// ARNs of IAM roles or users that administer the cluster. The caller of
+	// create is always one. Production needs two.
+	Administrators []string `yaml:"administrators"`
+	// Control-plane logs: api, audit, authenticator, controllerManager,
+	// scheduler.
+	Logs []string `yaml:"logs"`
+	// Days to keep the control-plane logs.
+	LogRetentionDays int `yaml:"logRetentionDays"`
+	// IPv4 range of Kubernetes services. It can't change.
+	ServiceCIDR string `yaml:"serviceCidr"`
+	// Versions of add-ons by name; what is left out takes AWS's default for
+	// the Kubernetes version.
+	AddonVersions map[string]string `yaml:"addonVersions"`
+}
+
+// Role is what a node group's nodes are for.
+type Role string
+
+// The node roles.
+const (
+	Core         Role = "core"
+	WebAssistant Role = "web-assistant"
+	Interface    Role = "interface"
+	GPU          Role = "gpu"
+)
+
+// NodeGroup is the nodes of one role; there is one EKS node group per zone.
+type NodeGroup struct {
+	// core, web-assistant, interface (API clients) or gpu.
+	Role Role `yaml:"role"`
+	// Further roles that share these nodes. Evaluation may merge interface
+	// into web-assistant; that is a deviation.
+	Also []Role `yaml:"also"`
+	// Instance types, the first preferred.
+	InstanceTypes []string `yaml:"instanceTypes"`
+	// Nodes over all zones.
+	Min     int `yaml:"min"`
+	Desired int `yaml:"desired"`
+	Max     int `yaml:"max"`
+	// Root volume in GiB.
+	DiskGiB int `yaml:"diskGiB"`
+	// Kubernetes labels and taints beyond those of the role.
+	Labels map[string]string `yaml:"labels"`
+	Taints []Taint           `yaml:"taints"`
+	// Capacity reservation for gpu nodes.
+	Reservation Reservation `yaml:"reservation"`
+}
+
+// Taint is a Kubernetes taint.
+type Taint struct {
+	Key   string `yaml:"key"`
+	Value string `yaml:"value"`
+	// NoSchedule, PreferNoSchedule or NoExecute.
+	Effect string `yaml:"effect"`
+}
+
+// Reservation is an EC2 capacity reservation. It binds the nodes to one zone.
+type Reservation struct {
+	// Id, cr-…; empty means on demand.
+	ID string `yaml:"id"`
+	// Zone id of the reservation, for example use1-az4.
+	ZoneID string `yaml:"zoneId"`
+	// A capacity block for machine learning: nodes exist only in its window.
+	CapacityBlock bool `yaml:"capacityBlock"`
+}
+
+// Database is PostgreSQL on RDS.
+type Database struct {
+	// Instance class, for example db.m7g.xlarge.
+	InstanceClass string `yaml:"instanceClass"`
+	// PostgreSQL version, major or full: "17" or "17.6".
+	Version string `yaml:"version"`
+	// Storage in GiB, and what it may grow to.
+	StorageGiB    int  `yaml:"storageGiB"`
+	MaxStorageGiB int  `yaml:"maxStorageGiB"`
+	MultiAZ       bool `yaml:"multiAz"`
+	// Zone of a single instance, as a number from 1; near the core nodes.
+	PreferredZone int `yaml:"preferredZone"`
+	// Days of automated backups, 1 to 35.
+	BackupDays int `yaml:"backupDays"`
+	// Daily backup window in UTC, hh:mm-hh:mm.
+	BackupWindow string `yaml:"backupWindow"`
+	// Weekly maintenance window in UTC, ddd:hh:mm-ddd:hh:mm.
+	MaintenanceWindow string `yaml:"maintenanceWindow"`
+	// Refuse deletion by API.
+	DeletionProtection bool `yaml:"deletionProtection"`
+	// Snapshot to start from. It stays part of the database for ever.
+	Snapshot string `yaml:"snapshot"`
+	// Enhanced monitoring interval in seconds: 0, 1, 5, 10, 15, 30 or 60.
+	MonitoringSeconds int `yaml:"monitoringSeconds"`
+}
+
+// Storage is the buckets by purpose.
+type Storage struct {
+	Models    Bucket `yaml:"models"`
+	CodeDocs  Bucket `yaml:"codeDocs"`
+	Audit     Bucket `yaml:"audit"`
+	Telemetry Bucket `yaml:"telemetry"`
+	// Access logs of buckets and load balancers.
+	Logs Bucket `yaml:"logs"`
+}
+
+// Bucket is one bucket.
+type Bucket struct {
+	// Name; empty means deployment, account, region and purpose.
+	Name string `yaml:"name"`
+	// Days until objects move to infrequent access; 0 is never, else at least
+	// 30.
+	InfrequentAccessDays int `yaml:"infrequentAccessDays"`
+	// Days until objects expire; 0 is never.
+	ExpireDays int `yaml:"expireDays"`
+	// Days until superseded versions expire; 0 is never.
+	NoncurrentDays int `yaml:"noncurrentDays"`
+	// Object lock; only audit may have it, and only from the start.
+	ObjectLock ObjectLock `yaml:"objectLock"`
+}
+
+// ObjectLock keeps objects from deletion.
+type ObjectLock struct {
+	// off, governance or compliance.
+	Mode string `yaml:"mode"`
+	Days int    `yaml:"days"`
+}
+
+// Registry is the ECR repositories.
+type Registry struct {
+	// Repositories, below the deployment's name.
+	Repositories []string `yaml:"repositories"`
+	// Untagged images expire after so many days.
+	UntaggedDays int `yaml:"untaggedDays"`
+}
+
+// Access is how people and programs reach the deployment.
+type Access struct {
+	Web   Endpoint `yaml:"web"`
+	API   Host     `yaml:"api"`
+	Admin Endpoint `yaml:"admin"`
+	SSO   SSO      `yaml:"sso"`
+}
+
+// Endpoint is one load balancer.
+type Endpoint struct {
+	// Host name, for example poolside.example.com.
+	Host string `yaml:"host"`
+	// internet-facing or internal.
+	Scheme string `yaml:"scheme"`
+	// Ranges that may connect. 0.0.0.0/0 is refused; for internal load
+	// balancers the VPC's own range is the default.
+	AllowCIDRs []string `yaml:"allowCidrs"`
+}
+
+// Host is a host name on the web load balancer.
+type Host struct {
+	// Host name, for example api.poolside.example.com.
+	Host string `yaml:"host"`
+}
+
+// SSO is single sign-on by OpenID Connect at the load balancers.
+type SSO struct {
+	Enabled bool `yaml:"enabled"`
+	// Issuer URL. The other endpoints are known for Entra ID, Okta and Google,
+	// and must be given for other providers.
+	Issuer                string `yaml:"issuer"`
+	AuthorizationEndpoint string `yaml:"authorizationEndpoint"`
+	TokenEndpoint         string `yaml:"tokenEndpoint"`
+	UserInfoEndpoint      string `yaml:"userInfoEndpoint"`
+	// The internal load balancers reach the provider through the VPC, for
+	// example over a transit gateway, although there is no NAT.
+	ReachableInternally bool   `yaml:"reachableInternally"`
+	Web                 Client `yaml:"web"`
+	Admin               Client `yaml:"admin"`
+	// Group of administrators at the provider, passed to the application. The
+	// provider must assign the admin client to this group only.
+	AdminGroup string `yaml:"adminGroup"`
+}
+
+// Client is an OpenID Connect client.
+type Client struct {
+	ClientID string `yaml:"clientId"`
+	// ARN of a Secrets Manager secret with the key client_secret.
+	SecretARN string `yaml:"secretArn"`
+}
+
+// DNSMode is who keeps the DNS records.
+type DNSMode string
+
+// The DNS modes.
+const (
+	DNSCreateZone   DNSMode = "create-zone"
+	DNSExistingZone DNSMode = "existing-zone"
+	DNSNone         DNSMode = "none"
+)
+
+// DNS is Route 53, or the enterprise's own.
+type DNS struct {
+	// create-zone, existing-zone, or none: the records to make are printed.
+	Mode DNSMode `yaml:"mode"`
+	// Domain of the zone to create.
+	Zone string `yaml:"zone"`
+	// Id of the existing zone.
+	ZoneID string `yaml:"zoneId"`
+}
+
+// Certificate is the TLS certificate of the load balancers.
+type Certificate struct {
+	// ARN of an existing certificate; empty means that one is issued for the
+	// hosts, which needs DNS here.
+	ARN string `yaml:"arn"`
+}
+
+// Backups are AWS Backup's, beyond the database's own.
+type Backups struct {
+	Enabled bool `yaml:"enabled"`
+	// When, as an AWS cron expression in UTC.
+	Schedule string `yaml:"schedule"`
+	// Days to keep recovery points.
+	RetentionDays int `yaml:"retentionDays"`
+}
+
+// WAF is the web application firewall at the load balancers.
+type WAF struct {
+	Enabled bool `yaml:"enabled"`
+	// Requests from one address in five minutes before it is blocked; 0 is no
+	// limit, else at least 100.
+	RateLimit int `yaml:"rateLimit"`
+}
