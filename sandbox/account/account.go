@@ -11,6 +11,7 @@
 package account
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -85,7 +86,22 @@ type Resource struct {
 	// Owner says who made it: a stack's ARN, a principal's ARN, or a service
 	// ("eks.amazonaws.com") for what AWS makes by itself.
 	Owner string
+	// LogicalID is its name in the template of the stack that owns it.
+	LogicalID string
+	// State is state that JSON-like Data would be too clumsy for, or nil.
+	State State
 }
+
+// State is typed state of a resource.
+type State interface {
+	// CloneState copies deeply what can still change; what never changes may
+	// be shared.
+	CloneState() State
+}
+
+// ErrReplace is what [Type.Update] answers when the change, to properties that
+// need a replacement only under conditions, can't be made in place.
+var ErrReplace = errors.New("update requires a replacement")
 
 // Event is something that will happen to the account.
 type Event struct {
@@ -112,7 +128,7 @@ type Type struct {
 	Create func(tx *Tx, r *Resource) error
 	// Update moves r to the properties next; r.Props are still the old ones
 	// and are replaced by the caller after a nil error. Nil means that every
-	// change is taken as it is.
+	// change is taken as it is. [ErrReplace] asks for a replacement.
 	Update func(tx *Tx, r *Resource, next map[string]any) error
 	// Settle ends the operation op ("create", "update") when its time is
 	// over: the status becomes ready, side effects appear. An error fails the
@@ -120,6 +136,7 @@ type Type struct {
 	Settle func(tx *Tx, r *Resource, op string) error
 	// Delete refuses, with the service's own error, while something depends
 	// on r; otherwise marks it as being deleted. Nil means always possible.
+	// r.Data["DeletionPolicy"] is "Snapshot" if a stack wants a final snapshot.
 	Delete func(tx *Tx, r *Resource) error
 	// Gone runs after r has left the store, to remove its side effects.
 	Gone func(tx *Tx, r *Resource)
@@ -218,6 +235,9 @@ func (r *Resource) copy() *Resource {
 	c.Attrs, _ = Copy(r.Attrs).(map[string]any)
 	c.Data, _ = Copy(r.Data).(map[string]any)
 	c.Tags = maps.Clone(r.Tags)
+	if r.State != nil {
+		c.State = r.State.CloneState()
+	}
 	return &c
 }
 

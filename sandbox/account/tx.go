@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -105,11 +106,21 @@ func (tx *Tx) Drop(typ, id string) {
 // unless the caller does that itself (settle false), as CloudFormation's
 // engine does with [Tx.Settle].
 func (tx *Tx) Create(typ string, props map[string]any, owner string, settle bool) (*Resource, time.Duration, error) {
+	r, d, err := tx.CreateInStack(typ, props, owner, "")
+	if err == nil && settle {
+		tx.After(d, Event{Type: typ, ID: r.ID, Data: map[string]any{"op": "create"}})
+	}
+	return r, d, err
+}
+
+// CreateInStack is [Tx.Create] for a stack's resource: it knows its logical id
+// and is settled by the caller.
+func (tx *Tx) CreateInStack(typ string, props map[string]any, stack, logicalID string) (*Resource, time.Duration, error) {
 	t := tx.Type(typ)
 	if t == nil {
 		return nil, 0, Errorf("ValidationError", "resource type %s is not modelled", typ)
 	}
-	r := &Resource{Type: typ, Props: props, Attrs: map[string]any{}, Data: map[string]any{}, Tags: map[string]string{}, Created: tx.Now(), Owner: owner}
+	r := &Resource{Type: typ, Props: props, Attrs: map[string]any{}, Data: map[string]any{}, Tags: map[string]string{}, Created: tx.Now(), Owner: stack, LogicalID: logicalID}
 	if err := t.Create(tx, r); err != nil {
 		return nil, 0, err
 	}
@@ -120,11 +131,30 @@ func (tx *Tx) Create(typ string, props map[string]any, owner string, settle bool
 		return nil, 0, Errorf("AlreadyExists", "%s already exists", r.ID)
 	}
 	tx.Put(r)
-	d := tx.Duration(r, "create")
-	if settle {
-		tx.After(d, Event{Type: typ, ID: r.ID, Data: map[string]any{"op": "create"}})
+	return r, tx.Duration(r, "create"), nil
+}
+
+// Name is the name that CloudFormation gives a resource whose template names
+// none: stack, logical id and random characters, cut to fit.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-arn-name.html
+func (tx *Tx) Name(r *Resource, limit int) string {
+	const suffix = 12
+	parts := []string{r.LogicalID}
+	if _, rest, ok := strings.Cut(r.Owner, ":stack/"); ok {
+		name, _, _ := strings.Cut(rest, "/")
+		parts = []string{name, r.LogicalID}
 	}
-	return r, d, nil
+	if r.LogicalID == "" {
+		parts = []string{r.Type[strings.LastIndex(r.Type, ":")+1:]}
+	}
+	// Both parts give way alike, so that each stays recognisable.
+	room := (limit - suffix - len(parts)) / len(parts)
+	for i, p := range parts {
+		if over := len(strings.Join(parts, "-")) + 1 + suffix - limit; over > 0 {
+			parts[i] = strings.TrimRight(p[:max(len(p)-over, min(room, len(p)), 0)], "-")
+		}
+	}
+	return strings.Join(append(parts, strings.ToUpper(tx.HexID(suffix))), "-")
 }
 
 // Update moves a resource to other properties.
