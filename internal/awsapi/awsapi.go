@@ -1,0 +1,196 @@
+// Package awsapi is the way to AWS: SDK clients with one configuration, one
+// retry policy on a clock that can be virtual, and kinds of errors instead of
+// texts. It follows the SDK's standard credential chain and endpoint settings.
+package awsapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/acm"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/poolhouse/poolhouse/internal/clock"
+)
+
+// Options say how to reach AWS. The zero value is what the environment says.
+type Options struct {
+	// Region overrides the environment's.
+	Region string
+	// Clock paces retries; nil means the machine's.
+	Clock clock.Clock
+	// Endpoint replaces AWS's endpoints for all services.
+	Endpoint string
+	// Credentials replace the standard chain.
+	Credentials aws.CredentialsProvider
+	// HTTPClient replaces the SDK's.
+	HTTPClient aws.HTTPClient
+}
+
+// Clients are the services of one account and region. Safe for concurrent use.
+type Clients struct {
+	Clock clock.Clock
+	// Region is the region that all clients but the global ones talk to.
+	Region string
+
+	ACM            *acm.Client
+	AutoScaling    *autoscaling.Client
+	CloudFormation *cloudformation.Client
+	Logs           *cloudwatchlogs.Client
+	EC2            *ec2.Client
+	ECR            *ecr.Client
+	EKS            *eks.Client
+	ELB            *elasticloadbalancingv2.Client
+	IAM            *iam.Client
+	KMS            *kms.Client
+	RDS            *rds.Client
+	Route53        *route53.Client
+	S3             *s3.Client
+	SecretsManager *secretsmanager.Client
+	SSM            *ssm.Client
+	STS            *sts.Client
+}
+
+// New makes the clients. It reads the SDK's configuration files and
+// environment but makes no call.
+func New(ctx context.Context, o Options) (*Clients, error) {
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	load := []func(*config.LoadOptions) error{
+		config.WithRetryer(func() aws.Retryer { return newRetryer(o.Clock) }),
+	}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if o.Credentials != nil {
+		load = append(load, config.WithCredentialsProvider(o.Credentials))
+	}
+	if o.HTTPClient != nil {
+		load = append(load, config.WithHTTPClient(o.HTTPClient))
+	}
+	if o.Endpoint != "" {
+		load = append(load, config.WithBaseEndpoint(o.Endpoint))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return nil, ErrNoRegion
+	}
+	return &Clients{
+		Clock: o.Clock, Region: cfg.Region,
+		ACM:            acm.NewFromConfig(cfg),
+		AutoScaling:    autoscaling.NewFromConfig(cfg),
+		CloudFormation: cloudformation.NewFromConfig(cfg),
+		Logs:           cloudwatchlogs.NewFromConfig(cfg),
+		EC2:            ec2.NewFromConfig(cfg),
+		ECR:            ecr.NewFromConfig(cfg),
+		EKS:            eks.NewFromConfig(cfg),
+		ELB:            elasticloadbalancingv2.NewFromConfig(cfg),
+		IAM:            iam.NewFromConfig(cfg),
+		KMS:            kms.NewFromConfig(cfg),
+		RDS:            rds.NewFromConfig(cfg),
+		Route53:        route53.NewFromConfig(cfg),
+		S3: s3.NewFromConfig(cfg, func(so *s3.Options) {
+			// A custom endpoint seldom has a host name for every bucket.
+			so.UsePathStyle = so.BaseEndpoint != nil
+		}),
+		SecretsManager: secretsmanager.NewFromConfig(cfg),
+		SSM:            ssm.NewFromConfig(cfg),
+		STS:            sts.NewFromConfig(cfg),
+	}, nil
+}
+
+// Identity is who calls.
+type Identity struct {
+	Account   string
+	Partition string
+	// ARN is the caller's own; for an assumed role, the session's.
+	ARN string
+	// Principal is what policies and access entries name: for a session of an
+	// assumed role, the role's ARN as IAM has it, path included.
+	Principal string
+}
+
+// Identity asks who the credentials belong to.
+func (c *Clients) Identity(ctx context.Context) (Identity, error) {
+	out, err := c.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return Identity{}, fmt.Errorf("ask who the caller is: %w", err)
+	}
+	id := Identity{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn)}
+	id.Principal = id.ARN
+	// arn:PARTITION:sts::ACCOUNT:assumed-role/ROLE/SESSION leaves the role's
+	// path out, which an access entry must have.
+	parts := strings.SplitN(id.ARN, ":", 6)
+	if len(parts) != 6 {
+		return Identity{}, fmt.Errorf("ask who the caller is: unknown form of ARN %q", id.ARN)
+	}
+	id.Partition = parts[1]
+	if role, ok := strings.CutPrefix(parts[5], "assumed-role/"); ok {
+		name, _, _ := strings.Cut(role, "/")
+		got, err := c.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
+		if err != nil {
+			return Identity{}, fmt.Errorf("look up the caller's role %s: %w", name, err)
+		}
+		id.Principal = aws.ToString(got.Role.Arn)
+	}
+	return id, nil
+}
+
+// maxAttempts lets a throttled call go on for a few minutes.
+const maxAttempts = 10
+
+// retryer is the SDK's standard retryer with its delays on a clock, and
+// without its budget: a deployment is one caller with few calls in flight, and
+// giving up early strands it.
+type retryer struct {
+	*retry.Standard
+	clock clock.Clock
+}
+
+func newRetryer(c clock.Clock) aws.Retryer {
+	return retryer{clock: c, Standard: retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = maxAttempts
+		o.MaxBackoff = 30 * time.Second
+		o.RateLimiter = noLimit{}
+		o.Retryables = append([]retry.IsErrorRetryable{retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{
+			http.StatusTooManyRequests: {},
+		}}}, o.Retryables...)
+	})}
+}
+
+// RetryDelay implements [aws.Retryer].
+func (r retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
+	d, e := r.Standard.RetryDelay(attempt, err)
+	return r.clock.Wall(d), e
+}
+
+type noLimit struct{}
+
+func (noLimit) GetToken(context.Context, uint) (func() error, error) {
+	return func() error { return nil }, nil
+}
+func (noLimit) AddTokens(uint) error { return nil }
