@@ -1,0 +1,190 @@
+package ec2
+
+import (
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+)
+
+var (
+	internetGatewayQuota = quota{5, "InternetGatewayLimitExceeded", "The maximum number of internet gateways has been reached."}
+	natGatewayQuota      = quota{5, "NatGatewayLimitExceeded", "The maximum number of NAT Gateways has been reached."}
+)
+
+func internetGatewayType() *account.Type {
+	return &account.Type{
+		Name: TypeInternetGateway, Latency: "ec2:igw",
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			if err := internetGatewayQuota.exceeded(len(tx.List(TypeInternetGateway))); err != nil {
+				return err
+			}
+			name(tx, r, "igw", "InternetGatewayId")
+			r.Status = "available"
+			return nil
+		},
+		Update: updateTags,
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			if AttachedVPC(tx, r.ID) != "" {
+				return dependencies("internetGateway", r.ID)
+			}
+			return nil
+		},
+	}
+}
+
+// AttachedVPC is the VPC that an internet gateway is attached to, "" if none.
+func AttachedVPC(tx *account.Tx, gateway string) string {
+	for _, a := range where(tx, TypeVPCGatewayAttachment, "InternetGatewayId", gateway) {
+		return VPCOf(a)
+	}
+	return ""
+}
+
+// AttachedGateway is the internet gateway of a VPC, "" if it has none.
+func AttachedGateway(tx *account.Tx, vpc string) string {
+	for _, a := range InVPC(tx, TypeVPCGatewayAttachment, vpc) {
+		return property.String(a.Props, "InternetGatewayId")
+	}
+	return ""
+}
+
+func attachmentType() *account.Type {
+	check := func(tx *account.Tx, r *account.Resource, props map[string]any) error {
+		if err := notModelled(r, props, "VpnGatewayId"); err != nil {
+			return err
+		}
+		vpc, err := Lookup(tx, TypeVPC, property.String(props, "VpcId"))
+		if err != nil {
+			return err
+		}
+		gateway, err := Lookup(tx, TypeInternetGateway, property.String(props, "InternetGatewayId"))
+		if err != nil {
+			return err
+		}
+		if v := AttachedVPC(tx, gateway.ID); v != "" && (r.ID == "" || v != vpc.ID) {
+			return account.Errorf("Resource.AlreadyAssociated", "resource %s is already attached to network %s", gateway.ID, v)
+		}
+		return nil
+	}
+	return &account.Type{
+		Name: TypeVPCGatewayAttachment, Latency: "ec2:igw-attachment",
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			if err := check(tx, r, r.Props); err != nil {
+				return err
+			}
+			vpc := property.String(r.Props, "VpcId")
+			if AttachedGateway(tx, vpc) != "" {
+				return account.Errorf("InvalidParameterValue", "Network %s already has an internet gateway attached", vpc)
+			}
+			r.ID = "IGW|" + vpc
+			r.Attrs["AttachmentType"] = "IGW"
+			r.Status = "available"
+			return nil
+		},
+		Update: check,
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			for _, eni := range InVPC(tx, TypeNetworkInterface, VPCOf(r)) {
+				if PublicIP(tx, eni) != "" {
+					return account.Errorf("DependencyViolation", "Network %s has some mapped public address(es). Please unmap those public address(es) before detaching the gateway.", VPCOf(r))
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func natGatewayType() *account.Type {
+	return &account.Type{
+		Name: TypeNatGateway, Latency: "ec2:natgw",
+		Create: createNatGateway,
+		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
+			if err := natNotModelled(r, next); err != nil {
+				return err
+			}
+			retag(r, next)
+			return nil
+		},
+		Settle: func(tx *account.Tx, r *account.Resource, op string) error {
+			if code := property.String(r.Data, "failureCode"); code != "" {
+				r.Status = "failed"
+				RemoveInterfaces(tx, r.ID)
+				return account.Errorf(code, "%s", property.String(r.Data, "failureMessage"))
+			}
+			r.Status = "available"
+			return nil
+		},
+		Delete: func(_ *account.Tx, r *account.Resource) error {
+			r.Status = "deleting"
+			return nil
+		},
+		Gone: func(tx *account.Tx, r *account.Resource) { RemoveInterfaces(tx, r.ID) },
+	}
+}
+
+func natNotModelled(r *account.Resource, props map[string]any) error {
+	return notModelled(r, props, "AvailabilityMode", "AvailabilityZoneAddresses", "SecondaryAllocationIds", "SecondaryPrivateIpAddressCount", "SecondaryPrivateIpAddresses", "VpcId")
+}
+
+func createNatGateway(tx *account.Tx, r *account.Resource) error {
+	if err := natNotModelled(r, r.Props); err != nil {
+		return err
+	}
+	subnet, err := FindSubnet(tx, property.String(r.Props, "SubnetId"))
+	if err != nil {
+		return err
+	}
+	public := property.String(r.Props, "ConnectivityType") != "private"
+	allocation := property.String(r.Props, "AllocationId")
+	switch {
+	case public && allocation == "":
+		return account.Errorf("MissingParameter", "The request must contain the parameter AllocationId")
+	case !public && allocation != "":
+		return account.Errorf("InvalidParameterCombination", "AllocationId cannot be specified for a private NAT gateway")
+	}
+	siblings := 0
+	for _, n := range tx.List(TypeNatGateway) {
+		if property.String(n.Data, "zone") == ZoneOf(subnet).Name {
+			siblings++
+		}
+	}
+	if err := natGatewayQuota.exceeded(siblings); err != nil {
+		return err
+	}
+	name(tx, r, "nat", "NatGatewayId")
+	r.Status = "pending"
+	r.Attrs["VpcId"] = VPCOf(subnet)
+	r.Data["zone"] = ZoneOf(subnet).Name
+	eni, err := AddInterface(tx, Interface{
+		Subnet: subnet.ID, Owner: r.ID, Type: "nat_gateway", Requester: "amazon-nat-gateway",
+		Description: "Interface for NAT Gateway " + r.ID, PrivateIP: property.String(r.Props, "PrivateIpAddress"),
+	})
+	if err == nil && public {
+		err = natAddress(tx, VPCOf(subnet), allocation, eni)
+	}
+	if eni != nil {
+		r.Attrs["EniId"] = eni.ID
+	}
+	// EC2 accepts the request and reports these faults as the gateway's
+	// failure when it should have become available.
+	// https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html
+	if e, ok := err.(*account.Error); ok {
+		r.Data["failureCode"], r.Data["failureMessage"] = e.Code, e.Message
+		return nil
+	}
+	return err
+}
+
+// natAddress gives the gateway's interface its public address.
+func natAddress(tx *account.Tx, vpc, allocation string, eni *account.Resource) error {
+	eip := FindAllocation(tx, allocation)
+	if eip == nil {
+		return account.Errorf("InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist", allocation)
+	}
+	if eip.Data["association"] != nil {
+		return account.Errorf("Resource.AlreadyAssociated", "Elastic IP address [%s] is already associated", allocation)
+	}
+	if AttachedGateway(tx, vpc) == "" {
+		return account.Errorf("Gateway.NotAttached", "Network %s has no Internet gateway attached", vpc)
+	}
+	associate(tx, eip, eni, "")
+	return nil
+}

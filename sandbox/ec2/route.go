@@ -1,0 +1,264 @@
+package ec2
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+)
+
+var (
+	routeTableQuota = quota{200, "RouteTableLimitExceeded", "The maximum number of route tables has been reached."}
+	routeQuota      = quota{500, "RouteLimitExceeded", "The maximum number of routes has been reached."}
+)
+
+func routeTableType() *account.Type {
+	return &account.Type{
+		Name: TypeRouteTable, Latency: "ec2:routetable",
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			vpc, err := Lookup(tx, TypeVPC, property.String(r.Props, "VpcId"))
+			if err != nil {
+				return err
+			}
+			if err := routeTableQuota.exceeded(len(InVPC(tx, TypeRouteTable, vpc.ID))); err != nil {
+				return err
+			}
+			name(tx, r, "rtb", "RouteTableId")
+			r.Status = "available"
+			return nil
+		},
+		Update: updateTags,
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			if r.Data["default"] == true || len(where(tx, TypeSubnetRouteTableAssociation, "RouteTableId", r.ID)) > 0 {
+				return dependencies("routeTable", r.ID)
+			}
+			return nil
+		},
+		Gone: func(tx *account.Tx, r *account.Resource) {
+			for _, route := range Routes(tx, r.ID) {
+				tx.Drop(TypeRoute, route.ID)
+			}
+		},
+	}
+}
+
+// newMainRouteTable makes the table that comes with a VPC.
+func newMainRouteTable(tx *account.Tx, vpc string) {
+	id := "rtb-" + tx.HexID(17)
+	put(tx, &account.Resource{
+		Type: TypeRouteTable, ID: id, Status: "available",
+		Props: map[string]any{"VpcId": vpc},
+		Attrs: map[string]any{"RouteTableId": id},
+		Data:  map[string]any{"default": true, "association": "rtbassoc-" + tx.HexID(17)},
+	})
+}
+
+// Routes are the routes of a table, but for the local one and those to
+// gateway endpoints.
+func Routes(tx *account.Tx, table string) []*account.Resource {
+	return where(tx, TypeRoute, "RouteTableId", table)
+}
+
+// RouteTableOf is the table that a subnet's traffic goes by: the one it is
+// associated with, or the VPC's main one.
+func RouteTableOf(tx *account.Tx, subnet *account.Resource) *account.Resource {
+	for _, a := range where(tx, TypeSubnetRouteTableAssociation, "SubnetId", subnet.ID) {
+		return tx.Get(TypeRouteTable, property.String(a.Props, "RouteTableId"))
+	}
+	for _, t := range InVPC(tx, TypeRouteTable, VPCOf(subnet)) {
+		if t.Data["default"] == true {
+			return t
+		}
+	}
+	return nil
+}
+
+func routeType() *account.Type {
+	return &account.Type{
+		Name: TypeRoute, Latency: "ec2:route",
+		Create: createRoute,
+		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
+			table, err := Lookup(tx, TypeRouteTable, property.String(next, "RouteTableId"))
+			if err != nil {
+				return err
+			}
+			return checkTarget(tx, table, next)
+		},
+	}
+}
+
+func createRoute(tx *account.Tx, r *account.Resource) error {
+	if err := notModelled(r, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn", "TransitGatewayId", "VpcPeeringConnectionId"); err != nil {
+		return err
+	}
+	table, err := Lookup(tx, TypeRouteTable, property.String(r.Props, "RouteTableId"))
+	if err != nil {
+		return err
+	}
+	destination := property.String(r.Props, "DestinationPrefixListId")
+	if destination == "" {
+		cidr, err := parseCIDR(property.String(r.Props, "DestinationCidrBlock"), "destinationCidrBlock")
+		if err != nil {
+			return err
+		}
+		if err := checkLocal(tx, table, cidr, r.Props); err != nil {
+			return err
+		}
+		destination = cidr.String()
+	} else if _, ok := PrefixLists(tx.Region())[destination]; !ok {
+		return account.Errorf("InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", destination)
+	}
+	if err := checkTarget(tx, table, r.Props); err != nil {
+		return err
+	}
+	r.ID = table.ID + "|" + destination
+	if tx.Get(TypeRoute, r.ID) != nil {
+		return account.Errorf("RouteAlreadyExists", "The route identified by %s already exists.", destination)
+	}
+	if err := routeQuota.exceeded(len(Routes(tx, table.ID))); err != nil {
+		return err
+	}
+	r.Attrs["CidrBlock"] = destination
+	r.Attrs["VpcId"] = VPCOf(table)
+	r.Status = "active"
+	return nil
+}
+
+// checkLocal keeps the local route: its destination is taken, and inside the
+// VPC only an interface or instance can be a target.
+// https://docs.aws.amazon.com/vpc/latest/userguide/RouteTables.html
+func checkLocal(tx *account.Tx, table *account.Resource, cidr netip.Prefix, props map[string]any) error {
+	vpc, err := Lookup(tx, TypeVPC, VPCOf(table))
+	if err != nil {
+		return err
+	}
+	local := netip.MustParsePrefix(property.String(vpc.Attrs, "CidrBlock"))
+	if cidr == local {
+		return account.Errorf("RouteAlreadyExists", "The route identified by %s already exists.", cidr)
+	}
+	if local.Contains(cidr.Addr()) && cidr.Bits() > local.Bits() &&
+		property.String(props, "NetworkInterfaceId") == "" && property.String(props, "InstanceId") == "" {
+		return account.Errorf("InvalidParameterValue", "The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", cidr)
+	}
+	return nil
+}
+
+// targets are a route's possible targets, with EC2's words for each.
+var targets = []struct{ key, typ, word, code, message string }{
+	{"GatewayId", TypeInternetGateway, "network gateway", "InvalidGatewayID.NotFound", "The gateway ID '%s' does not exist"},
+	{"NatGatewayId", TypeNatGateway, "NAT gateway", "InvalidNatGatewayID.NotFound", "The natGateway ID '%s' does not exist"},
+	{"NetworkInterfaceId", TypeNetworkInterface, "interface", "InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist"},
+	{"InstanceId", TypeInstance, "instance", "InvalidInstanceID.NotFound", "The instance ID '%s' does not exist"},
+	{"VpcEndpointId", TypeVPCEndpoint, "vpc endpoint", "InvalidVpcEndpointId.NotFound", "The Vpc Endpoint Id '%s' does not exist"},
+}
+
+// Target is where a route goes: one of the properties GatewayId, NatGatewayId,
+// NetworkInterfaceId, InstanceId and VpcEndpointId, and its value.
+func Target(props map[string]any) (key, id string) {
+	for _, t := range targets {
+		if id := property.String(props, t.key); id != "" {
+			return t.key, id
+		}
+	}
+	return "", ""
+}
+
+// Blackhole tells whether the route's target is gone.
+func Blackhole(tx *account.Tx, route *account.Resource) bool {
+	key, id := Target(route.Props)
+	for _, t := range targets {
+		if t.key == key {
+			return tx.Get(t.typ, id) == nil || t.typ == TypeInternetGateway && AttachedVPC(tx, id) == ""
+		}
+	}
+	return true
+}
+
+// checkTarget wants exactly one target, in the VPC of the table.
+func checkTarget(tx *account.Tx, table *account.Resource, props map[string]any) error {
+	var given []string
+	for _, t := range targets {
+		if property.String(props, t.key) != "" {
+			given = append(given, strings.ToLower(t.key[:1])+t.key[1:])
+		}
+	}
+	if len(given) == 0 {
+		return account.Errorf("MissingParameter", "The request must contain exactly one of gatewayId, natGatewayId, networkInterfaceId, vpcPeeringConnectionId, egressOnlyInternetGatewayId, transitGatewayId, localGatewayId, carrierGatewayId or vpcEndpointId")
+	}
+	if len(given) > 1 {
+		return account.Errorf("InvalidParameterCombination", "The parameters %s cannot be used together", strings.Join(given, " and "))
+	}
+	for _, t := range targets {
+		id := property.String(props, t.key)
+		if id == "" {
+			continue
+		}
+		target := tx.Get(t.typ, id)
+		if target == nil {
+			return account.Errorf(t.code, t.message, id)
+		}
+		vpc := VPCOf(target)
+		if t.typ == TypeInternetGateway {
+			vpc = AttachedVPC(tx, id)
+		}
+		if vpc != VPCOf(table) {
+			return account.Errorf("InvalidParameterValue", "route table %s and %s %s belong to different networks", table.ID, t.word, id)
+		}
+		if t.typ == TypeVPCEndpoint {
+			return account.Errorf("RouteNotSupported", "Route table contains unsupported route target: %s. VPC Endpoints of this type cannot be used as route targets.", id)
+		}
+	}
+	return nil
+}
+
+func routeAssociationType() *account.Type {
+	return &account.Type{
+		Name: TypeSubnetRouteTableAssociation, Latency: "ec2:routetable-association",
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			table, err := Lookup(tx, TypeRouteTable, property.String(r.Props, "RouteTableId"))
+			if err != nil {
+				return err
+			}
+			subnet, err := FindSubnet(tx, property.String(r.Props, "SubnetId"))
+			if err != nil {
+				return err
+			}
+			if VPCOf(table) != VPCOf(subnet) {
+				return account.Errorf("InvalidParameterValue", "Route table %s and subnet %s belong to different networks.", table.ID, subnet.ID)
+			}
+			// A subnet has one table; CloudFormation replaces the association
+			// that is there (ec2:ReplaceRouteTableAssociation).
+			for _, old := range where(tx, TypeSubnetRouteTableAssociation, "SubnetId", subnet.ID) {
+				tx.Drop(TypeSubnetRouteTableAssociation, old.ID)
+			}
+			name(tx, r, "rtbassoc", "Id")
+			r.Attrs["VpcId"] = VPCOf(table)
+			r.Status = "associated"
+			return nil
+		},
+	}
+}
+
+// ReachesInternet tells how traffic from the subnet leaves the VPC: "igw" for
+// a public subnet, "nat" by a NAT gateway, instance or interface, "" not at
+// all. What lies behind a network ACL or security group isn't looked at.
+func ReachesInternet(tx *account.Tx, subnet *account.Resource) string {
+	table := RouteTableOf(tx, subnet)
+	if table == nil {
+		return ""
+	}
+	i := slices.IndexFunc(Routes(tx, table.ID), func(r *account.Resource) bool { return property.String(r.Attrs, "CidrBlock") == "0.0.0.0/0" })
+	if i < 0 {
+		return ""
+	}
+	route := Routes(tx, table.ID)[i]
+	if Blackhole(tx, route) {
+		return ""
+	}
+	if key, _ := Target(route.Props); key == "GatewayId" {
+		return "igw"
+	}
+	return "nat"
+}
