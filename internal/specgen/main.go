@@ -1,0 +1,69 @@
+// Command specgen writes what this module knows about CloudFormation's
+// resource types from the public resource facts in npm
+// @aws-cdk/aws-service-spec: Go structs for package cfn, and facts.json for
+// the sandbox, which shares no code with cfn.
+//
+//	npm pack @aws-cdk/aws-service-spec@0.1.216
+//	go run ./internal/specgen -spec package/db.json.gz
+//
+// It runs from the module's root and covers the types listed in types.txt.
+//
+// Invariants: the same input gives the same bytes; no prose of AWS is copied;
+// where the facts are wrong, corrections.go says so, with a reason.
+//
+// Limits: patterns, lengths and ranges are not in the input, so neither are
+// they in the output.
+package main
+
+import (
+	_ "embed"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed types.txt
+var typeList string
+
+func main() {
+	spec := flag.String("spec", "", "db.json.gz of @aws-cdk/aws-service-spec")
+	root := flag.String("root", ".", "root of the module to write into")
+	flag.Parse()
+	if err := run(*spec, *root); err != nil {
+		fmt.Fprintln(os.Stderr, "specgen:", err)
+		os.Exit(1)
+	}
+}
+
+func run(spec, root string) error {
+	types, err := load(spec, strings.Fields(typeList))
+	if err != nil {
+		return err
+	}
+	if err := correct(types, corrections()); err != nil {
+		return err
+	}
+	files := map[string][]byte{}
+	if files["sandbox/facts/facts.json"], err = factsJSON(types); err != nil {
+		return err
+	}
+	packages, err := goFiles(types)
+	if err != nil {
+		return err
+	}
+	for name, body := range packages {
+		files["cfn/"+name+"/"+name+".go"] = body
+	}
+	for name, body := range files {
+		path := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("make folder for %s: %w", name, err)
+		}
+		if err := os.WriteFile(path, body, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return nil
+}
