@@ -5,7 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/rule"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 var (
@@ -18,7 +19,7 @@ func aclType() *account.Type {
 	return &account.Type{
 		Name: TypeNetworkACL, Latency: "ec2:acl",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			vpc, err := Lookup(tx, TypeVPC, property.String(r.Props, "VpcId"))
+			vpc, err := Lookup(tx, TypeVPC, props.Str(r.Props, "VpcId"))
 			if err != nil {
 				return err
 			}
@@ -71,7 +72,7 @@ func Entries(tx *account.Tx, acl string) []*account.Resource {
 }
 
 // ACLOf is the id of the network ACL of a subnet.
-func ACLOf(subnet *account.Resource) string { return property.String(subnet.Data, "acl") }
+func ACLOf(subnet *account.Resource) string { return props.Str(subnet.Data, "acl") }
 
 func entryID(acl string, number int, egress bool) string {
 	return fmt.Sprintf("%s|%d|%t", acl, number, egress)
@@ -81,22 +82,22 @@ func aclEntryType() *account.Type {
 	return &account.Type{
 		Name: TypeNetworkACLEntry, Latency: "ec2:acl-entry",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			acl, err := Lookup(tx, TypeNetworkACL, property.String(r.Props, "NetworkAclId"))
+			acl, err := Lookup(tx, TypeNetworkACL, props.Str(r.Props, "NetworkAclId"))
 			if err != nil {
 				return err
 			}
 			if err := checkEntry(r, r.Props); err != nil {
 				return err
 			}
-			number, _ := property.Int(r.Props, "RuleNumber")
-			egress := property.Bool(r.Props, "Egress", false)
+			number := props.Int(r.Props, 0, "RuleNumber")
+			egress := props.Bool(r.Props, false, "Egress")
 			r.ID = entryID(acl.ID, number, egress)
 			if tx.Get(TypeNetworkACLEntry, r.ID) != nil {
 				return account.Errorf("NetworkAclEntryAlreadyExists", "The network acl entry identified by %d already exists.", number)
 			}
 			same := 0
 			for _, e := range Entries(tx, acl.ID) {
-				if property.Bool(e.Props, "Egress", false) == egress {
+				if props.Bool(e.Props, false, "Egress") == egress {
 					same++
 				}
 			}
@@ -118,27 +119,27 @@ func checkEntry(r *account.Resource, p map[string]any) error {
 	if err := notModelled(r, p, "Ipv6CidrBlock"); err != nil {
 		return err
 	}
-	if n, ok := property.Int(p, "RuleNumber"); !ok || n < 1 || n > 32766 {
-		return account.Errorf("InvalidParameterValue", "Value (%s) for parameter ruleNumber is invalid. The rule number must be between 1 and 32766.", property.String(p, "RuleNumber"))
+	if n := props.Int(p, 0, "RuleNumber"); n < 1 || n > 32766 {
+		return account.Errorf("InvalidParameterValue", "Value (%s) for parameter ruleNumber is invalid. The rule number must be between 1 and 32766.", props.Str(p, "RuleNumber"))
 	}
-	if a := property.String(p, "RuleAction"); a != "allow" && a != "deny" {
+	if a := props.Str(p, "RuleAction"); a != "allow" && a != "deny" {
 		return account.Errorf("InvalidParameterValue", "Value (%s) for parameter ruleAction is invalid. Unknown rule action.", a)
 	}
-	if _, err := parseCIDR(property.String(p, "CidrBlock"), "cidrBlock"); err != nil {
+	if _, err := parseCIDR(props.Str(p, "CidrBlock"), "cidrBlock"); err != nil {
 		return err
 	}
-	protocol := Protocol(property.String(p, "Protocol"))
+	protocol := rule.Protocol(props.Str(p, "Protocol"))
 	switch protocol {
 	case "":
-		return account.Errorf("InvalidParameterValue", "Invalid value '%s' for IP protocol. Unknown protocol.", property.String(p, "Protocol"))
+		return account.Errorf("InvalidParameterValue", "Invalid value '%s' for IP protocol. Unknown protocol.", props.Str(p, "Protocol"))
 	case "tcp", "udp":
-		ports := property.Map(p, "PortRange")
+		ports := props.Map(p, "PortRange")
 		if ports == nil {
 			return account.Errorf("MissingParameter", "The request must contain the parameter portRange")
 		}
-		return checkPorts(map[string]any{"IpProtocol": protocol, "FromPort": ports["From"], "ToPort": ports["To"]})
+		return rule.CheckPorts(map[string]any{"IpProtocol": protocol, "FromPort": ports["From"], "ToPort": ports["To"]})
 	case "icmp":
-		if property.Map(p, "Icmp") == nil {
+		if props.Map(p, "Icmp") == nil {
 			return account.Errorf("MissingParameter", "The request must contain the parameter icmpTypeCode")
 		}
 	}
@@ -147,7 +148,7 @@ func checkEntry(r *account.Resource, p map[string]any) error {
 
 // EntryCIDR is the entry's network in canonical form.
 func EntryCIDR(entry *account.Resource) string {
-	if p, err := netip.ParsePrefix(property.String(entry.Props, "CidrBlock")); err == nil {
+	if p, err := netip.ParsePrefix(props.Str(entry.Props, "CidrBlock")); err == nil {
 		return p.Masked().String()
 	}
 	return ""
@@ -166,11 +167,11 @@ func aclAssociationType() *account.Type {
 	return &account.Type{
 		Name: TypeSubnetNetworkACLAssociation, Latency: "ec2:acl-association",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			acl, err := Lookup(tx, TypeNetworkACL, property.String(r.Props, "NetworkAclId"))
+			acl, err := Lookup(tx, TypeNetworkACL, props.Str(r.Props, "NetworkAclId"))
 			if err != nil {
 				return err
 			}
-			subnet, err := FindSubnet(tx, property.String(r.Props, "SubnetId"))
+			subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
 			if err != nil {
 				return err
 			}
@@ -184,13 +185,13 @@ func aclAssociationType() *account.Type {
 			return nil
 		},
 		Gone: func(tx *account.Tx, r *account.Resource) {
-			subnet := tx.Get(TypeSubnet, property.String(r.Props, "SubnetId"))
+			subnet := tx.Get(TypeSubnet, props.Str(r.Props, "SubnetId"))
 			// A later association has taken this one's place.
-			if subnet == nil || property.String(subnet.Attrs, "NetworkAclAssociationId") != r.ID {
+			if subnet == nil || props.Str(subnet.Attrs, "NetworkAclAssociationId") != r.ID {
 				return
 			}
 			if vpc := tx.Get(TypeVPC, VPCOf(subnet)); vpc != nil {
-				associateACL(tx, subnet, property.String(vpc.Attrs, "DefaultNetworkAcl"))
+				associateACL(tx, subnet, props.Str(vpc.Attrs, "DefaultNetworkAcl"))
 			}
 		},
 	}

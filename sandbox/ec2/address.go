@@ -5,7 +5,7 @@ import (
 	"hash/fnv"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 var addressQuota = quota{5, "AddressLimitExceeded", "The maximum number of addresses has been reached."}
@@ -21,7 +21,7 @@ func eipType() *account.Type {
 				return err
 			}
 			var eni *account.Resource
-			if instance := property.String(r.Props, "InstanceId"); instance != "" {
+			if instance := props.Str(r.Props, "InstanceId"); instance != "" {
 				var err error
 				if eni, err = associable(tx, "", instance); err != nil {
 					return err
@@ -37,7 +37,7 @@ func eipType() *account.Type {
 			return nil
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
-			if instance := property.String(next, "InstanceId"); instance != property.String(r.Props, "InstanceId") {
+			if instance := props.Str(next, "InstanceId"); instance != props.Str(r.Props, "InstanceId") {
 				if instance == "" {
 					delete(r.Data, "association")
 				} else if eni, err := associable(tx, "", instance); err != nil {
@@ -50,7 +50,7 @@ func eipType() *account.Type {
 			return nil
 		},
 		Delete: func(_ *account.Tx, r *account.Resource) error {
-			if a := property.Map(r.Data, "association"); a != nil && property.String(r.Props, "InstanceId") == "" {
+			if a := props.Map(r.Data, "association"); a != nil && props.Str(r.Props, "InstanceId") == "" {
 				return account.Errorf("InvalidIPAddress.InUse", "Address %s is in use.", r.ID)
 			}
 			return nil
@@ -62,22 +62,22 @@ func eipAssociationType() *account.Type {
 	return &account.Type{
 		Name: TypeEIPAssociation, Latency: "ec2:eip-association",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			allocation := property.String(r.Props, "AllocationId")
+			allocation := props.Str(r.Props, "AllocationId")
 			eip := FindAllocation(tx, allocation)
-			if ip := property.String(r.Props, "EIP"); allocation == "" && ip != "" {
+			if ip := props.Str(r.Props, "EIP"); allocation == "" && ip != "" {
 				eip, allocation = tx.Get(TypeEIP, ip), ip
 			}
 			if eip == nil {
 				return account.Errorf("InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist", allocation)
 			}
-			eni, err := associable(tx, property.String(r.Props, "NetworkInterfaceId"), property.String(r.Props, "InstanceId"))
+			eni, err := associable(tx, props.Str(r.Props, "NetworkInterfaceId"), props.Str(r.Props, "InstanceId"))
 			if err != nil {
 				return err
 			}
-			if a := property.Map(eip.Data, "association"); a != nil && property.String(a, "service") != "" {
-				return account.Errorf("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", allocation, property.String(a, "id"))
+			if a := props.Map(eip.Data, "association"); a != nil && props.Str(a, "service") != "" {
+				return account.Errorf("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", allocation, props.Str(a, "id"))
 			}
-			private := property.String(r.Props, "PrivateIpAddress")
+			private := props.Str(r.Props, "PrivateIpAddress")
 			if private != "" && !holds(eni, private) {
 				return account.Errorf("InvalidParameterValue", "Invalid value '%s' for private IP address. Address is not assigned to the interface", private)
 			}
@@ -88,7 +88,7 @@ func eipAssociationType() *account.Type {
 		},
 		Gone: func(tx *account.Tx, r *account.Resource) {
 			for _, eip := range tx.List(TypeEIP) {
-				if property.String(property.Map(eip.Data, "association"), "id") == r.ID {
+				if props.Str(eip.Data, "association", "id") == r.ID {
 					delete(eip.Data, "association")
 				}
 			}
@@ -107,7 +107,7 @@ func associable(tx *account.Tx, eni, instance string) (*account.Resource, error)
 			return nil, account.Errorf("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", instance)
 		}
 		for _, r := range tx.List(TypeNetworkInterface) {
-			if property.String(property.Map(r.Data, "attachment"), "instance") != instance {
+			if props.Str(r.Data, "attachment", "instance") != instance {
 				continue
 			}
 			if eni != "" {
@@ -134,7 +134,7 @@ func associate(tx *account.Tx, eip, eni *account.Resource, private string) strin
 		private = addresses(eni)[0]
 	}
 	id := "eipassoc-" + tx.HexID(17)
-	eip.Data["association"] = map[string]any{"id": id, "eni": eni.ID, "private": private, "service": property.String(eni.Data, "requester")}
+	eip.Data["association"] = map[string]any{"id": id, "eni": eni.ID, "private": private, "service": props.Str(eni.Data, "requester")}
 	return id
 }
 
@@ -147,13 +147,13 @@ func disassociateInterface(tx *account.Tx, eni string) {
 
 func addressOf(tx *account.Tx, eni string) *account.Resource {
 	return tx.Find(TypeEIP, func(r *account.Resource) bool {
-		return property.String(property.Map(r.Data, "association"), "eni") == eni
+		return props.Str(r.Data, "association", "eni") == eni
 	})
 }
 
 // FindAllocation returns the Elastic IP address with an allocation id, or nil.
 func FindAllocation(tx *account.Tx, allocation string) *account.Resource {
-	return tx.Find(TypeEIP, func(r *account.Resource) bool { return property.String(r.Attrs, "AllocationId") == allocation })
+	return tx.Find(TypeEIP, func(r *account.Resource) bool { return props.Str(r.Attrs, "AllocationId") == allocation })
 }
 
 // PublicIP is the public address that is mapped to an interface, "" if none.
@@ -161,7 +161,7 @@ func PublicIP(tx *account.Tx, eni *account.Resource) string {
 	if eip := addressOf(tx, eni.ID); eip != nil {
 		return eip.ID
 	}
-	return property.String(eni.Data, "publicIP")
+	return props.Str(eni.Data, "publicIP")
 }
 
 // publicIP draws a public address that is free. The addresses come from the
@@ -172,7 +172,7 @@ func publicIP(tx *account.Tx) string {
 		used[r.ID] = true
 	}
 	for _, r := range tx.List(TypeNetworkInterface) {
-		used[property.String(r.Data, "publicIP")] = true
+		used[props.Str(r.Data, "publicIP")] = true
 	}
 	for {
 		h := fnv.New32a()

@@ -21,7 +21,7 @@ package ec2
 
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // The resource types of this package.
@@ -88,9 +88,9 @@ func Lookup(tx *account.Tx, typ, id string) (*account.Resource, error) {
 }
 
 // notModelled refuses properties that the sandbox has no physics for.
-func notModelled(r *account.Resource, props map[string]any, keys ...string) error {
+func notModelled(r *account.Resource, p map[string]any, keys ...string) error {
 	for _, k := range keys {
-		if v, ok := props[k]; ok && v != nil {
+		if v, ok := p[k]; ok && v != nil {
 			return account.Errorf("UnsupportedOperation", "%s of %s is not modelled", k, r.Type)
 		}
 	}
@@ -106,16 +106,16 @@ func dependencies(what, id string) error {
 func name(tx *account.Tx, r *account.Resource, prefix, attr string) {
 	r.ID = prefix + "-" + tx.HexID(17)
 	r.Attrs[attr] = r.ID
-	r.Tags = property.Tags(r.Props, "Tags")
+	r.Tags = props.Tags(r.Props, "Tags")
 }
 
 // retag moves the tags that the properties set to the next ones and leaves
 // alone those that were set by API.
 func retag(r *account.Resource, next map[string]any) {
-	for k := range property.Tags(r.Props, "Tags") {
+	for k := range props.Tags(r.Props, "Tags") {
 		delete(r.Tags, k)
 	}
-	for k, v := range property.Tags(next, "Tags") {
+	for k, v := range props.Tags(next, "Tags") {
 		r.Tags[k] = v
 	}
 }
@@ -154,10 +154,10 @@ func put(tx *account.Tx, r *account.Resource) *account.Resource {
 
 // VPCOf is the id of the VPC that a resource of this package belongs to.
 func VPCOf(r *account.Resource) string {
-	if v := property.String(r.Props, "VpcId"); v != "" {
+	if v := props.Str(r.Props, "VpcId"); v != "" {
 		return v
 	}
-	return property.String(r.Attrs, "VpcId")
+	return props.Str(r.Attrs, "VpcId")
 }
 
 // InVPC lists the resources of a type that belong to the VPC.
@@ -175,7 +175,7 @@ func InVPC(tx *account.Tx, typ, vpc string) []*account.Resource {
 func where(tx *account.Tx, typ, key, value string) []*account.Resource {
 	var out []*account.Resource
 	for _, r := range tx.List(typ) {
-		if property.String(r.Props, key) == value {
+		if props.Str(r.Props, key) == value {
 			out = append(out, r)
 		}
 	}

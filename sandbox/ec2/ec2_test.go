@@ -53,10 +53,10 @@ func run(t *testing.T, f func(l lab)) {
 	}
 }
 
-type props = map[string]any
+type in = map[string]any
 
 // try creates a resource.
-func (l lab) try(typ string, p props) (*account.Resource, error) {
+func (l lab) try(typ string, p in) (*account.Resource, error) {
 	r, _, err := l.tx.Create(typ, p, "test", false)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (l lab) try(typ string, p props) (*account.Resource, error) {
 }
 
 // make creates a resource that must be accepted.
-func (l lab) make(typ string, p props) *account.Resource {
+func (l lab) make(typ string, p in) *account.Resource {
 	l.t.Helper()
 	r, err := l.try(typ, p)
 	if err != nil {
@@ -75,7 +75,7 @@ func (l lab) make(typ string, p props) *account.Resource {
 }
 
 // refused creates a resource that must be refused with the code.
-func (l lab) refused(want, typ string, p props) {
+func (l lab) refused(want, typ string, p in) {
 	l.t.Helper()
 	_, err := l.try(typ, p)
 	if got := code(l.t, err); got != want {
@@ -109,11 +109,11 @@ func (l lab) held(want string, r *account.Resource) {
 }
 
 func (l lab) vpc() *account.Resource {
-	return l.make(TypeVPC, props{"CidrBlock": "10.0.0.0/16", "EnableDnsHostnames": true})
+	return l.make(TypeVPC, in{"CidrBlock": "10.0.0.0/16", "EnableDnsHostnames": true})
 }
 
 func (l lab) subnet(vpc *account.Resource, cidr string) *account.Resource {
-	return l.make(TypeSubnet, props{"VpcId": vpc.ID, "CidrBlock": cidr, "AvailabilityZone": "us-east-1a"})
+	return l.make(TypeSubnet, in{"VpcId": vpc.ID, "CidrBlock": cidr, "AvailabilityZone": "us-east-1a"})
 }
 
 // TestNothingStays: what EC2 makes along with a VPC leaves with it.

@@ -2,7 +2,7 @@ package ec2
 
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 var (
@@ -42,21 +42,21 @@ func AttachedVPC(tx *account.Tx, gateway string) string {
 // AttachedGateway is the internet gateway of a VPC, "" if it has none.
 func AttachedGateway(tx *account.Tx, vpc string) string {
 	for _, a := range InVPC(tx, TypeVPCGatewayAttachment, vpc) {
-		return property.String(a.Props, "InternetGatewayId")
+		return props.Str(a.Props, "InternetGatewayId")
 	}
 	return ""
 }
 
 func attachmentType() *account.Type {
-	check := func(tx *account.Tx, r *account.Resource, props map[string]any) error {
-		if err := notModelled(r, props, "VpnGatewayId"); err != nil {
+	check := func(tx *account.Tx, r *account.Resource, p map[string]any) error {
+		if err := notModelled(r, p, "VpnGatewayId"); err != nil {
 			return err
 		}
-		vpc, err := Lookup(tx, TypeVPC, property.String(props, "VpcId"))
+		vpc, err := Lookup(tx, TypeVPC, props.Str(p, "VpcId"))
 		if err != nil {
 			return err
 		}
-		gateway, err := Lookup(tx, TypeInternetGateway, property.String(props, "InternetGatewayId"))
+		gateway, err := Lookup(tx, TypeInternetGateway, props.Str(p, "InternetGatewayId"))
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func attachmentType() *account.Type {
 			if err := check(tx, r, r.Props); err != nil {
 				return err
 			}
-			vpc := property.String(r.Props, "VpcId")
+			vpc := props.Str(r.Props, "VpcId")
 			if AttachedGateway(tx, vpc) != "" {
 				return account.Errorf("InvalidParameterValue", "Network %s already has an internet gateway attached", vpc)
 			}
@@ -104,10 +104,10 @@ func natGatewayType() *account.Type {
 			return nil
 		},
 		Settle: func(tx *account.Tx, r *account.Resource, op string) error {
-			if code := property.String(r.Data, "failureCode"); code != "" {
+			if code := props.Str(r.Data, "failureCode"); code != "" {
 				r.Status = "failed"
 				RemoveInterfaces(tx, r.ID)
-				return account.Errorf(code, "%s", property.String(r.Data, "failureMessage"))
+				return account.Errorf(code, "%s", props.Str(r.Data, "failureMessage"))
 			}
 			r.Status = "available"
 			return nil
@@ -120,20 +120,20 @@ func natGatewayType() *account.Type {
 	}
 }
 
-func natNotModelled(r *account.Resource, props map[string]any) error {
-	return notModelled(r, props, "AvailabilityMode", "AvailabilityZoneAddresses", "SecondaryAllocationIds", "SecondaryPrivateIpAddressCount", "SecondaryPrivateIpAddresses", "VpcId")
+func natNotModelled(r *account.Resource, p map[string]any) error {
+	return notModelled(r, p, "AvailabilityMode", "AvailabilityZoneAddresses", "SecondaryAllocationIds", "SecondaryPrivateIpAddressCount", "SecondaryPrivateIpAddresses", "VpcId")
 }
 
 func createNatGateway(tx *account.Tx, r *account.Resource) error {
 	if err := natNotModelled(r, r.Props); err != nil {
 		return err
 	}
-	subnet, err := FindSubnet(tx, property.String(r.Props, "SubnetId"))
+	subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
 	if err != nil {
 		return err
 	}
-	public := property.String(r.Props, "ConnectivityType") != "private"
-	allocation := property.String(r.Props, "AllocationId")
+	public := props.Str(r.Props, "ConnectivityType") != "private"
+	allocation := props.Str(r.Props, "AllocationId")
 	switch {
 	case public && allocation == "":
 		return account.Errorf("MissingParameter", "The request must contain the parameter AllocationId")
@@ -142,7 +142,7 @@ func createNatGateway(tx *account.Tx, r *account.Resource) error {
 	}
 	siblings := 0
 	for _, n := range tx.List(TypeNatGateway) {
-		if property.String(n.Data, "zone") == ZoneOf(subnet).Name {
+		if props.Str(n.Data, "zone") == ZoneOf(subnet).Name {
 			siblings++
 		}
 	}
@@ -155,7 +155,7 @@ func createNatGateway(tx *account.Tx, r *account.Resource) error {
 	r.Data["zone"] = ZoneOf(subnet).Name
 	eni, err := AddInterface(tx, Interface{
 		Subnet: subnet.ID, Owner: r.ID, Type: "nat_gateway", Requester: "amazon-nat-gateway",
-		Description: "Interface for NAT Gateway " + r.ID, PrivateIP: property.String(r.Props, "PrivateIpAddress"),
+		Description: "Interface for NAT Gateway " + r.ID, PrivateIP: props.Str(r.Props, "PrivateIpAddress"),
 	})
 	if err == nil && public {
 		err = natAddress(tx, VPCOf(subnet), allocation, eni)

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 const groupsPerInterface = 5
@@ -41,21 +41,21 @@ type Interface struct {
 // InvalidSubnetID.NotFound, InvalidGroup.NotFound, InvalidParameter for a group
 // of another VPC, InsufficientFreeAddressesInSubnet.
 func AddInterface(tx *account.Tx, i Interface) (*account.Resource, error) {
-	props := map[string]any{"SubnetId": i.Subnet, "Description": i.Description}
+	p := map[string]any{"SubnetId": i.Subnet, "Description": i.Description}
 	if len(i.Groups) > 0 {
-		props["GroupSet"] = property.List(i.Groups...)
+		p["GroupSet"] = props.List(i.Groups)
 	}
 	if i.Type != "" {
-		props["InterfaceType"] = i.Type
+		p["InterfaceType"] = i.Type
 	}
 	if i.PrivateIP != "" {
-		props["PrivateIpAddress"] = i.PrivateIP
+		p["PrivateIpAddress"] = i.PrivateIP
 	}
 	if i.Secondary > 0 {
-		props["SecondaryPrivateIpAddressCount"] = i.Secondary
+		p["SecondaryPrivateIpAddressCount"] = i.Secondary
 	}
 	r := &account.Resource{
-		Type: TypeNetworkInterface, Props: props, Owner: i.Owner,
+		Type: TypeNetworkInterface, Props: p, Owner: i.Owner,
 		Attrs: map[string]any{}, Data: map[string]any{}, Tags: map[string]string{},
 	}
 	if err := createInterface(tx, r); err != nil {
@@ -121,7 +121,7 @@ func AttachInterface(tx *account.Tx, id, instance string, device int) (*account.
 // were not made for it.
 func DetachInterfaces(tx *account.Tx, instance string) {
 	for _, r := range tx.List(TypeNetworkInterface) {
-		if property.String(property.Map(r.Data, "attachment"), "instance") == instance {
+		if props.Str(r.Data, "attachment", "instance") == instance {
 			detach(r)
 		}
 	}
@@ -162,7 +162,7 @@ func createInterface(tx *account.Tx, r *account.Resource) error {
 	if err := notModelled(r, r.Props, "Ipv4PrefixCount", "Ipv4Prefixes", "Ipv6AddressCount", "Ipv6Addresses", "Ipv6PrefixCount", "Ipv6Prefixes", "EnablePrimaryIpv6"); err != nil {
 		return err
 	}
-	subnet, err := FindSubnet(tx, property.String(r.Props, "SubnetId"))
+	subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func createInterface(tx *account.Tx, r *account.Resource) error {
 	name(tx, r, "eni", "Id")
 	r.Status = "pending"
 	r.Attrs["VpcId"] = vpc
-	r.Data["groups"] = property.List(groups...)
+	r.Data["groups"] = props.List(groups)
 	r.Data["mac"] = mac(tx)
 	setAddresses(r, list)
 	return nil
@@ -189,7 +189,7 @@ func updateInterface(tx *account.Tx, r *account.Resource, next map[string]any) e
 	if err != nil {
 		return err
 	}
-	subnet, err := FindSubnet(tx, property.String(r.Props, "SubnetId"))
+	subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
 	if err != nil {
 		return err
 	}
@@ -197,16 +197,16 @@ func updateInterface(tx *account.Tx, r *account.Resource, next map[string]any) e
 	if err != nil {
 		return err
 	}
-	r.Data["groups"] = property.List(groups...)
+	r.Data["groups"] = props.List(groups)
 	setAddresses(r, list)
 	retag(r, next)
 	return nil
 }
 
 // interfaceGroups checks the groups of an interface's properties.
-func interfaceGroups(tx *account.Tx, props map[string]any, vpc string) ([]string, error) {
-	groups := property.Strings(props, "GroupSet")
-	if property.String(props, "InterfaceType") == "nat_gateway" {
+func interfaceGroups(tx *account.Tx, p map[string]any, vpc string) ([]string, error) {
+	groups := props.Strs(p, "GroupSet")
+	if props.Str(p, "InterfaceType") == "nat_gateway" {
 		return nil, nil
 	}
 	if len(groups) == 0 {
@@ -214,7 +214,7 @@ func interfaceGroups(tx *account.Tx, props map[string]any, vpc string) ([]string
 		if err != nil {
 			return nil, err
 		}
-		return []string{property.String(v.Attrs, "DefaultSecurityGroup")}, nil
+		return []string{props.Str(v.Attrs, "DefaultSecurityGroup")}, nil
 	}
 	if len(groups) > groupsPerInterface {
 		return nil, account.Errorf("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
@@ -224,7 +224,7 @@ func interfaceGroups(tx *account.Tx, props map[string]any, vpc string) ([]string
 
 // takeAddresses chooses the addresses of an interface: those it asks for, those
 // that it (old, may be nil) has already, then the lowest free ones.
-func takeAddresses(tx *account.Tx, subnet *account.Resource, props map[string]any, old *account.Resource) ([]string, error) {
+func takeAddresses(tx *account.Tx, subnet *account.Resource, p map[string]any, old *account.Resource) ([]string, error) {
 	cidr := subnetCIDR(subnet)
 	used := map[netip.Addr]bool{}
 	for _, eni := range where(tx, TypeNetworkInterface, "SubnetId", subnet.ID) {
@@ -235,7 +235,7 @@ func takeAddresses(tx *account.Tx, subnet *account.Resource, props map[string]an
 			used[netip.MustParseAddr(a)] = true
 		}
 	}
-	wanted, count, err := wantedAddresses(props)
+	wanted, count, err := wantedAddresses(p)
 	if err != nil {
 		return nil, err
 	}
@@ -278,11 +278,11 @@ func takeAddresses(tx *account.Tx, subnet *account.Resource, props map[string]an
 
 // wantedAddresses are the addresses that the properties name, the primary one
 // first, and how many there are to be in all.
-func wantedAddresses(props map[string]any) (wanted []string, count int, err error) {
-	primary := property.String(props, "PrivateIpAddress")
-	for _, a := range property.Maps(props, "PrivateIpAddresses") {
-		ip := property.String(a, "PrivateIpAddress")
-		if property.Bool(a, "Primary", false) {
+func wantedAddresses(p map[string]any) (wanted []string, count int, err error) {
+	primary := props.Str(p, "PrivateIpAddress")
+	for _, a := range props.Maps(p, "PrivateIpAddresses") {
+		ip := props.Str(a, "PrivateIpAddress")
+		if props.Bool(a, false, "Primary") {
 			if primary != "" && primary != ip {
 				return nil, 0, account.Errorf("InvalidParameterCombination", "Only one primary private IP address can be specified.")
 			}
@@ -297,8 +297,7 @@ func wantedAddresses(props map[string]any) (wanted []string, count int, err erro
 	if primary != "" {
 		wanted = append([]string{primary}, wanted...)
 	}
-	extra, _ := property.Int(props, "SecondaryPrivateIpAddressCount")
-	return wanted, max(len(wanted), 1) + extra, nil
+	return wanted, max(len(wanted), 1) + props.Int(p, 0, "SecondaryPrivateIpAddressCount"), nil
 }
 
 // usable are the first and the last address that EC2 gives away in a network.
@@ -314,16 +313,16 @@ func usable(cidr netip.Prefix) (first, last netip.Addr) {
 
 func setAddresses(r *account.Resource, list []string) {
 	r.Attrs["PrimaryPrivateIpAddress"] = list[0]
-	r.Attrs["SecondaryPrivateIpAddresses"] = property.List(list[1:]...)
+	r.Attrs["SecondaryPrivateIpAddresses"] = props.List(list[1:])
 }
 
 // addresses are the private addresses of an interface, the primary one first.
 func addresses(eni *account.Resource) []string {
-	return append([]string{property.String(eni.Attrs, "PrimaryPrivateIpAddress")}, property.Strings(eni.Attrs, "SecondaryPrivateIpAddresses")...)
+	return append([]string{props.Str(eni.Attrs, "PrimaryPrivateIpAddress")}, props.Strs(eni.Attrs, "SecondaryPrivateIpAddresses")...)
 }
 
 // InterfaceGroups are the ids of the security groups of an interface.
-func InterfaceGroups(eni *account.Resource) []string { return property.Strings(eni.Data, "groups") }
+func InterfaceGroups(eni *account.Resource) []string { return props.Strs(eni.Data, "groups") }
 
 // PrivateDNSName is the name that the VPC's resolver has for an address.
 func PrivateDNSName(tx *account.Tx, ip string) string {

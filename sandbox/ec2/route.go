@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 var (
@@ -18,7 +18,7 @@ func routeTableType() *account.Type {
 	return &account.Type{
 		Name: TypeRouteTable, Latency: "ec2:routetable",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			vpc, err := Lookup(tx, TypeVPC, property.String(r.Props, "VpcId"))
+			vpc, err := Lookup(tx, TypeVPC, props.Str(r.Props, "VpcId"))
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func Routes(tx *account.Tx, table string) []*account.Resource {
 // associated with, or the VPC's main one.
 func RouteTableOf(tx *account.Tx, subnet *account.Resource) *account.Resource {
 	for _, a := range where(tx, TypeSubnetRouteTableAssociation, "SubnetId", subnet.ID) {
-		return tx.Get(TypeRouteTable, property.String(a.Props, "RouteTableId"))
+		return tx.Get(TypeRouteTable, props.Str(a.Props, "RouteTableId"))
 	}
 	for _, t := range InVPC(tx, TypeRouteTable, VPCOf(subnet)) {
 		if t.Data["default"] == true {
@@ -80,7 +80,7 @@ func routeType() *account.Type {
 		Name: TypeRoute, Latency: "ec2:route",
 		Create: createRoute,
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
-			table, err := Lookup(tx, TypeRouteTable, property.String(next, "RouteTableId"))
+			table, err := Lookup(tx, TypeRouteTable, props.Str(next, "RouteTableId"))
 			if err != nil {
 				return err
 			}
@@ -93,13 +93,13 @@ func createRoute(tx *account.Tx, r *account.Resource) error {
 	if err := notModelled(r, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn", "TransitGatewayId", "VpcPeeringConnectionId"); err != nil {
 		return err
 	}
-	table, err := Lookup(tx, TypeRouteTable, property.String(r.Props, "RouteTableId"))
+	table, err := Lookup(tx, TypeRouteTable, props.Str(r.Props, "RouteTableId"))
 	if err != nil {
 		return err
 	}
-	destination := property.String(r.Props, "DestinationPrefixListId")
+	destination := props.Str(r.Props, "DestinationPrefixListId")
 	if destination == "" {
-		cidr, err := parseCIDR(property.String(r.Props, "DestinationCidrBlock"), "destinationCidrBlock")
+		cidr, err := parseCIDR(props.Str(r.Props, "DestinationCidrBlock"), "destinationCidrBlock")
 		if err != nil {
 			return err
 		}
@@ -129,17 +129,17 @@ func createRoute(tx *account.Tx, r *account.Resource) error {
 // checkLocal keeps the local route: its destination is taken, and inside the
 // VPC only an interface or instance can be a target.
 // https://docs.aws.amazon.com/vpc/latest/userguide/RouteTables.html
-func checkLocal(tx *account.Tx, table *account.Resource, cidr netip.Prefix, props map[string]any) error {
+func checkLocal(tx *account.Tx, table *account.Resource, cidr netip.Prefix, p map[string]any) error {
 	vpc, err := Lookup(tx, TypeVPC, VPCOf(table))
 	if err != nil {
 		return err
 	}
-	local := netip.MustParsePrefix(property.String(vpc.Attrs, "CidrBlock"))
+	local := netip.MustParsePrefix(props.Str(vpc.Attrs, "CidrBlock"))
 	if cidr == local {
 		return account.Errorf("RouteAlreadyExists", "The route identified by %s already exists.", cidr)
 	}
 	if local.Contains(cidr.Addr()) && cidr.Bits() > local.Bits() &&
-		property.String(props, "NetworkInterfaceId") == "" && property.String(props, "InstanceId") == "" {
+		props.Str(p, "NetworkInterfaceId") == "" && props.Str(p, "InstanceId") == "" {
 		return account.Errorf("InvalidParameterValue", "The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", cidr)
 	}
 	return nil
@@ -156,9 +156,9 @@ var targets = []struct{ key, typ, word, code, message string }{
 
 // Target is where a route goes: one of the properties GatewayId, NatGatewayId,
 // NetworkInterfaceId, InstanceId and VpcEndpointId, and its value.
-func Target(props map[string]any) (key, id string) {
+func Target(p map[string]any) (key, id string) {
 	for _, t := range targets {
-		if id := property.String(props, t.key); id != "" {
+		if id := props.Str(p, t.key); id != "" {
 			return t.key, id
 		}
 	}
@@ -177,10 +177,10 @@ func Blackhole(tx *account.Tx, route *account.Resource) bool {
 }
 
 // checkTarget wants exactly one target, in the VPC of the table.
-func checkTarget(tx *account.Tx, table *account.Resource, props map[string]any) error {
+func checkTarget(tx *account.Tx, table *account.Resource, p map[string]any) error {
 	var given []string
 	for _, t := range targets {
-		if property.String(props, t.key) != "" {
+		if props.Str(p, t.key) != "" {
 			given = append(given, strings.ToLower(t.key[:1])+t.key[1:])
 		}
 	}
@@ -191,7 +191,7 @@ func checkTarget(tx *account.Tx, table *account.Resource, props map[string]any) 
 		return account.Errorf("InvalidParameterCombination", "The parameters %s cannot be used together", strings.Join(given, " and "))
 	}
 	for _, t := range targets {
-		id := property.String(props, t.key)
+		id := props.Str(p, t.key)
 		if id == "" {
 			continue
 		}
@@ -217,11 +217,11 @@ func routeAssociationType() *account.Type {
 	return &account.Type{
 		Name: TypeSubnetRouteTableAssociation, Latency: "ec2:routetable-association",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			table, err := Lookup(tx, TypeRouteTable, property.String(r.Props, "RouteTableId"))
+			table, err := Lookup(tx, TypeRouteTable, props.Str(r.Props, "RouteTableId"))
 			if err != nil {
 				return err
 			}
-			subnet, err := FindSubnet(tx, property.String(r.Props, "SubnetId"))
+			subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
 			if err != nil {
 				return err
 			}
@@ -249,7 +249,7 @@ func ReachesInternet(tx *account.Tx, subnet *account.Resource) string {
 	if table == nil {
 		return ""
 	}
-	i := slices.IndexFunc(Routes(tx, table.ID), func(r *account.Resource) bool { return property.String(r.Attrs, "CidrBlock") == "0.0.0.0/0" })
+	i := slices.IndexFunc(Routes(tx, table.ID), func(r *account.Resource) bool { return props.Str(r.Attrs, "CidrBlock") == "0.0.0.0/0" })
 	if i < 0 {
 		return ""
 	}

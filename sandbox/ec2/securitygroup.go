@@ -2,15 +2,14 @@ package ec2
 
 import (
 	"cmp"
-	"fmt"
-	"net/netip"
+	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/rule"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 var (
@@ -18,11 +17,9 @@ var (
 	ruleQuota  = quota{60, "RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached."}
 )
 
+// groupText is what a group's name and description may be.
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html
-var (
-	groupText = regexp.MustCompile(`^[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,255}$`)
-	ruleText  = regexp.MustCompile(`^[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
-)
+var groupText = regexp.MustCompile(`^[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,255}$`)
 
 func securityGroupType() *account.Type {
 	return &account.Type{
@@ -39,15 +36,15 @@ func securityGroupType() *account.Type {
 			return nil
 		},
 		Gone: func(tx *account.Tx, r *account.Resource) {
-			for _, rule := range Rules(tx, r.ID) {
-				tx.Drop(rule.Type, rule.ID)
+			for _, own := range Rules(tx, r.ID) {
+				tx.Drop(own.Type, own.ID)
 			}
 		},
 	}
 }
 
 func createGroup(tx *account.Tx, r *account.Resource) error {
-	vpc := property.String(r.Props, "VpcId")
+	vpc := props.Str(r.Props, "VpcId")
 	if vpc == "" {
 		v := DefaultVPC(tx)
 		if v == nil {
@@ -57,11 +54,7 @@ func createGroup(tx *account.Tx, r *account.Resource) error {
 	} else if _, err := Lookup(tx, TypeVPC, vpc); err != nil {
 		return err
 	}
-	groupName := property.String(r.Props, "GroupName")
-	if groupName == "" {
-		// CloudFormation names the group when the template doesn't.
-		groupName = "group-" + tx.HexID(12)
-	}
+	groupName := cmp.Or(props.Str(r.Props, "GroupName"), tx.Name(r, 255))
 	switch {
 	case strings.HasPrefix(groupName, "sg-"):
 		return account.Errorf("InvalidParameterValue", "Value (%s) for parameter GroupName is invalid. Group names may not be in the format sg-*.", groupName)
@@ -69,7 +62,7 @@ func createGroup(tx *account.Tx, r *account.Resource) error {
 		return account.Errorf("InvalidGroup.Reserved", "The security group 'default' is reserved")
 	case !groupText.MatchString(groupName):
 		return account.Errorf("InvalidParameterValue", "Value (%s) for parameter GroupName is invalid. Character sets beyond ASCII are not supported.", groupName)
-	case !groupText.MatchString(property.String(r.Props, "GroupDescription")):
+	case !groupText.MatchString(props.Str(r.Props, "GroupDescription")):
 		return account.Errorf("InvalidParameterValue", "Invalid security group description. Valid descriptions are strings less than 256 characters from the following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*")
 	}
 	for _, g := range InVPC(tx, TypeSecurityGroup, vpc) {
@@ -97,52 +90,61 @@ func updateGroup(tx *account.Tx, r *account.Resource, next map[string]any) error
 }
 
 // setInlineRules makes the rules written in the group's own properties those
-// of props. Without egress rules there the group lets everything out.
+// of p. Without egress rules there the group lets everything out.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-ec2-securitygroup.html
-func setInlineRules(tx *account.Tx, group *account.Resource, props map[string]any) error {
+func setInlineRules(tx *account.Tx, group *account.Resource, p map[string]any) error {
 	var old, added []*account.Resource
-	for _, rule := range Rules(tx, group.ID) {
-		if rule.Data["inline"] == true {
-			old = append(old, rule)
-			tx.Drop(rule.Type, rule.ID)
+	drop := func(rules []*account.Resource) {
+		for _, r := range rules {
+			tx.Drop(r.Type, r.ID)
 		}
 	}
-	var err error
-	for _, typ := range []string{TypeSecurityGroupIngress, TypeSecurityGroupEgress} {
-		list := property.Maps(props, typ[len("AWS::EC2::"):])
-		if len(list) == 0 && typ == TypeSecurityGroupEgress {
-			list = []map[string]any{{"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}}
-		}
-		for _, p := range list {
-			if err != nil {
-				break
-			}
-			p, _ := account.Copy(p).(map[string]any)
-			p["GroupId"] = group.ID
-			rule := &account.Resource{
-				Type: typ, Props: p, Attrs: map[string]any{}, Tags: map[string]string{}, Owner: group.Owner,
-				Data: map[string]any{"inline": true},
-			}
-			// A rule that stays keeps its id.
-			i := slices.IndexFunc(old, func(o *account.Resource) bool { return o.Type == typ && ruleKey(o.Props) == ruleKey(p) })
-			if i >= 0 {
-				rule.ID, rule.Created = old[i].ID, old[i].Created
-			}
-			if err = addRule(tx, group, rule); err == nil {
-				tx.Put(rule)
-				added = append(added, rule)
-			}
+	for _, r := range Rules(tx, group.ID) {
+		if r.Data["inline"] == true {
+			old = append(old, r)
 		}
 	}
-	if err != nil {
-		for _, rule := range added {
-			tx.Drop(rule.Type, rule.ID)
+	drop(old)
+	for _, r := range inlineRules(group, p) {
+		// A rule that stays keeps its id.
+		for _, o := range old {
+			if o.Type == r.Type && rule.Key(o.Props) == rule.Key(r.Props) {
+				r.ID, r.Created = o.ID, o.Created
+			}
 		}
-		for _, rule := range old {
-			tx.Put(rule)
+		if err := addRule(tx, group, r); err != nil {
+			drop(added)
+			for _, o := range old {
+				tx.Put(o)
+			}
+			return err
+		}
+		tx.Put(r)
+		added = append(added, r)
+	}
+	return nil
+}
+
+// inlineRules are the rules in a group's properties as resources.
+func inlineRules(group *account.Resource, p map[string]any) []*account.Resource {
+	egress := props.Maps(p, "SecurityGroupEgress")
+	if len(egress) == 0 {
+		egress = []map[string]any{{"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}}
+	}
+	var out []*account.Resource
+	add := func(typ string, list []map[string]any) {
+		for _, in := range list {
+			own := maps.Clone(in)
+			own["GroupId"] = group.ID
+			out = append(out, &account.Resource{
+				Type: typ, Props: own, Owner: group.Owner,
+				Attrs: map[string]any{}, Data: map[string]any{"inline": true}, Tags: map[string]string{},
+			})
 		}
 	}
-	return err
+	add(TypeSecurityGroupIngress, props.Maps(p, "SecurityGroupIngress"))
+	add(TypeSecurityGroupEgress, egress)
+	return out
 }
 
 // newDefaultGroup makes the group that comes with a VPC.
@@ -154,13 +156,13 @@ func newDefaultGroup(tx *account.Tx, vpc string) *account.Resource {
 		Attrs: map[string]any{"GroupId": id, "Id": id, "VpcId": vpc},
 		Data:  map[string]any{"default": true, "name": "default"},
 	})
-	for _, rule := range []*account.Resource{
+	for _, r := range []*account.Resource{
 		{Type: TypeSecurityGroupIngress, Props: map[string]any{"GroupId": id, "IpProtocol": "-1", "SourceSecurityGroupId": id}},
 		{Type: TypeSecurityGroupEgress, Props: map[string]any{"GroupId": id, "IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}},
 	} {
-		rule.ID = "sgr-" + tx.HexID(17)
-		rule.Attrs = map[string]any{"Id": rule.ID}
-		put(tx, rule)
+		r.ID = "sgr-" + tx.HexID(17)
+		r.Attrs = map[string]any{"Id": r.ID}
+		put(tx, r)
 	}
 	return g
 }
@@ -186,7 +188,7 @@ func CheckSecurityGroups(tx *account.Tx, vpc string, groups []string) error {
 }
 
 // GroupName is the group's name, whether given or generated.
-func GroupName(group *account.Resource) string { return property.String(group.Data, "name") }
+func GroupName(group *account.Resource) string { return props.Str(group.Data, "name") }
 
 // groupInUse tells whether an interface, an endpoint or a rule of another group
 // names the group.
@@ -197,8 +199,8 @@ func groupInUse(tx *account.Tx, id string) bool {
 		}
 	}
 	for _, typ := range []string{TypeSecurityGroupIngress, TypeSecurityGroupEgress} {
-		for _, rule := range tx.List(typ) {
-			if property.String(rule.Props, "GroupId") != id && peerGroup(rule.Props) == id {
+		for _, r := range tx.List(typ) {
+			if props.Str(r.Props, "GroupId") != id && rule.PeerGroup(r.Props) == id {
 				return true
 			}
 		}
@@ -217,25 +219,25 @@ func ruleType(typ string) *account.Type {
 			return addRule(tx, group, r)
 		},
 		Update: func(_ *account.Tx, _ *account.Resource, next map[string]any) error {
-			return checkRuleText(next)
+			return rule.CheckText(next)
 		},
 	}
 }
 
 // ruleGroup finds the group that a rule is for, by id or, in the default VPC,
 // by name.
-func ruleGroup(tx *account.Tx, props map[string]any) (*account.Resource, error) {
-	if id := property.String(props, "GroupId"); id != "" {
+func ruleGroup(tx *account.Tx, p map[string]any) (*account.Resource, error) {
+	if id := props.Str(p, "GroupId"); id != "" {
 		return FindSecurityGroup(tx, id)
 	}
-	groupName := property.String(props, "GroupName")
+	groupName := props.Str(p, "GroupName")
 	if groupName == "" {
 		return nil, account.Errorf("MissingParameter", "The request must contain the parameter groupName or groupId")
 	}
 	if vpc := DefaultVPC(tx); vpc != nil {
 		for _, g := range InVPC(tx, TypeSecurityGroup, vpc.ID) {
 			if GroupName(g) == groupName {
-				props["GroupId"] = g.ID
+				p["GroupId"] = g.ID
 				return g, nil
 			}
 		}
@@ -249,164 +251,47 @@ func Rules(tx *account.Tx, group string) []*account.Resource {
 }
 
 // addRule checks a rule against its group and names it.
-func addRule(tx *account.Tx, group, rule *account.Resource) error {
-	p := rule.Props
-	if err := checkPorts(p); err != nil {
+func addRule(tx *account.Tx, group, r *account.Resource) error {
+	if err := rule.Check(r.Props); err != nil {
 		return err
 	}
-	if err := checkPeer(tx, group, p); err != nil {
+	if err := checkPeer(tx, group, r.Props); err != nil {
 		return err
 	}
-	if err := checkRuleText(p); err != nil {
-		return err
-	}
-	same := where(tx, rule.Type, "GroupId", group.ID)
-	for _, r := range same {
-		if ruleKey(r.Props) == ruleKey(p) {
-			return account.Errorf("InvalidPermission.Duplicate", "the specified rule \"%s, ALLOW\" already exists", ruleWords(p))
+	same := where(tx, r.Type, "GroupId", group.ID)
+	for _, other := range same {
+		if rule.Key(other.Props) == rule.Key(r.Props) {
+			return account.Errorf("InvalidPermission.Duplicate", "the specified rule \"%s, ALLOW\" already exists", rule.Words(r.Props))
 		}
 	}
 	if err := ruleQuota.exceeded(len(same)); err != nil {
 		return err
 	}
-	if rule.ID == "" {
-		rule.ID = "sgr-" + tx.HexID(17)
+	if r.ID == "" {
+		r.ID = "sgr-" + tx.HexID(17)
 	}
-	rule.Attrs["Id"] = rule.ID
-	rule.Status = "available"
+	r.Attrs["Id"] = r.ID
+	r.Status = "available"
 	return nil
 }
 
-func checkRuleText(p map[string]any) error {
-	if !ruleText.MatchString(property.String(p, "Description")) {
-		return account.Errorf("InvalidParameterValue", "Invalid rule description. Valid descriptions are strings less than 256 characters from the following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*")
+// checkPeer looks for the group or prefix list that a rule names.
+func checkPeer(tx *account.Tx, group *account.Resource, p map[string]any) error {
+	if list := rule.PrefixList(p); list != "" {
+		if _, ok := PrefixLists(tx.Region())[list]; !ok {
+			return account.Errorf("InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", list)
+		}
 	}
-	return nil
-}
-
-// checkPorts checks protocol and ports of a rule.
-func checkPorts(p map[string]any) error {
-	protocol := Protocol(property.String(p, "IpProtocol"))
-	if protocol == "" {
-		return account.Errorf("InvalidParameterValue", "Invalid value '%s' for IP protocol. Unknown protocol.", property.String(p, "IpProtocol"))
-	}
-	if protocol != "tcp" && protocol != "udp" {
+	peer := rule.PeerGroup(p)
+	if peer == "" || peer == group.ID {
 		return nil
 	}
-	from, okFrom := property.Int(p, "FromPort")
-	to, okTo := property.Int(p, "ToPort")
-	if !okFrom || !okTo {
-		return account.Errorf("InvalidParameterValue", "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+	g, err := FindSecurityGroup(tx, peer)
+	if err != nil {
+		return err
 	}
-	for _, port := range []int{from, to} {
-		if port < 0 || port > 65535 {
-			return account.Errorf("InvalidParameterValue", "TCP/UDP port (%d) out of range", port)
-		}
-	}
-	if from > to {
-		return account.Errorf("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", from, to)
+	if VPCOf(g) != VPCOf(group) {
+		return account.Errorf("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
 	}
 	return nil
-}
-
-// Protocol is EC2's name for a protocol given by name or number: "tcp" for 6,
-// "-1" for all, "" for one that doesn't exist.
-func Protocol(s string) string {
-	switch s = strings.ToLower(s); s {
-	case "tcp", "udp", "icmp", "icmpv6", "-1":
-		return s
-	case "all":
-		return "-1"
-	case "6":
-		return "tcp"
-	case "17":
-		return "udp"
-	case "1":
-		return "icmp"
-	case "58":
-		return "icmpv6"
-	}
-	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n <= 255 {
-		return s
-	}
-	return ""
-}
-
-// checkPeer checks the other side of a rule: exactly one of a network, a prefix
-// list or a group of the same VPC.
-func checkPeer(tx *account.Tx, group *account.Resource, p map[string]any) error {
-	if n := property.String(p, "SourceSecurityGroupName"); n != "" && peerGroup(p) == "" {
-		return account.Errorf("InvalidParameterValue", "Group names are only supported for EC2-Classic and default VPC.")
-	}
-	cidr, prefixList, peer := property.String(p, "CidrIp"), prefixList(p), peerGroup(p)
-	n := 0
-	for _, v := range []string{cidr, property.String(p, "CidrIpv6"), prefixList, peer} {
-		if v != "" {
-			n++
-		}
-	}
-	if n == 0 {
-		return account.Errorf("MissingParameter", "Source group ID missing.")
-	}
-	if n > 1 {
-		return account.Errorf("InvalidParameterCombination", "Only one of CidrIp, CidrIpv6, prefix list or security group can be specified")
-	}
-	switch {
-	case peer != "":
-		g := tx.Get(TypeSecurityGroup, peer)
-		if peer == group.ID {
-			g = group
-		}
-		if g == nil {
-			return account.Errorf(notFound[TypeSecurityGroup][0], notFound[TypeSecurityGroup][1], peer)
-		}
-		if VPCOf(g) != VPCOf(group) {
-			return account.Errorf("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
-		}
-	case prefixList != "":
-		if _, ok := PrefixLists(tx.Region())[prefixList]; !ok {
-			return account.Errorf("InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", prefixList)
-		}
-	case cidr != "":
-		if c, err := netip.ParsePrefix(cidr); err != nil || !c.Addr().Is4() {
-			return account.Errorf("InvalidParameterValue", "CIDR block %s is malformed", cidr)
-		}
-	default:
-		if c, err := netip.ParsePrefix(property.String(p, "CidrIpv6")); err != nil || !c.Addr().Is6() {
-			return account.Errorf("InvalidParameterValue", "CIDR block %s is malformed", property.String(p, "CidrIpv6"))
-		}
-	}
-	return nil
-}
-
-func peerGroup(p map[string]any) string {
-	return cmp.Or(property.String(p, "SourceSecurityGroupId"), property.String(p, "DestinationSecurityGroupId"))
-}
-
-func prefixList(p map[string]any) string {
-	return cmp.Or(property.String(p, "SourcePrefixListId"), property.String(p, "DestinationPrefixListId"))
-}
-
-// ruleKey is equal for rules that EC2 takes for the same.
-func ruleKey(p map[string]any) string {
-	cidr := property.String(p, "CidrIp") + property.String(p, "CidrIpv6")
-	if c, err := netip.ParsePrefix(cidr); err == nil {
-		cidr = c.Masked().String()
-	}
-	protocol := Protocol(property.String(p, "IpProtocol"))
-	from, to := property.String(p, "FromPort"), property.String(p, "ToPort")
-	if protocol == "-1" {
-		from, to = "", ""
-	}
-	return strings.Join([]string{protocol, from, to, cidr, prefixList(p), peerGroup(p)}, "|")
-}
-
-// ruleWords describes a rule as EC2's messages do.
-func ruleWords(p map[string]any) string {
-	peer := cmp.Or(property.String(p, "CidrIp"), property.String(p, "CidrIpv6"), prefixList(p), peerGroup(p))
-	protocol := Protocol(property.String(p, "IpProtocol"))
-	if protocol == "-1" {
-		return fmt.Sprintf("peer: %s, ALL", peer)
-	}
-	return fmt.Sprintf("peer: %s, %s, from port: %s, to port: %s", peer, strings.ToUpper(protocol), property.String(p, "FromPort"), property.String(p, "ToPort"))
 }

@@ -15,8 +15,8 @@ func Seed(tx *account.Tx) {
 	}
 	// Creating cannot be refused in an empty account; if it were, the account
 	// simply has no default VPC, which the package's test would show.
-	create := func(typ string, props map[string]any) *account.Resource {
-		r, _, err := tx.Create(typ, props, owner, false)
+	create := func(typ string, p map[string]any) *account.Resource {
+		r, _, err := tx.Create(typ, p, owner, false)
 		if err == nil {
 			err = tx.Settle(r, "create")
 		}

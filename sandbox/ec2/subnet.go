@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 var subnetQuota = quota{200, "SubnetLimitExceeded", "The maximum number of subnets has been reached."}
@@ -42,15 +42,15 @@ func createSubnet(tx *account.Tx, r *account.Resource) error {
 	if err := notModelled(r, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "Ipv6CidrBlock", "Ipv6IpamPoolId", "Ipv6NetmaskLength", "Ipv6Native", "OutpostArn"); err != nil {
 		return err
 	}
-	vpc, err := Lookup(tx, TypeVPC, property.String(r.Props, "VpcId"))
+	vpc, err := Lookup(tx, TypeVPC, props.Str(r.Props, "VpcId"))
 	if err != nil {
 		return err
 	}
-	cidr, err := parseCIDR(property.String(r.Props, "CidrBlock"), "cidrBlock")
+	cidr, err := parseCIDR(props.Str(r.Props, "CidrBlock"), "cidrBlock")
 	if err != nil {
 		return err
 	}
-	network := netip.MustParsePrefix(property.String(vpc.Attrs, "CidrBlock"))
+	network := netip.MustParsePrefix(props.Str(vpc.Attrs, "CidrBlock"))
 	if cidr.Bits() < 16 || cidr.Bits() > 28 || cidr.Bits() < network.Bits() || !network.Contains(cidr.Addr()) {
 		return account.Errorf("InvalidSubnet.Range", "The CIDR '%s' is invalid.", cidr)
 	}
@@ -63,7 +63,7 @@ func createSubnet(tx *account.Tx, r *account.Resource) error {
 	if err := subnetQuota.exceeded(len(siblings)); err != nil {
 		return err
 	}
-	zone, err := chooseZone(tx, property.String(r.Props, "AvailabilityZone"), property.String(r.Props, "AvailabilityZoneId"))
+	zone, err := chooseZone(tx, props.Str(r.Props, "AvailabilityZone"), props.Str(r.Props, "AvailabilityZoneId"))
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func createSubnet(tx *account.Tx, r *account.Resource) error {
 	r.Attrs["AvailabilityZone"] = zone.Name
 	r.Attrs["AvailabilityZoneId"] = zone.ID
 	r.Attrs["Ipv6CidrBlocks"] = []any{}
-	associateACL(tx, r, property.String(vpc.Attrs, "DefaultNetworkAcl"))
+	associateACL(tx, r, props.Str(vpc.Attrs, "DefaultNetworkAcl"))
 	return nil
 }
 
@@ -105,11 +105,11 @@ func FindSubnet(tx *account.Tx, id string) (*account.Resource, error) {
 
 // ZoneOf is the zone that the subnet lies in.
 func ZoneOf(subnet *account.Resource) account.Zone {
-	return account.Zone{Name: property.String(subnet.Attrs, "AvailabilityZone"), ID: property.String(subnet.Attrs, "AvailabilityZoneId")}
+	return account.Zone{Name: props.Str(subnet.Attrs, "AvailabilityZone"), ID: props.Str(subnet.Attrs, "AvailabilityZoneId")}
 }
 
 func subnetCIDR(subnet *account.Resource) netip.Prefix {
-	return netip.MustParsePrefix(property.String(subnet.Attrs, "CidrBlock"))
+	return netip.MustParsePrefix(props.Str(subnet.Attrs, "CidrBlock"))
 }
 
 // reserved addresses in every subnet: the first four and the last one.

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/property"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 var vpcQuota = quota{5, "VpcLimitExceeded", "The maximum number of VPCs has been reached."}
@@ -49,7 +49,7 @@ func createVPC(tx *account.Tx, r *account.Resource) error {
 	if err := notModelled(r, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "VpcEncryptionControl"); err != nil {
 		return err
 	}
-	cidr, err := parseCIDR(property.String(r.Props, "CidrBlock"), "cidrBlock")
+	cidr, err := parseCIDR(props.Str(r.Props, "CidrBlock"), "cidrBlock")
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func createVPC(tx *account.Tx, r *account.Resource) error {
 			return account.Errorf("InvalidVpc.Range", "The CIDR '%s' is invalid.", cidr)
 		}
 	}
-	if t := property.String(r.Props, "InstanceTenancy"); t != "" && t != "default" && t != "dedicated" {
+	if t := props.Str(r.Props, "InstanceTenancy"); t != "" && t != "default" && t != "dedicated" {
 		return account.Errorf("UnsupportedTenancy", "The tenancy value %s is not supported.", t)
 	}
 	if err := checkDNS(r.Props); err != nil {
@@ -76,7 +76,7 @@ func createVPC(tx *account.Tx, r *account.Resource) error {
 	acl := newDefaultACL(tx, r.ID)
 	newMainRouteTable(tx, r.ID)
 	r.Attrs["CidrBlock"] = cidr.String()
-	r.Attrs["CidrBlockAssociations"] = property.List("vpc-cidr-assoc-" + tx.HexID(17))
+	r.Attrs["CidrBlockAssociations"] = []any{"vpc-cidr-assoc-" + tx.HexID(17)}
 	r.Attrs["Ipv6CidrBlocks"] = []any{}
 	r.Attrs["DefaultSecurityGroup"] = group.ID
 	r.Attrs["DefaultNetworkAcl"] = acl.ID
@@ -85,8 +85,8 @@ func createVPC(tx *account.Tx, r *account.Resource) error {
 
 // checkDNS holds the rule that host names need DNS resolution.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-ec2-vpc.html
-func checkDNS(props map[string]any) error {
-	if property.Bool(props, "EnableDnsHostnames", false) && !property.Bool(props, "EnableDnsSupport", true) {
+func checkDNS(p map[string]any) error {
+	if props.Bool(p, false, "EnableDnsHostnames") && !props.Bool(p, true, "EnableDnsSupport") {
 		return account.Errorf("InvalidParameterCombination", "You can only enable DNS hostnames if you've enabled DNS support.")
 	}
 	return nil
@@ -94,7 +94,7 @@ func checkDNS(props map[string]any) error {
 
 // vpcDNS tells whether the VPC resolves names and gives its hosts names.
 func vpcDNS(vpc *account.Resource) (support, hostnames bool) {
-	return property.Bool(vpc.Props, "EnableDnsSupport", true), property.Bool(vpc.Props, "EnableDnsHostnames", false)
+	return props.Bool(vpc.Props, true, "EnableDnsSupport"), props.Bool(vpc.Props, false, "EnableDnsHostnames")
 }
 
 // vpcInUse tells whether something that EC2 does not remove with the VPC lives
