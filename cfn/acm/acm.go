@@ -28,6 +28,6 @@ func (Certificate) Facts() cfn.Facts {
 // DomainValidationOption is AWS::CertificateManager::Certificate.DomainValidationOption.
 type DomainValidationOption struct {
 	DomainName       cfn.Value[string]
-	HostedZoneId     cfn.Value[string]
+	HostedZoneId     cfn.Value[string] `ref:"AWS::Route53::HostedZone.Id"`
 	ValidationDomain cfn.Value[string]
 }

@@ -97,7 +97,7 @@ type BackupSelectionResourceType struct {
 	IamRoleArn    cfn.Value[string] `cfn:"required" ref:"AWS::IAM::Role.Arn"`
 	ListOfTags    []ConditionResourceType
 	NotResources  cfn.List[string]
-	Resources     cfn.List[string]  `ref:"AWS::DynamoDB::Table.Arn|AWS::S3::Bucket.Arn"`
+	Resources     cfn.List[string]  `ref:"AWS::DynamoDB::Table.Arn|AWS::RDS::DBInstance.DBInstanceArn|AWS::S3::Bucket.Arn"`
 	SelectionName cfn.Value[string] `cfn:"required"`
 }
 

@@ -26,7 +26,7 @@ func (EIP) Facts() cfn.Facts {
 
 // EIPAssociation is AWS::EC2::EIPAssociation.
 type EIPAssociation struct {
-	AllocationId       cfn.Value[string]
+	AllocationId       cfn.Value[string] `ref:"AWS::EC2::EIP.AllocationId"`
 	EIP                cfn.Value[string] `ref:"AWS::EC2::EIP.AllocationId|AWS::EC2::EIP.PublicIp"`
 	InstanceId         cfn.Value[string] `ref:"AWS::EC2::Instance.InstanceId"`
 	NetworkInterfaceId cfn.Value[string] `ref:"AWS::EC2::NetworkInterface.Id"`
@@ -48,7 +48,7 @@ type FlowLog struct {
 	LogFormat                cfn.Value[string]
 	LogGroupName             cfn.Value[string] `ref:"AWS::Logs::LogGroup.LogGroupName"`
 	MaxAggregationInterval   cfn.Value[int]
-	ResourceId               cfn.Value[string] `cfn:"required" ref:"AWS::EC2::Subnet.SubnetId|AWS::EC2::TransitGateway.Id|AWS::EC2::VPC.VpcId"`
+	ResourceId               cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.SubnetId|AWS::EC2::Subnet.VpcId|AWS::EC2::TransitGateway.Id|AWS::EC2::VPC.VpcId"`
 	ResourceType             cfn.Value[string] `cfn:"required" enum:"NetworkInterface|Subnet|VPC|TransitGateway|TransitGatewayAttachment|RegionalNatGateway"`
 	TagFieldSpecifications   []TagFieldSpecification
 	Tags                     []cfn.Tag
@@ -206,7 +206,7 @@ type HibernationOptions struct {
 
 // IamInstanceProfile is AWS::EC2::LaunchTemplate.IamInstanceProfile.
 type IamInstanceProfile struct {
-	Arn  cfn.Value[string]
+	Arn  cfn.Value[string] `ref:"AWS::IAM::InstanceProfile.Arn"`
 	Name cfn.Value[string] `ref:"AWS::IAM::InstanceProfile.InstanceProfileName"`
 }
 
@@ -290,7 +290,7 @@ type LaunchTemplateData struct {
 	Placement                         *Placement
 	PrivateDnsNameOptions             *PrivateDnsNameOptions
 	RamDiskId                         cfn.Value[string]
-	SecurityGroupIds                  cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	SecurityGroupIds                  cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	SecurityGroups                    cfn.List[string]
 	TagSpecifications                 []TagSpecification
 	UserData                          cfn.Value[string]
@@ -360,7 +360,7 @@ type LaunchTemplateNetworkInterface struct {
 	DeviceIndex                     cfn.Value[int]
 	EnaQueueCount                   cfn.Value[int]
 	EnaSrdSpecification             *EnaSrdSpecification
-	Groups                          cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	Groups                          cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	InterfaceType                   cfn.Value[string]
 	Ipv4PrefixCount                 cfn.Value[int]
 	Ipv4Prefixes                    []LaunchTemplateIpv4PrefixSpecification
@@ -477,7 +477,7 @@ type AvailabilityZoneAddress struct {
 // NetworkAcl is AWS::EC2::NetworkAcl.
 type NetworkAcl struct {
 	Tags  []cfn.Tag
-	VpcId cfn.Value[string] `cfn:"required" ref:"AWS::EC2::VPC.VpcId"`
+	VpcId cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 }
 
 // Facts implements [cfn.Resource].
@@ -491,7 +491,7 @@ type NetworkAclEntry struct {
 	Egress        cfn.Value[bool]
 	Icmp          *Icmp
 	Ipv6CidrBlock cfn.Value[string]
-	NetworkAclId  cfn.Value[string] `cfn:"required"`
+	NetworkAclId  cfn.Value[string] `cfn:"required" ref:"AWS::EC2::NetworkAcl.Id|AWS::EC2::VPC.DefaultNetworkAcl"`
 	PortRange     *PortRange
 	Protocol      cfn.Value[int]    `cfn:"required"`
 	RuleAction    cfn.Value[string] `cfn:"required"`
@@ -520,7 +520,7 @@ type NetworkInterface struct {
 	ConnectionTrackingSpecification      *ConnectionTrackingSpecification
 	Description                          cfn.Value[string]
 	EnablePrimaryIpv6                    cfn.Value[bool]
-	GroupSet                             cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	GroupSet                             cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	InterfaceType                        cfn.Value[string]
 	Ipv4PrefixCount                      cfn.Value[int]
 	Ipv4Prefixes                         []NetworkInterfaceIpv4PrefixSpecification
@@ -575,11 +575,11 @@ type Route struct {
 	InstanceId                  cfn.Value[string] `ref:"AWS::EC2::Instance.InstanceId"`
 	LocalGatewayId              cfn.Value[string]
 	NatGatewayId                cfn.Value[string] `ref:"AWS::EC2::NatGateway.NatGatewayId"`
-	NetworkInterfaceId          cfn.Value[string]
+	NetworkInterfaceId          cfn.Value[string] `ref:"AWS::EC2::NetworkInterface.Id"`
 	OdbNetworkArn               cfn.Value[string]
 	RouteTableId                cfn.Value[string] `cfn:"required" ref:"AWS::EC2::RouteTable.RouteTableId"`
 	TransitGatewayId            cfn.Value[string] `ref:"AWS::EC2::TransitGateway.Id"`
-	VpcEndpointId               cfn.Value[string]
+	VpcEndpointId               cfn.Value[string] `ref:"AWS::EC2::VPCEndpoint.Id"`
 	VpcPeeringConnectionId      cfn.Value[string] `ref:"AWS::EC2::VPCPeeringConnection.Id"`
 }
 
@@ -591,7 +591,7 @@ func (Route) Facts() cfn.Facts {
 // RouteTable is AWS::EC2::RouteTable.
 type RouteTable struct {
 	Tags  []cfn.Tag
-	VpcId cfn.Value[string] `cfn:"required" ref:"AWS::EC2::VPC.VpcId"`
+	VpcId cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 }
 
 // Facts implements [cfn.Resource].
@@ -606,7 +606,7 @@ type SecurityGroup struct {
 	SecurityGroupEgress  []Egress
 	SecurityGroupIngress []Ingress
 	Tags                 []cfn.Tag
-	VpcId                cfn.Value[string] `ref:"AWS::EC2::VPC.VpcId"`
+	VpcId                cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 }
 
 // Facts implements [cfn.Resource].
@@ -620,7 +620,7 @@ type Egress struct {
 	CidrIpv6                   cfn.Value[string]
 	Description                cfn.Value[string]
 	DestinationPrefixListId    cfn.Value[string]
-	DestinationSecurityGroupId cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	DestinationSecurityGroupId cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	FromPort                   cfn.Value[int]
 	IpProtocol                 cfn.Value[string] `cfn:"required"`
 	ToPort                     cfn.Value[int]
@@ -634,8 +634,8 @@ type Ingress struct {
 	FromPort                   cfn.Value[int]
 	IpProtocol                 cfn.Value[string] `cfn:"required"`
 	SourcePrefixListId         cfn.Value[string]
-	SourceSecurityGroupId      cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
-	SourceSecurityGroupName    cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	SourceSecurityGroupId      cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
+	SourceSecurityGroupName    cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	SourceSecurityGroupOwnerId cfn.Value[string]
 	ToPort                     cfn.Value[int]
 }
@@ -646,9 +646,9 @@ type SecurityGroupEgress struct {
 	CidrIpv6                   cfn.Value[string]
 	Description                cfn.Value[string]
 	DestinationPrefixListId    cfn.Value[string]
-	DestinationSecurityGroupId cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	DestinationSecurityGroupId cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	FromPort                   cfn.Value[int]
-	GroupId                    cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	GroupId                    cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	IpProtocol                 cfn.Value[string] `cfn:"required"`
 	ToPort                     cfn.Value[int]
 }
@@ -660,15 +660,15 @@ func (SecurityGroupEgress) Facts() cfn.Facts {
 
 // SecurityGroupIngress is AWS::EC2::SecurityGroupIngress.
 type SecurityGroupIngress struct {
-	CidrIp                     cfn.Value[string] `ref:"AWS::EC2::VPC.CidrBlock"`
+	CidrIp                     cfn.Value[string]
 	CidrIpv6                   cfn.Value[string]
 	Description                cfn.Value[string]
 	FromPort                   cfn.Value[int]
-	GroupId                    cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup"`
-	GroupName                  cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	GroupId                    cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
+	GroupName                  cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	IpProtocol                 cfn.Value[string] `cfn:"required"`
 	SourcePrefixListId         cfn.Value[string] `ref:"AWS::EC2::PrefixList.PrefixListId"`
-	SourceSecurityGroupId      cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup"`
+	SourceSecurityGroupId      cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	SourceSecurityGroupName    cfn.Value[string]
 	SourceSecurityGroupOwnerId cfn.Value[string]
 	ToPort                     cfn.Value[int]
@@ -697,7 +697,7 @@ type Subnet struct {
 	OutpostArn                    cfn.Value[string]
 	PrivateDnsNameOptionsOnLaunch *PrivateDnsNameOptionsOnLaunch
 	Tags                          []cfn.Tag
-	VpcId                         cfn.Value[string] `cfn:"required" ref:"AWS::EC2::VPC.VpcId"`
+	VpcId                         cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 }
 
 // Facts implements [cfn.Resource].
@@ -714,7 +714,7 @@ type PrivateDnsNameOptionsOnLaunch struct {
 
 // SubnetNetworkAclAssociation is AWS::EC2::SubnetNetworkAclAssociation.
 type SubnetNetworkAclAssociation struct {
-	NetworkAclId cfn.Value[string] `cfn:"required" ref:"AWS::EC2::NetworkAcl.Id"`
+	NetworkAclId cfn.Value[string] `cfn:"required" ref:"AWS::EC2::NetworkAcl.Id|AWS::EC2::VPC.DefaultNetworkAcl"`
 	SubnetId     cfn.Value[string] `cfn:"required" ref:"AWS::EC2::Subnet.SubnetId"`
 }
 
@@ -795,14 +795,14 @@ type VPCEndpoint struct {
 	PrivateDnsEnabled        cfn.Value[bool]
 	ResourceConfigurationArn cfn.Value[string]
 	RouteTableIds            cfn.List[string] `ref:"AWS::EC2::RouteTable.RouteTableId"`
-	SecurityGroupIds         cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup"`
+	SecurityGroupIds         cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	ServiceName              cfn.Value[string]
 	ServiceNetworkArn        cfn.Value[string]
 	ServiceRegion            cfn.Value[string]
 	SubnetIds                cfn.List[string] `ref:"AWS::EC2::Subnet.SubnetId"`
 	Tags                     []cfn.Tag
 	VpcEndpointType          cfn.Value[string] `enum:"Interface|Gateway|GatewayLoadBalancer|ServiceNetwork|Resource|Tunnel"`
-	VpcId                    cfn.Value[string] `cfn:"required" ref:"AWS::EC2::VPC.VpcId"`
+	VpcId                    cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 }
 
 // Facts implements [cfn.Resource].
@@ -821,7 +821,7 @@ type DnsOptionsSpecification struct {
 // VPCGatewayAttachment is AWS::EC2::VPCGatewayAttachment.
 type VPCGatewayAttachment struct {
 	InternetGatewayId cfn.Value[string] `ref:"AWS::EC2::InternetGateway.InternetGatewayId"`
-	VpcId             cfn.Value[string] `cfn:"required" ref:"AWS::EC2::VPC.VpcId"`
+	VpcId             cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 	VpnGatewayId      cfn.Value[string] `ref:"AWS::EC2::VPNGateway.VPNGatewayId"`
 }
 

@@ -10,9 +10,9 @@ import "github.com/poolhouse/poolhouse/cfn"
 // AccessEntry is AWS::EKS::AccessEntry.
 type AccessEntry struct {
 	AccessPolicies   []AccessPolicy
-	ClusterName      cfn.Value[string] `cfn:"required"`
+	ClusterName      cfn.Value[string] `cfn:"required" ref:"AWS::EKS::Cluster.Name|AWS::EKS::Nodegroup.ClusterName"`
 	KubernetesGroups cfn.List[string]
-	PrincipalArn     cfn.Value[string] `cfn:"required"`
+	PrincipalArn     cfn.Value[string] `cfn:"required" ref:"AWS::IAM::Role.Arn|AWS::IAM::User.Arn"`
 	Tags             []cfn.Tag
 	Type             cfn.Value[string]
 	Username         cfn.Value[string]
@@ -39,7 +39,7 @@ type AccessScope struct {
 type Addon struct {
 	AddonName               cfn.Value[string] `cfn:"required"`
 	AddonVersion            cfn.Value[string]
-	ClusterName             cfn.Value[string] `cfn:"required"`
+	ClusterName             cfn.Value[string] `cfn:"required" ref:"AWS::EKS::Cluster.Name|AWS::EKS::Nodegroup.ClusterName"`
 	ConfigurationValues     cfn.Value[string]
 	NamespaceConfig         *NamespaceConfig
 	PodIdentityAssociations []PodIdentityAssociation
@@ -81,7 +81,7 @@ type Cluster struct {
 	KubeSchedulerConfig          *KubeSchedulerConfig
 	KubernetesNetworkConfig      *KubernetesNetworkConfig
 	Logging                      *Logging
-	Name                         cfn.Value[string] `ref:"AWS::ECR::Repository.RepositoryName"`
+	Name                         cfn.Value[string]
 	OutpostConfig                *OutpostConfig
 	RemoteNetworkConfig          *RemoteNetworkConfig
 	ResourcesVpcConfig           *ResourcesVpcConfig `cfn:"required"`
@@ -222,7 +222,7 @@ type PodGcControllerConfig struct {
 
 // Provider is AWS::EKS::Cluster.Provider.
 type Provider struct {
-	KeyArn cfn.Value[string]
+	KeyArn cfn.Value[string] `ref:"AWS::KMS::Key.Arn"`
 }
 
 // RemoteNetworkConfig is AWS::EKS::Cluster.RemoteNetworkConfig.
@@ -253,7 +253,7 @@ type ResourcesVpcConfig struct {
 	EndpointPrivateAccess  cfn.Value[bool]
 	EndpointPublicAccess   cfn.Value[bool]
 	PublicAccessCidrs      cfn.List[string]
-	SecurityGroupIds       cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	SecurityGroupIds       cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	SubnetIds              cfn.List[string] `cfn:"required" ref:"AWS::EC2::Subnet.SubnetId"`
 }
 
@@ -293,7 +293,7 @@ type ZonalShiftConfig struct {
 type Nodegroup struct {
 	AmiType            cfn.Value[string]
 	CapacityType       cfn.Value[string]
-	ClusterName        cfn.Value[string] `cfn:"required" ref:"AWS::EKS::Cluster.Name"`
+	ClusterName        cfn.Value[string] `cfn:"required" ref:"AWS::EKS::Cluster.Name|AWS::EKS::Nodegroup.ClusterName"`
 	DiskSize           cfn.Value[int]
 	ForceUpdateEnabled cfn.Value[bool]
 	InstanceTypes      cfn.List[string]

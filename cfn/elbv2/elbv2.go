@@ -274,7 +274,7 @@ type LoadBalancer struct {
 	MinimumLoadBalancerCapacity                          *MinimumLoadBalancerCapacity
 	Name                                                 cfn.Value[string]
 	Scheme                                               cfn.Value[string]
-	SecurityGroups                                       cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	SecurityGroups                                       cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 	SubnetMappings                                       []SubnetMapping
 	Subnets                                              cfn.List[string] `ref:"AWS::EC2::Subnet.SubnetId"`
 	Tags                                                 []cfn.Tag
@@ -327,7 +327,7 @@ type TargetGroup struct {
 	TargetType                 cfn.Value[string]
 	Targets                    []TargetDescription
 	UnhealthyThresholdCount    cfn.Value[int]
-	VpcId                      cfn.Value[string] `ref:"AWS::EC2::VPC.VpcId"`
+	VpcId                      cfn.Value[string] `ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 }
 
 // Facts implements [cfn.Resource].
@@ -344,7 +344,7 @@ type Matcher struct {
 // TargetDescription is AWS::ElasticLoadBalancingV2::TargetGroup.TargetDescription.
 type TargetDescription struct {
 	AvailabilityZone cfn.Value[string]
-	Id               cfn.Value[string] `cfn:"required" ref:"AWS::EC2::Instance.InstanceId|AWS::EC2::Instance.PrivateIp|AWS::ElasticLoadBalancingV2::LoadBalancer.LoadBalancerArn|AWS::Lambda::Alias.Id|AWS::Lambda::Function.Arn"`
+	Id               cfn.Value[string] `cfn:"required"`
 	Port             cfn.Value[int]
 	QuicServerId     cfn.Value[string]
 }

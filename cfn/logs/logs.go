@@ -15,7 +15,7 @@ type LogGroup struct {
 	FieldIndexPolicies               []any
 	KmsKeyId                         cfn.Value[string] `ref:"AWS::KMS::Key.Arn"`
 	LogGroupClass                    cfn.Value[string] `enum:"STANDARD|INFREQUENT_ACCESS|DELIVERY"`
-	LogGroupName                     cfn.Value[string] `ref:"AWS::Lambda::Function.FunctionName"`
+	LogGroupName                     cfn.Value[string]
 	ResourcePolicyDocument           any
 	RetentionInDays                  cfn.Value[int] `enum:"1|3|5|7|14|30|60|90|120|150|180|365|400|545|731|1096|1827|2192|2557|2922|3288|3653"`
 	Tags                             []cfn.Tag

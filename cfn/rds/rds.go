@@ -91,7 +91,7 @@ type DBInstance struct {
 	Timezone                                  cfn.Value[string]
 	UseDefaultProcessorFeatures               cfn.Value[bool]
 	UseLatestRestorableTime                   cfn.Value[bool]
-	VPCSecurityGroups                         cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id"`
+	VPCSecurityGroups                         cfn.List[string] `ref:"AWS::EC2::SecurityGroup.GroupId|AWS::EC2::SecurityGroup.Id|AWS::EC2::VPC.DefaultSecurityGroup|AWS::EKS::Cluster.ClusterSecurityGroupId"`
 }
 
 // Facts implements [cfn.Resource].
@@ -119,7 +119,7 @@ type DBInstanceRole struct {
 
 // MasterUserSecret is AWS::RDS::DBInstance.MasterUserSecret.
 type MasterUserSecret struct {
-	KmsKeyId  cfn.Value[string] `ref:"AWS::KMS::Key.KeyId"`
+	KmsKeyId  cfn.Value[string] `ref:"AWS::KMS::Key.Arn|AWS::KMS::Key.KeyId"`
 	SecretArn cfn.Value[string]
 }
 

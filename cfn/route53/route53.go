@@ -39,28 +39,29 @@ type QueryLoggingConfig struct {
 
 // VPC is AWS::Route53::HostedZone.VPC.
 type VPC struct {
-	VPCId     cfn.Value[string] `cfn:"required" ref:"AWS::EC2::VPC.VpcId"`
+	VPCId     cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
 	VPCRegion cfn.Value[string] `cfn:"required"`
 }
 
 // RecordSet is AWS::Route53::RecordSet.
 type RecordSet struct {
-	AliasTarget       *AliasTarget
-	CidrRoutingConfig *CidrRoutingConfig
-	Comment           cfn.Value[string]
-	Failover          cfn.Value[string] `enum:"PRIMARY|SECONDARY"`
-	GeoLocation       *GeoLocation
-	HealthCheckId     cfn.Value[string]
-	HostedZoneId      cfn.Value[string]
-	HostedZoneName    cfn.Value[string]
-	MultiValueAnswer  cfn.Value[bool]
-	Name              cfn.Value[string] `cfn:"required"`
-	Region            cfn.Value[string]
-	ResourceRecords   cfn.List[string]
-	SetIdentifier     cfn.Value[string]
-	TTL               cfn.Value[string]
-	Type              cfn.Value[string] `cfn:"required"`
-	Weight            cfn.Value[int]
+	AliasTarget          *AliasTarget
+	CidrRoutingConfig    *CidrRoutingConfig
+	Comment              cfn.Value[string]
+	Failover             cfn.Value[string] `enum:"PRIMARY|SECONDARY"`
+	GeoLocation          *GeoLocation
+	GeoProximityLocation *GeoProximityLocation
+	HealthCheckId        cfn.Value[string]
+	HostedZoneId         cfn.Value[string] `ref:"AWS::Route53::HostedZone.Id"`
+	HostedZoneName       cfn.Value[string]
+	MultiValueAnswer     cfn.Value[bool]
+	Name                 cfn.Value[string] `cfn:"required"`
+	Region               cfn.Value[string]
+	ResourceRecords      cfn.List[string]
+	SetIdentifier        cfn.Value[string]
+	TTL                  cfn.Value[string]
+	Type                 cfn.Value[string] `cfn:"required"`
+	Weight               cfn.Value[int]
 }
 
 // Facts implements [cfn.Resource].
@@ -72,7 +73,7 @@ func (RecordSet) Facts() cfn.Facts {
 type AliasTarget struct {
 	DNSName              cfn.Value[string] `cfn:"required"`
 	EvaluateTargetHealth cfn.Value[bool]
-	HostedZoneId         cfn.Value[string] `cfn:"required"`
+	HostedZoneId         cfn.Value[string] `cfn:"required" ref:"AWS::ElasticLoadBalancingV2::LoadBalancer.CanonicalHostedZoneID|AWS::Route53::HostedZone.Id"`
 }
 
 // CidrRoutingConfig is AWS::Route53::RecordSet.CidrRoutingConfig.
@@ -81,9 +82,23 @@ type CidrRoutingConfig struct {
 	LocationName cfn.Value[string] `cfn:"required"`
 }
 
+// Coordinates is AWS::Route53::RecordSet.Coordinates.
+type Coordinates struct {
+	Latitude  cfn.Value[string] `cfn:"required"`
+	Longitude cfn.Value[string] `cfn:"required"`
+}
+
 // GeoLocation is AWS::Route53::RecordSet.GeoLocation.
 type GeoLocation struct {
 	ContinentCode   cfn.Value[string]
 	CountryCode     cfn.Value[string]
 	SubdivisionCode cfn.Value[string]
+}
+
+// GeoProximityLocation is AWS::Route53::RecordSet.GeoProximityLocation.
+type GeoProximityLocation struct {
+	AWSRegion      cfn.Value[string]
+	Bias           cfn.Value[int]
+	Coordinates    *Coordinates
+	LocalZoneGroup cfn.Value[string]
 }

@@ -47,7 +47,7 @@ type Subscription struct {
 // TopicPolicy is AWS::SNS::TopicPolicy.
 type TopicPolicy struct {
 	PolicyDocument any              `cfn:"required"`
-	Topics         cfn.List[string] `cfn:"required"`
+	Topics         cfn.List[string] `cfn:"required" ref:"AWS::SNS::Topic.TopicArn"`
 }
 
 // Facts implements [cfn.Resource].

@@ -357,7 +357,7 @@ type IPSetForwardedIPConfiguration struct {
 
 // IPSetReferenceStatement is AWS::WAFv2::WebACL.IPSetReferenceStatement.
 type IPSetReferenceStatement struct {
-	Arn                    cfn.Value[string] `cfn:"required"`
+	Arn                    cfn.Value[string] `cfn:"required" ref:"AWS::WAFv2::IPSet.Arn"`
 	IPSetForwardedIPConfig *IPSetForwardedIPConfiguration
 }
 
@@ -727,7 +727,7 @@ type XssMatchStatement struct {
 // WebACLAssociation is AWS::WAFv2::WebACLAssociation.
 type WebACLAssociation struct {
 	ResourceArn cfn.Value[string] `cfn:"required" ref:"AWS::AppSync::GraphQLApi.Arn|AWS::ElasticLoadBalancingV2::LoadBalancer.LoadBalancerArn|AWS::WAFv2::WebACL.Arn"`
-	WebACLArn   cfn.Value[string] `cfn:"required"`
+	WebACLArn   cfn.Value[string] `cfn:"required" ref:"AWS::WAFv2::WebACL.Arn"`
 }
 
 // Facts implements [cfn.Resource].

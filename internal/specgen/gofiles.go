@@ -98,7 +98,7 @@ func (p *goPackage) share() {
 	for name, rs := range holders {
 		p.shared[name] = !slices.ContainsFunc(p.resources, func(r *resourceType) bool { return r.short() == name }) &&
 			!slices.ContainsFunc(rs, func(r *resourceType) bool {
-				return signature(r.Definitions[name]) != signature(rs[0].Definitions[name])
+				return p.signature(r.Definitions[name]) != p.signature(rs[0].Definitions[name])
 			})
 	}
 	// A definition that holds one that isn't shared can't be shared either.
@@ -126,11 +126,11 @@ func (d *propDef) leaf() *propDef {
 }
 
 // signature is a definition as Go sees it: without what only concerns updates.
-func signature(p properties) string {
+func (p *goPackage) signature(props properties) string {
 	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(p)) {
-		d := *p[name]
-		fmt.Fprintf(&b, "%s %s %s %v %v %v;", name, shape(&d), d.leaf().Ref, d.Required, d.leaf().Enum, d.relations)
+	for _, name := range slices.Sorted(maps.Keys(props)) {
+		d := props[name]
+		fmt.Fprintf(&b, "%s %s %s %v %v %v;", name, shape(d), d.leaf().Ref, d.Required, d.leaf().Enum, p.references(d))
 	}
 	return b.String()
 }
@@ -227,31 +227,27 @@ func (p *goPackage) tag(d *propDef) (string, error) {
 	return "`" + tag + "`", nil
 }
 
-// references are the targets a property may refer to. Where the facts name
-// something that is neither Ref nor an attribute of the target, they mean what
-// Ref returns.
+// references are the targets a property may refer to, with their synonyms.
+// Where the facts name something that is neither Ref nor an attribute of the
+// target, they mean what Ref returns.
 func (p *goPackage) references(d *propDef) []string {
 	var out []string
 	for _, rel := range d.relations {
-		names := []string{rel.Property}
 		if target := p.all[rel.Type]; target != nil {
-			ref := strings.Join(target.ID, "|")
-			if _, ok := target.Attributes[rel.Property]; !ok && rel.Property != ref {
-				names[0] = ref
-			}
-			// Both name the same id, and the facts use one or the other.
-			if rel.Type == "AWS::EC2::SecurityGroup" && names[0] != "VpcId" {
-				names = []string{"Id", "GroupId"}
+			if _, ok := target.Attributes[rel.Property]; !ok {
+				rel.Property = strings.Join(target.ID, "|")
 			}
 		}
-		for _, name := range names {
-			if ref := rel.Type + "." + name; !slices.Contains(out, ref) {
-				out = append(out, ref)
+		ref := rel.Type + "." + rel.Property
+		out = append(out, ref)
+		for _, same := range synonyms() {
+			if same[0] == ref {
+				out = append(out, same[1:]...)
 			}
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // attributes are the names for Fn::GetAtt in the notation of [cfn.Facts].
