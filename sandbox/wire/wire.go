@@ -1,6 +1,12 @@
 // Package wire speaks AWS's protocols: it finds the service and operation of
 // an HTTP request, checks its signature, decodes its input and encodes the
 // answer or error in the form that the service's clients expect.
+//
+// It knows nothing of what services do: they are values of [Service]. Requests
+// are hostile until their signature is checked; no input makes the package
+// panic, recurse without bound or keep more than the body limit in memory.
+//
+// Limits: Signature Version 4 only (no SigV4A), no event streams, no CBOR.
 package wire
 
 import (
@@ -22,7 +28,8 @@ const (
 	RestXML                  // XML bodies, operations by method and path
 )
 
-// Service is one AWS service.
+// Service is one AWS service. A service that speaks two protocols is two
+// values with one name.
 type Service struct {
 	// Name is the signing name: "ec2", "elasticloadbalancing".
 	Name string
@@ -30,23 +37,36 @@ type Service struct {
 	// Version the API version for the query protocols.
 	Target, Version string
 	// Namespace is the XML namespace of answers.
-	Namespace  string
-	Protocol   Protocol
-	Operations []Operation
+	Namespace string
+	Protocol  Protocol
+	// Subresources are query parameters that name another operation, as
+	// S3's "?policy" does: an operation whose Query doesn't list one never
+	// answers a request that has it.
+	Subresources []string
+	Operations   []Operation
 }
 
 // Operation is one API operation. For the rest protocols Method and Path
-// ("/clusters/{name}") find it, with Query naming parameters that must be
-// present ("versions"); otherwise Name does.
+// ("/clusters/{name}", "/{Bucket}/{Key+}" for a label that spans slashes) find
+// it, with Query naming parameters that must be present ("versions") or have a
+// value ("list-type=2"); otherwise Name does. The operation with the most
+// Query wins, then the one with the most literal path.
 type Operation struct {
 	Name   string
 	Method string
 	Path   string
 	Query  []string
+	// Status is the HTTP status of success; 0 means 200.
+	Status int
 	// Do carries the operation out. The output is encoded as the protocol
 	// has it: encoding/xml for XML (the value's own fields, inside the result
-	// element), encoding/json for JSON, and a [Raw] as it is. Errors other
-	// than *account.Error are internal failures.
+	// element), encoding/json for JSON, and a [Raw] as it is. A
+	// map[string]any works for all of them: in XML its lists have the
+	// protocol's element name (member, item), in JSON its times are epoch
+	// seconds. Nil is an empty answer. Errors other than *account.Error are
+	// internal failures. Do runs with the account locked and already
+	// advanced; it checks everything before it changes anything, since an
+	// error undoes nothing.
 	Do func(tx *account.Tx, r *Request) (any, error)
 }
 
@@ -54,16 +74,23 @@ type Operation struct {
 type Request struct {
 	Service, Operation string
 	ID                 string
-	Caller             string // the principal's ARN
-	Time               time.Time
+	Caller             string    // the principal's ARN
+	Time               time.Time // the simulated present
 	// In is the decoded input: JSON members, or query parameters nested by
 	// their dots ("Tags.member.1.Key" is In["Tags"] = []any{map{"Key":...}},
-	// for EC2 "Filter.1.Value.1" likewise), path labels and query string
-	// parameters by their names. Query values are strings.
+	// for EC2 "Filter.1.Value.1" likewise), or the elements below an XML
+	// body's root (repeated ones as a list, so a list of one is not a list);
+	// path labels and query string parameters by their names, repeated ones
+	// as a list. Query values are strings. Read it with String, Int, Bool,
+	// Strings, Map and Maps, which take all these forms.
 	In map[string]any
-	// Body and Header are for operations that take bytes.
+	// Body and Header are for operations that take bytes. Body is what was
+	// meant, without a chunked upload's framing.
 	Body   []byte
 	Header map[string][]string
+	// Resource may be set by Do to the ARN or id it worked on, for the
+	// record of calls.
+	Resource string
 }
 
 // Raw is an answer that is not encoded by the protocol.

@@ -1,0 +1,22 @@
+package sandbox
+
+import (
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/sts"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+// module is what one service package brings into the account.
+type module struct {
+	services []wire.Service
+	types    []*account.Type
+	events   map[string]func(*account.Tx, account.Event)
+	seed     func(*account.Tx)
+}
+
+// modules are all service packages.
+func modules() []module {
+	return []module{
+		{services: []wire.Service{sts.Service()}},
+	}
+}

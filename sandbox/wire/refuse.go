@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"net/http"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+)
+
+// refuse gives an authentication failure the code and status that the
+// service's protocol has for it.
+//
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+// https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+func refuse(s *Service, f *fault) *account.Error {
+	if f.kind == wrongRegion {
+		return &account.Error{Code: NotModelled, Message: f.detail, Status: http.StatusNotImplemented}
+	}
+	var codes map[faultKind]string
+	status, message := http.StatusForbidden, f.detail
+	switch {
+	case s.Name == "s3":
+		codes = map[faultKind]string{
+			missingToken:        "AccessDenied",
+			incompleteSignature: "AuthorizationHeaderMalformed",
+			unknownKey:          "InvalidAccessKeyId",
+			wrongSignature:      "SignatureDoesNotMatch",
+			expired:             "RequestTimeTooSkewed",
+			presignExpired:      "AccessDenied",
+			unsignedHeaders:     "AccessDenied",
+			payloadMismatch:     "XAmzContentSHA256Mismatch",
+		}
+		switch f.kind {
+		case missingToken:
+			message = "Access Denied"
+		case unknownKey:
+			message = "The AWS Access Key Id you provided does not exist in our records."
+		case expired:
+			message = "The difference between the request time and the current time is too large."
+		case incompleteSignature, payloadMismatch:
+			status = http.StatusBadRequest
+		}
+	case s.Protocol == EC2Query:
+		codes = map[faultKind]string{
+			missingToken:        "MissingAuthenticationToken",
+			incompleteSignature: "IncompleteSignature",
+			unknownKey:          "AuthFailure",
+			wrongSignature:      "SignatureDoesNotMatch",
+			expired:             "RequestExpired",
+			presignExpired:      "RequestExpired",
+		}
+		switch f.kind {
+		case unknownKey:
+			message, status = "AWS was not able to validate the provided access credentials", http.StatusUnauthorized
+		case incompleteSignature, expired, presignExpired:
+			status = http.StatusBadRequest
+		}
+	case s.Protocol == Query || s.Protocol == RestXML:
+		codes = map[faultKind]string{
+			missingToken:        "MissingAuthenticationToken",
+			incompleteSignature: "IncompleteSignature",
+			unknownKey:          "InvalidClientTokenId",
+			wrongSignature:      "SignatureDoesNotMatch",
+			expired:             "SignatureDoesNotMatch",
+			presignExpired:      "SignatureDoesNotMatch",
+		}
+		if f.kind == incompleteSignature {
+			status = http.StatusBadRequest
+		}
+	default:
+		codes = map[faultKind]string{
+			missingToken:        "MissingAuthenticationTokenException",
+			incompleteSignature: "IncompleteSignatureException",
+			unknownKey:          "UnrecognizedClientException",
+			wrongSignature:      "InvalidSignatureException",
+			expired:             "InvalidSignatureException",
+			presignExpired:      "InvalidSignatureException",
+		}
+		if s.Protocol != RestJSON {
+			status = http.StatusBadRequest
+		}
+		if f.kind == missingToken {
+			message = "Missing Authentication Token"
+		}
+	}
+	return &account.Error{Code: codes[f.kind], Message: message, Status: status}
+}
