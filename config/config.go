@@ -52,6 +52,8 @@ type Config struct {
 	// Reasons for what differs from the reference architecture, by the id that
 	// validate names. Required in production.
 	Deviations map[string]string `yaml:"deviations"`
+
+	source source
 }
 
 // Network is the VPC.
@@ -228,15 +230,25 @@ type Bucket struct {
 	ExpireDays int `yaml:"expireDays"`
 	// Days until superseded versions expire; 0 is never.
 	NoncurrentDays int `yaml:"noncurrentDays"`
-	// Object lock; only audit may have it, and only from the start.
+	// Object lock; only audit may have it.
 	ObjectLock ObjectLock `yaml:"objectLock"`
 }
 
-// ObjectLock keeps objects from deletion.
+// The modes of object lock.
+const (
+	LockOff        = "off"
+	LockGovernance = "governance"
+	LockCompliance = "compliance"
+)
+
+// ObjectLock keeps new objects from deletion for so many days. The audit bucket
+// can always lock objects, since AWS allows that only from the start; this is
+// the rule for objects that name none.
 type ObjectLock struct {
 	// off, governance or compliance.
 	Mode string `yaml:"mode"`
-	Days int    `yaml:"days"`
+	// Days that each object is kept; 0 when off.
+	Days int `yaml:"days"`
 }
 
 // Registry is the ECR repositories.
@@ -254,6 +266,12 @@ type Access struct {
 	Admin Endpoint `yaml:"admin"`
 	SSO   SSO      `yaml:"sso"`
 }
+
+// The schemes of a load balancer.
+const (
+	SchemeInternetFacing = "internet-facing"
+	SchemeInternal       = "internal"
+)
 
 // Endpoint is one load balancer.
 type Endpoint struct {
