@@ -2,6 +2,13 @@
 // keys, roles and access paths, as a pure value, and the catalogue of stacks
 // they are cut into. It knows no account: what only an account can tell (zone
 // ids, ARNs) reaches the stacks as parameters.
+//
+// Invariants: equal configurations give equal architectures; going from two
+// zones to three, or from one profile to the other, renumbers no subnet and
+// renames nothing.
+//
+// Limits: IPv4 only; one VPC of our own; the China regions, whose endpoint
+// services have other names, are not modelled.
 package architecture
 
 import (
@@ -73,6 +80,7 @@ const (
 )
 
 // Subnet is one subnet. Its zone is an index into the recorded zones, from 0.
+// https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
 type Subnet struct {
 	Tier Tier
 	Zone int
@@ -115,9 +123,14 @@ type Bucket struct {
 	Config  config.Bucket
 }
 
+// AnyZone is the zone of nodes that a capacity reservation binds to a zone id:
+// only the account tells which of the recorded zones that is.
+const AnyZone = -1
+
 // NodeGroup is the nodes of one role in one zone: one EKS node group.
 type NodeGroup struct {
-	Role  config.Role
+	Role config.Role
+	// Zone is an index into the recorded zones, from 0, or AnyZone.
 	Zone  int
 	Min   int
 	Size  int // desired at creation; later the live value is passed on
@@ -163,4 +176,6 @@ type Architecture struct {
 	Stacks []Stack
 	// Tags are the stack tags: the deployment's own and the user's.
 	Tags map[string]string
+
+	vpc netip.Prefix
 }

@@ -1,0 +1,169 @@
+package architecture
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/config"
+)
+
+// DeploymentTag is the tag that every resource of a deployment carries, with
+// the deployment's name. It is the same in all profiles: a tag that changed
+// with the profile would update everything at a promotion.
+const DeploymentTag = "poolhouse:deployment"
+
+// New computes what a configuration means. Every error is a [config.Faults],
+// with all faults there are.
+func New(c *config.Config) (*Architecture, error) {
+	a := &Architecture{Config: c, Zones: RegionZones(c.Region)}
+	var faults config.Faults
+	if strings.HasPrefix(c.Region, "cn-") {
+		faults = append(faults, c.Fault("region", "China regions are not modelled", "choose a region of another partition"))
+	}
+	if c.Network.Zones > a.Zones {
+		faults = append(faults, c.Fault("network.zones", c.Region+" gives an account two zones only", "write 2, or choose another region"))
+	}
+	if c.Database.PreferredZone > c.Network.Zones {
+		faults = append(faults, c.Fault("database.preferredZone", "is a zone without private subnets", "write a zone up to network.zones"))
+	}
+	a.Keys = []KeyPurpose{
+		KeyStorage, KeyDatabase, KeyVolumes, KeyRegistry, KeySecrets,
+		KeyLogs, KeyKubernetes, KeyApplication, KeyBackup,
+	}
+	faults = append(faults, a.planBuckets()...)
+	faults = append(faults, a.planNodes()...)
+	faults = append(faults, a.planSubnets()...)
+	a.ServiceAccounts = a.serviceAccounts()
+	a.Endpoints = endpoints(c.Network)
+	a.Stacks = a.stacks()
+	faults = append(faults, a.deviate()...)
+	a.Tags = maps.Clone(c.Tags)
+	if a.Tags == nil {
+		a.Tags = map[string]string{}
+	}
+	if _, ok := a.Tags[DeploymentTag]; ok {
+		faults = append(faults, c.Fault("tags["+`"`+DeploymentTag+`"]`, "is the deployment's own tag", "remove it"))
+	}
+	a.Tags[DeploymentTag] = c.Name
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// stacks is the part of the catalogue that the configuration needs, each with
+// what is left of After.
+func (a *Architecture) stacks() []Stack {
+	c := a.Config
+	absent := map[StackName]bool{
+		DNS:         c.DNS.Mode != config.DNSCreateZone,
+		Certificate: c.Certificate.ARN != "",
+		Backup:      !c.Backups.Enabled,
+		GPU:         len(a.GPUGroups) == 0,
+	}
+	var out []Stack
+	for _, s := range Catalogue() {
+		if absent[s.Name] {
+			continue
+		}
+		s.After = slices.DeleteFunc(slices.Clone(s.After), func(n StackName) bool { return absent[n] })
+		out = append(out, s)
+	}
+	return out
+}
+
+// serviceAccounts are the ones that the vendor names, with roles.
+// https://docs.poolside.ai/deployment/cloud/aws-eks/deployment-security/iam
+func (a *Architecture) serviceAccounts() []ServiceAccount {
+	out := []ServiceAccount{{"poolside", "core-api-sa", RoleCoreAPI}}
+	if len(a.GPUGroups) > 0 {
+		out = append(out, ServiceAccount{"poolside-models", "inference", RoleInference})
+	}
+	return append(out,
+		ServiceAccount{"external-secrets", "external-secrets", RoleExternalSecrets},
+		ServiceAccount{"kube-system", "aws-load-balancer-controller", RoleLoadBalancerController},
+		ServiceAccount{"kube-system", "ebs-csi-controller-sa", RoleEBSCSI},
+		ServiceAccount{"kube-system", "aws-node", RoleVPCCNI},
+	)
+}
+
+// The roles of service accounts. The one of vpc-cni belongs to the stack
+// cluster, since nodes need it; the others to identity.
+const (
+	RoleCoreAPI                = "core-api"
+	RoleInference              = "inference"
+	RoleExternalSecrets        = "external-secrets"
+	RoleLoadBalancerController = "load-balancer-controller"
+	RoleEBSCSI                 = "ebs-csi"
+	RoleVPCCNI                 = "vpc-cni"
+)
+
+// required are the services that nodes and the programs on them need when
+// there is no NAT.
+// https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html
+func required() []string {
+	return []string{
+		"autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "elasticloadbalancing",
+		"kms", "logs", "secretsmanager", "ssm", "sts",
+	}
+}
+
+// endpoints are the interface endpoints, sorted. S3's is a gateway and always
+// there.
+func endpoints(n config.Network) []string {
+	out := slices.Clone(n.Endpoints)
+	if n.NAT.Mode == config.NATNone {
+		out = append(out, required()...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// RegionZones is how many zones are recorded in a region: three where there
+// are three for EKS, two where an account gets two.
+// https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html
+func RegionZones(region string) int {
+	if region == "us-west-1" {
+		return 2
+	}
+	return 3
+}
+
+// ControlPlaneZone says whether EKS can place its interfaces in a zone, by
+// zone id, since zone names differ between accounts.
+// https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
+func ControlPlaneZone(zoneID string) bool {
+	switch zoneID {
+	case "use1-az3", "usw1-az2", "cac1-az3":
+		return false
+	}
+	return true
+}
+
+// Catalogue lists all stacks in an order that satisfies After.
+func Catalogue() []Stack { return slices.Clone(catalogue) }
+
+// Has says whether the architecture contains a stack.
+func (a *Architecture) Has(name StackName) bool {
+	_, ok := a.Stack(name)
+	return ok
+}
+
+// Stack is the stack of that name, if the architecture contains it.
+func (a *Architecture) Stack(name StackName) (Stack, bool) {
+	i := slices.IndexFunc(a.Stacks, func(s Stack) bool { return s.Name == name })
+	if i < 0 {
+		return Stack{}, false
+	}
+	return a.Stacks[i], true
+}
+
+// Account is the service account with a role, if the architecture contains it.
+func (a *Architecture) Account(role string) (ServiceAccount, bool) {
+	i := slices.IndexFunc(a.ServiceAccounts, func(s ServiceAccount) bool { return s.Role == role })
+	if i < 0 {
+		return ServiceAccount{}, false
+	}
+	return a.ServiceAccounts[i], true
+}

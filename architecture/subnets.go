@@ -1,0 +1,167 @@
+package architecture
+
+import (
+	"fmt"
+	"net/netip"
+
+	"go4.org/netipx"
+
+	"github.com/poolhouse/poolhouse/config"
+)
+
+// The plan cuts the VPC into quarters. The first three are the zones': each
+// begins with the zone's private subnet and keeps the rest for it to grow. The
+// last holds the public subnets from its beginning and the control-plane ones
+// up to its end. Places depend on the range and the sizes alone, never on how
+// many zones are in use, so a zone can be added without renumbering.
+const (
+	slots = 3
+	// AWS keeps five addresses of each subnet.
+	// https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
+	reservedAddresses = 5
+	// What EKS wants to stay free in control-plane subnets.
+	// https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
+	controlPlaneAddresses = 16
+	// An address for a node, its pods and a warm set behind them, and a zone's
+	// endpoints, database and load balancers: ours, on the low side, to refuse
+	// only what can't work.
+	nodeAddresses = 32
+	zoneAddresses = 32
+)
+
+// sizes are the prefix lengths by tier, with what the configuration leaves
+// open computed from the range.
+func sizes(vpc netip.Prefix, s config.Subnets) config.Subnets {
+	bits := vpc.Bits()
+	if s.Private == 0 {
+		s.Private = min(bits+3, 22)
+	}
+	if s.Public == 0 {
+		s.Public = min(bits+8, 26)
+	}
+	if s.ControlPlane == 0 {
+		s.ControlPlane = 27
+		if bits <= 18 {
+			s.ControlPlane = 26
+		}
+	}
+	return s
+}
+
+// usable is how many addresses of a subnet can be used.
+func usable(bits int) int { return 1<<(32-bits) - reservedAddresses }
+
+// planSubnets fills in Subnets: by tier, then by zone.
+func (a *Architecture) planSubnets() config.Faults {
+	c := a.Config
+	vpc, err := netip.ParsePrefix(c.Network.CIDR)
+	if err != nil || !vpc.Addr().Is4() || vpc != vpc.Masked() || vpc.Bits() < 16 || vpc.Bits() > 20 {
+		return config.Faults{c.Fault("network.cidr", fmt.Sprintf("%q is no IPv4 range from /16 to /20", c.Network.CIDR), "write a range such as 10.80.0.0/16")}
+	}
+	a.vpc = vpc
+	size := sizes(vpc, c.Network.Subnets)
+	quarter := vpc.Bits() + 2
+	var faults config.Faults
+	fault := func(path, reason, fix string) {
+		faults = append(faults, c.Fault("network.subnets."+path, reason, fix))
+	}
+	if size.Private < quarter {
+		fault("private", fmt.Sprintf("three /%d do not fit into %s beside the other tiers", size.Private, vpc), fmt.Sprintf("write %d or more, or a larger network.cidr", quarter))
+	}
+	if n := usable(size.ControlPlane); n < controlPlaneAddresses {
+		fault("controlPlane", fmt.Sprintf("a /%d has %d usable addresses, and EKS wants %d", size.ControlPlane, n, controlPlaneAddresses), "write 27 or less")
+	}
+	last := nth(vpc, quarter, slots)
+	if need := slots<<(32-min(size.Public, 32)) + slots<<(32-min(size.ControlPlane, 32)); need > 1<<(32-quarter) {
+		fault("public", fmt.Sprintf("three /%d and three /%d of the control plane need %d addresses, and %s has %d", size.Public, size.ControlPlane, need, last, 1<<(32-quarter)), "write longer prefixes, or a larger network.cidr")
+	}
+	if len(faults) > 0 {
+		return faults
+	}
+	for zone := range a.Zones {
+		if zone < c.Network.Zones {
+			a.Subnets = append(a.Subnets, Subnet{Public, zone, nth(last, size.Public, zone)})
+		}
+	}
+	top := 1 << (size.ControlPlane - quarter)
+	for zone := range a.Zones {
+		a.Subnets = append(a.Subnets, Subnet{ControlPlane, zone, nth(last, size.ControlPlane, top-slots+zone)})
+	}
+	for zone := range min(a.Zones, c.Network.Zones) {
+		a.Subnets = append(a.Subnets, Subnet{Private, zone, nth(nth(vpc, quarter, zone), size.Private, 0)})
+		if need, have := a.addresses(zone), usable(size.Private); need > have {
+			fault("private", fmt.Sprintf("zone %d may need %d addresses for its nodes and pods, and a /%d has %d", zone+1, need, size.Private, have), "write a shorter prefix, or lower max in compute")
+		}
+	}
+	return faults
+}
+
+// addresses is what a zone's private subnet needs when every node group is at
+// its maximum. Nodes of a reservation count in each zone: they can be in any.
+func (a *Architecture) addresses(zone int) int {
+	n := zoneAddresses
+	for _, groups := range [][]NodeGroup{a.NodeGroups, a.GPUGroups} {
+		for _, g := range groups {
+			if g.Zone == zone || g.Zone == AnyZone {
+				n += g.Max * nodeAddresses
+			}
+		}
+	}
+	return n
+}
+
+// nth is subnet i of that length in a range, counted from 0.
+func nth(in netip.Prefix, bits, i int) netip.Prefix {
+	b := in.Masked().Addr().As4()
+	n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	n += uint32(i) << (32 - bits)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}), bits)
+}
+
+// VPC is the VPC's range.
+func (a *Architecture) VPC() netip.Prefix { return a.vpc }
+
+// Free is what the plan leaves of the VPC for growth, in order. The places of
+// zones that are not in use are part of it.
+func (a *Architecture) Free() ([]netip.Prefix, error) {
+	var b netipx.IPSetBuilder
+	b.AddPrefix(a.vpc)
+	for _, s := range a.Subnets {
+		b.RemovePrefix(s.CIDR)
+	}
+	set, err := b.IPSet()
+	if err != nil {
+		return nil, fmt.Errorf("compute free ranges of %s: %w", a.vpc, err)
+	}
+	return set.Prefixes(), nil
+}
+
+// Tier are the subnets of a tier, by zone.
+func (a *Architecture) Tier(t Tier) []Subnet {
+	var out []Subnet
+	for _, s := range a.Subnets {
+		if s.Tier == t {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// PublicSubnets are those of load balancers and NAT, by zone.
+func (a *Architecture) PublicSubnets() []Subnet { return a.Tier(Public) }
+
+// ControlPlaneSubnets are those of EKS, in all recorded zones.
+func (a *Architecture) ControlPlaneSubnets() []Subnet { return a.Tier(ControlPlane) }
+
+// PrivateSubnets are those of nodes, pods, database and endpoints, by zone.
+func (a *Architecture) PrivateSubnets() []Subnet { return a.Tier(Private) }
+
+// LoadBalancerTier is where load balancers of a scheme stand. Internal ones
+// stand in the private subnets: in public ones they would have no way out to
+// the identity provider, since they have no public address.
+func LoadBalancerTier(scheme string) Tier {
+	if scheme == config.SchemeInternal {
+		return Private
+	}
+	return Public
+}
