@@ -247,6 +247,14 @@ func (b *builder) resource(id LogicalID, r *resource) any {
 	if r.metadata != nil {
 		b.at("Metadata", func() { out["Metadata"] = b.reflect(reflect.ValueOf(r.metadata), rule{}) })
 	}
+	if r.updatePolicy != nil {
+		b.at("UpdatePolicy", func() {
+			if facts.Type != "AWS::AutoScaling::AutoScalingGroup" {
+				b.fault("%s has none", facts.Type)
+			}
+			out["UpdatePolicy"] = b.reflect(reflect.ValueOf(r.updatePolicy), rule{})
+		})
+	}
 	return out
 }
 

@@ -58,6 +58,7 @@ type options struct {
 	updateReplacePolicy RemovalPolicy
 	condition           *Cond
 	metadata            map[string]any
+	updatePolicy        map[string]any
 	description         string
 }
 
@@ -111,6 +112,10 @@ func Condition(c Cond) Option { return func(o *options) { o.condition = &c } }
 
 // Metadata is attached to a resource.
 func Metadata(m map[string]any) Option { return func(o *options) { o.metadata = m } }
+
+// UpdatePolicy says how an AWS::AutoScaling::AutoScalingGroup replaces instances.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
+func UpdatePolicy(m map[string]any) Option { return func(o *options) { o.updatePolicy = m } }
 
 // Description describes an output.
 func Description(text string) Option { return func(o *options) { o.description = text } }
@@ -268,6 +273,25 @@ func (t *Template) Inputs() []Input {
 	return out
 }
 
+// Parameters are the names of the parameters that are no inputs, sorted, with
+// their declarations.
+func (t *Template) Parameters() []NamedParameter {
+	var out []NamedParameter
+	for name, p := range t.parameters {
+		if p.input == nil {
+			out = append(out, NamedParameter{name, p.Parameter})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+// NamedParameter is a parameter's name and declaration.
+type NamedParameter struct {
+	Name string
+	Parameter
+}
+
 // camel joins the words of a name, each with a capital: self-managed becomes
 // SelfManaged.
 func camel(s string) string {
@@ -303,7 +327,7 @@ func (t *Template) Output(name string, v Value[string], opts ...Option) {
 	case t.outputs[name] != nil:
 		t.fault(path, "output is declared twice")
 		return
-	case len(o.dependsOn) > 0 || o.deletionPolicy != "" || o.updateReplacePolicy != "" || o.metadata != nil:
+	case len(o.dependsOn) > 0 || o.deletionPolicy != "" || o.updateReplacePolicy != "" || o.metadata != nil || o.updatePolicy != nil:
 		t.fault(path, "an output takes Description and Condition only")
 	}
 	t.outputs[name] = o
