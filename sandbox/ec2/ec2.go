@@ -87,8 +87,8 @@ func Lookup(tx *account.Tx, typ, id string) (*account.Resource, error) {
 	return nil, account.Errorf(words[0], words[1], id)
 }
 
-// notModelled refuses properties that the sandbox has no physics for.
-func notModelled(r *account.Resource, p map[string]any, keys ...string) error {
+// NotModelled refuses properties that the sandbox has no physics for.
+func NotModelled(r *account.Resource, p map[string]any, keys ...string) error {
 	for _, k := range keys {
 		if v, ok := p[k]; ok && v != nil {
 			return account.Errorf("UnsupportedOperation", "%s of %s is not modelled", k, r.Type)
@@ -109,9 +109,9 @@ func name(tx *account.Tx, r *account.Resource, prefix, attr string) {
 	r.Tags = props.Tags(r.Props, "Tags")
 }
 
-// retag moves the tags that the properties set to the next ones and leaves
+// Retag moves the tags that the properties set to the next ones and leaves
 // alone those that were set by API.
-func retag(r *account.Resource, next map[string]any) {
+func Retag(r *account.Resource, next map[string]any) {
 	for k := range props.Tags(r.Props, "Tags") {
 		delete(r.Tags, k)
 	}
@@ -122,7 +122,7 @@ func retag(r *account.Resource, next map[string]any) {
 
 // updateTags is the Update of types of which only tags can change in place.
 func updateTags(_ *account.Tx, r *account.Resource, next map[string]any) error {
-	retag(r, next)
+	Retag(r, next)
 	return nil
 }
 

@@ -49,7 +49,7 @@ func AttachedGateway(tx *account.Tx, vpc string) string {
 
 func attachmentType() *account.Type {
 	check := func(tx *account.Tx, r *account.Resource, p map[string]any) error {
-		if err := notModelled(r, p, "VpnGatewayId"); err != nil {
+		if err := NotModelled(r, p, "VpnGatewayId"); err != nil {
 			return err
 		}
 		vpc, err := Lookup(tx, TypeVPC, props.Str(p, "VpcId"))
@@ -100,7 +100,7 @@ func natGatewayType() *account.Type {
 			if err := natNotModelled(r, next); err != nil {
 				return err
 			}
-			retag(r, next)
+			Retag(r, next)
 			return nil
 		},
 		Settle: func(tx *account.Tx, r *account.Resource, op string) error {
@@ -121,7 +121,7 @@ func natGatewayType() *account.Type {
 }
 
 func natNotModelled(r *account.Resource, p map[string]any) error {
-	return notModelled(r, p, "AvailabilityMode", "AvailabilityZoneAddresses", "SecondaryAllocationIds", "SecondaryPrivateIpAddressCount", "SecondaryPrivateIpAddresses", "VpcId")
+	return NotModelled(r, p, "AvailabilityMode", "AvailabilityZoneAddresses", "SecondaryAllocationIds", "SecondaryPrivateIpAddressCount", "SecondaryPrivateIpAddresses", "VpcId")
 }
 
 func createNatGateway(tx *account.Tx, r *account.Resource) error {

@@ -76,9 +76,14 @@ func AddInterface(tx *account.Tx, i Interface) (*account.Resource, error) {
 // RemoveInterfaces takes away the interfaces of the owner. It is idempotent.
 func RemoveInterfaces(tx *account.Tx, owner string) {
 	for _, r := range InterfacesOf(tx, owner) {
-		disassociateInterface(tx, r.ID)
-		tx.Drop(TypeNetworkInterface, r.ID)
+		RemoveInterface(tx, r.ID)
 	}
+}
+
+// RemoveInterface takes away one interface, in use or not. It is idempotent.
+func RemoveInterface(tx *account.Tx, id string) {
+	disassociateInterface(tx, id)
+	tx.Drop(TypeNetworkInterface, id)
 }
 
 // AbandonInterfaces leaves the owner's interfaces behind, detached
@@ -159,7 +164,7 @@ func interfaceType() *account.Type {
 }
 
 func createInterface(tx *account.Tx, r *account.Resource) error {
-	if err := notModelled(r, r.Props, "Ipv4PrefixCount", "Ipv4Prefixes", "Ipv6AddressCount", "Ipv6Addresses", "Ipv6PrefixCount", "Ipv6Prefixes", "EnablePrimaryIpv6"); err != nil {
+	if err := NotModelled(r, r.Props, "Ipv4PrefixCount", "Ipv4Prefixes", "Ipv6AddressCount", "Ipv6Addresses", "Ipv6PrefixCount", "Ipv6Prefixes", "EnablePrimaryIpv6"); err != nil {
 		return err
 	}
 	subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
@@ -199,7 +204,7 @@ func updateInterface(tx *account.Tx, r *account.Resource, next map[string]any) e
 	}
 	r.Data["groups"] = props.List(groups)
 	setAddresses(r, list)
-	retag(r, next)
+	Retag(r, next)
 	return nil
 }
 

@@ -90,7 +90,7 @@ func routeType() *account.Type {
 }
 
 func createRoute(tx *account.Tx, r *account.Resource) error {
-	if err := notModelled(r, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn", "TransitGatewayId", "VpcPeeringConnectionId"); err != nil {
+	if err := NotModelled(r, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn", "TransitGatewayId", "VpcPeeringConnectionId"); err != nil {
 		return err
 	}
 	table, err := Lookup(tx, TypeRouteTable, props.Str(r.Props, "RouteTableId"))
@@ -261,4 +261,13 @@ func ReachesInternet(tx *account.Tx, subnet *account.Resource) string {
 		return "igw"
 	}
 	return "nat"
+}
+
+// PrefixLists are the ids and names of the region's managed prefix lists. The
+// ids are us-east-1's everywhere, where AWS's differ by region.
+func PrefixLists(region string) map[string]string {
+	return map[string]string{
+		"pl-63a5400a": "com.amazonaws." + region + ".s3",
+		"pl-02cd2c6b": "com.amazonaws." + region + ".dynamodb",
+	}
 }

@@ -85,7 +85,7 @@ func updateGroup(tx *account.Tx, r *account.Resource, next map[string]any) error
 	if err := setInlineRules(tx, r, next); err != nil {
 		return err
 	}
-	retag(r, next)
+	Retag(r, next)
 	return nil
 }
 

@@ -24,7 +24,7 @@ func vpcType() *account.Type {
 			if err := checkDNS(next); err != nil {
 				return err
 			}
-			retag(r, next)
+			Retag(r, next)
 			return nil
 		},
 		Settle: settled("available"),
@@ -46,7 +46,7 @@ func vpcType() *account.Type {
 }
 
 func createVPC(tx *account.Tx, r *account.Resource) error {
-	if err := notModelled(r, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "VpcEncryptionControl"); err != nil {
+	if err := NotModelled(r, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "VpcEncryptionControl"); err != nil {
 		return err
 	}
 	cidr, err := parseCIDR(props.Str(r.Props, "CidrBlock"), "cidrBlock")
@@ -92,8 +92,8 @@ func checkDNS(p map[string]any) error {
 	return nil
 }
 
-// vpcDNS tells whether the VPC resolves names and gives its hosts names.
-func vpcDNS(vpc *account.Resource) (support, hostnames bool) {
+// VPCDNS tells whether the VPC resolves names and gives its hosts names.
+func VPCDNS(vpc *account.Resource) (support, hostnames bool) {
 	return props.Bool(vpc.Props, true, "EnableDnsSupport"), props.Bool(vpc.Props, false, "EnableDnsHostnames")
 }
 

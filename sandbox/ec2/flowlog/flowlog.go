@@ -1,0 +1,135 @@
+// Package flowlog is the physics of VPC flow logs: what is logged must exist,
+// and so must the place that it is logged to, with a role that may write there.
+//
+// Limits: logs of VPCs, subnets and interfaces to CloudWatch Logs and S3; no
+// records are written.
+package flowlog
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+)
+
+// principal is the service that takes the role on.
+// https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
+const principal = "vpc-flow-logs.amazonaws.com"
+
+// Types are the resource types of this package.
+func Types() []*account.Type {
+	return []*account.Type{{
+		Name: ec2.TypeFlowLog, Latency: "ec2:flowlog",
+		Create: create,
+		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
+			ec2.Retag(r, next)
+			return nil
+		},
+	}}
+}
+
+func invalid(format string, args ...any) error {
+	return account.Errorf("InvalidParameter", format, args...)
+}
+
+func create(tx *account.Tx, r *account.Resource) error {
+	p := r.Props
+	typ, ok := map[string]string{"VPC": ec2.TypeVPC, "Subnet": ec2.TypeSubnet, "NetworkInterface": ec2.TypeNetworkInterface}[props.Str(p, "ResourceType")]
+	if !ok {
+		return account.Errorf("UnsupportedOperation", "flow logs of %s are not modelled", props.Str(p, "ResourceType"))
+	}
+	if _, err := ec2.Lookup(tx, typ, props.Str(p, "ResourceId")); err != nil {
+		return err
+	}
+	if t := props.Str(p, "TrafficType"); !slices.Contains([]string{"ACCEPT", "REJECT", "ALL"}, t) {
+		return invalid("Invalid value '%s' for parameter TrafficType", t)
+	}
+	if i := props.Int(p, 600, "MaxAggregationInterval"); i != 60 && i != 600 {
+		return invalid("Invalid Flow Log Max Aggregation Interval")
+	}
+	destination, err := checkDestination(tx, p)
+	if err != nil {
+		return err
+	}
+	for _, other := range tx.List(ec2.TypeFlowLog) {
+		if props.Str(other.Props, "ResourceId") == props.Str(p, "ResourceId") &&
+			props.Str(other.Props, "TrafficType") == props.Str(p, "TrafficType") && other.Data["destination"] == destination {
+			return account.Errorf("FlowLogAlreadyExists", "Error. There is an existing Flow Log with the same configuration and log destination.")
+		}
+	}
+	r.ID = "fl-" + tx.HexID(17)
+	r.Attrs["Id"] = r.ID
+	r.Data["destination"] = destination
+	r.Status = "ACTIVE"
+	r.Tags = props.Tags(p, "Tags")
+	return nil
+}
+
+// checkDestination looks for the log group or bucket, and for the role that
+// delivery to a log group needs. It returns the destination's ARN.
+func checkDestination(tx *account.Tx, p map[string]any) (string, error) {
+	arn, group, role := props.Str(p, "LogDestination"), props.Str(p, "LogGroupName"), props.Str(p, "DeliverLogsPermissionArn")
+	switch kind := props.Str(p, "LogDestinationType"); kind {
+	case "", "cloud-watch-logs":
+		switch {
+		case group == "" && arn == "":
+			return "", invalid("LogDestination can't be empty if LogGroupName is not provided.")
+		case group != "" && arn != "":
+			return "", account.Errorf("InvalidParameterCombination", "Please only provide LogGroupName or only provide LogDestination.")
+		case role == "":
+			return "", invalid("DeliverLogsPermissionArn can't be empty if LogDestinationType is cloud-watch-logs.")
+		}
+		if arn != "" {
+			_, group, _ = strings.Cut(arn, ":log-group:")
+			group = strings.TrimSuffix(group, ":*")
+		}
+		if tx.Get("AWS::Logs::LogGroup", group) == nil {
+			return "", invalid("LogDestination: %s does not exist", group)
+		}
+		return tx.ARN("logs", "log-group:"+group), checkRole(tx, role)
+	case "s3":
+		if role != "" {
+			return "", invalid("DeliverLogsPermissionArn is not applicable for s3 delivery")
+		}
+		bucket, _, _ := strings.Cut(arn[strings.LastIndex(arn, ":")+1:], "/")
+		if tx.Get("AWS::S3::Bucket", bucket) == nil {
+			return "", invalid("LogDestination: %s does not exist", bucket)
+		}
+		return arn, nil
+	default:
+		return "", account.Errorf("UnsupportedOperation", "flow logs to %s are not modelled", kind)
+	}
+}
+
+func checkRole(tx *account.Tx, arn string) error {
+	role := tx.Find("AWS::IAM::Role", func(r *account.Resource) bool { return props.Str(r.Attrs, "Arn") == arn })
+	if role == nil || !trusts(props.Get(role.Props, "AssumeRolePolicyDocument")) {
+		return invalid("Unable to assume given IAM role %s", arn)
+	}
+	return nil
+}
+
+// trusts tells whether a trust policy lets the flow logs service in.
+func trusts(policy any) bool {
+	if s, ok := policy.(string); ok {
+		var m map[string]any
+		if json.Unmarshal([]byte(s), &m) != nil {
+			return false
+		}
+		policy = m
+	}
+	statements := props.Maps(policy, "Statement")
+	if one := props.Map(policy, "Statement"); one != nil {
+		statements = append(statements, one)
+	}
+	for _, s := range statements {
+		services := append(props.Strs(s, "Principal", "Service"), props.Str(s, "Principal", "Service"))
+		if props.Str(s, "Effect") == "Allow" && slices.Contains(services, principal) {
+			return true
+		}
+	}
+	return false
+}
