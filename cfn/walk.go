@@ -103,6 +103,8 @@ func (b *builder) reflect(v reflect.Value, r rule) any {
 			return b.value(x.raw(), r)
 		case Policy:
 			return b.policy(x)
+		case Statement:
+			return b.statement(x)
 		}
 		return b.object(v)
 	case reflect.Slice:
@@ -177,6 +179,8 @@ func (b *builder) value(v any, r rule) any {
 		return b.subJSON(x)
 	case call:
 		return b.call(x, r)
+	default:
+		b.fault("a property can't hold a %T", v)
 	}
 	return nil
 }
