@@ -39,8 +39,9 @@ type resourceType struct {
 	Definitions map[string]properties `json:"definitions,omitempty"`
 
 	name   string
-	tags   string // the property that holds tags
-	tagMap bool   // and whether it is a map
+	tags   string            // the property that holds tags
+	tagMap bool              // and whether it is a map
+	origin map[string]string // the database's id of each definition
 }
 
 // The shape of db.json.
@@ -139,6 +140,7 @@ func (c converter) resource(r dbResource) (*resourceType, error) {
 		name:        r.CloudFormationType,
 		tags:        r.TagInformation.TagPropertyName,
 		tagMap:      r.TagInformation.Variant == "map",
+		origin:      map[string]string{},
 	}
 	if out.ID == nil {
 		out.ID = r.PrimaryIdentifier
@@ -155,6 +157,7 @@ func (c converter) resource(r dbResource) (*resourceType, error) {
 	}
 	// Attributes' own definitions are no part of what a template may write.
 	clear(out.Definitions)
+	clear(out.origin)
 	var err error
 	out.Properties, err = c.properties(r.Properties, out)
 	return out, err
@@ -186,6 +189,9 @@ func (c converter) convert(t dbType, r *resourceType) (*propDef, error) {
 	case "date-time":
 		return &propDef{Type: "string"}, nil
 	case "tag":
+		if err := r.define("Tag", ""); err != nil {
+			return nil, err
+		}
 		r.Definitions["Tag"] = properties{
 			"Key":   {Type: "string", Required: true},
 			"Value": {Type: "string", Required: true},
@@ -219,8 +225,9 @@ func (c converter) reference(id string, r *resourceType) (*propDef, error) {
 		return nil, fmt.Errorf("definition %s is missing", id)
 	}
 	out := &propDef{Type: "object", Ref: d.Name}
-	if _, ok := r.Definitions[d.Name]; ok {
-		return out, nil
+	known := r.Definitions[d.Name] != nil
+	if err := r.define(d.Name, id); known || err != nil {
+		return out, err
 	}
 	r.Definitions[d.Name] = properties{} // ends the recursion of definitions
 	props, err := c.properties(d.Properties, r)
@@ -229,4 +236,13 @@ func (c converter) reference(id string, r *resourceType) (*propDef, error) {
 	}
 	r.Definitions[d.Name] = props
 	return out, nil
+}
+
+// define notes where a definition comes from: a name can mean one thing only.
+func (r *resourceType) define(name, id string) error {
+	if known, ok := r.origin[name]; ok && known != id {
+		return fmt.Errorf("definition %s has two meanings", name)
+	}
+	r.origin[name] = id
+	return nil
 }
