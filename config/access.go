@@ -20,9 +20,6 @@ func (k *checker) access() {
 		if internet && len(e.endpoint.AllowCIDRs) == 0 {
 			k.fault(list, "is missing, and the load balancer is internet-facing", "list the ranges that may connect, such as your office's")
 		}
-		if e.endpoint.Scheme == "" {
-			k.fault(e.path+".scheme", "is empty", "write internet-facing or internal")
-		}
 	}
 }
 

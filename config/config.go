@@ -34,12 +34,15 @@ type Config struct {
 	Tags map[string]string `yaml:"tags"`
 	// ARN of the IAM policy that bounds every role that is made.
 	PermissionBoundary string `yaml:"permissionBoundary"`
-	// ARN of the role that CloudFormation assumes; empty means the caller's own
-	// permissions.
+	// ARN of the role that CloudFormation assumes; without one it uses the
+	// caller's own permissions.
 	ServiceRole string `yaml:"serviceRole"`
 
-	Network     Network     `yaml:"network"`
-	Cluster     Cluster     `yaml:"cluster"`
+	Network Network `yaml:"network"`
+	Cluster Cluster `yaml:"cluster"`
+	// Node groups by role. An entry changes what it names in the group that the
+	// profile has for its role; roles that aren't listed are as in the profile.
+	// There is a gpu group only if it is listed.
 	Compute     []NodeGroup `yaml:"compute"`
 	Database    Database    `yaml:"database"`
 	Storage     Storage     `yaml:"storage"`
@@ -86,15 +89,16 @@ const (
 
 // NAT is the way out of the private subnets.
 type NAT struct {
-	// gateway-per-zone, single-gateway, instance-per-zone, single-instance or
-	// none.
+	// NAT gateways, self-managed instances, or none: then nodes reach AWS
+	// through endpoints, and nothing else.
 	Mode NATMode `yaml:"mode"`
-	// Instance type of self-managed NAT; arm64.
+	// Instance type of self-managed NAT: arm64.
 	InstanceType string `yaml:"instanceType"`
 }
 
 // FlowLogs are the VPC's flow logs, in CloudWatch Logs.
 type FlowLogs struct {
+	// Whether there are flow logs.
 	Enabled bool `yaml:"enabled"`
 	// Days to keep, one of the values that CloudWatch Logs takes.
 	RetentionDays int `yaml:"retentionDays"`
@@ -120,8 +124,7 @@ type Cluster struct {
 	// ARNs of IAM roles or users that administer the cluster. The caller of
 	// create is always one. Production needs two.
 	Administrators []string `yaml:"administrators"`
-	// Control-plane logs: api, audit, authenticator, controllerManager,
-	// scheduler.
+	// Control-plane logs to keep.
 	Logs []string `yaml:"logs"`
 	// Days to keep the control-plane logs.
 	LogRetentionDays int `yaml:"logRetentionDays"`
@@ -145,37 +148,42 @@ const (
 
 // NodeGroup is the nodes of one role; there is one EKS node group per zone.
 type NodeGroup struct {
-	// core, web-assistant, interface (API clients) or gpu.
+	// What the nodes are for; interface serves API clients.
 	Role Role `yaml:"role"`
-	// Further roles that share these nodes. Evaluation may merge interface
-	// into web-assistant; that is a deviation.
+	// Further roles that share these nodes: web-assistant may take interface
+	// in, which is a deviation. A role with an entry of its own is apart.
 	Also []Role `yaml:"also"`
 	// Instance types, the first preferred.
 	InstanceTypes []string `yaml:"instanceTypes"`
-	// Nodes over all zones.
-	Min     int `yaml:"min"`
+	// Fewest nodes over all zones.
+	Min int `yaml:"min"`
+	// Nodes over all zones at creation; later AWS or a scaler decides.
 	Desired int `yaml:"desired"`
-	Max     int `yaml:"max"`
+	// Most nodes over all zones.
+	Max int `yaml:"max"`
 	// Root volume in GiB.
 	DiskGiB int `yaml:"diskGiB"`
-	// Kubernetes labels and taints beyond those of the role.
+	// Kubernetes labels beyond those of the role.
 	Labels map[string]string `yaml:"labels"`
-	Taints []Taint           `yaml:"taints"`
+	// Kubernetes taints beyond those of the role.
+	Taints []Taint `yaml:"taints"`
 	// Capacity reservation for gpu nodes.
 	Reservation Reservation `yaml:"reservation"`
 }
 
 // Taint is a Kubernetes taint.
 type Taint struct {
-	Key   string `yaml:"key"`
+	// Key of the taint.
+	Key string `yaml:"key"`
+	// Value of the taint.
 	Value string `yaml:"value"`
-	// NoSchedule, PreferNoSchedule or NoExecute.
+	// What happens to pods that don't tolerate it.
 	Effect string `yaml:"effect"`
 }
 
 // Reservation is an EC2 capacity reservation. It binds the nodes to one zone.
 type Reservation struct {
-	// Id, cr-…; empty means on demand.
+	// Id of the reservation; without one, nodes are on demand.
 	ID string `yaml:"id"`
 	// Zone id of the reservation, for example use1-az4.
 	ZoneID string `yaml:"zoneId"`
@@ -189,31 +197,39 @@ type Database struct {
 	InstanceClass string `yaml:"instanceClass"`
 	// PostgreSQL version, major or full: "17" or "17.6".
 	Version string `yaml:"version"`
-	// Storage in GiB, and what it may grow to.
-	StorageGiB    int  `yaml:"storageGiB"`
-	MaxStorageGiB int  `yaml:"maxStorageGiB"`
-	MultiAZ       bool `yaml:"multiAz"`
-	// Zone of a single instance, as a number from 1; near the core nodes.
+	// Storage in GiB. It can't shrink.
+	StorageGiB int `yaml:"storageGiB"`
+	// GiB that storage may grow to by itself: a tenth more than storageGiB at
+	// least, or the same, so that it doesn't grow.
+	MaxStorageGiB int `yaml:"maxStorageGiB"`
+	// Whether a standby runs in another zone.
+	MultiAZ bool `yaml:"multiAz"`
+	// Zone of a single instance, as a number from 1.
 	PreferredZone int `yaml:"preferredZone"`
-	// Days of automated backups, 1 to 35.
+	// Days to keep automated backups.
 	BackupDays int `yaml:"backupDays"`
-	// Daily backup window in UTC, hh:mm-hh:mm.
+	// Daily backup window in UTC, hh:mm-hh:mm, of 30 minutes at least.
 	BackupWindow string `yaml:"backupWindow"`
-	// Weekly maintenance window in UTC, ddd:hh:mm-ddd:hh:mm.
+	// Weekly maintenance window in UTC, ddd:hh:mm-ddd:hh:mm, of 30 minutes at
+	// least. The backup window must not touch it.
 	MaintenanceWindow string `yaml:"maintenanceWindow"`
 	// Refuse deletion by API.
 	DeletionProtection bool `yaml:"deletionProtection"`
 	// Snapshot to start from. It stays part of the database for ever.
 	Snapshot string `yaml:"snapshot"`
-	// Enhanced monitoring interval in seconds: 0, 1, 5, 10, 15, 30 or 60.
+	// Seconds between enhanced monitoring's samples; 0 is off.
 	MonitoringSeconds int `yaml:"monitoringSeconds"`
 }
 
 // Storage is the buckets by purpose.
 type Storage struct {
-	Models    Bucket `yaml:"models"`
-	CodeDocs  Bucket `yaml:"codeDocs"`
-	Audit     Bucket `yaml:"audit"`
+	// Model checkpoints.
+	Models Bucket `yaml:"models"`
+	// Code and documents.
+	CodeDocs Bucket `yaml:"codeDocs"`
+	// Audit events.
+	Audit Bucket `yaml:"audit"`
+	// Telemetry.
 	Telemetry Bucket `yaml:"telemetry"`
 	// Access logs of buckets and load balancers.
 	Logs Bucket `yaml:"logs"`
@@ -221,7 +237,7 @@ type Storage struct {
 
 // Bucket is one bucket.
 type Bucket struct {
-	// Name; empty means deployment, account, region and purpose.
+	// Name; without one it is made of deployment, account, region and purpose.
 	Name string `yaml:"name"`
 	// Days until objects move to infrequent access; 0 is never, else at least
 	// 30.
@@ -241,11 +257,12 @@ const (
 	LockCompliance = "compliance"
 )
 
-// ObjectLock keeps new objects from deletion for so many days. The audit bucket
-// can always lock objects, since AWS allows that only from the start; this is
-// the rule for objects that name none.
+// ObjectLock keeps new objects from deletion. The audit bucket can always lock
+// objects, since AWS allows that only from the start; this is the rule for
+// objects that bring none.
 type ObjectLock struct {
-	// off, governance or compliance.
+	// Whether privileged users may shorten it (governance) or nobody
+	// (compliance).
 	Mode string `yaml:"mode"`
 	// Days that each object is kept; 0 when off.
 	Days int `yaml:"days"`
@@ -261,8 +278,11 @@ type Registry struct {
 
 // Access is how people and programs reach the deployment.
 type Access struct {
-	Web   Endpoint `yaml:"web"`
-	API   Host     `yaml:"api"`
+	// Load balancer of web users and, by host name, of API clients.
+	Web Endpoint `yaml:"web"`
+	// Way in of API clients, such as IDEs.
+	API Host `yaml:"api"`
+	// Load balancer of administrators.
 	Admin Endpoint `yaml:"admin"`
 	SSO   SSO      `yaml:"sso"`
 }
@@ -277,10 +297,10 @@ const (
 type Endpoint struct {
 	// Host name, for example poolside.example.com.
 	Host string `yaml:"host"`
-	// internet-facing or internal.
+	// Reached over the internet, or through the VPC.
 	Scheme string `yaml:"scheme"`
-	// Ranges that may connect. 0.0.0.0/0 is refused; for internal load
-	// balancers the VPC's own range is the default.
+	// Ranges that may connect, /8 at most. An internet-facing load balancer
+	// needs them; for an internal one the default is the VPC's own range.
 	AllowCIDRs []string `yaml:"allowCidrs"`
 }
 
@@ -292,18 +312,26 @@ type Host struct {
 
 // SSO is single sign-on by OpenID Connect at the load balancers.
 type SSO struct {
+	// Whether users sign in by the provider. Going without is the deviation
+	// no-sso, which needs a reason.
 	Enabled bool `yaml:"enabled"`
-	// Issuer URL. The other endpoints are known for Entra ID, Okta and Google,
-	// and must be given for other providers.
-	Issuer                string `yaml:"issuer"`
+	// Issuer URL, exactly as the provider's tokens name it. The endpoints are
+	// known for Entra ID, Okta and Google, and needed for other providers.
+	Issuer string `yaml:"issuer"`
+	// Where users sign in.
 	AuthorizationEndpoint string `yaml:"authorizationEndpoint"`
-	TokenEndpoint         string `yaml:"tokenEndpoint"`
-	UserInfoEndpoint      string `yaml:"userInfoEndpoint"`
+	// Where the load balancer fetches tokens.
+	TokenEndpoint string `yaml:"tokenEndpoint"`
+	// Where the load balancer fetches who the user is.
+	UserInfoEndpoint string `yaml:"userInfoEndpoint"`
 	// The internal load balancers reach the provider through the VPC, for
 	// example over a transit gateway, although there is no NAT.
-	ReachableInternally bool   `yaml:"reachableInternally"`
-	Web                 Client `yaml:"web"`
-	Admin               Client `yaml:"admin"`
+	ReachableInternally bool `yaml:"reachableInternally"`
+	// Client of web users; redirects to https://<web host>/oauth2/idpresponse.
+	Web Client `yaml:"web"`
+	// Client of administrators; redirects to
+	// https://<admin host>/oauth2/idpresponse.
+	Admin Client `yaml:"admin"`
 	// Group of administrators at the provider, passed to the application. The
 	// provider must assign the admin client to this group only.
 	AdminGroup string `yaml:"adminGroup"`
@@ -311,6 +339,7 @@ type SSO struct {
 
 // Client is an OpenID Connect client.
 type Client struct {
+	// Id that the provider issued.
 	ClientID string `yaml:"clientId"`
 	// ARN of a Secrets Manager secret with the key client_secret.
 	SecretARN string `yaml:"secretArn"`
@@ -328,7 +357,8 @@ const (
 
 // DNS is Route 53, or the enterprise's own.
 type DNS struct {
-	// create-zone, existing-zone, or none: the records to make are printed.
+	// A zone of ours, one that exists, or none: then the records to make are
+	// printed, and certificate.arn is needed.
 	Mode DNSMode `yaml:"mode"`
 	// Domain of the zone to create.
 	Zone string `yaml:"zone"`
@@ -338,13 +368,14 @@ type DNS struct {
 
 // Certificate is the TLS certificate of the load balancers.
 type Certificate struct {
-	// ARN of an existing certificate; empty means that one is issued for the
-	// hosts, which needs DNS here.
+	// ARN of an existing certificate for the three hosts; without one, it is
+	// issued here and validated by DNS.
 	ARN string `yaml:"arn"`
 }
 
 // Backups are AWS Backup's, beyond the database's own.
 type Backups struct {
+	// Whether AWS Backup keeps the database and the data buckets.
 	Enabled bool `yaml:"enabled"`
 	// When, as an AWS cron expression in UTC.
 	Schedule string `yaml:"schedule"`
@@ -354,6 +385,7 @@ type Backups struct {
 
 // WAF is the web application firewall at the load balancers.
 type WAF struct {
+	// Whether the load balancers have it.
 	Enabled bool `yaml:"enabled"`
 	// Requests from one address in five minutes before it is blocked; 0 is no
 	// limit, else at least 100.

@@ -250,7 +250,7 @@ func (d *decoder) groups(list *ast.SequenceNode, profile Profile) []NodeGroup {
 			lines[role] = at.Position.Line
 			path = "compute[" + string(role) + "]"
 			d.mark(path, at)
-			group = defaultGroup(profile, role)
+			group = DefaultGroup(profile, role)
 			merged[role] = lookup(m, "also") != nil
 		}
 		d.structure(path, m, reflect.ValueOf(&group).Elem())
@@ -309,7 +309,7 @@ func complete(profile Profile, listed []NodeGroup, merged map[Role]bool) []NodeG
 		if provided[role] {
 			continue
 		}
-		g := defaultGroup(profile, role)
+		g := DefaultGroup(profile, role)
 		g.Also = slices.DeleteFunc(g.Also, apart)
 		for _, r := range g.Also {
 			provided[r] = true

@@ -31,9 +31,9 @@ func Default(p Profile) *Config {
 			ServiceCIDR:      "172.20.0.0/16",
 		},
 		Compute: []NodeGroup{
-			defaultGroup(p, Core),
-			defaultGroup(p, WebAssistant),
-			defaultGroup(p, Interface),
+			DefaultGroup(p, Core),
+			DefaultGroup(p, WebAssistant),
+			DefaultGroup(p, Interface),
 		},
 		Database: Database{
 			InstanceClass:      "db.m7g.xlarge",
@@ -105,8 +105,8 @@ func Default(p Profile) *Config {
 	return c
 }
 
-// defaultGroup is the node group of one role in a profile.
-func defaultGroup(p Profile, r Role) NodeGroup {
+// DefaultGroup is the node group that a profile has for a role.
+func DefaultGroup(p Profile, r Role) NodeGroup {
 	g := NodeGroup{Role: r, DiskGiB: 100}
 	size := func(types string, low, high int) {
 		g.InstanceTypes = []string{types}

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Rule is what a single value must be, apart from its type. An empty text is
-// always allowed unless it is required; a text's Min and Max count characters.
+// Rule is what a single value must be, apart from its type. A text's Min and Max
+// count characters.
 type Rule struct {
 	// Required keys have no default: the file must name them.
 	Required bool
@@ -84,7 +84,7 @@ func Rules() map[string]Rule {
 		"network.cidr":                   cidr,
 		"network.zones":                  {Min: 2, Max: 3},
 		"network.nat.mode":               {Enum: []string{string(NATGatewayPerZone), string(NATSingleGateway), string(NATInstancePerZone), string(NATSingleInstance), string(NATNone)}},
-		"network.nat.instanceType":       instance,
+		"network.nat.instanceType":       {Pattern: instancePattern, Form: "an arm64 instance type such as t4g.medium"},
 		"network.endpoints":              {MaxItems: 50},
 		"network.endpoints[]":            {Pattern: `^[a-z0-9]+([.-][a-z0-9]+)*$`, Form: "the name of a service without region, such as ecr.api", Min: 1, Max: 64},
 		"network.flowLogs.retentionDays": retention,
@@ -180,9 +180,11 @@ func Rules() map[string]Rule {
 		rules[at+"infrequentAccessDays"] = Rule{Min: 30, Max: 36500, Zero: true}
 		rules[at+"expireDays"] = days
 		rules[at+"noncurrentDays"] = days
-		rules[at+"objectLock.mode"] = Rule{Enum: []string{LockOff, LockGovernance, LockCompliance}}
-		rules[at+"objectLock.days"] = days
+		rules[at+"objectLock.mode"] = Rule{Enum: []string{LockOff}}
+		rules[at+"objectLock.days"] = Rule{Values: []int{0}}
 	}
+	rules["storage.audit.objectLock.mode"] = Rule{Enum: []string{LockOff, LockGovernance, LockCompliance}}
+	rules["storage.audit.objectLock.days"] = days
 	return rules
 }
 
@@ -210,9 +212,6 @@ func (k *checker) apply(rules map[string]Rule, path, kind string, v reflect.Valu
 					k.fault(at, quoted(item.String())+" is there twice", "remove one")
 				}
 				seen[item.String()] = true
-				if item.String() == "" {
-					k.fault(at, "is empty", "remove it")
-				}
 			}
 			k.apply(rules, at, kind+"[]", item)
 		}
@@ -228,13 +227,11 @@ func (k *checker) apply(rules map[string]Rule, path, kind string, v reflect.Valu
 	case reflect.String:
 		s := v.String()
 		switch {
-		case s == "" && rule.Required:
-			reason := "is missing"
-			if k.given(path) {
-				reason = "is empty"
+		case s == "" && !k.given(path):
+			if rule.Required {
+				k.fault(path, "is missing", "write "+rule.Words())
 			}
-			k.fault(path, reason, "write "+rule.words())
-		case ruled && (s != "" || strings.HasSuffix(kind, "{}") && rule.Min > 0):
+		case ruled:
 			k.text(path, rule, s, "")
 		}
 	case reflect.Int:
@@ -243,7 +240,7 @@ func (k *checker) apply(rules map[string]Rule, path, kind string, v reflect.Valu
 		switch {
 		case n == 0 && rule.Zero:
 		case len(rule.Values) > 0 && !slices.Contains(rule.Values, n), bounded && (n < rule.Min || n > rule.Max):
-			k.fault(path, strconv.Itoa(n)+" is not allowed", "write "+rule.words())
+			k.fault(path, strconv.Itoa(n)+" is not allowed", "write "+rule.Words())
 		}
 	}
 }
@@ -261,22 +258,24 @@ func (k *checker) text(path string, rule Rule, s, what string) {
 	n := utf8.RuneCountInString(s)
 	switch {
 	case len(rule.Enum) > 0 && !slices.Contains(rule.Enum, s):
-		fix := "write " + rule.words()
+		fix := "write " + rule.Words()
 		if near := nearest(s, rule.Enum); near != "" {
 			fix = "write " + near
 		}
 		k.fault(path, what+quoted(s)+" is not allowed", fix)
+	case s == "" && !k.pattern(rule.Pattern).MatchString(s):
+		k.fault(path, what+"is empty", "write "+rule.Words()+", or leave the key out")
 	case rule.Max > 0 && n > rule.Max:
 		k.fault(path, fmt.Sprintf("%s%s has %d characters, more than %d", what, quoted(s), n, rule.Max), "shorten it")
 	case n < rule.Min:
-		k.fault(path, fmt.Sprintf("%s%s is too short", what, quoted(s)), "write "+rule.words())
+		k.fault(path, fmt.Sprintf("%s%s is too short", what, quoted(s)), "write "+rule.Words())
 	case rule.Pattern != "" && !k.pattern(rule.Pattern).MatchString(s):
-		k.fault(path, what+quoted(s)+" is not allowed", "write "+rule.words())
+		k.fault(path, what+quoted(s)+" is not allowed", "write "+rule.Words())
 	}
 }
 
-// words says what to write.
-func (r Rule) words() string {
+// Words says what is allowed, as what to write.
+func (r Rule) Words() string {
 	list := func(items []string) string {
 		if len(items) == 1 {
 			return items[0]

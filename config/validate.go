@@ -195,9 +195,6 @@ func (k *checker) prefix(path, s string) (netip.Prefix, bool) {
 
 func (k *checker) network() {
 	n := &k.c.Network
-	if k.given("network.cidr") && n.CIDR == "" {
-		k.fault("network.cidr", "is empty", "write a range such as 10.80.0.0/16, or leave the key out")
-	}
 	vpc, vpcOK := k.prefix("network.cidr", n.CIDR)
 	if vpcOK {
 		carrier := append(private(), netip.MustParsePrefix("100.64.0.0/10"))
@@ -210,9 +207,6 @@ func (k *checker) network() {
 	}
 	// https://docs.aws.amazon.com/eks/latest/APIReference/API_KubernetesNetworkConfigRequest.html
 	const services = "cluster.serviceCidr"
-	if k.given(services) && k.c.Cluster.ServiceCIDR == "" {
-		k.fault(services, "is empty", "write a range such as 172.20.0.0/16, or leave the key out")
-	}
 	if p, ok := k.prefix(services, k.c.Cluster.ServiceCIDR); ok {
 		switch {
 		case p.Bits() < 12 || p.Bits() > 24:
@@ -231,9 +225,7 @@ func (k *checker) network() {
 	switch {
 	case k.given("network.nat.instanceType") && !self:
 		k.fault("network.nat.instanceType", "has no effect with NAT mode "+string(n.NAT.Mode), "remove it, or choose instance-per-zone or single-instance")
-	case self && n.NAT.InstanceType == "":
-		k.fault("network.nat.instanceType", "is empty", "write an arm64 instance type such as t4g.medium")
-	case self && !arm(n.NAT.InstanceType):
+	case self && n.NAT.InstanceType != "" && !arm(n.NAT.InstanceType):
 		k.fault("network.nat.instanceType", quoted(n.NAT.InstanceType)+" is not arm64", "write an arm64 instance type such as t4g.medium")
 	}
 	for i, e := range n.Endpoints {
@@ -268,9 +260,6 @@ func (k *checker) allowList(path string, cidrs []string, internet bool) {
 func (k *checker) cluster() {
 	c := &k.c.Cluster
 	k.allowList("cluster.publicAccessCidrs", c.PublicAccessCIDRs, true)
-	if c.Version == "" {
-		k.fault("cluster.version", "is empty", "write a version such as \"1.35\", or leave the key out")
-	}
 	for i, a := range c.Administrators {
 		k.administrator(fmt.Sprintf("cluster.administrators[%d]", i), a)
 	}
@@ -301,16 +290,6 @@ func (k *checker) administrator(path, arn string) {
 
 func (k *checker) database() {
 	d := &k.c.Database
-	for _, f := range []struct{ path, value, example string }{
-		{"database.instanceClass", d.InstanceClass, "db.m7g.xlarge"},
-		{"database.version", d.Version, `"17"`},
-		{"database.backupWindow", d.BackupWindow, "01:00-02:00"},
-		{"database.maintenanceWindow", d.MaintenanceWindow, "sun:07:00-sun:08:00"},
-	} {
-		if f.value == "" {
-			k.fault(f.path, "is empty", "write for example "+f.example+", or leave the key out")
-		}
-	}
 	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
 	if d.MaxStorageGiB < d.StorageGiB || d.MaxStorageGiB > d.StorageGiB && d.MaxStorageGiB*10 < d.StorageGiB*11 {
 		path := "database.maxStorageGiB"
@@ -389,14 +368,13 @@ func (k *checker) storage() {
 		path := "storage." + b.Key
 		lock := b.Bucket.ObjectLock
 		switch {
-		case b.Key != "audit" && lock.Mode != LockOff && lock.Mode != "":
+		case b.Key != "audit" && lock.Mode != LockOff:
 			k.fault(path+".objectLock.mode", "only audit may have object lock", "remove it")
+		case b.Key != "audit":
 		case lock.Mode == LockOff && lock.Days != 0:
 			k.fault(path+".objectLock.days", "has no effect while objectLock.mode is off", "remove it, or set mode to governance")
 		case (lock.Mode == LockGovernance || lock.Mode == LockCompliance) && lock.Days == 0:
 			k.fault(path+".objectLock.days", "is 0, so that nothing is kept", "write how many days each object is kept")
-		case lock.Mode == "":
-			k.fault(path+".objectLock.mode", "is empty", "write off, governance or compliance")
 		}
 		if b.Bucket.ExpireDays > 0 && b.Bucket.ExpireDays < lock.Days {
 			k.fault(path+".expireDays", fmt.Sprintf("objects expire after %d days but are locked for %d", b.Bucket.ExpireDays, lock.Days), fmt.Sprintf("write 0, or %d or more", lock.Days))
@@ -480,10 +458,7 @@ func (k *checker) dns() {
 
 func (k *checker) backups() {
 	fields := strings.Fields(strings.TrimSuffix(strings.TrimPrefix(k.c.Backups.Schedule, "cron("), ")"))
-	switch {
-	case k.c.Backups.Schedule == "":
-		k.fault("backups.schedule", "is empty", "write for example cron(0 4 * * ? *), or leave the key out")
-	case len(fields) == 6 && (fields[2] == "?") == (fields[4] == "?"):
+	if len(fields) == 6 && (fields[2] == "?") == (fields[4] == "?") {
 		// https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#cron-based
 		k.fault("backups.schedule", quoted(k.c.Backups.Schedule)+" must have ? for the day of the month or the day of the week, not both", "write for example cron(0 4 * * ? *)")
 	}
