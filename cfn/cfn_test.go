@@ -335,11 +335,13 @@ func TestFaults(t *testing.T) {
 				v := t.Add("Vpc", vpc(), cfn.DeletionPolicy(cfn.Snapshot), cfn.UpdateReplacePolicy(cfn.RetainExceptOnCreate), cfn.Description("x"))
 				t.Output("O", v.Ref(), cfn.DependsOn(v))
 				t.Add("Nil", nil)
+				t.Add("Key", key(), cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{}}))
 			},
 			[]string{
 				"Resources.Vpc: a resource has no description",
 				"Outputs.O: an output takes Description and Condition only",
 				"Resources.Nil: resource is nil",
+				"Resources.Key.UpdatePolicy: AWS::KMS::Key has none",
 				`Resources.Vpc.DeletionPolicy: "Snapshot" is not for AWS::EC2::VPC`,
 				`Resources.Vpc.UpdateReplacePolicy: "RetainExceptOnCreate" is not for AWS::EC2::VPC`,
 			},
@@ -565,6 +567,10 @@ func TestTemplate(t *testing.T) {
 		return tmpl
 	}
 	tmpl := build()
+	own := tmpl.Parameters()
+	if len(own) != 1 || own[0].Name != "Mode" || own[0].IsList() {
+		t.Errorf("own parameters: %+v, want Mode", own)
+	}
 	for range 20 { // maps are walked in another order each time
 		for _, tmpl := range []*cfn.Template{tmpl, build()} {
 			body, err := tmpl.Build()
@@ -608,7 +614,9 @@ func TestRightKinds(t *testing.T) {
 	lb := tmpl.Add("Lb", elbv2.LoadBalancer{Subnets: cfn.ListOf(net.Att("SubnetId"))})
 	target := tmpl.Add("Target", elbv2.TargetGroup{VpcId: net.Att("VpcId")})
 	tmpl.Add("Listener", elbv2.Listener{LoadBalancerArn: lb.Ref(), DefaultActions: []elbv2.ListenerAction{{Type: cfn.V("forward"), TargetGroupArn: target.Ref()}}})
-	tmpl.Add("Db", rds.DBInstance{KmsKeyId: k.Ref()})
+	tmpl.Add("Db", rds.DBInstance{KmsKeyId: k.Ref()}, cfn.DeletionPolicy(cfn.Snapshot), cfn.UpdateReplacePolicy(cfn.Snapshot))
+	tmpl.Add("Asg", autoscaling.AutoScalingGroup{MinSize: cfn.V("1"), MaxSize: cfn.V("1")},
+		cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{"MaxBatchSize": 1}}))
 	eip := tmpl.Add("Eip", ec2.EIP{Domain: cfn.V("vpc")})
 	tmpl.Add("Nat", ec2.NatGateway{SubnetId: net.Ref(), AllocationId: eip.Att("AllocationId")})
 	if _, err := tmpl.Build(); err != nil {

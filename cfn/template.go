@@ -194,7 +194,8 @@ type Parameter struct {
 	Description    string
 }
 
-func (p Parameter) isList() bool {
+// IsList reports whether the parameter takes values joined by commas.
+func (p Parameter) IsList() bool {
 	return p.Type == "CommaDelimitedList" || strings.Contains(p.Type, "List<")
 }
 

@@ -258,7 +258,7 @@ func (b *builder) ref(x ref, r rule) any {
 		b.fault("reference to the parameter %s of another template", x.id)
 	default:
 		b.params[x.id] = true
-		if list := b.t.parameters[x.id].isList(); list != x.list {
+		if list := b.t.parameters[x.id].IsList(); list != x.list {
 			b.fault("parameter %s is %s: use %s", x.id,
 				map[bool]string{true: "a list", false: "no list"}[list],
 				map[bool]string{true: "List", false: "Ref"}[list])
