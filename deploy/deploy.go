@@ -1,0 +1,214 @@
+// Package deploy creates, updates and deletes a deployment: it alone knows the
+// order of things across stacks.
+//
+// The account is the state: what exists is read from CloudFormation, which
+// stacks belong to a deployment from their tags. Every operation converges: it
+// starts from what is there, so the same call continues after an error, an
+// interrupt or a kill. A context that ends stops watching and starting; it
+// never stops what AWS is doing. The package prints nothing; it emits events.
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/stack"
+	"github.com/poolhouse/poolhouse/templates"
+)
+
+// Tag is the tag that says which deployment a stack belongs to.
+const Tag = "poolhouse:deployment"
+
+// Target is a deployment and the account it is in.
+type Target struct {
+	Architecture *architecture.Architecture
+	AWS          *awsapi.Clients
+	// Emit receives events, one at a time. May be nil.
+	Emit func(Event)
+}
+
+// Event is something that happened in a run; one of the types below.
+type Event interface{ event() }
+
+// StackStarted says that a stack's turn has come.
+type StackStarted struct {
+	Time     time.Time              `json:"time"`
+	Stack    architecture.StackName `json:"stack"`
+	Action   Action                 `json:"action"`
+	Expected time.Duration          `json:"expectedNanoseconds"`
+}
+
+// StackFinished says that a stack is at rest again.
+type StackFinished struct {
+	Time   time.Time              `json:"time"`
+	Stack  architecture.StackName `json:"stack"`
+	Action Action                 `json:"action"`
+	Took   time.Duration          `json:"tookNanoseconds"`
+	// Changes is how many resources changed; 0 means that it was up to date.
+	Changes int   `json:"changes"`
+	Err     error `json:"-"`
+	// Error is Err in words.
+	Error string `json:"error,omitempty"`
+}
+
+// ResourceEvent is an event of a stack in motion.
+type ResourceEvent struct {
+	Stack architecture.StackName `json:"stack"`
+	stack.Event
+}
+
+// Step is work outside of CloudFormation.
+type Step struct {
+	Time  time.Time              `json:"time"`
+	Stack architecture.StackName `json:"stack,omitempty"`
+	Text  string                 `json:"text"`
+}
+
+func (StackStarted) event()  {}
+func (StackFinished) event() {}
+func (ResourceEvent) event() {}
+func (Step) event()          {}
+
+// Action is what a run or a plan does to a stack.
+type Action string
+
+// The actions.
+const (
+	CreateStack Action = "create"
+	UpdateStack Action = "update"
+	DeleteStack Action = "delete"
+	// NoChange: the stack is up to date.
+	NoChange Action = "none"
+	// Protect: protection is switched on or off.
+	ProtectStack Action = "protect"
+)
+
+// run is one operation on a target.
+type run struct {
+	Target
+	driver *stack.Driver
+	mu     sync.Mutex // serialises Emit
+	names  map[string]architecture.StackName
+}
+
+func newRun(t Target, names map[string]architecture.StackName) *run {
+	r := &run{Target: t, names: names}
+	r.driver = &stack.Driver{CFN: t.AWS.CloudFormation, Clock: t.AWS.Clock, Emit: func(e stack.Event) {
+		r.emit(ResourceEvent{Stack: r.names[e.Stack], Event: e})
+	}}
+	return r
+}
+
+func (r *run) emit(e Event) {
+	if r.Emit == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Emit(e)
+}
+
+func (r *run) step(name architecture.StackName, format string, args ...any) {
+	r.emit(Step{Time: r.AWS.Clock.Now(), Stack: name, Text: fmt.Sprintf(format, args...)})
+}
+
+// timed runs one stack's part between its two events.
+func (r *run) timed(name architecture.StackName, action Action, expected time.Duration, f func() (changes int, err error)) error {
+	start := r.AWS.Clock.Now()
+	r.emit(StackStarted{Time: start, Stack: name, Action: action, Expected: expected})
+	n, err := f()
+	done := StackFinished{Time: r.AWS.Clock.Now(), Stack: name, Action: action, Changes: n, Err: err}
+	done.Took = done.Time.Sub(start)
+	if err != nil {
+		done.Error = err.Error()
+	}
+	r.emit(done)
+	return err
+}
+
+// built are a target's stacks with their templates, in order.
+func built(t Target) ([]templates.Stack, map[string]architecture.StackName, error) {
+	all, err := templates.All(t.Architecture)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := map[string]architecture.StackName{}
+	for _, s := range all {
+		names[s.StackName] = s.Name
+	}
+	return all, names, nil
+}
+
+// errSkipped marks a stack whose turn never came.
+var errSkipped = errors.New("skipped")
+
+// inOrder runs f for every name once all names that come before it are done.
+// What can run side by side does. After an error, what depends on the failed
+// one is left out and the rest goes on, so that the next run has less to do.
+// The errors are joined, the earliest first.
+func inOrder(ctx context.Context, names []architecture.StackName, before func(architecture.StackName) []architecture.StackName, f func(context.Context, architecture.StackName) error) error {
+	type result struct {
+		done chan struct{}
+		err  error
+	}
+	results := make(map[architecture.StackName]*result, len(names))
+	for _, n := range names {
+		results[n] = &result{done: make(chan struct{})}
+	}
+	var mu sync.Mutex
+	var errs []error
+	var wg sync.WaitGroup
+	for _, n := range names {
+		wg.Go(func() {
+			res := results[n]
+			defer close(res.done)
+			for _, b := range before(n) {
+				dep, ok := results[b]
+				if !ok {
+					continue
+				}
+				<-dep.done
+				if dep.err != nil {
+					res.err = errSkipped
+				}
+			}
+			if res.err == nil && ctx.Err() != nil {
+				res.err = context.Cause(ctx)
+			} else if res.err == nil {
+				res.err = f(ctx, n)
+			}
+			if res.err != nil && !errors.Is(res.err, errSkipped) {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, res.err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// after maps each stack to those before it, and reversed the other way round.
+func after(stacks []architecture.Stack) func(architecture.StackName) []architecture.StackName {
+	m := map[architecture.StackName][]architecture.StackName{}
+	for _, s := range stacks {
+		m[s.Name] = s.After
+	}
+	return func(n architecture.StackName) []architecture.StackName { return m[n] }
+}
+
+func reversed(stacks []architecture.Stack) func(architecture.StackName) []architecture.StackName {
+	m := map[architecture.StackName][]architecture.StackName{}
+	for _, s := range stacks {
+		for _, a := range s.After {
+			m[a] = append(m[a], s.Name)
+		}
+	}
+	return func(n architecture.StackName) []architecture.StackName { return slices.Clone(m[n]) }
+}

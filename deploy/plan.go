@@ -1,0 +1,263 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/stack"
+	"github.com/poolhouse/poolhouse/templates"
+)
+
+// Plan is what a Create or Update would do.
+type Plan struct {
+	Deployment string `json:"deployment"`
+	Region     string `json:"region"`
+	// Offline: no account was looked at, so everything counts as new.
+	Offline bool        `json:"offline"`
+	Stacks  []StackPlan `json:"stacks"`
+	// Path is the chain of stacks that decides how long it takes.
+	Path     []PathStep    `json:"criticalPath"`
+	Expected time.Duration `json:"expectedNanoseconds"`
+	// Deviations from the reference architecture, each with its reason.
+	Deviations []architecture.Deviation `json:"deviations"`
+}
+
+// StackPlan is what would happen to one stack.
+type StackPlan struct {
+	Stack    architecture.StackName `json:"stack"`
+	Name     string                 `json:"name"`
+	Action   Action                 `json:"action"`
+	Expected time.Duration          `json:"expectedNanoseconds"`
+	Changes  []stack.Change         `json:"changes"`
+	// KnownAfter are the stacks whose outputs this one waits for; what depends
+	// on them is compared locally.
+	KnownAfter []architecture.StackName `json:"knownAfter,omitempty"`
+	// Status of the stack when it stands in the way: an operation under way,
+	// or a failed one that will be cleared up first.
+	Status string `json:"status,omitempty"`
+}
+
+// Empty tells that nothing would change.
+func (p *Plan) Empty() bool {
+	return !slices.ContainsFunc(p.Stacks, func(s StackPlan) bool { return s.Action != NoChange })
+}
+
+// PlanOffline plans without an account, as if nothing were there. It is pure.
+func PlanOffline(a *architecture.Architecture) (*Plan, error) {
+	all, err := templates.All(a)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Deployment: a.Config.Name, Region: a.Config.Region, Offline: true, Deviations: a.Deviations}
+	for _, s := range all {
+		p.Stacks = append(p.Stacks, newStack(s))
+	}
+	p.time(a)
+	return p, nil
+}
+
+// newStack plans a stack that does not exist.
+func newStack(s templates.Stack) StackPlan {
+	return StackPlan{Stack: s.Name, Name: s.StackName, Action: CreateStack, Expected: createTime(s.Body), Changes: localChanges(nil, s.Body), KnownAfter: sources(s)}
+}
+
+func sources(s templates.Stack) []architecture.StackName {
+	var from []architecture.StackName
+	for _, in := range s.Inputs {
+		if n := architecture.StackName(in.Stack); !slices.Contains(from, n) {
+			from = append(from, n)
+		}
+	}
+	return from
+}
+
+// MakePlan compares the configuration with the account. It writes nothing but
+// change sets on stacks that exist, which it deletes after reading.
+func MakePlan(ctx context.Context, t Target) (*Plan, error) {
+	all, names, err := built(t)
+	if err != nil {
+		return nil, err
+	}
+	a := &applying{run: newRun(t, names), stacks: map[architecture.StackName]templates.Stack{}, outputs: map[architecture.StackName]map[string]string{}}
+	for _, s := range all {
+		a.stacks[s.Name] = s
+	}
+	if a.states, err = ownedStacks(ctx, a.driver, t.Architecture.Config.Name); err != nil {
+		return nil, err
+	}
+	for n, st := range a.states {
+		if st.Exists() {
+			a.outputs[n] = st.Outputs
+		}
+	}
+	if err := a.look(ctx); err != nil {
+		return nil, err
+	}
+	p := &Plan{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all))}
+	var wg sync.WaitGroup
+	errs := make([]error, len(all))
+	for i, s := range all {
+		wg.Go(func() { p.Stacks[i], errs[i] = a.planStack(ctx, s) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(a.states)) {
+		st := a.states[n]
+		if _, wanted := a.stacks[n]; wanted || !st.Exists() {
+			continue
+		}
+		body, err := a.driver.Template(ctx, st.Name)
+		if err != nil {
+			return nil, err
+		}
+		p.Stacks = append(p.Stacks, StackPlan{Stack: n, Name: st.Name, Action: DeleteStack, Expected: deleteTime(body), Changes: localChanges(body, nil)})
+	}
+	p.time(t.Architecture)
+	return p, nil
+}
+
+func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan, error) {
+	st := a.states[s.Name]
+	if !st.Exists() {
+		return newStack(s), nil
+	}
+	p := StackPlan{Stack: s.Name, Name: s.StackName, Action: UpdateStack}
+	current, err := a.driver.Template(ctx, st.Name)
+	if err != nil {
+		return p, err
+	}
+	spec, unknown, err := a.spec(s)
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case stack.ConditionOf(st.Status) != stack.Whole:
+		p.Status = string(st.Status)
+		p.Changes = localChanges(current, s.Body)
+		if stack.ConditionOf(st.Status) == stack.Stillborn {
+			p.Action, p.Changes = CreateStack, localChanges(nil, s.Body)
+		}
+	case len(unknown) > 0:
+		p.KnownAfter = unknown
+		p.Changes = localChanges(current, s.Body)
+	case bytes.Equal(current, spec.Template) && maps.Equal(st.Parameters, spec.Parameters) && maps.Equal(st.Tags, spec.Tags):
+		p.Action = NoChange
+	default:
+		if p.Changes, err = a.driver.Preview(ctx, spec); err != nil {
+			return p, err
+		}
+		if len(p.Changes) == 0 {
+			p.Action = NoChange
+		}
+	}
+	if p.Action != NoChange {
+		p.Expected = changesTime(p.Changes)
+	}
+	return p, nil
+}
+
+// time fills in how long the plan takes.
+func (p *Plan) time(a *architecture.Architecture) {
+	takes := map[architecture.StackName]time.Duration{}
+	var names []architecture.StackName
+	for _, s := range p.Stacks {
+		if s.Action == CreateStack || s.Action == UpdateStack {
+			takes[s.Stack] = s.Expected
+			names = append(names, s.Stack)
+		}
+	}
+	p.Path, p.Expected = criticalPath(names, after(a.Stacks), takes)
+}
+
+// changesTime predicts how long an update takes: the slowest of its changes,
+// since CloudFormation works on them side by side.
+func changesTime(changes []stack.Change) time.Duration {
+	var most time.Duration
+	for _, c := range changes {
+		var t time.Duration
+		switch c.Action {
+		case stack.Add:
+			t = resourceTime(c.Type, nil, toCreate)
+		case stack.Remove:
+			t = resourceTime(c.Type, nil, toDelete)
+		case stack.Replace:
+			t = resourceTime(c.Type, nil, toCreate) + resourceTime(c.Type, nil, toDelete)
+		default:
+			t = resourceTime(c.Type, nil, toUpdate)
+		}
+		most = max(most, t)
+	}
+	return overhead + most
+}
+
+type document struct {
+	Resources map[string]struct {
+		Type       string
+		Properties map[string]any
+	}
+}
+
+// localChanges compares two templates without CloudFormation's help. It can't
+// tell what is replaced.
+func localChanges(before, next []byte) []stack.Change {
+	var a, b document
+	// A template that isn't JSON is one that we did not write; it then counts
+	// as empty.
+	_ = json.Unmarshal(before, &a)
+	_ = json.Unmarshal(next, &b)
+	ids := map[string]bool{}
+	for id := range a.Resources {
+		ids[id] = true
+	}
+	for id := range b.Resources {
+		ids[id] = true
+	}
+	var changes []stack.Change
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		old, was := a.Resources[id]
+		res, is := b.Resources[id]
+		switch {
+		case !was:
+			changes = append(changes, stack.Change{LogicalID: id, Type: res.Type, Action: stack.Add})
+		case !is:
+			changes = append(changes, stack.Change{LogicalID: id, Type: old.Type, Action: stack.Remove})
+		default:
+			c := stack.Change{LogicalID: id, Type: res.Type, Action: stack.Modify}
+			for _, k := range keysOf(old.Properties, res.Properties) {
+				if !reflect.DeepEqual(old.Properties[k], res.Properties[k]) {
+					c.Properties = append(c.Properties, stack.Property{Path: k, Before: text(old.Properties[k]), After: text(res.Properties[k])})
+				}
+			}
+			if len(c.Properties) > 0 {
+				changes = append(changes, c)
+			}
+		}
+	}
+	return changes
+}
+
+func text(v any) string {
+	if v == nil {
+		return ""
+	}
+	if s, ok := v.(string); ok {
+		return s
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}

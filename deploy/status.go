@@ -1,0 +1,186 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// Phase is what a deployment is as a whole.
+type Phase string
+
+// The phases.
+const (
+	Missing    Phase = "absent"
+	InMotion   Phase = "in progress"
+	Incomplete Phase = "incomplete"
+	Failed     Phase = "failed"
+	Complete   Phase = "complete"
+	// GPUPending: usable, but the GPU nodes are still missing.
+	GPUPending Phase = "usable, GPU pending"
+)
+
+// Status is a deployment as the account has it.
+type Status struct {
+	Deployment string        `json:"deployment"`
+	Region     string        `json:"region"`
+	Phase      Phase         `json:"phase"`
+	Stacks     []StackStatus `json:"stacks"`
+	// Next is the command that leads on.
+	Next string `json:"next,omitempty"`
+}
+
+// StackStatus is one stack of it.
+type StackStatus struct {
+	Stack     architecture.StackName `json:"stack"`
+	Name      string                 `json:"name"`
+	Status    string                 `json:"status"`
+	Reason    string                 `json:"reason,omitempty"`
+	Updated   time.Time              `json:"updated,omitzero"`
+	Protected bool                   `json:"protected"`
+	// Surplus: the account has it, the configuration does not.
+	Surplus bool `json:"surplus,omitempty"`
+}
+
+// Look reports what a deployment is. It only reads.
+func Look(ctx context.Context, t Target) (*Status, error) {
+	r := newRun(t, nil)
+	owned, err := ownedStacks(ctx, r.driver, t.Architecture.Config.Name)
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region}
+	wanted := map[architecture.StackName]bool{}
+	for _, st := range t.Architecture.Stacks {
+		wanted[st.Name] = true
+	}
+	for _, entry := range architecture.Catalogue() {
+		st := owned[entry.Name]
+		if st == nil && !wanted[entry.Name] {
+			continue
+		}
+		line := StackStatus{Stack: entry.Name, Name: t.Architecture.StackName(entry.Name), Status: "absent", Surplus: !wanted[entry.Name]}
+		if st != nil {
+			line.Status, line.Reason, line.Updated, line.Protected = string(st.Status), st.Reason, st.Updated, st.Protected
+		}
+		s.Stacks = append(s.Stacks, line)
+	}
+	s.Phase = phase(owned, wanted)
+	switch s.Phase {
+	case Missing, Incomplete, GPUPending:
+		s.Next = "create"
+	case Failed:
+		s.Next = "create"
+		if slices.ContainsFunc(slices.Collect(maps.Values(owned)), func(st *stack.State) bool { return stack.ConditionOf(st.Status) == stack.Undeleted }) {
+			s.Next = "delete"
+		}
+	}
+	return s, nil
+}
+
+func phase(owned map[architecture.StackName]*stack.State, wanted map[architecture.StackName]bool) Phase {
+	var there, whole, broken, gpu int
+	for n := range wanted {
+		st := owned[n]
+		switch {
+		case !st.Exists():
+			if n == architecture.GPU {
+				gpu++
+			}
+			continue
+		case stack.ConditionOf(st.Status) == stack.Moving:
+			return InMotion
+		case stack.ConditionOf(st.Status) == stack.Whole:
+			whole++
+		case n == architecture.GPU:
+			gpu++
+		default:
+			broken++
+		}
+		there++
+	}
+	switch {
+	case there == 0:
+		return Missing
+	case broken > 0:
+		return Failed
+	case whole == len(wanted):
+		return Complete
+	case gpu > 0 && whole == len(wanted)-gpu:
+		return GPUPending
+	}
+	return Incomplete
+}
+
+// Outputs returns the outputs of a deployment's stacks, or [ErrAbsent].
+func Outputs(ctx context.Context, t Target) (map[architecture.StackName]map[string]string, error) {
+	owned, err := ownedStacks(ctx, newRun(t, nil).driver, t.Architecture.Config.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := map[architecture.StackName]map[string]string{}
+	for n, st := range owned {
+		if st.Exists() {
+			out[n] = st.Outputs
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("outputs of %s: %w", t.Architecture.Config.Name, ErrAbsent)
+	}
+	return out, nil
+}
+
+// Listed is one deployment of an account and region.
+type Listed struct {
+	Deployment string    `json:"deployment"`
+	Stacks     int       `json:"stacks"`
+	InMotion   int       `json:"inProgress"`
+	Failed     int       `json:"failed"`
+	Created    time.Time `json:"created"`
+	Updated    time.Time `json:"updated"`
+}
+
+// List finds all deployments of the account and region, by name.
+func List(ctx context.Context, c *awsapi.Clients) ([]Listed, error) {
+	d := &stack.Driver{CFN: c.CloudFormation, Clock: c.Clock}
+	all, err := d.List(ctx, Tag)
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]*Listed{}
+	for _, st := range all {
+		if !st.Exists() {
+			continue
+		}
+		l := byName[st.Tags[Tag]]
+		if l == nil {
+			l = &Listed{Deployment: st.Tags[Tag], Created: st.Created}
+			byName[l.Deployment] = l
+		}
+		l.Stacks++
+		switch stack.ConditionOf(st.Status) {
+		case stack.Moving:
+			l.InMotion++
+		case stack.Whole:
+		default:
+			l.Failed++
+		}
+		if st.Created.Before(l.Created) {
+			l.Created = st.Created
+		}
+		if st.Updated.After(l.Updated) {
+			l.Updated = st.Updated
+		}
+	}
+	var list []Listed
+	for _, n := range slices.Sorted(maps.Keys(byName)) {
+		list = append(list, *byName[n])
+	}
+	return list, nil
+}
