@@ -69,6 +69,18 @@ type Parameter struct {
 // builder is the function that makes the template of a stack; nil for none.
 func builder(name architecture.StackName) func(*architecture.Architecture) *cfn.Template {
 	switch name {
+	case architecture.Keys:
+		return keys
+	case architecture.DNS:
+		return dns
+	case architecture.Storage:
+		return storage
+	case architecture.Network:
+		return network
+	case architecture.Endpoints:
+		return endpoints
+	case architecture.Certificate:
+		return certificate
 	}
 	return nil
 }

@@ -1,0 +1,187 @@
+package templates
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cfn"
+	"github.com/poolhouse/poolhouse/cfn/autoscaling"
+	"github.com/poolhouse/poolhouse/cfn/ec2"
+	"github.com/poolhouse/poolhouse/cfn/iam"
+	"github.com/poolhouse/poolhouse/config"
+)
+
+// addNAT gives the private subnets their way out. Whatever the mode, a private
+// route table's default route has one logical id: a change of mode updates the
+// route in place, where a second route to the same destination would be refused
+// (RouteAlreadyExists). Gateways and instances have addresses of their own,
+// since an address in use by a gateway can't move first.
+func (v *vpc) addNAT() {
+	mode := v.a.Config.Network.NAT.Mode
+	count := len(v.private)
+	if mode == config.NATSingleGateway || mode == config.NATSingleInstance {
+		count = 1
+	}
+	var make func(zone int) (target ec2.Route, address cfn.Handle)
+	switch mode {
+	case config.NATGatewayPerZone, config.NATSingleGateway:
+		make = v.addGateway
+	case config.NATInstancePerZone, config.NATSingleInstance:
+		profile, tags := v.addInstanceProfile(), deploymentTags(v.t, v.a)
+		make = func(zone int) (ec2.Route, cfn.Handle) { return v.addInstance(zone, profile, tags) }
+	default:
+		return
+	}
+	var targets []ec2.Route
+	var addresses []cfn.Value[string]
+	for zone := range count {
+		target, address := make(zone)
+		targets = append(targets, target)
+		addresses = append(addresses, address.Att("PublicIp"))
+	}
+	for zone, table := range v.private {
+		route := targets[min(zone, count-1)]
+		route.RouteTableId = table.Ref()
+		route.DestinationCidrBlock = cfn.V(anywhere)
+		v.t.Add(cfn.LogicalID("PrivateDefaultRoute"+number(zone)), route)
+	}
+	v.t.OutputList("NatAddresses", cfn.ListOf(addresses...))
+}
+
+// addAddress adds a public address. It needs the internet gateway.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-eip.html
+func (v *vpc) addAddress(id, name string) cfn.Handle {
+	return v.t.Add(cfn.LogicalID(id), ec2.EIP{Domain: cfn.V("vpc"), Tags: named(v.a, name)}, cfn.DependsOn(v.attachment))
+}
+
+func (v *vpc) addGateway(zone int) (ec2.Route, cfn.Handle) {
+	name := "nat-" + number(zone)
+	address := v.addAddress("NatGatewayAddress"+number(zone), name)
+	gateway := v.t.Add(cfn.LogicalID("NatGateway"+number(zone)), ec2.NatGateway{
+		SubnetId:     v.subnets[architecture.Public][zone].Ref(),
+		AllocationId: address.Att("AllocationId"),
+		Tags:         named(v.a, name),
+	}, cfn.DependsOn(v.internet))
+	return ec2.Route{NatGatewayId: gateway.Ref()}, address
+}
+
+// addInstanceProfile adds what all instances share: the role, which can be
+// reached through Session Manager and do nothing else.
+func (v *vpc) addInstanceProfile() cfn.Handle {
+	r := role(v.a, "nat", "Instances of self-managed NAT of "+v.a.Name(), trust("ec2.amazonaws.com", nil))
+	r.ManagedPolicyArns = cfn.ListOf(cfn.Sub("arn:${AWS::Partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"))
+	h := v.t.Add("NatRole", r)
+	return v.t.Add("NatInstanceProfile", iam.InstanceProfile{
+		InstanceProfileName: cfn.V(v.a.RoleName("nat")),
+		Roles:               cfn.ListOf(h.Ref()),
+	})
+}
+
+// addInstance adds a group of exactly one instance. Interface and address are
+// fixed, so routes and the egress address survive the instance: the interface
+// is the launch template's device 0, with the source/destination check off.
+// https://docs.aws.amazon.com/vpc/latest/userguide/work-with-nat-instances.html
+func (v *vpc) addInstance(zone int, profile cfn.Handle, tags []cfn.Tag) (ec2.Route, cfn.Handle) {
+	n := number(zone)
+	name := "nat-" + n
+	subnet := v.subnets[architecture.Public][zone]
+	device := v.t.Add(cfn.LogicalID("NatInterface"+n), ec2.NetworkInterface{
+		Description:     cfn.V("Self-managed NAT of " + v.a.Name()),
+		SubnetId:        subnet.Ref(),
+		GroupSet:        cfn.ListOf(v.group(groupNAT)),
+		SourceDestCheck: cfn.V(false),
+		Tags:            named(v.a, name),
+	})
+	address := v.addAddress("NatInstanceAddress"+n, name)
+	association := v.t.Add(cfn.LogicalID("NatAddressAssociation"+n), ec2.EIPAssociation{
+		AllocationId:       address.Att("AllocationId"),
+		NetworkInterfaceId: device.Ref(),
+	})
+	template := v.t.Add(cfn.LogicalID("NatLaunchTemplate"+n), ec2.LaunchTemplate{
+		LaunchTemplateData: &ec2.LaunchTemplateData{
+			// Resolved at each launch, so a replacement has the latest image.
+			// https://docs.aws.amazon.com/autoscaling/ec2/userguide/using-systems-manager-parameters.html
+			ImageId:            cfn.V("resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"),
+			InstanceType:       cfn.V(v.a.Config.Network.NAT.InstanceType),
+			IamInstanceProfile: &ec2.IamInstanceProfile{Arn: profile.Att("Arn")},
+			NetworkInterfaces:  []ec2.LaunchTemplateNetworkInterface{{DeviceIndex: cfn.V(0), NetworkInterfaceId: device.Ref()}},
+			MetadataOptions: &ec2.MetadataOptions{
+				HttpEndpoint:            cfn.V("enabled"),
+				HttpTokens:              cfn.V("required"),
+				HttpPutResponseHopLimit: cfn.V(1),
+			},
+			BlockDeviceMappings: []ec2.BlockDeviceMapping{{
+				DeviceName: cfn.V("/dev/xvda"),
+				Ebs: &ec2.Ebs{
+					VolumeType:          cfn.V("gp3"),
+					VolumeSize:          cfn.V(8),
+					Encrypted:           cfn.V(true),
+					KmsKeyId:            keyARN(v.t, architecture.KeyVolumes),
+					DeleteOnTermination: cfn.V(true),
+				},
+			}},
+			UserData: cfn.V(base64.StdEncoding.EncodeToString([]byte(natScript(v.a)))),
+			// Instances get theirs from the group.
+			TagSpecifications: launchTags(v.a, tags, name, "volume"),
+		},
+		TagSpecifications: launchTemplateTags(v.a, tags, name),
+	})
+	group := autoscaling.AutoScalingGroup{
+		MinSize:         cfn.V("1"),
+		MaxSize:         cfn.V("1"),
+		DesiredCapacity: cfn.V("1"),
+		// With an interface of our own the group is given the zone, not the
+		// subnet.
+		// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html
+		AvailabilityZones: cfn.ListOf(subnet.Att("AvailabilityZone")),
+		LaunchTemplate: &autoscaling.LaunchTemplateSpecification{
+			LaunchTemplateId: template.Ref(),
+			Version:          template.Att("LatestVersionNumber"),
+		},
+		HealthCheckType:        cfn.V("EC2"),
+		HealthCheckGracePeriod: cfn.V(120),
+		// The interface is free only when the old instance is gone.
+		InstanceMaintenancePolicy: &autoscaling.InstanceMaintenancePolicy{MinHealthyPercentage: cfn.V(0), MaxHealthyPercentage: cfn.V(100)},
+	}
+	for _, tag := range append(named(v.a, name), tags...) {
+		group.Tags = append(group.Tags, autoscaling.TagProperty{Key: tag.Key, Value: tag.Value, PropagateAtLaunch: cfn.V(true)})
+	}
+	v.t.Add(cfn.LogicalID("NatGroup"+n), group,
+		cfn.DependsOn(association, v.internet),
+		cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{
+			"MinInstancesInService": 0,
+			"MaxBatchSize":          1,
+		}}))
+	return ec2.Route{NetworkInterfaceId: device.Ref()}, address
+}
+
+// natScript makes an Amazon Linux instance forward what comes from the VPC and
+// goes to port 443. It clamps segments to the path's size, since ICMP that
+// would tell senders of smaller ones does not pass NAT.
+func natScript(a *architecture.Architecture) string {
+	return strings.NewReplacer("VPC", a.VPC().String()).Replace(`#!/bin/bash
+set -euo pipefail
+until dnf install -y -q nftables; do sleep 5; done
+echo net.ipv4.ip_forward=1 >/etc/sysctl.d/90-nat.conf
+sysctl -q --system
+cat >/etc/sysconfig/nftables.conf <<'END'
+flush ruleset
+table ip nat {
+  chain postrouting {
+    type nat hook postrouting priority srcnat;
+    ip saddr VPC ip daddr != VPC masquerade fully-random
+  }
+}
+table ip filter {
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    tcp flags syn tcp option maxseg size set rt mtu
+    ct state established,related accept
+    ip saddr VPC tcp dport 443 accept
+  }
+}
+END
+systemctl enable --now nftables
+`)
+}
