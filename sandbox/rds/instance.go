@@ -1,0 +1,395 @@
+package rds
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+)
+
+func instanceType() *account.Type {
+	return &account.Type{
+		Name: TypeInstance, Latency: "rds:instance",
+		Row: func(r *account.Resource, op string) string {
+			switch {
+			case op == "create" && props.Bool(r.Props, false, "MultiAZ"):
+				return "rds:instance-multiaz/create"
+			case op == "create":
+				return "rds:instance-single/create"
+			case op == "delete" && props.Has(r.Data, "finalSnapshot"):
+				return "rds:instance/delete-snap"
+			case op == "delete":
+				return "rds:instance/delete-nosnap"
+			}
+			return "rds:instance/" + props.Str(r.Data, "change")
+		},
+		Create: createInstance,
+		Update: updateInstance,
+		Settle: settleInstance,
+		Delete: deleteInstance,
+		Gone:   instanceGone,
+	}
+}
+
+// restoreExcludes can't be given together with a snapshot, which brings them.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-rds-dbinstance.html
+var restoreExcludes = []string{"CharacterSetName", "DBClusterIdentifier", "DBName", "KmsKeyId", "MasterUsername", "MasterUserPassword", "PromotionTier", "SourceRegion", "Timezone"}
+
+func createInstance(tx *account.Tx, r *account.Resource) error {
+	p := r.Props
+	id := strings.ToLower(props.Str(p, "DBInstanceIdentifier"))
+	if id == "" {
+		id = strings.ToLower(tx.Name(r, 63))
+	}
+	if !identifier(id) {
+		return value("The parameter DBInstanceIdentifier is not a valid identifier. Identifiers must begin with a letter; must contain only ASCII letters, digits, and hyphens; and must not end with a hyphen or contain two consecutive hyphens.")
+	}
+	if tx.Get(TypeInstance, id) != nil {
+		return account.Errorf("DBInstanceAlreadyExists", "DB instance already exists")
+	}
+	facts, err := origin(tx, p)
+	if err != nil {
+		return err
+	}
+	version := props.Str(facts, "version")
+	if err := checkInstance(tx, p, version); err != nil {
+		return err
+	}
+	iam.EnsureServiceLinkedRole(tx, service)
+	group := tx.Get(TypeSubnetGroup, strings.ToLower(props.Str(p, "DBSubnetGroupName")))
+	hex := strings.ToUpper(tx.HexID(26))
+	arn := tx.ARN("rds", "db:"+id)
+	r.ID, r.Status, r.Tags = id, "creating", props.Tags(p, "Tags")
+	r.Attrs = map[string]any{
+		"DBInstanceArn": arn, "DbiResourceId": "db-" + hex,
+		"Endpoint.Address": fmt.Sprintf("%s.c%s.%s.rds.amazonaws.com", id, tx.AccountID()[1:], tx.Region()),
+		"Endpoint.Port":    fmt.Sprint(props.Int(p, 5432, "Port")), "Endpoint.HostedZoneId": hostedZones[tx.Region()],
+		"CertificateDetails.CAIdentifier": authority(p), "CertificateDetails.ValidTill": tx.Now().AddDate(1, 0, 0).UTC().Format(time.RFC3339),
+	}
+	r.Data = map[string]any{"vpc": props.Str(group.Data, "vpc"), "parameters": "in-sync"}
+	for k, v := range facts {
+		r.Data[k] = v
+	}
+	zone := props.Str(p, "AvailabilityZone")
+	if zone == "" {
+		zone = groupZones(tx, group)[0]
+	}
+	r.Data["zone"] = zone
+	if err := place(tx, r, group, p); err != nil {
+		ec2.RemoveInterfaces(tx, arn)
+		return err
+	}
+	if props.Bool(p, false, "ManageMasterUserPassword") {
+		if err := makeSecret(tx, r, p); err != nil {
+			ec2.RemoveInterfaces(tx, arn)
+			return err
+		}
+	}
+	return nil
+}
+
+func authority(p map[string]any) string {
+	if ca := props.Str(p, "CACertificateIdentifier"); ca != "" {
+		return ca
+	}
+	return "rds-ca-rsa2048-g1"
+}
+
+// origin is what an instance is made of: its engine version, user, database,
+// key and size, whether named or brought by a snapshot.
+func origin(tx *account.Tx, p map[string]any) (map[string]any, error) {
+	id := strings.ToLower(props.Str(p, "DBSnapshotIdentifier"))
+	if id == "" {
+		version := resolve(props.Str(p, "EngineVersion"))
+		if version == "" {
+			return nil, combination("Cannot find version %s for postgres", props.Str(p, "EngineVersion"))
+		}
+		if props.Str(p, "Engine") == "" {
+			return nil, account.Errorf("MissingParameter", "The request must contain the parameter Engine")
+		}
+		if err := checkMaster(p); err != nil {
+			return nil, err
+		}
+		key := props.Str(p, "KmsKeyId")
+		if key != "" && !props.Bool(p, true, "StorageEncrypted") {
+			return nil, combination("KmsKeyId can't be specified for an unencrypted DB instance: StorageEncrypted must be true.")
+		}
+		encrypted := key != "" || props.Bool(p, false, "StorageEncrypted")
+		if err := checkKey(tx, key); err != nil {
+			return nil, err
+		}
+		if k := findKey(tx, key); key != "" && k != nil {
+			key = props.Str(k.Attrs, "Arn")
+		}
+		if encrypted && key == "" {
+			key = tx.ARN("kms", "alias/aws/rds")
+		}
+		return map[string]any{"version": version, "user": props.Str(p, "MasterUsername"), "database": props.Str(p, "DBName"), "key": key, "encrypted": encrypted, "size": props.Int(p, 0, "AllocatedStorage")}, nil
+	}
+	s := findSnapshot(tx, id)
+	if s == nil {
+		return nil, missing("DBSnapshotNotFound", "DBSnapshot not found: %s", id)
+	}
+	if s.Status != "available" {
+		return nil, account.Errorf("InvalidDBSnapshotState", "Cannot restore from DB snapshot %s: it is in state %s", id, s.Status)
+	}
+	for _, k := range restoreExcludes {
+		if props.Str(p, k) != "" {
+			return nil, combination("%s can't be specified when a DB instance is restored from a DB snapshot.", k)
+		}
+	}
+	version := props.Str(s.Data, "version")
+	if asked := props.Str(p, "EngineVersion"); asked != "" {
+		to := resolve(asked)
+		// Without a minor version the snapshot's own is kept.
+		if !strings.Contains(asked, ".") && strings.HasPrefix(version, asked+".") {
+			to = version
+		}
+		if to == "" || number(to) < number(version) {
+			return nil, combination("Cannot find upgrade path from %s to %s.", version, asked)
+		}
+		version = to
+	}
+	size := props.Int(s.Data, 0, "size")
+	if asked := props.Int(p, size, "AllocatedStorage"); asked < size {
+		return nil, value("Invalid storage size %d: it must be at least the %d GiB of the DB snapshot", asked, size)
+	} else if asked > size {
+		size = asked
+	}
+	key := props.Str(s.Data, "key")
+	if err := checkKey(tx, key); err != nil {
+		return nil, err
+	}
+	return map[string]any{"version": version, "user": s.Data["user"], "database": s.Data["database"], "key": key, "encrypted": s.Data["encrypted"] == true, "size": size}, nil
+}
+
+// place puts the instance's interfaces into its zone, and into another one for
+// the standby.
+func place(tx *account.Tx, r *account.Resource, group *account.Resource, p map[string]any) error {
+	arn, first := props.Str(r.Attrs, "DBInstanceArn"), props.Str(r.Data, "zone")
+	zones := []string{first}
+	delete(r.Data, "standby")
+	if props.Bool(p, false, "MultiAZ") {
+		others := slices.DeleteFunc(groupZones(tx, group), func(z string) bool { return z == first })
+		if len(others) == 0 {
+			return account.Errorf("InvalidVPCNetworkStateFault", "The DB subnet group %s doesn't cover two Availability Zones", group.ID)
+		}
+		zones = append(zones, others[0])
+		r.Data["standby"] = others[0]
+	}
+	ec2.RemoveInterfaces(tx, arn)
+	for _, z := range zones {
+		_, err := ec2.AddInterface(tx, ec2.Interface{
+			Subnet: groupSubnet(tx, group, z), Groups: props.Strs(p, "VPCSecurityGroups"), Description: "RDSNetworkInterface",
+			Owner: arn, Requester: "amazon-rds", Public: props.Bool(p, false, "PubliclyAccessible"),
+		})
+		if err != nil {
+			return account.Errorf("InvalidVPCNetworkStateFault", "The DB instance can't be placed in %s: %s", z, err)
+		}
+	}
+	return nil
+}
+
+// makeSecret makes the secret with the master password.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
+func makeSecret(tx *account.Tx, r *account.Resource, p map[string]any) error {
+	key := props.Str(p, "MasterUserSecret", "KmsKeyId")
+	if err := checkKey(tx, key); err != nil {
+		return err
+	}
+	content, err := json.Marshal(map[string]string{"username": props.Str(r.Data, "user"), "password": tx.HexID(28)})
+	if err != nil {
+		return fmt.Errorf("make password of %s: %w", r.ID, err)
+	}
+	hex := tx.HexID(32)
+	secret := map[string]any{
+		"Name":         "rds!db-" + strings.Join([]string{hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:]}, "-"),
+		"Description":  "Secret associated with primary RDS DB instance: " + props.Str(r.Attrs, "DBInstanceArn"),
+		"SecretString": string(content),
+		"Tags":         props.Pairs(map[string]string{"aws:rds:primaryDBInstanceArn": props.Str(r.Attrs, "DBInstanceArn"), "aws:secretsmanager:owningService": "rds"}),
+	}
+	if key != "" {
+		secret["KmsKeyId"] = key
+	}
+	s, _, err := tx.Create(typeSecret, secret, service, true)
+	if err != nil {
+		return err
+	}
+	s.Data["rotationDays"] = 7
+	r.Attrs["MasterUserSecret.SecretArn"] = s.ID
+	r.Data["secretKey"] = key
+	return nil
+}
+
+const typeSecret = "AWS::SecretsManager::Secret"
+
+func dropSecret(tx *account.Tx, r *account.Resource) {
+	tx.Drop(typeSecret, props.Str(r.Attrs, "MasterUserSecret.SecretArn"))
+	delete(r.Attrs, "MasterUserSecret.SecretArn")
+	delete(r.Data, "secretKey")
+}
+
+// replaced are the changes that CloudFormation can't make in place.
+func replaced(r *account.Resource, next map[string]any) bool {
+	if !strings.EqualFold(props.Str(r.Props, "DBSnapshotIdentifier"), props.Str(next, "DBSnapshotIdentifier")) {
+		return true
+	}
+	if z := props.Str(next, "AvailabilityZone"); z != "" && z != props.Str(r.Data, "zone") {
+		return true
+	}
+	key := func(p map[string]any) string { return props.Str(p, "PerformanceInsightsKMSKeyId") }
+	return key(r.Props) != "" && key(next) != "" && key(r.Props) != key(next) ||
+		!strings.EqualFold(props.Str(r.Props, "Engine"), props.Str(next, "Engine"))
+}
+
+func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) error {
+	if replaced(r, next) {
+		return account.ErrReplace
+	}
+	changed := slices.DeleteFunc(props.Changed(r.Props, next), func(k string) bool {
+		return slices.Contains([]string{"Tags", "DeletionProtection", "ApplyImmediately", "AllowMajorVersionUpgrade", "DeleteAutomatedBackups", "CopyTagsToSnapshot"}, k)
+	})
+	if len(changed) == 0 {
+		r.Data["change"] = "modify-at-once"
+		retag(r, next)
+		return nil
+	}
+	if r.Status != "available" {
+		return account.Errorf("InvalidDBInstanceState", "Database instance is not in available state.")
+	}
+	from := props.Str(r.Data, "version")
+	to := from
+	if asked := props.Str(next, "EngineVersion"); asked != "" && asked != props.Str(r.Props, "EngineVersion") && !strings.HasPrefix(from+".", asked+".") {
+		to = resolve(asked)
+		major := func(v string) int { return number(v) / 1000 }
+		switch {
+		case to == "":
+			return combination("Cannot find version %s for postgres", asked)
+		case number(to) < number(from):
+			return combination("Cannot find upgrade path from %s to %s.", from, to)
+		case major(to) != major(from) && !props.Bool(next, false, "AllowMajorVersionUpgrade"):
+			return combination("The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version.")
+		}
+	}
+	size := props.Int(r.Data, 0, "size")
+	if asked := props.Int(next, size, "AllocatedStorage"); asked < size {
+		return combination("Requested storage size (%d) cannot be less than the current storage size (%d)", asked, size)
+	} else if asked > size {
+		// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.ModifyingExisting.html
+		if 10*asked < 11*size {
+			return combination("Invalid storage size for modification: it must grow by at least 10 percent")
+		}
+		size = asked
+	}
+	if err := checkInstance(tx, next, to); err != nil {
+		return err
+	}
+	managed, was := props.Bool(next, false, "ManageMasterUserPassword"), props.Bool(r.Props, false, "ManageMasterUserPassword")
+	if was && !managed && props.Str(next, "MasterUserPassword") == "" {
+		return combination("The parameter MasterUserPassword must be provided when ManageMasterUserPassword is set to false.")
+	}
+	if managed && !was {
+		if err := makeSecret(tx, r, next); err != nil {
+			return err
+		}
+	}
+	if was && !managed {
+		dropSecret(tx, r)
+	}
+	if key := props.Str(next, "MasterUserSecret", "KmsKeyId"); managed && was && key != props.Str(r.Data, "secretKey") {
+		if err := checkKey(tx, key); err != nil {
+			return err
+		}
+		if secret := tx.Get(typeSecret, props.Str(r.Attrs, "MasterUserSecret.SecretArn")); secret != nil {
+			secret.Props["KmsKeyId"] = key
+		}
+		r.Data["secretKey"] = key
+	}
+	retag(r, next)
+	r.Data["version"], r.Data["size"], r.Data["change"] = to, size, "modify"
+	r.Status = "modifying"
+	return nil
+}
+
+func settleInstance(tx *account.Tx, r *account.Resource, op string) error {
+	group := tx.Get(TypeSubnetGroup, strings.ToLower(props.Str(r.Props, "DBSubnetGroupName")))
+	if group == nil {
+		return missing("DBSubnetGroupNotFoundFault", "DB subnet group '%s' does not exist.", props.Str(r.Props, "DBSubnetGroupName"))
+	}
+	if op == "update" && r.Status == "modifying" {
+		if err := place(tx, r, group, r.Props); err != nil {
+			return err
+		}
+	}
+	r.Status = "available"
+	if err := keepBackups(tx, r, op == "create"); err != nil {
+		return err
+	}
+	for _, l := range props.Strs(r.Props, "EnableCloudwatchLogsExports") {
+		if err := logGroup(tx, "/aws/rds/instance/"+r.ID+"/"+l); err != nil {
+			return err
+		}
+	}
+	if props.Int(r.Props, 0, "MonitoringInterval") > 0 {
+		return logGroup(tx, monitoringGroup)
+	}
+	return nil
+}
+
+// logGroup makes a log group that a service writes to, if it isn't there.
+func logGroup(tx *account.Tx, name string) error {
+	if tx.Get("AWS::Logs::LogGroup", name) != nil {
+		return nil
+	}
+	_, _, err := tx.Create("AWS::Logs::LogGroup", map[string]any{"LogGroupName": name}, service, true)
+	return err
+}
+
+func deleteInstance(tx *account.Tx, r *account.Resource) error {
+	if r.Status == "deleting" {
+		return account.Errorf("InvalidDBInstanceState", "Instance %s is already being deleted.", r.ID)
+	}
+	if props.Bool(r.Props, false, "DeletionProtection") {
+		return combination("Cannot delete protected DB Instance, please disable deletion protection and try again.")
+	}
+	if props.Str(r.Data, "DeletionPolicy") == "Snapshot" && !props.Has(r.Data, "finalSnapshot") {
+		name := strings.ToLower(tx.Name(&account.Resource{Type: "snapshot", Owner: r.Owner, LogicalID: "snapshot-" + r.LogicalID}, 255))
+		if _, err := takeSnapshot(tx, r, name, "manual"); err != nil {
+			return err
+		}
+		r.Data["finalSnapshot"] = name
+	}
+	r.Status = "deleting"
+	return nil
+}
+
+// instanceGone removes what belonged to the instance. Log groups and manual
+// snapshots stay; automated backups stay if asked to.
+func instanceGone(tx *account.Tx, r *account.Resource) {
+	ec2.RemoveInterfaces(tx, props.Str(r.Attrs, "DBInstanceArn"))
+	dropSecret(tx, r)
+	if s := tx.Get(TypeSnapshot, props.Str(r.Data, "finalSnapshot")); s != nil {
+		s.Status = "available"
+	}
+	backup := tx.Get(TypeAutomatedBackup, props.Str(r.Attrs, "DbiResourceId"))
+	if backup == nil {
+		return
+	}
+	if props.Bool(r.Props, true, "DeleteAutomatedBackups") {
+		tx.Drop(TypeAutomatedBackup, backup.ID)
+		for _, s := range tx.List(TypeSnapshot) {
+			if props.Str(s.Data, "instance") == r.ID && s.Data["kind"] == "automated" {
+				tx.Drop(TypeSnapshot, s.ID)
+			}
+		}
+		return
+	}
+	backup.Status = "retained"
+	tx.After(time.Duration(props.Int(r.Props, 1, "BackupRetentionPeriod"))*24*time.Hour, account.Event{Kind: "rds:backup-expiry", ID: backup.ID})
+}

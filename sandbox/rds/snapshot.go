@@ -1,0 +1,98 @@
+package rds
+
+import (
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+)
+
+func snapshotType() *account.Type {
+	return &account.Type{
+		Name: TypeSnapshot, Latency: "rds:snapshot",
+		Settle: func(_ *account.Tx, r *account.Resource, _ string) error {
+			r.Status = "available"
+			return nil
+		},
+		Delete: func(_ *account.Tx, r *account.Resource) error {
+			if r.Status != "available" {
+				return account.Errorf("InvalidDBSnapshotState", "Cannot delete the snapshot because it is in the %s state.", r.Status)
+			}
+			if r.Data["kind"] == "automated" {
+				return account.Errorf("InvalidDBSnapshotState", "Deletion of automated snapshots is not permitted: %s", r.ID)
+			}
+			return nil
+		},
+	}
+}
+
+// findSnapshot finds a snapshot by identifier or ARN.
+func findSnapshot(tx *account.Tx, id string) *account.Resource {
+	if s := tx.Get(TypeSnapshot, id); s != nil {
+		return s
+	}
+	return tx.Find(TypeSnapshot, func(s *account.Resource) bool { return strings.EqualFold(props.Str(s.Attrs, "DBSnapshotArn"), id) })
+}
+
+// takeSnapshot begins a snapshot of an instance. Its settling is for the
+// caller to bring about.
+func takeSnapshot(tx *account.Tx, r *account.Resource, id, kind string) (*account.Resource, error) {
+	if kind == "manual" && !identifier(id) && len(id) < 64 {
+		return nil, value("Invalid snapshot identifier:  %s", id)
+	}
+	if tx.Get(TypeSnapshot, id) != nil {
+		return nil, account.Errorf("DBSnapshotAlreadyExists", "Cannot create the snapshot because a snapshot with the identifier %s already exists.", id)
+	}
+	if err := checkKey(tx, props.Str(r.Data, "key")); err != nil {
+		return nil, err
+	}
+	s := &account.Resource{
+		Type: TypeSnapshot, ID: id, Status: "creating", Owner: r.Owner,
+		Props: map[string]any{"DBInstanceIdentifier": r.ID},
+		Attrs: map[string]any{"DBSnapshotArn": tx.ARN("rds", "snapshot:"+id)},
+		Data: map[string]any{
+			"instance": r.ID, "kind": kind, "version": r.Data["version"], "user": r.Data["user"], "database": r.Data["database"], "key": r.Data["key"],
+			"encrypted": r.Data["encrypted"], "size": r.Data["size"], "zone": r.Data["zone"], "vpc": r.Data["vpc"], "port": r.Attrs["Endpoint.Port"],
+			"resource": r.Attrs["DbiResourceId"], "storageType": props.Str(r.Props, "StorageType"), "instanceCreated": r.Created,
+		},
+		Tags: map[string]string{},
+	}
+	if props.Bool(r.Props, false, "CopyTagsToSnapshot") {
+		for k, v := range r.Tags {
+			s.Tags[k] = v
+		}
+	}
+	tx.Put(s)
+	return s, nil
+}
+
+// keepBackups makes the automated backup of an instance what its retention
+// says, with the first snapshot.
+func keepBackups(tx *account.Tx, r *account.Resource, first bool) error {
+	id := props.Str(r.Attrs, "DbiResourceId")
+	backup := tx.Get(TypeAutomatedBackup, id)
+	if props.Int(r.Props, 1, "BackupRetentionPeriod") == 0 {
+		if backup != nil {
+			tx.Drop(TypeAutomatedBackup, id)
+		}
+		return nil
+	}
+	if backup == nil {
+		tx.Put(&account.Resource{
+			Type: TypeAutomatedBackup, ID: id, Status: "active", Owner: service,
+			Props: map[string]any{"DBInstanceIdentifier": r.ID},
+			Attrs: map[string]any{"DBInstanceAutomatedBackupsArn": tx.ARN("rds", "auto-backup:ab-"+tx.HexID(39))},
+			Data:  map[string]any{"instance": r.ID}, Tags: map[string]string{},
+		})
+		first = true
+	}
+	if !first {
+		return nil
+	}
+	s, err := takeSnapshot(tx, r, "rds:"+r.ID+tx.Now().UTC().Format("-2006-01-02-15-04"), "automated")
+	if err != nil {
+		return err
+	}
+	s.Status, s.Owner = "available", service
+	return nil
+}
