@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -128,6 +129,9 @@ func model(principals []Principal) *account.Model {
 	m.Seed = func(tx *account.Tx) {
 		for _, seed := range seeds {
 			seed(tx)
+		}
+		for _, p := range principals {
+			iam.SeedPrincipal(tx, p.ARN)
 		}
 	}
 	return m

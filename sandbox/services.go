@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/sts"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -18,5 +19,6 @@ type module struct {
 func modules() []module {
 	return []module{
 		{services: []wire.Service{sts.Service()}},
+		{services: []wire.Service{iam.Service()}, types: iam.Types(), seed: iam.Seed},
 	}
 }

@@ -4,10 +4,11 @@
 package sts
 
 import (
-	"hash/fnv"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -22,38 +23,24 @@ func Service() wire.Service {
 }
 
 func getCallerIdentity(tx *account.Tx, r *wire.Request) (any, error) {
-	return map[string]any{"Account": tx.AccountID(), "Arn": r.Caller, "UserId": userID(r.Caller)}, nil
+	return map[string]any{"Account": tx.AccountID(), "Arn": r.Caller, "UserId": userID(tx, r.Caller)}, nil
 }
 
 // userID is the unique id of a principal: that of the role with the session's
 // name, or that of the user. The account's own is its number.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#principaltable
-func userID(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return arn
-	}
-	kind, name, _ := strings.Cut(parts[5], "/")
+func userID(tx *account.Tx, arn string) string {
+	_, resource, _ := strings.Cut(arn, "::"+tx.AccountID()+":")
+	kind, name, _ := strings.Cut(resource, "/")
 	switch kind {
-	case "root":
-		return parts[4]
 	case "assumed-role":
 		role, session, _ := strings.Cut(name, "/")
-		return UniqueID("AROA", role) + ":" + session
+		if r := tx.Get(iam.TypeRole, role); r != nil {
+			return props.Str(r.Attrs, "RoleId") + ":" + session
+		}
+	case "user":
+		// Users are not modelled; their ids only have the form.
+		return "AIDA" + strings.ToUpper((name + "ABCDEFGHIJKLMNOPQ")[:17])
 	}
-	return UniqueID("AIDA", name)
-}
-
-// UniqueID is IAM's unique id of an entity: a prefix that tells its kind and
-// 17 characters, which here depend on the name alone.
-func UniqueID(prefix, name string) string {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	h := fnv.New128a()
-	h.Write([]byte(prefix + name))
-	sum := h.Sum(nil)
-	id := prefix
-	for i := range 17 {
-		id += string(alphabet[sum[i%len(sum)]>>(i/len(sum))&31])
-	}
-	return id
+	return tx.AccountID()
 }

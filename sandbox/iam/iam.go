@@ -1,0 +1,258 @@
+// Package iam is AWS Identity and Access Management: roles, instance profiles,
+// customer managed policies, OpenID Connect providers and service-linked
+// roles.
+//
+// Invariants: role names are unique without regard to case; every policy that
+// is attached exists; every policy document fits IAM's grammar and quotas; what
+// a trust policy names in this account exists.
+//
+// Other services use [RoleByARN], [RoleExists], [Trusts], [PrincipalExists],
+// [EnsureServiceLinkedRole] and the policy language in package policy below
+// this one.
+//
+// Limits: users, groups, policy versions but the first, and SAML are not
+// modelled; identity policies are checked but not enforced; a change is seen
+// everywhere at once.
+package iam
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+)
+
+// The resource types of this package.
+const (
+	TypeRole            = "AWS::IAM::Role"
+	TypeInstanceProfile = "AWS::IAM::InstanceProfile"
+	TypeManagedPolicy   = "AWS::IAM::ManagedPolicy"
+	TypeOIDCProvider    = "AWS::IAM::OIDCProvider"
+)
+
+// Quotas that IAM enforces.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+const (
+	maxTrustPolicy      = 2048
+	maxInlinePolicies   = 10240
+	maxManagedPolicy    = 6144
+	maxAttachedPolicies = 10
+	maxRoles            = 1000
+	maxTags             = 50
+)
+
+// Types are the resource types of this package.
+func Types() []*account.Type {
+	return []*account.Type{roleType(), instanceProfileType(), managedPolicyType(), oidcProviderType()}
+}
+
+// Seed puts into an account the service-linked roles it has: all those that a
+// used account collects, or only the two that AWS makes with the account.
+func Seed(tx *account.Tx) {
+	services := []string{"support.amazonaws.com", "trustedadvisor.amazonaws.com"}
+	if !tx.Fresh() {
+		services = append(services, "autoscaling.amazonaws.com", "backup.amazonaws.com", "eks.amazonaws.com", "eks-nodegroup.amazonaws.com", "elasticloadbalancing.amazonaws.com", "rds.amazonaws.com")
+	}
+	for _, s := range services {
+		EnsureServiceLinkedRole(tx, s)
+	}
+}
+
+// SeedPrincipal makes the role that an assumed-role session is of, with
+// administrator's rights, unless it is there. Other principals need nothing.
+func SeedPrincipal(tx *account.Tx, arn string) {
+	name := sessionRole(arn)
+	if name == "" || tx.Get(TypeRole, name) != nil {
+		return
+	}
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + tx.GlobalARN("iam", "root") + `"},"Action":"sts:AssumeRole"}]}`
+	r, _, err := tx.Create(TypeRole, map[string]any{
+		"RoleName": name, "AssumeRolePolicyDocument": trust,
+		"ManagedPolicyArns": []any{"arn:" + tx.Partition() + ":iam::aws:policy/AdministratorAccess"},
+	}, "iam.amazonaws.com", false)
+	if err == nil {
+		// A role settles without failing; its type has no Settle.
+		_ = tx.Settle(r, "create")
+	}
+}
+
+// sessionRole is the role name of an assumed-role session's ARN, or "".
+func sessionRole(arn string) string {
+	_, rest, ok := strings.Cut(arn, ":assumed-role/")
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
+
+// RoleByARN returns the role with an ARN, or nil.
+func RoleByARN(tx *account.Tx, arn string) *account.Resource {
+	if r := tx.Get(TypeRole, arn[strings.LastIndex(arn, "/")+1:]); r != nil && props.Str(r.Attrs, "Arn") == arn {
+		return r
+	}
+	return nil
+}
+
+// RoleExists tells whether there is a role with the ARN.
+func RoleExists(tx *account.Tx, arn string) bool { return RoleByARN(tx, arn) != nil }
+
+// Trusts tells whether a role's trust policy lets an AWS service assume it.
+func Trusts(r *account.Resource, service string) bool {
+	doc, err := policy.Parse(props.Get(r.Props, "AssumeRolePolicyDocument"), policy.Trust)
+	if err != nil {
+		return false
+	}
+	return doc.Allows(policy.Request{Type: "Service", Principal: service, Action: "sts:AssumeRole", Context: map[string]string{"aws:SourceAccount": accountOfARN(props.Str(r.Attrs, "Arn"))}})
+}
+
+// AttachedPolicies are the ARNs of the managed policies attached to a role, by
+// its own properties or by the policies'.
+func AttachedPolicies(tx *account.Tx, r *account.Resource) []string {
+	arns := props.Strs(r.Props, "ManagedPolicyArns")
+	for _, p := range tx.List(TypeManagedPolicy) {
+		if contains(props.Strs(p.Props, "Roles"), r.ID) && !contains(arns, p.ID) {
+			arns = append(arns, p.ID)
+		}
+	}
+	return arns
+}
+
+// PrincipalExists tells whether a policy in this account may name an AWS
+// principal ("AWS": an account, a role, a user, a session): those of other
+// accounts can't be looked up and are taken.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+func PrincipalExists(tx *account.Tx, principal string) bool {
+	if principal == "*" || accountNumber.MatchString(principal) {
+		return true
+	}
+	m := principalARN.FindStringSubmatch(principal)
+	if m == nil || m[1] != tx.Partition() {
+		return false
+	}
+	if m[3] != tx.AccountID() {
+		return true
+	}
+	switch kind, name, _ := strings.Cut(m[4], "/"); {
+	case m[2] == "sts" && kind == "assumed-role":
+		return tx.Get(TypeRole, sessionRole(principal)) != nil
+	case m[2] == "sts":
+		return kind == "federated-user" && name != ""
+	case kind == "root":
+		return true
+	case kind == "role":
+		return RoleExists(tx, principal)
+	case kind == "user":
+		// Users are not modelled; the caller may still be one.
+		return principal == tx.Caller
+	}
+	return false
+}
+
+var (
+	accountNumber = regexp.MustCompile(`^\d{12}$`)
+	principalARN  = regexp.MustCompile(`^arn:(aws[a-z-]*):(iam|sts)::(\d{12}):(.+)$`)
+)
+
+func accountOfARN(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return ""
+	}
+	return parts[4]
+}
+
+// UniqueID is a new unique id: a prefix that tells the kind of entity, then 17
+// characters.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids
+func UniqueID(tx *account.Tx, prefix string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	random := tx.HexID(34)
+	id := prefix
+	for i := 0; i < len(random); i += 2 {
+		n := strings.IndexByte("0123456789abcdef", random[i])<<4 | strings.IndexByte("0123456789abcdef", random[i+1])
+		id += string(alphabet[n%len(alphabet)])
+	}
+	return id
+}
+
+// errorf is a refusal with IAM's HTTP status for its code.
+func errorf(code, format string, args ...any) error {
+	e := account.Errorf(code, format, args...)
+	switch code {
+	case "NoSuchEntity":
+		e.Status = http.StatusNotFound
+	case "EntityAlreadyExists", "DeleteConflict", "LimitExceeded":
+		e.Status = http.StatusConflict
+	}
+	return e
+}
+
+// checkDocument checks a policy's grammar.
+func checkDocument(doc any, kind policy.Kind) (*policy.Document, error) {
+	d, err := policy.Parse(doc, kind)
+	if err != nil {
+		return nil, errorf("MalformedPolicyDocument", "%v", err)
+	}
+	return d, nil
+}
+
+var (
+	namePattern = regexp.MustCompile(`^[\w+=,.@-]+$`)
+	pathPattern = regexp.MustCompile(`^/$|^/[\x21-\x7e]+/$`)
+)
+
+// checkName checks an entity's name and path.
+func checkName(kind, name, path string, limit int) error {
+	switch {
+	case len(name) > limit:
+		return errorf("ValidationError", "1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", name, kind, limit)
+	case !namePattern.MatchString(name):
+		return errorf("ValidationError", "The specified value for %s is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-", kind)
+	case path != "" && (!pathPattern.MatchString(path) || len(path) > 512):
+		return errorf("ValidationError", "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
+	}
+	return nil
+}
+
+func checkTags(tags map[string]string) error {
+	if len(tags) > maxTags {
+		return errorf("LimitExceeded", "The number of tags has reached the maximum limit.")
+	}
+	for k, v := range tags {
+		if k == "" || len([]rune(k)) > 128 || len([]rune(v)) > 256 || strings.HasPrefix(strings.ToLower(k), "aws:") {
+			return errorf("InvalidInput", "Tag keys and values must match the pattern and length constraints; keys can't begin with aws: (key %q)", k)
+		}
+	}
+	return nil
+}
+
+// userTags are the tags that users set; CloudFormation's own begin with aws:.
+func userTags(tags map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range tags {
+		if !strings.HasPrefix(k, "aws:cloudformation:") {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func pathOf(r *account.Resource) string {
+	if p := props.Str(r.Props, "Path"); p != "" {
+		return p
+	}
+	return "/"
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
