@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/acm"
+	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -47,6 +48,8 @@ func (d *deleting) release(ctx context.Context, name architecture.StackName, res
 		return d.deleteDatabase(ctx, name, res.PhysicalID)
 	case "AWS::KMS::Key":
 		return d.scheduleKey(ctx, res)
+	case "AWS::Backup::BackupVault":
+		return d.deleteVault(ctx, name, res.PhysicalID)
 	case "AWS::Logs::LogGroup":
 		return d.deleteLogGroup(ctx, res.PhysicalID)
 	case "AWS::Route53::HostedZone":
@@ -189,6 +192,41 @@ func (d *deleting) scheduleKey(ctx context.Context, res stack.Resource) error {
 	}
 	d.keep("AWS::KMS::Key", res.PhysicalID, fmt.Sprintf("KMS keeps a key (%s) for %d days after its deletion was asked for; it costs nothing meanwhile", res.LogicalID, keyWindow), aws.ToTime(until))
 	return nil
+}
+
+// deleteVault removes the vault's recovery points, then the vault. Points that
+// a vault lock keeps stay, with the vault.
+func (d *deleting) deleteVault(ctx context.Context, name architecture.StackName, vault string) error {
+	var removed int
+	for {
+		out, err := d.AWS.Backup.ListRecoveryPointsByBackupVault(ctx, &backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: &vault})
+		if err != nil {
+			return absent(err)
+		}
+		if len(out.RecoveryPoints) == 0 {
+			break
+		}
+		for _, p := range out.RecoveryPoints {
+			_, err := d.AWS.Backup.DeleteRecoveryPoint(ctx, &backup.DeleteRecoveryPointInput{BackupVaultName: &vault, RecoveryPointArn: p.RecoveryPointArn})
+			if awsapi.Code(err) == "InvalidRequestException" && p.CalculatedLifecycle != nil {
+				d.keep("AWS::Backup::BackupVault", vault, "a recovery point can't be deleted yet: "+awsapi.Message(err), aws.ToTime(p.CalculatedLifecycle.DeleteAt))
+				return nil
+			}
+			if err := absent(err); err != nil {
+				return err
+			}
+			removed++
+		}
+		// Deleting a recovery point takes AWS a while.
+		if err := d.AWS.Clock.Sleep(ctx, slow); err != nil {
+			return err
+		}
+	}
+	_, err := d.AWS.Backup.DeleteBackupVault(ctx, &backup.DeleteBackupVaultInput{BackupVaultName: &vault})
+	if err == nil {
+		d.step(name, "deleted backup vault %s with %d recovery points", vault, removed)
+	}
+	return absent(err)
 }
 
 func (d *deleting) deleteLogGroup(ctx context.Context, group string) error {

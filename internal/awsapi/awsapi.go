@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/acm"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -55,6 +56,7 @@ type Clients struct {
 
 	ACM            *acm.Client
 	AutoScaling    *autoscaling.Client
+	Backup         *backup.Client
 	CloudFormation *cloudformation.Client
 	Logs           *cloudwatchlogs.Client
 	EC2            *ec2.Client
@@ -103,6 +105,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		Clock: o.Clock, Region: cfg.Region,
 		ACM:            acm.NewFromConfig(cfg),
 		AutoScaling:    autoscaling.NewFromConfig(cfg),
+		Backup:         backup.NewFromConfig(cfg),
 		CloudFormation: cloudformation.NewFromConfig(cfg),
 		Logs:           cloudwatchlogs.NewFromConfig(cfg),
 		EC2:            ec2.NewFromConfig(cfg),
