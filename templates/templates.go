@@ -81,6 +81,24 @@ func builder(name architecture.StackName) func(*architecture.Architecture) *cfn.
 		return endpoints
 	case architecture.Certificate:
 		return certificate
+	case architecture.Database:
+		return database
+	case architecture.Backup:
+		return backups
+	case architecture.Cluster:
+		return cluster
+	case architecture.Nodes:
+		return nodes
+	case architecture.GPU:
+		return gpu
+	case architecture.Identity:
+		return identity
+	case architecture.Addons:
+		return addons
+	case architecture.Edge:
+		return edge
+	case architecture.Parameters:
+		return parameters
 	}
 	return nil
 }
