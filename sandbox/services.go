@@ -3,6 +3,7 @@ package sandbox
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/sts"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -20,5 +21,6 @@ func modules() []module {
 	return []module{
 		{services: []wire.Service{sts.Service()}},
 		{services: []wire.Service{iam.Service()}, types: iam.Types(), seed: iam.Seed},
+		{services: []wire.Service{kms.Service()}, types: kms.Types(), events: kms.Events()},
 	}
 }

@@ -2,7 +2,6 @@ package iam_test
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -10,7 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
-	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/internal/testkit"
@@ -27,37 +25,6 @@ func trust(principal string) string {
 
 func document(statement string) map[string]any {
 	return map[string]any{"PolicyName": "p", "PolicyDocument": `{"Version":"2012-10-17","Statement":[` + statement + `]}`}
-}
-
-func create(s *sandbox.Sandbox, typ string, props map[string]any) (r *account.Resource, err error) {
-	err = s.Account().Do(func(tx *account.Tx) error {
-		r, _, err = tx.Create(typ, props, "arn:aws:cloudformation:us-east-1:123456789012:stack/test/1", true)
-		return err
-	})
-	return r, err
-}
-
-func remove(s *sandbox.Sandbox, typ, id string) error {
-	return s.Account().Do(func(tx *account.Tx) error {
-		_, err := tx.Delete(tx.Get(typ, id), true)
-		return err
-	})
-}
-
-func must(t *testing.T, s *sandbox.Sandbox, typ string, props map[string]any) *account.Resource {
-	t.Helper()
-	r, err := create(s, typ, props)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func refused(t *testing.T, err error, want string) {
-	t.Helper()
-	if err == nil || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("got %v, want %s", err, want)
-	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -115,15 +82,9 @@ func TestRefusals(t *testing.T) {
 			t.Parallel()
 			s := sandbox.New(sandbox.Options{})
 			before := testkit.Dump(s.Account())
-			_, err := create(s, c.typ, c.props)
-			if c.want == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			refused(t, err, c.want)
-			if diff := testkit.DiffDumps(before, testkit.Dump(s.Account())); diff != "" {
+			_, err := testkit.Create(s, c.typ, c.props)
+			testkit.Refused(t, err, c.want)
+			if diff := testkit.DiffDumps(before, testkit.Dump(s.Account())); c.want != "" && diff != "" {
 				t.Errorf("a refusal changed the account:\n%s", diff)
 			}
 		})
@@ -133,44 +94,29 @@ func TestRefusals(t *testing.T) {
 func TestDependents(t *testing.T) {
 	t.Parallel()
 	s := sandbox.New(sandbox.Options{})
-	policy := must(t, s, iam.TypeManagedPolicy, map[string]any{"ManagedPolicyName": "p", "PolicyDocument": document(`{"Effect":"Allow","Action":"s3:*","Resource":"*"}`)["PolicyDocument"]})
-	role := must(t, s, iam.TypeRole, map[string]any{"AssumeRolePolicyDocument": trustEC2, "ManagedPolicyArns": []any{policy.ID}})
-	profile := must(t, s, iam.TypeInstanceProfile, map[string]any{"Roles": []any{role.ID}})
-	boundary := must(t, s, iam.TypeManagedPolicy, map[string]any{"ManagedPolicyName": "b", "PolicyDocument": document(`{"Effect":"Allow","Action":"*","Resource":"*"}`)["PolicyDocument"]})
-	bounded := must(t, s, iam.TypeRole, map[string]any{"RoleName": "bounded", "AssumeRolePolicyDocument": trustEC2, "PermissionsBoundary": boundary.ID})
-	provider := must(t, s, iam.TypeOIDCProvider, map[string]any{"Url": "https://oidc.eks.us-east-1.amazonaws.com/id/ABC"})
+	policy := testkit.MustCreate(t, s, iam.TypeManagedPolicy, map[string]any{"ManagedPolicyName": "p", "PolicyDocument": document(`{"Effect":"Allow","Action":"s3:*","Resource":"*"}`)["PolicyDocument"]})
+	role := testkit.MustCreate(t, s, iam.TypeRole, map[string]any{"AssumeRolePolicyDocument": trustEC2, "ManagedPolicyArns": []any{policy.ID}})
+	profile := testkit.MustCreate(t, s, iam.TypeInstanceProfile, map[string]any{"Roles": []any{role.ID}})
+	boundary := testkit.MustCreate(t, s, iam.TypeManagedPolicy, map[string]any{"ManagedPolicyName": "b", "PolicyDocument": document(`{"Effect":"Allow","Action":"*","Resource":"*"}`)["PolicyDocument"]})
+	bounded := testkit.MustCreate(t, s, iam.TypeRole, map[string]any{"RoleName": "bounded", "AssumeRolePolicyDocument": trustEC2, "PermissionsBoundary": boundary.ID})
+	provider := testkit.MustCreate(t, s, iam.TypeOIDCProvider, map[string]any{"Url": "https://oidc.eks.us-east-1.amazonaws.com/id/ABC"})
 	if want := "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/ABC"; provider.ID != want {
 		t.Errorf("provider %s, want %s", provider.ID, want)
 	}
-	refused(t, remove(s, iam.TypeRole, role.ID), "DeleteConflict: Cannot delete entity, must remove roles from instance profile first.")
-	refused(t, remove(s, iam.TypeManagedPolicy, policy.ID), "DeleteConflict: Cannot delete a policy attached to entities.")
-	refused(t, remove(s, iam.TypeManagedPolicy, boundary.ID), "DeleteConflict: Cannot delete a policy attached to entities.")
-	refused(t, remove(s, iam.TypeRole, "AWSServiceRoleForAutoScaling"), "UnmodifiableEntity: ")
-	_, err := create(s, iam.TypeOIDCProvider, map[string]any{"Url": "https://oidc.eks.us-east-1.amazonaws.com/id/ABC"})
-	refused(t, err, "EntityAlreadyExists: Provider with url https://oidc.eks.us-east-1.amazonaws.com/id/ABC already exists.")
+	testkit.Refused(t, testkit.Delete(s, iam.TypeRole, role.ID), "DeleteConflict: Cannot delete entity, must remove roles from instance profile first.")
+	testkit.Refused(t, testkit.Delete(s, iam.TypeManagedPolicy, policy.ID), "DeleteConflict: Cannot delete a policy attached to entities.")
+	testkit.Refused(t, testkit.Delete(s, iam.TypeManagedPolicy, boundary.ID), "DeleteConflict: Cannot delete a policy attached to entities.")
+	testkit.Refused(t, testkit.Delete(s, iam.TypeRole, "AWSServiceRoleForAutoScaling"), "UnmodifiableEntity: ")
+	_, err := testkit.Create(s, iam.TypeOIDCProvider, map[string]any{"Url": "https://oidc.eks.us-east-1.amazonaws.com/id/ABC"})
+	testkit.Refused(t, err, "EntityAlreadyExists: Provider with url https://oidc.eks.us-east-1.amazonaws.com/id/ABC already exists.")
 	ctx := context.Background()
 	c := sdk.NewFromConfig(testkit.Config(s))
-	if _, err := c.DeleteInstanceProfile(ctx, &sdk.DeleteInstanceProfileInput{InstanceProfileName: &profile.ID}); code(err) != "DeleteConflict" {
+	if _, err := c.DeleteInstanceProfile(ctx, &sdk.DeleteInstanceProfileInput{InstanceProfileName: &profile.ID}); testkit.Code(err) != "DeleteConflict" {
 		t.Errorf("delete profile with role: %v", err)
 	}
 	for _, r := range []*account.Resource{profile, role, bounded, policy, boundary, provider} {
-		if err := s.Account().Do(func(tx *account.Tx) error {
-			if _, err := tx.Delete(r, false); err != nil {
-				return err
-			}
-			return tx.Settle(r, "delete")
-		}); err != nil {
-			t.Errorf("delete %s: %v", r.ID, err)
-		}
+		testkit.Refused(t, testkit.Delete(s, r.Type, r.ID), "")
 	}
-}
-
-func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		return api.ErrorCode()
-	}
-	return ""
 }
 
 func TestAPI(t *testing.T) {
@@ -187,7 +133,7 @@ func TestAPI(t *testing.T) {
 	if aws.ToString(role.Role.Arn) != "arn:aws:iam::123456789012:role/worker" || len(aws.ToString(role.Role.RoleId)) != 21 || !strings.HasPrefix(*role.Role.RoleId, "AROA") {
 		t.Errorf("got %s %s", *role.Role.Arn, *role.Role.RoleId)
 	}
-	if _, err := c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustEC2)}); code(err) != "EntityAlreadyExists" {
+	if _, err := c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustEC2)}); testkit.Code(err) != "EntityAlreadyExists" {
 		t.Errorf("second create: %v", err)
 	}
 	policyArn := aws.String("arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy")
@@ -271,7 +217,7 @@ func TestAPI(t *testing.T) {
 		}},
 	}
 	for i, u := range undo {
-		if err := u.do(); code(err) != u.code {
+		if err := u.do(); testkit.Code(err) != u.code {
 			t.Errorf("undo step %d: got %v, want %q", i, err, u.code)
 		}
 	}
@@ -286,7 +232,7 @@ func TestServiceLinkedRoles(t *testing.T) {
 	in := &sdk.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("autoscaling.amazonaws.com")}
 	used := sdk.NewFromConfig(testkit.Config(sandbox.New(sandbox.Options{})))
 	_, err := used.CreateServiceLinkedRole(ctx, in)
-	if code(err) != "InvalidInput" || !strings.Contains(err.Error(), "Service role name AWSServiceRoleForAutoScaling has been taken in this account") {
+	if testkit.Code(err) != "InvalidInput" || !strings.Contains(err.Error(), "Service role name AWSServiceRoleForAutoScaling has been taken in this account") {
 		t.Errorf("used account: %v", err)
 	}
 	fresh := sdk.NewFromConfig(testkit.Config(sandbox.New(sandbox.Options{Fresh: true})))
@@ -297,7 +243,7 @@ func TestServiceLinkedRoles(t *testing.T) {
 	if want := "arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"; *out.Role.Arn != want {
 		t.Errorf("got %s, want %s", *out.Role.Arn, want)
 	}
-	if _, err := fresh.CreateServiceLinkedRole(ctx, in); code(err) != "InvalidInput" {
+	if _, err := fresh.CreateServiceLinkedRole(ctx, in); testkit.Code(err) != "InvalidInput" {
 		t.Errorf("second time: %v", err)
 	}
 	roles, err := fresh.ListRoles(ctx, &sdk.ListRolesInput{PathPrefix: aws.String("/aws-service-role/")})

@@ -12,6 +12,9 @@ type Request struct {
 	// Principal is its ARN or the service's name.
 	Principal string
 	Action    string
+	// Exact asks for a statement that names the principal: an account's root,
+	// which leaves the decision to identity policies, does not stand for it.
+	Exact bool
 	// Resource is an ARN; empty fits any.
 	Resource string
 	// Context are the values of condition keys, whose names are compared
@@ -87,7 +90,7 @@ func principalFits(principals map[string][]string, r Request) bool {
 			case kind != r.Type:
 			case p == r.Principal:
 				return true
-			case kind == "AWS" && accountOf(p) != "" && accountOf(p) == arnAccount(r.Principal):
+			case kind == "AWS" && !r.Exact && accountOf(p) != "" && accountOf(p) == arnAccount(r.Principal):
 				return true
 			}
 		}
