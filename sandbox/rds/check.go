@@ -279,7 +279,7 @@ func checkKey(tx *account.Tx, key string) error {
 	if key == "" || strings.HasSuffix(key, "alias/aws/rds") || strings.HasSuffix(key, "alias/aws/secretsmanager") {
 		return nil
 	}
-	if k := findKey(tx, key); k == nil || k.Status != "Enabled" {
+	if k := findKey(tx, key); k == nil || !props.Bool(k.Props, true, "Enabled") || k.Status == "PendingDeletion" {
 		return account.Errorf("KMSKeyNotAccessibleFault", "The specified KMS key [%s] does not exist, is not enabled or you do not have permissions to access it.", key)
 	}
 	return nil

@@ -1,0 +1,101 @@
+// Package eks simulates Amazon EKS: clusters, managed node groups, add-ons and
+// access entries.
+//
+// A cluster lives in the network it is given: it checks its subnets, security
+// groups, role and key, puts interfaces into the subnets and makes a security
+// group of its own. A node group is an Auto Scaling group whose instances join
+// only if they can: their subnets must have a way to the cluster and to AWS's
+// APIs, their role the policies, and the cluster a network plugin.
+//
+// Invariants: one kind of change is under way on a cluster at a time; a cluster
+// keeps the zones it was created with; versions rise by one minor version; a
+// cluster with node groups can't be deleted.
+//
+// Limits: there is no Kubernetes behind the endpoint. Fargate, EKS Auto Mode,
+// Outposts, hybrid nodes, pod identity and identity providers aren't modelled
+// and are refused.
+package eks
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+)
+
+// The resource types of this package.
+const (
+	TypeCluster     = "AWS::EKS::Cluster"
+	TypeNodegroup   = "AWS::EKS::Nodegroup"
+	TypeAddon       = "AWS::EKS::Addon"
+	TypeAccessEntry = "AWS::EKS::AccessEntry"
+)
+
+// service owns what EKS makes by itself.
+const service = "eks.amazonaws.com"
+
+// Types returns the resource types of this package.
+func Types() []*account.Type {
+	return []*account.Type{clusterType(), nodegroupType(), addonType(), accessEntryType()}
+}
+
+func invalid(format string, args ...any) error {
+	return account.Errorf("InvalidParameterException", format, args...)
+}
+
+func invalidRequest(format string, args ...any) error {
+	return account.Errorf("InvalidRequestException", format, args...)
+}
+
+func inUse(format string, args ...any) error {
+	return &account.Error{Code: "ResourceInUseException", Message: fmt.Sprintf(format, args...), Status: 409}
+}
+
+func notFound(format string, args ...any) error {
+	return &account.Error{Code: "ResourceNotFoundException", Message: fmt.Sprintf(format, args...), Status: 404}
+}
+
+// cluster returns the cluster of that name.
+func cluster(tx *account.Tx, name string) (*account.Resource, error) {
+	if c := tx.Get(TypeCluster, name); c != nil {
+		return c, nil
+	}
+	return nil, notFound("No cluster found for name: %s.", name)
+}
+
+// activeCluster returns the cluster if it accepts operations.
+func activeCluster(tx *account.Tx, name string) (*account.Resource, error) {
+	c, err := cluster(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	if c.Status != "ACTIVE" && c.Status != "UPDATING" {
+		return nil, invalidRequest("Cluster '%s' is not in ACTIVE status", name)
+	}
+	return c, nil
+}
+
+// hasPolicy tells whether a role has one of AWS's managed policies attached.
+func hasPolicy(tx *account.Tx, r *account.Resource, names ...string) bool {
+	for _, arn := range iam.AttachedPolicies(tx, r) {
+		if slices.Contains(names, arn[strings.LastIndex(arn, "/")+1:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// issue is a health issue of a cluster, node group or add-on.
+func issue(code, message string, resources ...string) map[string]any {
+	return map[string]any{"code": code, "message": message, "resourceIds": anys(resources)}
+}
+
+func anys(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
+}
