@@ -6,12 +6,12 @@
 package flowlog
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -105,31 +105,8 @@ func checkDestination(tx *account.Tx, p map[string]any) (string, error) {
 }
 
 func checkRole(tx *account.Tx, arn string) error {
-	role := tx.Find("AWS::IAM::Role", func(r *account.Resource) bool { return props.Str(r.Attrs, "Arn") == arn })
-	if role == nil || !trusts(props.Get(role.Props, "AssumeRolePolicyDocument")) {
+	if role := iam.RoleByARN(tx, arn); role == nil || !iam.Trusts(role, principal) {
 		return invalid("Unable to assume given IAM role %s", arn)
 	}
 	return nil
-}
-
-// trusts tells whether a trust policy lets the flow logs service in.
-func trusts(policy any) bool {
-	if s, ok := policy.(string); ok {
-		var m map[string]any
-		if json.Unmarshal([]byte(s), &m) != nil {
-			return false
-		}
-		policy = m
-	}
-	statements := props.Maps(policy, "Statement")
-	if one := props.Map(policy, "Statement"); one != nil {
-		statements = append(statements, one)
-	}
-	for _, s := range statements {
-		services := append(props.Strs(s, "Principal", "Service"), props.Str(s, "Principal", "Service"))
-		if props.Str(s, "Effect") == "Allow" && slices.Contains(services, principal) {
-			return true
-		}
-	}
-	return false
 }

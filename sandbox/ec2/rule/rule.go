@@ -126,16 +126,12 @@ func PrefixList(p map[string]any) string {
 
 // Key is equal for rules that EC2 takes for the same.
 func Key(p map[string]any) string {
-	cidr := props.Str(p, "CidrIp") + props.Str(p, "CidrIpv6")
-	if c, err := netip.ParsePrefix(cidr); err == nil {
-		cidr = c.Masked().String()
-	}
 	protocol := Protocol(props.Str(p, "IpProtocol"))
 	from, to := props.Str(p, "FromPort"), props.Str(p, "ToPort")
 	if protocol == "-1" {
 		from, to = "", ""
 	}
-	return strings.Join([]string{protocol, from, to, cidr, PrefixList(p), PeerGroup(p)}, "|")
+	return strings.Join([]string{protocol, from, to, CIDR(p), PrefixList(p), PeerGroup(p)}, "|")
 }
 
 // Words describes a rule as EC2's messages do.
@@ -146,4 +142,13 @@ func Words(p map[string]any) string {
 		return fmt.Sprintf("peer: %s, ALL", peer)
 	}
 	return fmt.Sprintf("peer: %s, %s, from port: %s, to port: %s", peer, strings.ToUpper(protocol), props.Str(p, "FromPort"), props.Str(p, "ToPort"))
+}
+
+// CIDR is the network that a rule names, in canonical form, if any.
+func CIDR(p map[string]any) string {
+	cidr := props.Str(p, "CidrIp") + props.Str(p, "CidrIpv6")
+	if c, err := netip.ParsePrefix(cidr); err == nil {
+		return c.Masked().String()
+	}
+	return cidr
 }

@@ -1,0 +1,383 @@
+// Package autoscaling is Amazon EC2 Auto Scaling: groups that keep a number of
+// instances running.
+//
+// Invariants: a group's desired capacity lies between its minimum and maximum;
+// its instances are resources "ec2:instance" that it owns, spread over its
+// zones, each with the launch template version that it was launched with.
+//
+// Limits: launch templates only; no policies, schedules, warm pools, lifecycle
+// hooks, health replacement or spot. An instance in service is one that runs.
+package autoscaling
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+)
+
+// TypeGroup is the resource type of this package.
+const TypeGroup = "AWS::AutoScaling::AutoScalingGroup"
+
+const service = "autoscaling.amazonaws.com"
+
+// Types are the resource types of this package.
+func Types() []*account.Type {
+	return []*account.Type{{
+		Name: TypeGroup, Latency: "autoscaling:group",
+		Create: create,
+		Update: update,
+		Settle: settle,
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			if p := props.Str(r.Props, "DeletionProtection"); p == "prevent-all-deletion" {
+				return &account.Error{Code: "ResourceInUse", Message: fmt.Sprintf("The Auto Scaling group %s has deletion protection enabled.", r.ID), Status: 400}
+			}
+			r.Status = "Delete in progress"
+			for _, i := range Instances(tx, r) {
+				instance.Terminate(tx, i.ID)
+			}
+			return nil
+		},
+		Gone: func(tx *account.Tx, r *account.Resource) {
+			for _, i := range tx.List(instance.TypeInstance) {
+				if i.Owner == arn(r) {
+					instance.Remove(tx, i.ID)
+				}
+			}
+		},
+	}}
+}
+
+func arn(r *account.Resource) string { return props.Str(r.Attrs, "AutoScalingGroupARN") }
+
+// Instances are the group's instances that are not being terminated.
+func Instances(tx *account.Tx, group *account.Resource) []*account.Resource {
+	return instance.Of(tx, arn(group))
+}
+
+// Desired is the group's desired capacity.
+func Desired(group *account.Resource) int { return props.Int(group.Data, 0, "desired") }
+
+func invalid(format string, args ...any) error {
+	return account.Errorf("ValidationError", format, args...)
+}
+
+func create(tx *account.Tx, r *account.Resource) error {
+	name := cmp.Or(props.Str(r.Props, "AutoScalingGroupName"), tx.Name(r, 255))
+	if tx.Get(TypeGroup, name) != nil {
+		return account.Errorf("AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name %s already exists", name)
+	}
+	r.Data["role"] = props.Str(r.Props, "ServiceLinkedRoleARN")
+	if r.Data["role"] == "" {
+		if role := iam.EnsureServiceLinkedRole(tx, service); role != nil {
+			r.Data["role"] = props.Str(role.Attrs, "Arn")
+		}
+	} else if !iam.RoleExists(tx, props.Str(r.Data, "role")) {
+		return invalid("ARN specified for Service-Linked Role does not exist.")
+	}
+	if _, err := check(tx, r.Props); err != nil {
+		return err
+	}
+	hex := tx.HexID(32)
+	uuid := strings.Join([]string{hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:]}, "-")
+	r.ID = name
+	r.Attrs["AutoScalingGroupARN"] = tx.ARN("autoscaling", "autoScalingGroup:"+uuid+":autoScalingGroupName/"+name)
+	r.Tags = props.Tags(r.Props, "Tags")
+	r.Data["desired"] = props.Int(r.Props, props.Int(r.Props, 0, "MinSize"), "DesiredCapacity")
+	scale(tx, r, r.Props)
+	return nil
+}
+
+func update(tx *account.Tx, r *account.Resource, next map[string]any) error {
+	if _, err := check(tx, next); err != nil {
+		return err
+	}
+	ec2.Retag(r, next)
+	least, most := props.Int(next, 0, "MinSize"), props.Int(next, 0, "MaxSize")
+	// A size that the properties don't give stays, within the new bounds.
+	r.Data["desired"] = props.Int(next, max(least, min(most, Desired(r))), "DesiredCapacity")
+	scale(tx, r, next)
+	return nil
+}
+
+// settle holds CloudFormation's view: a group is stable when it has its
+// capacity.
+func settle(tx *account.Tx, r *account.Resource, _ string) error {
+	if have := len(Instances(tx, r)); have != Desired(r) {
+		return account.Errorf("NotStabilized", "Group did not stabilize. {current/minimum/target} instances = {%d/%s/%d}. Failed Scaling Activity: %s",
+			have, props.Str(r.Props, "MinSize"), Desired(r), props.Str(r.Data, "failure"))
+	}
+	return nil
+}
+
+// plan is where and what a group launches.
+type plan struct {
+	template *account.Resource
+	version  int
+	data     map[string]any
+	types    []string // for when the template names none
+	subnets  []string // empty when the template names an interface
+}
+
+// check checks a group's properties against the account.
+func check(tx *account.Tx, p map[string]any) (plan, error) {
+	if err := checkSizes(p); err != nil {
+		return plan{}, err
+	}
+	if s := props.Str(p, "HealthCheckType"); s != "" {
+		for _, t := range strings.Split(s, ",") {
+			if !slices.Contains([]string{"EC2", "ELB", "EBS", "VPC_LATTICE"}, t) {
+				return plan{}, invalid("Invalid health check type: %s", t)
+			}
+		}
+	}
+	for _, tg := range props.Strs(p, "TargetGroupARNs") {
+		if tx.Get("AWS::ElasticLoadBalancingV2::TargetGroup", tg) == nil {
+			return plan{}, invalid("Provided Target Groups may not be valid. Please ensure they exist and try again.")
+		}
+	}
+	v, err := launchPlan(tx, p)
+	if err != nil {
+		return v, err
+	}
+	return v, v.place(tx, p)
+}
+
+func checkSizes(p map[string]any) error {
+	least, most := props.Int(p, -1, "MinSize"), props.Int(p, -1, "MaxSize")
+	desired := props.Int(p, max(least, 0), "DesiredCapacity")
+	switch {
+	case least < 0 || most < 0:
+		return invalid("MinSize and MaxSize must be specified and must not be negative")
+	case least > most:
+		return invalid("Min bound, %d, must be less than or equal to max bound, %d", least, most)
+	case props.Has(p, "DesiredCapacity") && (desired < least || desired > most):
+		return invalid("Desired capacity:%d must be between the specified min size:%d and max size:%d", desired, least, most)
+	}
+	return nil
+}
+
+// launchPlan finds the launch template that the properties name.
+func launchPlan(tx *account.Tx, p map[string]any) (plan, error) {
+	for _, k := range []string{"LaunchConfigurationName", "InstanceId"} {
+		if props.Has(p, k) {
+			return plan{}, invalid("%s is not modelled", k)
+		}
+	}
+	spec := props.Map(p, "LaunchTemplate")
+	var types []string
+	if mixed := props.Map(p, "MixedInstancesPolicy"); mixed != nil {
+		if spec != nil {
+			return plan{}, invalid("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter.")
+		}
+		spec = props.Map(mixed, "LaunchTemplate", "LaunchTemplateSpecification")
+		for _, o := range props.Maps(mixed, "LaunchTemplate", "Overrides") {
+			if t := props.Str(o, "InstanceType"); t != "" {
+				types = append(types, t)
+			} else {
+				return plan{}, invalid("overrides other than InstanceType are not modelled")
+			}
+		}
+	}
+	if spec == nil {
+		return plan{}, invalid("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter.")
+	}
+	id, name := props.Str(spec, "LaunchTemplateId"), props.Str(spec, "LaunchTemplateName")
+	if (id == "") == (name == "") {
+		return plan{}, invalid("Valid requests must contain either launchTemplateId or LaunchTemplateName")
+	}
+	template, err := instance.FindTemplate(tx, id, name)
+	if err != nil {
+		return plan{}, wrap(err)
+	}
+	data, version, err := instance.TemplateData(template, props.Str(spec, "Version"))
+	if err != nil {
+		return plan{}, wrap(err)
+	}
+	if props.Str(data, "InstanceType") == "" && len(types) == 0 {
+		return plan{}, invalid("You must use a valid fully-formed launch template. The request must contain the parameter InstanceType")
+	}
+	if props.Str(data, "ImageId") == "" {
+		return plan{}, invalid("You must use a valid fully-formed launch template. The request must contain the parameter ImageId")
+	}
+	if err := instance.CheckData(tx, data); err != nil {
+		return plan{}, wrap(err)
+	}
+	return plan{template: template, version: version, data: data, types: types}, nil
+}
+
+// wrap puts EC2's refusal into Auto Scaling's words.
+func wrap(err error) error {
+	if e, ok := err.(*account.Error); ok {
+		return invalid("You must use a valid fully-formed launch template. %s", e.Message)
+	}
+	return err
+}
+
+// place finds the subnets that a group launches into. With an interface that
+// exists the template has decided: the group then names the zone of the
+// interface and no subnet, and has room for one instance.
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/create-launch-template.html
+func (v *plan) place(tx *account.Tx, p map[string]any) error {
+	subnets, zones := props.Strs(p, "VPCZoneIdentifier"), slices.Clone(props.Strs(p, "AvailabilityZones"))
+	if one := props.Str(p, "VPCZoneIdentifier"); one != "" {
+		subnets = strings.Split(one, ",")
+	}
+	for _, id := range props.Strs(p, "AvailabilityZoneIds") {
+		for _, z := range tx.Zones() {
+			if z.ID == id {
+				zones = append(zones, z.Name)
+			}
+		}
+	}
+	known := tx.Zones()
+	for _, z := range zones {
+		if !slices.ContainsFunc(known, func(k account.Zone) bool { return k.Name == z }) {
+			return invalid("Invalid Availability Zones: [%s]", z)
+		}
+	}
+	if eni := instance.Interface0(v.data); eni != "" {
+		return v.pin(tx, eni, subnets, zones)
+	}
+	var vpc string
+	var found []string
+	for _, id := range subnets {
+		subnet, err := ec2.FindSubnet(tx, strings.TrimSpace(id))
+		if err != nil {
+			return invalid("The subnet ID '%s' does not exist", id)
+		}
+		if vpc != "" && ec2.VPCOf(subnet) != vpc {
+			return invalid("The subnets of an Auto Scaling group must be in the same VPC")
+		}
+		vpc = ec2.VPCOf(subnet)
+		v.subnets = append(v.subnets, subnet.ID)
+		found = append(found, ec2.ZoneOf(subnet).Name)
+	}
+	for _, z := range zones {
+		if len(subnets) > 0 && !slices.Contains(found, z) {
+			return invalid("The availability zones of the specified subnets and the Auto Scaling group do not match")
+		}
+	}
+	if len(subnets) == 0 && len(zones) == 0 {
+		return invalid("At least one Availability Zone or VPC Subnet is required.")
+	}
+	if len(subnets) > 0 {
+		return v.checkGroups(tx, vpc)
+	}
+	return v.defaultSubnets(tx, zones)
+}
+
+func (v *plan) pin(tx *account.Tx, id string, subnets, zones []string) error {
+	eni, err := ec2.Lookup(tx, ec2.TypeNetworkInterface, id)
+	if err != nil {
+		return wrap(err)
+	}
+	subnet, err := ec2.FindSubnet(tx, props.Str(eni.Props, "SubnetId"))
+	if err != nil {
+		return wrap(err)
+	}
+	if len(subnets) > 0 {
+		return invalid("You must use a valid fully-formed launch template. Network interfaces and an instance-level subnet ID may not be specified on the same request")
+	}
+	if zone := ec2.ZoneOf(subnet).Name; len(zones) != 1 || zones[0] != zone {
+		return invalid("You must use a valid fully-formed launch template. The network interface '%s' is in the availability zone %s, which must be the group's only one", id, zone)
+	}
+	return nil
+}
+
+func (v *plan) checkGroups(tx *account.Tx, vpc string) error {
+	if err := ec2.CheckSecurityGroups(tx, vpc, instance.Groups(v.data)); err != nil {
+		return wrap(err)
+	}
+	return nil
+}
+
+// defaultSubnets are those of the default VPC in the zones.
+func (v *plan) defaultSubnets(tx *account.Tx, zones []string) error {
+	vpc := ec2.DefaultVPC(tx)
+	if vpc == nil {
+		return invalid("No default VPC for this user")
+	}
+	for _, s := range ec2.InVPC(tx, ec2.TypeSubnet, vpc.ID) {
+		if slices.Contains(zones, ec2.ZoneOf(s).Name) {
+			v.subnets = append(v.subnets, s.ID)
+		}
+	}
+	return v.checkGroups(tx, vpc.ID)
+}
+
+// scale launches or terminates until the group has its desired capacity or a
+// launch is refused; the refusal is the group's failed activity.
+func scale(tx *account.Tx, r *account.Resource, p map[string]any) {
+	r.Data["failure"] = ""
+	there := Instances(tx, r)
+	for len(there) > Desired(r) {
+		// The oldest version goes first, then the oldest instance.
+		// https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-termination-policies.html
+		i := slices.MinFunc(there, func(a, b *account.Resource) int {
+			return cmp.Or(cmp.Compare(props.Int(a.Data, 0, "version"), props.Int(b.Data, 0, "version")), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+		})
+		instance.Terminate(tx, i.ID)
+		there = Instances(tx, r)
+	}
+	for len(there) < Desired(r) {
+		if err := launch(tx, r, p, there); err != nil {
+			r.Data["failure"] = "Launching a new EC2 instance failed. " + reason(err)
+			return
+		}
+		there = Instances(tx, r)
+	}
+}
+
+// launch launches one instance into the subnet that has fewest.
+func launch(tx *account.Tx, r *account.Resource, p map[string]any, there []*account.Resource) error {
+	v, err := check(tx, p)
+	if err != nil {
+		return err
+	}
+	l := instance.Launch{
+		Data: v.data, Template: v.template.ID, Version: v.version, Owner: arn(r), Role: props.Str(r.Data, "role"),
+		Tags: map[string]string{"aws:autoscaling:groupName": r.ID},
+	}
+	if len(v.types) > 0 {
+		l.Type = v.types[0]
+	}
+	if len(v.subnets) > 0 {
+		l.Subnet = slices.MinFunc(v.subnets, func(a, b string) int { return cmp.Compare(count(there, a), count(there, b)) })
+	}
+	for _, t := range props.Maps(p, "Tags") {
+		if props.Bool(t, false, "PropagateAtLaunch") {
+			l.Tags[props.Str(t, "Key")] = props.Str(t, "Value")
+		}
+	}
+	_, err = instance.Run(tx, l)
+	return err
+}
+
+func count(instances []*account.Resource, subnet string) int {
+	n := 0
+	for _, i := range instances {
+		if props.Str(i.Props, "SubnetId") == subnet {
+			n++
+		}
+	}
+	return n
+}
+
+// reason is how a scaling activity words a refusal.
+func reason(err error) string {
+	e, ok := err.(*account.Error)
+	if !ok {
+		return err.Error()
+	}
+	if strings.HasPrefix(e.Code, "Client.") {
+		return e.Code + ": " + e.Message + ". Launching EC2 instance failed."
+	}
+	return e.Message + ". Launching EC2 instance failed."
+}
