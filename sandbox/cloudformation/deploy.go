@@ -1,0 +1,484 @@
+package cloudformation
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
+	"github.com/poolhouse/poolhouse/sandbox/facts"
+)
+
+// tagChange is how long it takes to change nothing but a resource's tags.
+const tagChange = 2 * time.Second
+
+// deploy enters the phase that creates and updates.
+func (e *engine) deploy() {
+	op := e.st.op
+	if op.kind == "DELETE_STACK" {
+		e.remove()
+		return
+	}
+	if op.refusal != "" {
+		e.turn(op.refusal, nil)
+		return
+	}
+	tasks := make(map[string]*task, len(op.target.needs))
+	for id := range op.target.needs {
+		tasks[id] = &task{key: id, id: id}
+	}
+	order(tasks, func(t *task) []string { return op.target.needs[t.id] })
+	e.enter(deploying, tasks)
+	if e.st.undo == nil && e.st.stable != nil {
+		e.st.undo = map[string]*resource{}
+	}
+	// What the template no longer has is removed at the end, but a policy
+	// speaks up at once.
+	for _, id := range slices.Sorted(maps.Keys(e.st.resources)) {
+		r := e.st.resources[id]
+		if _, stays := op.target.needs[id]; stays {
+			continue
+		}
+		if reason := e.denied("Update:Delete", r); reason != "" {
+			t := &task{key: id, id: id}
+			e.touch(t.id)
+			e.mark(r, "UPDATE_FAILED", reason)
+			e.stop(t, "update")
+			e.turn("", t)
+			return
+		}
+	}
+	e.run()
+}
+
+// touch keeps the record as it was when the stack was last stable.
+func (e *engine) touch(id string) {
+	if e.st.undo == nil {
+		return
+	}
+	if _, ok := e.st.undo[id]; ok {
+		return
+	}
+	r := e.st.resources[id]
+	if r != nil {
+		x := *r
+		r = &x
+	}
+	e.st.undo[id] = r
+}
+
+func (e *engine) startDeploy(t *task) {
+	d := e.st.op.target
+	def := d.template.Resources[t.id]
+	r := e.st.resources[t.id]
+	e.touch(t.id)
+	if r == nil || r.physical == "" {
+		r = &resource{id: t.id, def: def}
+		e.st.resources[t.id] = r
+	}
+	if r.status == "CREATE_FAILED" && r.physical != "" {
+		// Made by an earlier attempt that failed: it goes first.
+		e.clear(t, r)
+		return
+	}
+	if r.physical == "" {
+		e.create(t, r, def)
+		return
+	}
+	e.change(t, r, def)
+}
+
+// clear deletes a resource whose creation failed in an earlier attempt.
+func (e *engine) clear(t *task, r *resource) {
+	t.verb = "create"
+	if r.busy != "" && r.settles.After(e.tx.Now()) {
+		e.wait(t, clearing, r.settles.Sub(e.tx.Now()))
+		return
+	}
+	r.busy = ""
+	real := e.tx.Get(r.def.Type.Name, r.physical)
+	if real == nil {
+		r.physical = ""
+		e.wait(t, clearing, 0)
+		return
+	}
+	took, err := e.tx.Delete(real, false)
+	if err != nil {
+		e.failTask(t, r, "create", handlerError(e.tx, r.def.Type.Name, err))
+		return
+	}
+	r.busy, r.settles = "delete", e.tx.Now().Add(took)
+	e.wait(t, clearing, took)
+}
+
+// properties evaluates and checks a resource's properties.
+func (e *engine) properties(d *deployment, def *template.Resource) (map[string]any, error) {
+	props, err := e.scope(d).Properties(def)
+	if err != nil {
+		return nil, errors.New(message(err))
+	}
+	out, faults := def.Type.Normalise(props)
+	if len(faults) > 0 {
+		var b strings.Builder
+		fmt.Fprintf(&b, "Properties validation failed for resource %s with message:", def.LogicalID)
+		for _, f := range faults {
+			b.WriteString("\n" + f.String())
+		}
+		return nil, errors.New(b.String())
+	}
+	return out, nil
+}
+
+func (e *engine) create(t *task, r *resource, def *template.Resource) {
+	t.verb = "create"
+	d := e.st.op.target
+	r.def, r.needs, r.touched = def, d.needs[t.id], true
+	props, err := e.properties(d, def)
+	r.props = props
+	e.mark(r, "CREATE_IN_PROGRESS", "")
+	if err != nil {
+		e.failTask(t, r, "create", err.Error())
+		return
+	}
+	took, reason := e.make(r, props)
+	if reason != "" {
+		e.failTask(t, r, "create", reason)
+		return
+	}
+	e.mark(r, "CREATE_IN_PROGRESS", "Resource creation Initiated")
+	e.wait(t, acting, took)
+}
+
+// make creates the resource itself and takes note of its id.
+func (e *engine) make(r *resource, props map[string]any) (time.Duration, string) {
+	typ := r.def.Type.Name
+	resolved, err := resolve(e.tx, props)
+	if err != nil {
+		return 0, message(err)
+	}
+	real, took, err := e.tx.CreateInStack(typ, resolved, e.st.id, r.id)
+	if err != nil {
+		return 0, handlerError(e.tx, typ, err)
+	}
+	r.physical, r.tags = real.ID, nil
+	e.tag(r, real)
+	r.busy, r.settles = "create", e.tx.Now().Add(took)
+	return took, ""
+}
+
+// tag puts the stack's tags on a resource, except where it has its own.
+func (e *engine) tag(r *resource, real *account.Resource) {
+	tg := r.def.Type.Tagging()
+	want := map[string]string{}
+	if tg.Stack {
+		maps.Copy(want, e.st.current.tags)
+	}
+	if tg.System {
+		want["aws:cloudformation:stack-name"] = e.st.name
+		want["aws:cloudformation:stack-id"] = e.st.id
+		want["aws:cloudformation:logical-id"] = r.id
+	}
+	if real.Tags == nil {
+		real.Tags = map[string]string{}
+	}
+	r.tags, r.stackTags = map[string]string{}, e.st.current.tags
+	for k, v := range want {
+		if _, own := real.Tags[k]; !own {
+			real.Tags[k] = v
+			r.tags[k] = v
+		}
+	}
+}
+
+// untag takes the stack's tags away again, for the type to see its own only.
+func untag(r *resource, real *account.Resource) {
+	for k, v := range r.tags {
+		if real.Tags[k] == v {
+			delete(real.Tags, k)
+		}
+	}
+}
+
+// tagsDiffer tells whether the stack's tags differ from those deployed.
+func tagsDiffer(r *resource, d *deployment) bool {
+	return r.def.Type.Tagging().Stack && !maps.Equal(r.stackTags, d.tags)
+}
+
+// changed are the properties that differ, in order.
+func changed(before, after map[string]any) []string {
+	var out []string
+	for k, v := range after {
+		if old, ok := before[k]; !ok || !template.Equal(old, v) {
+			out = append(out, k)
+		}
+	}
+	for k := range before {
+		if _, ok := after[k]; !ok {
+			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// change brings an existing resource to the new deployment.
+func (e *engine) change(t *task, r *resource, def *template.Resource) {
+	t.verb = "update"
+	d := e.st.op.target
+	props, err := e.properties(d, def)
+	if err != nil {
+		r.touched = true
+		e.mark(r, "UPDATE_IN_PROGRESS", "")
+		e.failTask(t, r, "update", err.Error())
+		return
+	}
+	diff := changed(r.props, props)
+	retag := tagsDiffer(r, d)
+	if len(diff) == 0 && !retag && r.status != "UPDATE_FAILED" {
+		r.def, r.needs, r.props, r.stackTags = def, d.needs[t.id], props, d.tags
+		e.complete(t)
+		return
+	}
+	replace := false
+	for _, p := range diff {
+		replace = replace || def.Type.Replace(p) == "yes"
+	}
+	action := "Update:Modify"
+	if replace {
+		action = "Update:Replace"
+	}
+	r.touched = true
+	old := r.props
+	t.before = old
+	if reason := e.denied(action, r); reason != "" {
+		e.failTask(t, r, "update", reason)
+		return
+	}
+	r.def, r.needs, r.props = def, d.needs[t.id], props
+	if replace {
+		e.replace(t, r, old)
+		return
+	}
+	e.mark(r, "UPDATE_IN_PROGRESS", "")
+	took, err := e.update(r, props, len(diff) > 0 || r.status == "UPDATE_FAILED")
+	switch {
+	case errors.Is(err, account.ErrReplace):
+		if reason := e.denied("Update:Replace", r); reason != "" {
+			e.failTask(t, r, "update", reason)
+			return
+		}
+		e.replace(t, r, old)
+	case err != nil:
+		e.failTask(t, r, "update", handlerError(e.tx, def.Type.Name, err))
+	default:
+		e.wait(t, acting, took)
+	}
+}
+
+// update changes the resource itself; if props stay, only its tags.
+func (e *engine) update(r *resource, props map[string]any, differ bool) (time.Duration, error) {
+	real := e.tx.Get(r.def.Type.Name, r.physical)
+	if real == nil {
+		return 0, notFound(r)
+	}
+	untag(r, real)
+	took := tagChange
+	if differ {
+		resolved, err := resolve(e.tx, props)
+		if err == nil {
+			took, err = e.tx.Update(real, resolved, false)
+		}
+		if err != nil {
+			e.tag(r, real)
+			return 0, err
+		}
+	}
+	e.tag(r, real)
+	r.busy, r.settles = "update", e.tx.Now().Add(took)
+	return took, nil
+}
+
+func notFound(r *resource) error {
+	return account.Errorf("NotFound", "Resource of type '%s' with identifier '%s' was not found.", r.def.Type.Name, r.physical)
+}
+
+// replace makes a new resource; the old one goes in the clean-up.
+func (e *engine) replace(t *task, r *resource, old map[string]any) {
+	e.mark(r, "UPDATE_IN_PROGRESS", "Requested update requires the creation of a new physical resource; hence creating one.")
+	if name := customName(r.def.Type, r.props); name != "" && name == customName(r.def.Type, old) {
+		e.failTask(t, r, "update", fmt.Sprintf("CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename %s and update the stack again.", name))
+		return
+	}
+	before := *r
+	before.props, before.policy = old, r.def.UpdateReplacePolicy
+	took, reason := e.make(r, r.props)
+	if reason != "" {
+		e.failTask(t, r, "update", reason)
+		return
+	}
+	// The stable one is known from undo; any other is garbage at once.
+	if u := e.st.undo[t.id]; u == nil || u.physical != before.physical {
+		e.st.garbage = append(e.st.garbage, &before)
+	}
+	e.mark(r, "UPDATE_IN_PROGRESS", "Resource creation Initiated")
+	e.wait(t, acting, took)
+}
+
+// customName is the name that the template gives a resource, where the name is
+// all that identifies it.
+func customName(t *facts.Type, props map[string]any) string {
+	var parts []string
+	for _, p := range t.ID {
+		s, ok := props[p].(string)
+		if t.Properties[p] == nil || !ok || s == "" {
+			return ""
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, "|")
+}
+
+func (e *engine) finishDeploy(t *task) {
+	r := e.st.resources[t.id]
+	if t.stage == clearing {
+		if r.busy == "delete" {
+			if real := e.tx.Get(r.def.Type.Name, r.physical); real != nil {
+				if err := e.tx.Settle(real, "delete"); err != nil {
+					e.failTask(t, r, "create", handlerError(e.tx, r.def.Type.Name, err))
+					return
+				}
+			}
+			r.busy, r.physical = "", ""
+		}
+		if r.physical != "" {
+			e.clear(t, r)
+			return
+		}
+		e.create(t, r, e.st.op.target.template.Resources[t.id])
+		return
+	}
+	op := r.busy
+	r.busy = ""
+	real := e.tx.Get(r.def.Type.Name, r.physical)
+	if real == nil {
+		e.failTask(t, r, t.verb, handlerError(e.tx, r.def.Type.Name, notFound(r)))
+		return
+	}
+	if err := e.tx.Settle(real, op); err != nil {
+		e.failTask(t, r, t.verb, handlerError(e.tx, r.def.Type.Name, err))
+		return
+	}
+	e.mark(r, strings.ToUpper(t.verb)+"_COMPLETE", "")
+	e.complete(t)
+}
+
+// failTask ends a task badly and, unless rollback is disabled, turns the
+// operation round.
+func (e *engine) failTask(t *task, r *resource, verb, reason string) {
+	e.mark(r, strings.ToUpper(verb)+"_FAILED", reason)
+	if t.stage == waiting && t.before != nil {
+		// The service never took the change.
+		r.props = t.before
+	}
+	e.stop(t, verb)
+	if !e.st.disableRollback {
+		e.turn("", t)
+	}
+}
+
+// abandon ends an operation that goes on for too long or isn't wanted.
+func (e *engine) abandon(reason string) {
+	e.turn(reason, nil)
+}
+
+// turn cancels what is under way and goes back. The reason is that of the
+// failures unless it is given.
+func (e *engine) turn(reason string, cause *task) {
+	st, op := e.st, e.st.op
+	for _, k := range slices.Sorted(maps.Keys(op.tasks)) {
+		t := op.tasks[k]
+		if t == cause || t.stage == waiting || t.stage == done || t.stage == failed {
+			continue
+		}
+		r := st.resources[t.id]
+		if t.verb == "create" {
+			e.mark(r, "CREATE_FAILED", "Resource creation cancelled")
+		} else {
+			e.mark(r, "UPDATE_FAILED", "Resource update cancelled")
+		}
+		e.stop(t, t.verb)
+	}
+	if reason == "" {
+		reason = reasons(op.fails)
+	}
+	op.fails = nil
+	if st.disableRollback {
+		st.op = nil
+		e.become(failedStatus(op), reason)
+		return
+	}
+	if st.stable == nil {
+		e.turnCreation(reason)
+		return
+	}
+	e.become("UPDATE_ROLLBACK_IN_PROGRESS", reason)
+	e.restore()
+}
+
+func (e *engine) turnCreation(reason string) {
+	st := e.st
+	if st.onFailure == "DELETE" {
+		e.become("DELETE_IN_PROGRESS", reason+"Delete requested by user.")
+		e.remove()
+		return
+	}
+	e.become("ROLLBACK_IN_PROGRESS", reason+"Rollback requested by user.")
+	e.unmake()
+}
+
+// failedStatus is where an operation without rollback ends when it fails.
+func failedStatus(op *operation) string {
+	if op.kind == "CREATE_STACK" {
+		return "CREATE_FAILED"
+	}
+	return "UPDATE_FAILED"
+}
+
+// outputs evaluates the outputs and checks exports.
+func (e *engine) outputs(d *deployment) ([]template.Output, error) {
+	out, err := e.scope(d).Outputs()
+	if err != nil {
+		return nil, err
+	}
+	now := map[string]string{}
+	for _, o := range out {
+		if o.Export == "" {
+			continue
+		}
+		if st, _ := exporter(e.tx, o.Export); st != nil && st.id != e.st.id {
+			return nil, account.Errorf("ValidationError", "Export with name %s is already exported by stack %s", o.Export, st.name)
+		}
+		now[o.Export] = o.Value
+	}
+	for _, o := range e.st.outputs {
+		if o.Export == "" {
+			continue
+		}
+		v, stays := now[o.Export]
+		if stays && v == o.Value {
+			continue
+		}
+		if users := importers(e.tx, o.Export); len(users) > 0 {
+			verb := "updated"
+			if !stays {
+				verb = "deleted"
+			}
+			return nil, account.Errorf("ValidationError", "Export %s cannot be %s as it is in use by %s", o.Export, verb, strings.Join(users, ", "))
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,391 @@
+package cloudformation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+)
+
+// An operation goes through phases; each is a set of tasks, one per resource,
+// that wait for each other and otherwise run side by side. Events of the
+// account end tasks. Which tasks there are is all that distinguishes creating,
+// updating, rolling back and deleting.
+
+// phase is what an operation is doing.
+type phase string
+
+const (
+	deploying  phase = "deploying"   // create and update resources
+	cleaning   phase = "cleaning"    // remove what an update has left
+	restoring  phase = "restoring"   // go back to the stable deployment
+	sweeping   phase = "sweeping"    // remove what a rolled-back update has made
+	unmaking   phase = "unmaking"    // roll back a creation
+	removing   phase = "removing"    // delete the stack
+	concluding phase = "concluding"  // nothing left but the stack itself
+	notStarted phase = "not started" // the service prepares
+)
+
+// operation is an operation in flight.
+type operation struct {
+	id, kind, token string
+	target          *deployment
+	phase           phase
+	serial          int // of the phase; events of earlier phases are stale
+	tasks           map[string]*task
+	ready           []string
+	running         int
+	// refusal makes the operation fail before it touches anything.
+	refusal string
+	// retain are the resources that a deletion leaves alone, and force leaves
+	// what can't be deleted.
+	retain []string
+	force  bool
+	fails  []failure
+}
+
+type failure struct{ id, verb string }
+
+// stage is how far a task is.
+type stage int
+
+const (
+	waiting  stage = iota // for other tasks
+	settling              // an earlier operation on the resource has to end
+	clearing              // a failed resource goes before it is made again
+	acting                // the operation itself
+	retrying              // the service refused for now
+	done
+	failed
+)
+
+// task is one resource's part of a phase.
+type task struct {
+	key   string
+	id    string
+	stage stage
+	open  int      // tasks it waits for
+	next  []string // tasks that wait for it
+	verb  string   // create, update, restore, delete
+	item  *resource
+	tries int
+	// before are the properties that a refused update leaves.
+	before map[string]any
+}
+
+func (o *operation) clone() *operation {
+	c := *o
+	c.tasks = make(map[string]*task, len(o.tasks))
+	items := map[*resource]*resource{}
+	for k, t := range o.tasks {
+		x := *t
+		if t.item != nil {
+			if items[t.item] == nil {
+				r := *t.item
+				items[t.item] = &r
+			}
+			x.item = items[t.item]
+		}
+		c.tasks[k] = &x
+	}
+	c.ready = slices.Clone(o.ready)
+	c.fails = slices.Clone(o.fails)
+	return &c
+}
+
+// eventKind is the account event that drives stacks.
+const eventKind = "cloudformation:stack"
+
+func (e *engine) after(d time.Duration, do, key string) {
+	e.tx.After(d, account.Event{Kind: eventKind, Type: stackType, ID: e.st.id, Data: map[string]any{"do": do, "key": key, "serial": e.st.op.serial}})
+}
+
+// handle is the handler of [eventKind].
+func handle(tx *account.Tx, ev account.Event) {
+	r := tx.Get(ev.Type, ev.ID)
+	if r == nil {
+		return
+	}
+	e := open(tx, r)
+	op := e.st.op
+	do, _ := ev.Data["do"].(string)
+	if op == nil {
+		return
+	}
+	if do == "timeout" {
+		// It is of the operation, not of a phase.
+		if op.id == ev.Data["key"] && (op.phase == deploying || op.phase == notStarted) {
+			e.abandon("Stack creation time exceeded the specified timeout. ")
+		}
+		return
+	}
+	if ev.Data["serial"] != op.serial {
+		return
+	}
+	switch do {
+	case "begin":
+		e.deploy()
+	case "conclude":
+		e.conclude()
+	case "task":
+		key, _ := ev.Data["key"].(string)
+		e.finish(op.tasks[key])
+		e.run()
+	}
+}
+
+// begin starts an operation. The first half of the service's own time comes
+// before the resources, the other half after.
+func (e *engine) begin(kind, token string, target *deployment) *operation {
+	id := uuid(e.tx)
+	e.st.serial++
+	op := &operation{id: id, kind: kind, token: token, target: target, phase: notStarted, serial: e.st.serial}
+	e.st.op = op
+	e.st.operations = append(slices.Clip(e.st.operations), operationEntry{id, kind})
+	return op
+}
+
+func (e *engine) overhead() time.Duration { return e.tx.Latency("cfn:stack/overhead", e.st.id) / 2 }
+
+// enter replaces the tasks by those of another phase.
+func (e *engine) enter(p phase, tasks map[string]*task) {
+	e.st.serial++
+	op := e.st.op
+	op.phase, op.serial, op.tasks, op.ready, op.running = p, e.st.serial, tasks, nil, 0
+	for k, t := range tasks {
+		if t.open == 0 {
+			op.ready = append(op.ready, k)
+		}
+	}
+}
+
+// order makes tasks wait: before gives the tasks that must be done first.
+func order(tasks map[string]*task, before func(*task) []string) {
+	for k, t := range tasks {
+		for _, b := range before(t) {
+			if o := tasks[b]; o != nil && b != k {
+				o.next = append(o.next, k)
+				t.open++
+			}
+		}
+	}
+}
+
+// run starts what can start and, if nothing is left to do, ends the phase.
+func (e *engine) run() {
+	op := e.st.op
+	serial := op.serial
+	for len(op.ready) > 0 {
+		batch := op.ready
+		op.ready = nil
+		slices.Sort(batch)
+		for _, k := range batch {
+			e.start(op.tasks[k])
+			if e.st.op != op || op.serial != serial {
+				// The start failed and the operation has turned round; it
+				// runs already.
+				return
+			}
+		}
+	}
+	if op.running > 0 {
+		return
+	}
+	if k := op.knot(); k != "" {
+		op.tasks[k].open = 0
+		op.ready = append(op.ready, k)
+		e.run()
+		return
+	}
+	e.ended()
+}
+
+// knot is a removal to start although it waits for another: what is left of
+// several deployments may depend on each other in a circle.
+func (o *operation) knot() string {
+	if o.phase == deploying || o.phase == restoring || len(o.fails) > 0 {
+		return ""
+	}
+	k := ""
+	for key, t := range o.tasks {
+		if t.stage == waiting && (k == "" || key < k) {
+			k = key
+		}
+	}
+	return k
+}
+
+func (e *engine) start(t *task) {
+	switch e.st.op.phase {
+	case deploying:
+		e.startDeploy(t)
+	case restoring:
+		e.startRestore(t)
+	default:
+		e.startRemove(t)
+	}
+}
+
+// wait lets the task go on after d.
+func (e *engine) wait(t *task, s stage, d time.Duration) {
+	if t.stage == waiting {
+		e.st.op.running++
+	}
+	t.stage = s
+	e.after(d, "task", t.key)
+}
+
+// complete ends a task well.
+func (e *engine) complete(t *task) {
+	op := e.st.op
+	if t.stage != waiting {
+		op.running--
+	}
+	t.stage = done
+	for _, k := range t.next {
+		n := op.tasks[k]
+		if n.open--; n.open == 0 {
+			op.ready = append(op.ready, k)
+		}
+	}
+}
+
+// stop ends a task badly: what waits for it never starts.
+func (e *engine) stop(t *task, verb string) {
+	if t.stage != waiting {
+		e.st.op.running--
+	}
+	t.stage = failed
+	e.st.op.fails = append(e.st.op.fails, failure{t.id, verb})
+}
+
+// finish goes on with a task whose time is over.
+func (e *engine) finish(t *task) {
+	if t == nil || t.stage == done || t.stage == failed {
+		return
+	}
+	switch e.st.op.phase {
+	case deploying:
+		e.finishDeploy(t)
+	case restoring:
+		e.finishRestore(t)
+	default:
+		e.finishRemove(t)
+	}
+}
+
+// ended decides what comes after a phase.
+func (e *engine) ended() {
+	st, op := e.st, e.st.op
+	switch op.phase {
+	case deploying:
+		if len(op.fails) > 0 {
+			// Only with rollback disabled: otherwise the first failure has
+			// turned the operation round.
+			st.op = nil
+			e.become(failedStatus(op), reasons(op.fails))
+			return
+		}
+		e.enter(concluding, nil)
+		e.after(e.overhead(), "conclude", "")
+	case removing:
+		if len(op.fails) > 0 {
+			st.op = nil
+			e.become("DELETE_FAILED", reasons(op.fails))
+			return
+		}
+		e.enter(concluding, nil)
+		e.after(e.overhead(), "conclude", "")
+	case cleaning:
+		reason := ""
+		if len(op.fails) > 0 {
+			reason = "Update successful. One or more resources could not be deleted."
+		}
+		e.settle("UPDATE_COMPLETE", reason)
+	case sweeping:
+		reason := ""
+		if len(op.fails) > 0 {
+			reason = "Rollback successful. One or more resources could not be deleted."
+		}
+		e.settle("UPDATE_ROLLBACK_COMPLETE", reason)
+	case restoring:
+		e.restored()
+	case unmaking:
+		if len(op.fails) > 0 {
+			st.op = nil
+			e.become("ROLLBACK_FAILED", reasons(op.fails))
+			return
+		}
+		e.settle("ROLLBACK_COMPLETE", "")
+	}
+}
+
+// settle ends the operation in a state from which the stack can go on.
+func (e *engine) settle(status, reason string) {
+	e.st.garbage, e.st.undo, e.st.duringUpdate = nil, nil, nil
+	e.become(status, reason)
+	e.st.op = nil
+}
+
+// conclude ends creating, updating and deleting.
+func (e *engine) conclude() {
+	op := e.st.op
+	if op.kind == "DELETE_STACK" || e.st.status == "DELETE_IN_PROGRESS" {
+		e.deleted()
+		return
+	}
+	outputs, err := e.outputs(op.target)
+	if err != nil {
+		e.turn(message(err)+". ", nil)
+		return
+	}
+	e.st.outputs = outputs
+	e.st.imports = e.scope(op.target).Imports()
+	e.st.stable = op.target
+	if op.kind == "CREATE_STACK" && e.st.status == "CREATE_IN_PROGRESS" {
+		e.settle("CREATE_COMPLETE", "")
+		return
+	}
+	e.become("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "")
+	e.clean()
+}
+
+// reasons words failures as the stack's reason.
+func reasons(fails []failure) string {
+	var b strings.Builder
+	for _, verb := range []string{"create", "update", "delete"} {
+		var ids []string
+		for _, f := range fails {
+			if f.verb == verb && !slices.Contains(ids, f.id) {
+				ids = append(ids, f.id)
+			}
+		}
+		if len(ids) > 0 {
+			slices.Sort(ids)
+			fmt.Fprintf(&b, "The following resource(s) failed to %s: [%s]. ", verb, strings.Join(ids, ", "))
+		}
+	}
+	return b.String()
+}
+
+func message(err error) string {
+	if ae, ok := err.(*account.Error); ok {
+		return ae.Message
+	}
+	return err.Error()
+}
+
+// deleted ends a deletion: the stack stays, to be described by its id.
+func (e *engine) deleted() {
+	st := e.st
+	e.become("DELETE_COMPLETE", "")
+	st.op, st.undo, st.garbage, st.imports = nil, nil, nil, nil
+	st.deleted = e.tx.Now()
+	for _, r := range e.tx.List(changeSetType) {
+		if r.State.(*changeSet).stack == st.id {
+			e.tx.Drop(changeSetType, r.ID)
+		}
+	}
+}

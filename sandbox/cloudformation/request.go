@@ -1,0 +1,378 @@
+package cloudformation
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
+	"github.com/poolhouse/poolhouse/sandbox/facts"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+// Limits of requests.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+const (
+	maxBody      = 51200
+	maxTags      = 50
+	maxStackName = 128
+	pageSize     = 100
+)
+
+func invalid(format string, args ...any) error {
+	return account.Errorf("ValidationError", format, args...)
+}
+
+func constraint(value, member, rule string) error {
+	return invalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: %s", value, member, rule)
+}
+
+var (
+	stackNamePattern = regexp.MustCompile(`^[a-zA-Z][-a-zA-Z0-9]*$`)
+	tokenPattern     = regexp.MustCompile(`^[a-zA-Z0-9][-a-zA-Z0-9]*$`)
+)
+
+func checkName(name, member string) error {
+	switch {
+	case name == "":
+		return invalid("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", member)
+	case !stackNamePattern.MatchString(name):
+		return constraint(name, member, "Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*")
+	case len(name) > maxStackName:
+		return constraint(name, member, fmt.Sprintf("Member must have length less than or equal to %d", maxStackName))
+	}
+	return nil
+}
+
+// named finds the stack that a request names.
+func named(tx *account.Tx, r *wire.Request, missing string) (*engine, error) {
+	name := r.String("StackName")
+	if name == "" {
+		return nil, checkName("", "stackName")
+	}
+	e := find(tx, name)
+	if e == nil {
+		return nil, invalid(missing, name)
+	}
+	r.Resource = e.st.id
+	return e, nil
+}
+
+// The words for a stack that isn't there differ between operations.
+const (
+	missingInBrackets = "Stack [%s] does not exist"
+	missingWithID     = "Stack with id %s does not exist"
+)
+
+// unmodelled refuses parameters whose effect isn't modelled.
+func unmodelled(r *wire.Request) error {
+	for _, k := range []string{"TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL", "ResourcesToImport", "ResourceTypes", "DeploymentMode"} {
+		if r.String(k) != "" || len(r.Strings(k)) > 0 {
+			return account.Errorf("NotModelled", "parameter %s of %s is not modelled", k, r.Operation)
+		}
+	}
+	for _, k := range []string{"ImportExistingResources", "IncludeNestedStacks"} {
+		if r.Bool(k, false) {
+			return account.Errorf("NotModelled", "parameter %s of %s is not modelled", k, r.Operation)
+		}
+	}
+	if mode := wire.List(r.Map("DeploymentConfig")["Mode"]); len(mode) > 0 && mode[0] != "STANDARD" {
+		return account.Errorf("NotModelled", "deployment mode %s is not modelled", mode[0])
+	}
+	if len(wire.List(r.Map("RollbackConfiguration")["RollbackTriggers"])) > 0 {
+		return account.Errorf("NotModelled", "rollback triggers are not modelled")
+	}
+	return nil
+}
+
+// token checks a request's token: repeated tells that the request was carried
+// out before.
+func (e *engine) token(r *wire.Request, kind string) (token string, repeated bool, err error) {
+	token = r.String("ClientRequestToken")
+	if token == "" {
+		return "", false, nil
+	}
+	if len(token) > 128 || !tokenPattern.MatchString(token) {
+		return "", false, constraint(token, "clientRequestToken", "Member must satisfy regular expression pattern: [a-zA-Z0-9][-a-zA-Z0-9]*")
+	}
+	switch used := e.st.tokens[token]; used {
+	case "":
+		return token, false, nil
+	case kind:
+		return token, true, nil
+	}
+	return "", false, account.Errorf("TokenAlreadyExistsException", "Token %s is already in use by another operation", token)
+}
+
+func (e *engine) use(token, kind string) {
+	if token != "" {
+		e.st.tokens[token] = kind
+	}
+}
+
+// parse reads a template.
+func parse(tx *account.Tx, body string) (*template.Template, error) {
+	if len(body) > maxBody {
+		return nil, constraint(body[:60]+"...", "templateBody", fmt.Sprintf("Member must have length less than or equal to %d", maxBody))
+	}
+	types, err := facts.Load()
+	if err != nil {
+		return nil, err
+	}
+	t, err := template.Parse(body, types)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, name := range t.Types() {
+		if tx.Type(name) == nil {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, invalid("Resource types are not modelled: [%s]", strings.Join(missing, ", "))
+	}
+	return t, nil
+}
+
+// deployment makes of a request what it asks for, checked as far as
+// CloudFormation checks before it accepts a request. Before is the deployment
+// that the stack is described by, or nil.
+func newDeployment(tx *account.Tx, r *wire.Request, before *deployment, stackID, stackName string) (*deployment, error) {
+	if err := unmodelled(r); err != nil {
+		return nil, err
+	}
+	d := &deployment{}
+	body := r.String("TemplateBody")
+	var err error
+	switch previous := r.Bool("UsePreviousTemplate", false); {
+	case previous && body != "":
+		return nil, invalid("You cannot specify both usePreviousTemplate and Template Body.")
+	case previous && before == nil:
+		return nil, invalid("Stack [%s] does not exist", stackName)
+	case previous:
+		d.template = before.template
+	case body == "":
+		return nil, invalid("Either Template URL or Template Body must be specified.")
+	default:
+		if d.template, err = parse(tx, body); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.readRest(tx, r, before); err != nil {
+		return nil, err
+	}
+	var inputs []template.Input
+	for _, p := range r.Maps("Parameters") {
+		use := facts.Text(p["UsePreviousValue"]) == "true"
+		value := ""
+		if v, ok := p["ParameterValue"]; ok {
+			value = facts.Text(v)
+		}
+		inputs = append(inputs, template.Input{Key: facts.Text(p["ParameterKey"]), Value: value, UsePrevious: use})
+	}
+	var previous []template.Value
+	if before != nil {
+		previous = before.values
+	}
+	if d.values, err = d.template.Values(inputs, previous, lookups(tx)); err != nil {
+		return nil, err
+	}
+	if need, _ := d.template.Capability(); need != "" && !slices.Contains(d.capabilities, need) && !slices.Contains(d.capabilities, "CAPABILITY_NAMED_IAM") {
+		return nil, account.Errorf("InsufficientCapabilitiesException", "Requires capabilities : [%s]", need)
+	}
+	return d, d.bind(tx, stackID, stackName)
+}
+
+func (d *deployment) readRest(tx *account.Tx, r *wire.Request, before *deployment) error {
+	d.capabilities = r.Strings("Capabilities")
+	for _, c := range d.capabilities {
+		if !slices.Contains([]string{"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"}, c) {
+			return constraint("["+c+"]", "capabilities", "Member must satisfy constraint: [Member must satisfy enum value set: [CAPABILITY_NAMED_IAM, CAPABILITY_AUTO_EXPAND, CAPABILITY_IAM]]")
+		}
+	}
+	d.role = r.String("RoleARN")
+	d.notifications = r.Strings("NotificationARNs")
+	d.tags = r.Tags("Tags")
+	if before != nil {
+		// What an update doesn't mention stays.
+		if d.role == "" {
+			d.role = before.role
+		}
+		if !r.Has("NotificationARNs") {
+			d.notifications = before.notifications
+		}
+		if !r.Has("Tags") {
+			d.tags = maps.Clone(before.tags)
+		}
+	}
+	if d.role != "" && tx.Type("AWS::IAM::Role") != nil {
+		name := d.role[strings.LastIndexByte(d.role, '/')+1:]
+		if tx.Get("AWS::IAM::Role", name) == nil {
+			return invalid("Role %s is invalid or cannot be assumed", d.role)
+		}
+	}
+	if n := len(r.Maps("Tags")); n > maxTags {
+		return constraint(fmt.Sprintf("[%d tags]", n), "tags", fmt.Sprintf("Member must have length less than or equal to %d", maxTags))
+	}
+	if len(r.Maps("Tags")) > len(r.Tags("Tags")) {
+		return invalid("Duplicate tag keys found")
+	}
+	for k, v := range r.Tags("Tags") {
+		switch {
+		case strings.HasPrefix(strings.ToLower(k), "aws:"):
+			return invalid("Invalid parameter value: aws: prefixed tag key names are not allowed for external use.")
+		case k == "" || len(k) > 128:
+			return constraint(k, "tags", "Member must have length between 1 and 128")
+		case len(v) > 256:
+			return constraint(v, "tags", "Member must have length less than or equal to 256")
+		}
+	}
+	return nil
+}
+
+// bind evaluates conditions and dependencies, and everything else with what is
+// unknown, so that a fault in the template comes to light.
+func (d *deployment) bind(tx *account.Tx, stackID, stackName string) error {
+	s := template.Scope{
+		Pseudo: template.Pseudo{
+			AccountID: tx.AccountID(), Region: tx.Region(), Partition: tx.Partition(), URLSuffix: urlSuffix(tx.Partition()),
+			StackID: stackID, StackName: stackName, NotificationARNs: d.notifications,
+		},
+		Parameters: make(map[string]any, len(d.values)),
+	}
+	for _, v := range d.values {
+		s.Parameters[v.Key] = v.Ref
+	}
+	for _, z := range tx.Zones() {
+		s.Zones = append(s.Zones, z.Name)
+	}
+	bound, err := d.template.Bind(s)
+	if err != nil {
+		return err
+	}
+	d.scope = bound
+	if d.needs, err = bound.Dependencies(); err != nil {
+		return err
+	}
+	if len(d.needs) == 0 {
+		return invalid("Template format error: At least one Resources member must be defined.")
+	}
+	trial := *bound
+	trial.Import = func(name string) (string, bool) { return export(tx, name) }
+	for _, id := range slices.Sorted(maps.Keys(d.needs)) {
+		if _, err := trial.Properties(d.template.Resources[id]); err != nil {
+			return err
+		}
+	}
+	_, err = trial.Outputs()
+	return err
+}
+
+func urlSuffix(partition string) string {
+	if partition == "aws-cn" {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
+}
+
+// lookups is what parameters are checked against.
+func lookups(tx *account.Tx) template.Account {
+	return template.Account{
+		Parameter: func(name string) (string, bool) {
+			r := tx.Get("AWS::SSM::Parameter", name)
+			if r == nil || r.Props["Type"] == "SecureString" {
+				return "", false
+			}
+			return facts.Text(r.Props["Value"]), true
+		},
+		Exists: func(kind, value string) bool {
+			switch kind {
+			case "AWS::EC2::AvailabilityZone::Name":
+				return slices.ContainsFunc(tx.Zones(), func(z account.Zone) bool { return z.Name == value })
+			case "AWS::EC2::SecurityGroup::GroupName", "AWS::EC2::KeyPair::KeyName", "AWS::EC2::Image::Id":
+				// Not kept as resources of their own.
+				return true
+			}
+			typ := strings.TrimSuffix(kind, "::Id")
+			return tx.Type(typ) == nil || tx.Get(typ, value) != nil
+		},
+	}
+}
+
+// optional leaves an empty text out of an answer.
+func optional(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// list makes an answer's list; an empty one is left out.
+func list[T any](items []T, f func(T) map[string]any) any {
+	if len(items) == 0 {
+		return nil
+	}
+	out := make([]any, len(items))
+	for i, x := range items {
+		out[i] = f(x)
+	}
+	return out
+}
+
+func texts2any(l []string) any {
+	if len(l) == 0 {
+		return nil
+	}
+	return l
+}
+
+func tagList(tags map[string]string) any {
+	if len(tags) == 0 {
+		return nil
+	}
+	return pairs(tags)
+}
+
+// mask hides the values of NoEcho parameters in what is shown.
+func mask(d *deployment, v any) any {
+	if d == nil {
+		return v
+	}
+	var secrets []string
+	for _, p := range d.values {
+		if p.NoEcho && p.Given != "" {
+			secrets = append(secrets, p.Given)
+		}
+	}
+	if len(secrets) == 0 {
+		return v
+	}
+	var walk func(v any) any
+	walk = func(v any) any {
+		switch v := v.(type) {
+		case string:
+			for _, s := range secrets {
+				v = strings.ReplaceAll(v, s, "****")
+			}
+			return v
+		case map[string]any:
+			m := make(map[string]any, len(v))
+			for k, x := range v {
+				m[k] = walk(x)
+			}
+			return m
+		case []any:
+			l := make([]any, len(v))
+			for i, x := range v {
+				l[i] = walk(x)
+			}
+			return l
+		}
+		return v
+	}
+	return walk(v)
+}

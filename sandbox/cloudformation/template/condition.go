@@ -1,0 +1,163 @@
+package template
+
+import (
+	"github.com/poolhouse/poolhouse/sandbox/facts"
+)
+
+// condition is a compiled condition function.
+type condition interface {
+	holds(s *Scope) (bool, error)
+	walk(visit func(Ref))
+}
+
+type (
+	equals struct{ a, b expr }
+	not    struct{ c condition }
+	all    []condition
+	some   []condition
+	named  struct{ name string }
+)
+
+func compileCondition(v any, place string) (condition, error) {
+	m, ok := v.(map[string]any)
+	if !ok || len(m) != 1 {
+		return nil, invalid("Template format error: Every Conditions member must be a condition function [%s]", place)
+	}
+	for k, arg := range m {
+		l, _ := arg.([]any)
+		switch k {
+		case "Condition":
+			name, ok := arg.(string)
+			if !ok {
+				return nil, invalid("Template format error: Every Condition member must be a string.")
+			}
+			return named{name}, nil
+		case "Fn::Equals":
+			args, err := arguments(arg, place, 2, 2, invalid("Template error: every Fn::Equals object requires a list of 2 string parameters."))
+			if err != nil {
+				return nil, err
+			}
+			return equals{args[0], args[1]}, nil
+		case "Fn::Not":
+			if len(l) != 1 {
+				return nil, invalid("Template error: every Fn::Not object requires one boolean parameter.")
+			}
+			c, err := compileCondition(l[0], place)
+			return not{c}, err
+		case "Fn::And", "Fn::Or":
+			if len(l) < 2 || len(l) > 10 {
+				return nil, invalid("Template error: every %s object requires a list of at least 2 and at most 10 boolean parameters.", k)
+			}
+			cs := make([]condition, len(l))
+			for i, x := range l {
+				c, err := compileCondition(x, place)
+				if err != nil {
+					return nil, err
+				}
+				cs[i] = c
+			}
+			if k == "Fn::And" {
+				return all(cs), nil
+			}
+			return some(cs), nil
+		}
+	}
+	return nil, invalid("Template format error: Every Conditions member must be a condition function [%s]", place)
+}
+
+func (c equals) holds(s *Scope) (bool, error) {
+	a, err := c.a.eval(s)
+	if err != nil {
+		return false, err
+	}
+	b, err := c.b.eval(s)
+	if err != nil {
+		return false, err
+	}
+	return Equal(a, b), nil
+}
+
+// Equal compares two values as CloudFormation does, to which "1" and 1 are the
+// same. What is unknown equals nothing.
+func Equal(a, b any) bool {
+	switch a := a.(type) {
+	case facts.Unknown:
+		return false
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		for k, x := range a {
+			y, ok := b[k]
+			if !ok || !Equal(x, y) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		b, ok := b.([]any)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		for i, x := range a {
+			if !Equal(x, b[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	if s, ok := a.(string); ok {
+		if t, ok := b.(string); ok {
+			return s == t
+		}
+	}
+	x, ok1 := scalar(a)
+	y, ok2 := scalar(b)
+	return ok1 && ok2 && x == y
+}
+
+func (c equals) walk(visit func(Ref)) {
+	c.a.walk(nil, visit)
+	c.b.walk(nil, visit)
+}
+
+func (c not) holds(s *Scope) (bool, error) {
+	b, err := c.c.holds(s)
+	return !b, err
+}
+
+func (c not) walk(visit func(Ref)) { c.c.walk(visit) }
+
+func (cs all) holds(s *Scope) (bool, error) {
+	for _, c := range cs {
+		if b, err := c.holds(s); err != nil || !b {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (cs all) walk(visit func(Ref)) {
+	for _, c := range cs {
+		c.walk(visit)
+	}
+}
+
+func (cs some) holds(s *Scope) (bool, error) {
+	for _, c := range cs {
+		if b, err := c.holds(s); err != nil || b {
+			return b, err
+		}
+	}
+	return false, nil
+}
+
+func (cs some) walk(visit func(Ref)) {
+	for _, c := range cs {
+		c.walk(visit)
+	}
+}
+
+func (c named) holds(s *Scope) (bool, error) { return s.condition(c.name) }
+func (c named) walk(func(Ref))               {}
