@@ -122,6 +122,29 @@ func (a *Architecture) planBuckets() config.Faults {
 	return faults
 }
 
+// checkRegistry finds repositories whose names give one logical id, and more of
+// them than one template holds: CloudFormation takes 51,200 bytes inline, of
+// which the buckets need a third and a repository some hundreds.
+func (a *Architecture) checkRegistry() config.Faults {
+	const room, each = 33_000, 480
+	c := a.Config
+	var faults config.Faults
+	seen := map[string]string{}
+	size := 0
+	for _, name := range c.Registry.Repositories {
+		words := strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' || r == '/' }), " ")
+		if other, ok := seen[words]; ok {
+			faults = append(faults, c.Fault("registry.repositories", fmt.Sprintf("%s and %s differ in separators only", other, name), "rename one"))
+		}
+		seen[words] = name
+		size += each + 2*len(name)
+	}
+	if size > room {
+		faults = append(faults, c.Fault("registry.repositories", "has more or longer names than one CloudFormation template holds", fmt.Sprintf("keep about %d", room/(each+40))))
+	}
+	return faults
+}
+
 // Bucket is the bucket for a purpose.
 func (a *Architecture) Bucket(p BucketPurpose) Bucket {
 	for _, b := range a.Buckets {

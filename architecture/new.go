@@ -32,6 +32,7 @@ func New(c *config.Config) (*Architecture, error) {
 		KeyLogs, KeyKubernetes, KeyApplication, KeyBackup,
 	}
 	faults = append(faults, a.planBuckets()...)
+	faults = append(faults, a.checkRegistry()...)
 	faults = append(faults, a.planNodes()...)
 	faults = append(faults, a.planSubnets()...)
 	a.ServiceAccounts = a.serviceAccounts()

@@ -29,7 +29,8 @@ func (v *vpc) addNAT() {
 		make = v.addGateway
 	case config.NATInstancePerZone, config.NATSingleInstance:
 		profile, tags := v.addInstanceProfile(), deploymentTags(v.t, v.a)
-		make = func(zone int) (ec2.Route, cfn.Handle) { return v.addInstance(zone, profile, tags) }
+		own := ownTags(v.a, tags, count)
+		make = func(zone int) (ec2.Route, cfn.Handle) { return v.addInstance(zone, profile, own, tags) }
 	default:
 		return
 	}
@@ -82,7 +83,7 @@ func (v *vpc) addInstanceProfile() cfn.Handle {
 // fixed, so routes and the egress address survive the instance: the interface
 // is the launch template's device 0, with the source/destination check off.
 // https://docs.aws.amazon.com/vpc/latest/userguide/work-with-nat-instances.html
-func (v *vpc) addInstance(zone int, profile cfn.Handle, tags []cfn.Tag) (ec2.Route, cfn.Handle) {
+func (v *vpc) addInstance(zone int, profile cfn.Handle, own, tags []cfn.Tag) (ec2.Route, cfn.Handle) {
 	n := number(zone)
 	name := "nat-" + n
 	subnet := v.subnets[architecture.Public][zone]
@@ -121,11 +122,10 @@ func (v *vpc) addInstance(zone int, profile cfn.Handle, tags []cfn.Tag) (ec2.Rou
 					DeleteOnTermination: cfn.V(true),
 				},
 			}},
-			UserData: cfn.V(base64.StdEncoding.EncodeToString([]byte(natScript(v.a)))),
-			// Instances get theirs from the group.
+			UserData:          cfn.V(base64.StdEncoding.EncodeToString([]byte(natScript(v.a)))),
 			TagSpecifications: launchTags(v.a, tags, name, "volume"),
 		},
-		TagSpecifications: launchTemplateTags(v.a, tags, name),
+		TagSpecifications: launchTemplateTags(v.a, own, name),
 	})
 	group := autoscaling.AutoScalingGroup{
 		MinSize:         cfn.V("1"),
@@ -144,7 +144,7 @@ func (v *vpc) addInstance(zone int, profile cfn.Handle, tags []cfn.Tag) (ec2.Rou
 		// The interface is free only when the old instance is gone.
 		InstanceMaintenancePolicy: &autoscaling.InstanceMaintenancePolicy{MinHealthyPercentage: cfn.V(0), MaxHealthyPercentage: cfn.V(100)},
 	}
-	for _, tag := range append(named(v.a, name), tags...) {
+	for _, tag := range append(named(v.a, name), own...) {
 		group.Tags = append(group.Tags, autoscaling.TagProperty{Key: tag.Key, Value: tag.Value, PropagateAtLaunch: cfn.V(true)})
 	}
 	v.t.Add(cfn.LogicalID("NatGroup"+n), group,
@@ -156,32 +156,47 @@ func (v *vpc) addInstance(zone int, profile cfn.Handle, tags []cfn.Tag) (ec2.Rou
 	return ec2.Route{NetworkInterfaceId: device.Ref()}, address
 }
 
+// ownTags are the deployment's tags for the group, which hands them on to
+// instances, and for the launch template itself: all of them while they are
+// short. Many or long ones would not fit into the template so often; the group
+// and its instances get the user's from CloudFormation anyway, which does hand
+// stack tags to groups.
+// https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1525
+func ownTags(a *architecture.Architecture, tags []cfn.Tag, groups int) []cfn.Tag {
+	const budget, markup = 6_000, 40
+	n := 0
+	for key, value := range a.Tags {
+		n += len(key) + len(value) + markup
+	}
+	if 2*groups*n > budget {
+		return cfn.Tags(architecture.DeploymentTag, a.Name())
+	}
+	return tags
+}
+
 // natScript makes an Amazon Linux instance forward what comes from the VPC and
 // goes to port 443. It clamps segments to the path's size, since ICMP that
 // would tell senders of smaller ones does not pass NAT.
 func natScript(a *architecture.Architecture) string {
-	return strings.NewReplacer("VPC", a.VPC().String()).Replace(`#!/bin/bash
-set -euo pipefail
-until dnf install -y -q nftables; do sleep 5; done
+	return strings.NewReplacer("VPC", a.VPC().String()).Replace(`#!/bin/bash -eu
+until dnf install -qy nftables; do sleep 5; done
 echo net.ipv4.ip_forward=1 >/etc/sysctl.d/90-nat.conf
 sysctl -q --system
-cat >/etc/sysconfig/nftables.conf <<'END'
+cat >/etc/sysconfig/nftables.conf <<E
 flush ruleset
 table ip nat {
-  chain postrouting {
-    type nat hook postrouting priority srcnat;
-    ip saddr VPC ip daddr != VPC masquerade fully-random
-  }
+ chain out {
+  type nat hook postrouting priority srcnat
+  ip saddr VPC ip daddr != VPC masquerade fully-random
+ }
+ chain through {
+  type filter hook forward priority filter; policy drop
+  tcp flags syn tcp option maxseg size set rt mtu
+  ct state established,related accept
+  ip saddr VPC tcp dport 443 accept
+ }
 }
-table ip filter {
-  chain forward {
-    type filter hook forward priority filter; policy drop;
-    tcp flags syn tcp option maxseg size set rt mtu
-    ct state established,related accept
-    ip saddr VPC tcp dport 443 accept
-  }
-}
-END
+E
 systemctl enable --now nftables
 `)
 }

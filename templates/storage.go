@@ -24,7 +24,12 @@ func storage(a *architecture.Architecture) *cfn.Template {
 	logs := t.Resource(bucketID(architecture.BucketLogs))
 	for _, b := range a.Buckets {
 		id := bucketID(b.Purpose)
-		bucket := t.Add(id, bucketOf(a, t, b, logs), kept()...)
+		opts := kept()
+		if b.Purpose != architecture.BucketLogs {
+			// No log is refused before its bucket accepts logs.
+			opts = append(opts, cfn.DependsOn(t.Resource(logs.ID()+"Policy")))
+		}
+		bucket := t.Add(id, bucketOf(a, t, b, logs), opts...)
 		t.Add(id+"Policy", s3.BucketPolicy{
 			Bucket:         bucket.Ref(),
 			PolicyDocument: cfn.Policy{Statement: bucketPolicy(a, t, b)},
@@ -177,20 +182,17 @@ func bucketPolicy(a *architecture.Architecture, t *cfn.Template, b architecture.
 }
 
 // repositories are the ECR repositories, and what their addresses begin with.
+// Their ARNs follow from their names, and would not fit into one output.
 func repositories(a *architecture.Architecture, t *cfn.Template) {
-	var arns []cfn.Value[string]
 	for _, name := range a.Config.Registry.Repositories {
-		r := t.Add(cfn.LogicalID(camel(name)+"Repository"), ecr.Repository{
+		t.Add(cfn.LogicalID(camel(name)+"Repository"), ecr.Repository{
 			RepositoryName:             cfn.V(a.RepositoryName(name)),
 			ImageTagMutability:         cfn.V("IMMUTABLE"),
 			ImageScanningConfiguration: &ecr.ImageScanningConfiguration{ScanOnPush: cfn.V(true)},
 			EncryptionConfiguration:    &ecr.EncryptionConfiguration{EncryptionType: cfn.V("KMS"), KmsKey: keyARN(t, architecture.KeyRegistry)},
 			LifecyclePolicy:            &ecr.LifecyclePolicy{LifecyclePolicyText: cfn.V(untagged(a.Config.Registry.UntaggedDays))},
-			Tags:                       named(a, name),
 		}, kept()...)
-		arns = append(arns, r.Att("Arn"))
 	}
-	t.OutputList("RepositoryArns", cfn.ListOf(arns...))
 	t.Output("RegistryUri", cfn.Sub("${AWS::AccountId}.dkr.ecr.${AWS::Region}.${AWS::URLSuffix}/"+a.Name()))
 }
 
