@@ -51,7 +51,7 @@ func (k *checker) sso() {
 			k.fault(u.path, quoted(u.value)+" is not a URL with a host", "write an https URL")
 		}
 	}
-	if _, known := endpoints(s.Issuer); s.Issuer != "" && !known && !k.faulty("access.sso.issuer") {
+	if _, known := endpoints(s.Issuer); !known && k.pattern(httpsPattern).MatchString(s.Issuer) {
 		fix := "copy it from " + strings.TrimSuffix(s.Issuer, "/") + "/.well-known/openid-configuration"
 		missing("access.sso.authorizationEndpoint", s.AuthorizationEndpoint, fix)
 		missing("access.sso.tokenEndpoint", s.TokenEndpoint, fix)
@@ -76,20 +76,10 @@ func (k *checker) sso() {
 	missing("access.sso.adminGroup", s.AdminGroup, "write the group of administrators at the provider")
 	// A listener asks the token endpoint itself
 	// (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html).
-	if k.c.Network.NAT.Mode == NATNone && !s.ReachableInternally {
-		for _, e := range []struct{ path, scheme string }{
-			{"access.web.scheme", k.c.Access.Web.Scheme},
-			{"access.admin.scheme", k.c.Access.Admin.Scheme},
-		} {
-			if e.scheme == SchemeInternal {
-				path := e.path
-				if !k.given(path) {
-					path = "access.sso.reachableInternally"
-				}
-				k.fault(path, "an internal load balancer has no route to the identity provider when network.nat.mode is none",
-					"set access.sso.reachableInternally to true if the VPC has one, or choose another NAT mode or scheme")
-			}
-		}
+	internal := k.c.Access.Web.Scheme == SchemeInternal || k.c.Access.Admin.Scheme == SchemeInternal
+	if internal && k.c.Network.NAT.Mode == NATNone && !s.ReachableInternally {
+		k.fault("access.sso.reachableInternally", "an internal load balancer has no route to the identity provider when network.nat.mode is none",
+			"set it to true if the VPC has one, or choose another NAT mode or scheme")
 	}
 }
 

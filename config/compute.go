@@ -140,7 +140,8 @@ func accelerated(instanceType string) bool {
 	return slices.Contains([]string{"p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300", "g5", "g6", "g6e", "gr6", "g6f", "gr6f"}, family)
 }
 
-// zonePrefix is how the ids of a region's zones begin: use1 for us-east-1.
+// zonePrefix is how the ids of a region's zones begin: use1 for us-east-1; ""
+// if this is no region.
 func zonePrefix(region string) string {
 	parts := strings.Split(region, "-")
 	if len(parts) < 3 {
@@ -151,5 +152,12 @@ func zonePrefix(region string) string {
 		"northeast": "ne", "northwest": "nw", "southeast": "se", "southwest": "sw",
 	}
 	n := len(parts)
-	return strings.Join(parts[:n-2], "") + short[parts[n-2]] + parts[n-1]
+	if short[parts[n-2]] == "" {
+		return ""
+	}
+	prefix := parts[0]
+	for _, p := range parts[1 : n-2] {
+		prefix += p[:1] // us-gov
+	}
+	return prefix + short[parts[n-2]] + parts[n-1]
 }

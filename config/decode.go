@@ -17,8 +17,9 @@ type decoder struct {
 	file   string
 	places map[string]place
 	faults Faults
-	// hidden are keys that a misspelt one stands for: they aren't missing.
-	hidden map[string]bool
+	// unread are the paths whose values aren't the file's, for a fault that is
+	// reported: of a wrong type, or below a misspelt key.
+	unread []string
 }
 
 // config decodes a file. What it needs from the profile it takes from
@@ -81,9 +82,11 @@ func (d *decoder) fault(tk *token.Token, path, reason, fix string) {
 // value decodes one node into a field.
 func (d *decoder) value(path string, node ast.Node, v reflect.Value) {
 	wrong := func(want, fix string) {
+		d.unread = append(d.unread, path)
 		d.fault(first(node), path, "is "+kindOf(node)+", not "+want, fix)
 	}
 	if null(node) {
+		d.unread = append(d.unread, path)
 		d.fault(first(node), path, "has no value", "give it one, or leave the key out")
 		return
 	}
@@ -132,7 +135,7 @@ func (d *decoder) value(path string, node ast.Node, v reflect.Value) {
 	case reflect.Int:
 		n, err := strconv.Atoi(node.GetToken().Value)
 		if node.Type() != ast.IntegerType || node.GetToken().Type != token.IntegerType || err != nil {
-			wrong("a whole number", "write digits alone, without quotes")
+			wrong("a whole number", "write it in digits, without quotes")
 			return
 		}
 		v.SetInt(int64(n))
@@ -154,7 +157,7 @@ func (d *decoder) structure(path string, m *ast.MappingNode, v reflect.Value) {
 		if i < 0 {
 			d.fault(d.tokenOf(m, key), at, "is not a known key", unknown(path, key, known))
 			if n := nearest(key, known); n != "" {
-				d.hidden[child(path, n)] = true
+				d.unread = append(d.unread, child(path, n))
 			}
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -93,6 +94,12 @@ func (c *Config) Fault(path, reason, fix string) Fault {
 // key around it; 0, 0 if the configuration was not read from a file. Node
 // groups are named by role, compute[core], or by their index in Compute.
 func (c *Config) Position(path string) (line, column int) {
+	if rest, ok := strings.CutPrefix(path, "compute["); ok {
+		index, rest, _ := strings.Cut(rest, "]")
+		if i, err := strconv.Atoi(index); err == nil && i >= 0 && i < len(c.Compute) {
+			path = "compute[" + string(c.Compute[i].Role) + "]" + rest
+		}
+	}
 	return c.source.position(path)
 }
 

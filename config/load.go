@@ -69,9 +69,9 @@ func Parse(name string, src []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{file: name, places: map[string]place{"": {1, 1}}, hidden: map[string]bool{}}
+	d := &decoder{file: name, places: map[string]place{"": {1, 1}}}
 	c := d.config(root)
-	if err := validate(c, d.faults, d.hidden).Err(); err != nil {
+	if err := append(d.faults, validate(c, d.unread)...).Err(); err != nil {
 		return nil, err
 	}
 	c.complete()

@@ -32,6 +32,7 @@ type Rule struct {
 }
 
 const (
+	regionPattern   = `^(af|ap|ca|cn|eu|il|me|mx|sa|us|us-gov)-(central|north|south|east|west|northeast|northwest|southeast|southwest)-[1-9]$`
 	hostPattern     = `^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`
 	instancePattern = `^[a-z]+[0-9]+[a-z]*(-[a-z0-9]+)?\.(nano|micro|small|medium|large|xlarge|[0-9]+xlarge|metal|metal-[0-9]+xl)$`
 	cidrPattern     = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
@@ -68,7 +69,7 @@ func Rules() map[string]Rule {
 			Form: "3 to 24 lower-case letters, digits and single hyphens that begin with a letter, such as poolside",
 		},
 		"region": {
-			Required: true, Pattern: `^(af|ap|ca|cn|eu|il|me|mx|sa|us|us-gov)-(central|north|south|east|west|northeast|northwest|southeast|southwest)-[1-9]$`,
+			Required: true, Pattern: regionPattern,
 			Form: "an AWS region such as us-east-1",
 		},
 		"profile": {Required: true, Enum: []string{string(Evaluation), string(Production)}},

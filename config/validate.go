@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// checker collects what is wrong with a decoded configuration. Faults of the
-// decoder come first and silence what would only follow from them.
+// checker collects what is wrong with a decoded configuration.
 type checker struct {
-	c        *Config
-	decoded  Faults
-	hidden   map[string]bool
+	c *Config
+	// unread are the paths whose values aren't the file's: whatever is wrong
+	// with them follows from a fault of the decoder.
+	unread   []string
 	faults   Faults
 	patterns map[string]*regexp.Regexp
 }
 
-func validate(c *Config, decoded Faults, hidden map[string]bool) Faults {
-	k := &checker{c: c, decoded: decoded, hidden: hidden, patterns: map[string]*regexp.Regexp{}}
+func validate(c *Config, unread []string) Faults {
+	k := &checker{c: c, unread: unread, patterns: map[string]*regexp.Regexp{}}
 	// What names the mistake best goes first: a path has one fault of a kind.
 	k.identity()
 	k.network()
@@ -37,29 +37,16 @@ func validate(c *Config, decoded Faults, hidden map[string]bool) Faults {
 	k.dns()
 	k.backups()
 	k.apply(Rules(), "", "", reflect.ValueOf(c).Elem())
-	return append(k.faults, decoded...)
+	return k.faults
 }
 
 // fault reports a fault unless the path has one already.
 func (k *checker) fault(path, reason, fix string) {
-	if k.faulty(path) {
+	if slices.ContainsFunc(k.faults, func(f Fault) bool { return f.Path == path }) ||
+		slices.ContainsFunc(k.unread, func(u string) bool { return under(path, u) || under(u, path) }) {
 		return
 	}
-	for h := range k.hidden {
-		if under(path, h) {
-			return
-		}
-	}
-	for _, f := range k.decoded {
-		if under(path, f.Path) || under(f.Path, path) {
-			return
-		}
-	}
 	k.faults = append(k.faults, k.c.Fault(path, reason, fix))
-}
-
-func (k *checker) faulty(path string) bool {
-	return slices.ContainsFunc(k.faults, func(f Fault) bool { return f.Path == path })
 }
 
 // under says whether a path is another or lies below it.
@@ -128,7 +115,7 @@ func (c *Config) Partition() string {
 
 // arn checks partition and region of an ARN; its form is the rules' affair.
 func (k *checker) arn(path, arn, region string) {
-	if !strings.HasPrefix(arn, "arn:") || k.c.Region == "" {
+	if !strings.HasPrefix(arn, "arn:") || !k.pattern(regionPattern).MatchString(k.c.Region) {
 		return
 	}
 	if p := arnField(arn, 1); p != k.c.Partition() {
@@ -299,7 +286,7 @@ func (k *checker) database() {
 		k.fault(path, fmt.Sprintf("storage of %d GiB can't grow to %d", d.StorageGiB, d.MaxStorageGiB),
 			fmt.Sprintf("set maxStorageGiB to %d or more, or to %d for storage that doesn't grow", (d.StorageGiB*11+9)/10, d.StorageGiB))
 	}
-	if d.PreferredZone > k.c.Network.Zones {
+	if zones := k.c.Network.Zones; zones > 1 && d.PreferredZone > zones {
 		k.fault("database.preferredZone", fmt.Sprintf("is %d of %d zones", d.PreferredZone, k.c.Network.Zones), fmt.Sprintf("write a number from 1 to %d", k.c.Network.Zones))
 	}
 	k.windows()
