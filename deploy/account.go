@@ -15,6 +15,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/templates"
 )
 
 // pickZones chooses the zones that a deployment will have for ever: n of the
@@ -80,7 +81,7 @@ func (a *applying) readSizes(ctx context.Context) error {
 				return fmt.Errorf("look at node group %s: %w", res.PhysicalID, err)
 			}
 			if sc := out.Nodegroup.ScalingConfig; sc != nil && sc.DesiredSize != nil {
-				a.sizes[res.LogicalID] = min(max(int(*sc.DesiredSize), g.Min), g.Max)
+				a.sizes[templates.DesiredSizeParameter(g)] = min(max(int(*sc.DesiredSize), g.Min), g.Max)
 			}
 		}
 	}

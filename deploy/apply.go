@@ -60,7 +60,7 @@ type applying struct {
 	states map[architecture.StackName]*stack.State
 	zones  []string
 	caller string
-	sizes  map[string]int // nodes that node groups have now, by NodeGroup.Key
+	sizes  map[string]int // nodes that node groups have now, by parameter
 	costs  map[architecture.StackName]time.Duration
 
 	mu      sync.Mutex
@@ -192,18 +192,16 @@ func (a *applying) spec(s templates.Stack) (stack.Spec, []architecture.StackName
 	for _, p := range s.Parameters {
 		v, ok := p.Default, p.HasDefault
 		zone, isZone := strings.CutPrefix(p.Name, templates.ZoneIDParameter)
-		group, isSize := strings.CutSuffix(p.Name, templates.SizeSuffix)
+		size, isSize := a.sizes[p.Name]
 		switch {
+		case isSize:
+			v, ok = strconv.Itoa(size), true
 		case isZone:
 			i, err := strconv.Atoi(zone)
 			if err != nil || i < 1 || i > len(a.zones) {
 				return spec, nil, fmt.Errorf("stack %s asks for zone %s of %d", s.StackName, zone, len(a.zones))
 			}
 			v, ok = a.zones[i-1], true
-		case isSize:
-			if n, live := a.sizes[group]; live {
-				v, ok = strconv.Itoa(n), true
-			}
 		case p.Name == templates.CallerParameter:
 			// Whoever created the cluster stays its administrator.
 			if v, ok = live[p.Name]; !ok {
