@@ -49,16 +49,8 @@ func (k *checker) sizes(path string, g *NodeGroup) {
 	case g.Desired > g.Max:
 		k.fault(k.nearer(path, "desired", "max"), fmt.Sprintf("desired %d is more than max %d", g.Desired, g.Max), fmt.Sprintf("set desired from %d to %d", g.Min, g.Max))
 	}
-	if g.Role == GPU {
-		return
-	}
-	if g.Min < 1 {
+	if g.Role != GPU && g.Min == 0 {
 		k.fault(path+".min", "is 0, and nothing runs without "+string(g.Role)+" nodes", "write 1 or more")
-	}
-	// There is one EKS node group per zone, and EKS takes no max of 0
-	// (https://docs.aws.amazon.com/eks/latest/APIReference/API_NodegroupScalingConfig.html).
-	if zones := k.c.Network.Zones; g.Max < zones && zones <= 3 {
-		k.fault(path+".max", fmt.Sprintf("%d is less than one node in each of %d zones", g.Max, zones), fmt.Sprintf("write %d or more", zones))
 	}
 }
 

@@ -190,6 +190,7 @@ func TestAccepted(t *testing.T) {
 		{"no public endpoint", "publicAccessCidrs: [203.0.113.0/24]", "publicAccessCidrs: []"},
 		{"role with a path", "role/platform", "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef"},
 		{"managed boundary", "123456789012:policy/boundary", "aws:policy/PowerUserAccess"},
+		{"one node", "dns:", "compute: [{role: core, min: 1, desired: 1, max: 1}]\ndns:"},
 		{"storage that doesn't grow", "dns:", "database: {storageGiB: 500, maxStorageGiB: 500}\ndns:"},
 		{"full version", "dns:", "database: {version: \"17.6\"}\ndns:"},
 		{"windows that touch", "dns:", "database: {backupWindow: 06:00-07:00}\ndns:"},
@@ -307,6 +308,19 @@ func TestPartitions(t *testing.T) {
 	}
 	src := strings.NewReplacer("us-east-1", "us-gov-west-1", "arn:aws:", "arn:aws-us-gov:", "use1-az4", "usgw1-az2").Replace(example(t, "gpu-inference.yaml"))
 	parse(t, src)
+}
+
+func TestEvaluationBecomesProductionByItsProfileAlone(t *testing.T) {
+	t.Parallel()
+	src := example(t, "evaluation.yaml")
+	before := parse(t, src)
+	after := parse(t, strings.Replace(src, "profile: evaluation", "profile: production", 1))
+	if diff := cmp.Diff(before.Access, after.Access); diff != "" {
+		t.Error(diff)
+	}
+	if got := summary(after.Compute); got != summary(config.Default(config.Production).Compute) {
+		t.Errorf("compute is %s", got)
+	}
 }
 
 // Going from evaluation to production is an update in place: what AWS can't

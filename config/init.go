@@ -70,7 +70,7 @@ network:
   cidr: 10.80.0.0/16 # /16 to /20, free in your company's network; can't change
 cluster:
   publicAccessCidrs: [{RANGE}] # change: who reaches the Kubernetes API; [] for the VPC alone
-  administrators: # roles or users besides the one that runs create
+  administrators: # roles or users besides the one that runs create; production needs two
     - arn:{PARTITION}:iam::{ACCOUNT}:role/platform # change{SECOND}
 access:
   web: # people in the browser

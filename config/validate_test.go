@@ -203,7 +203,6 @@ func TestFaultsOfCompute(t *testing.T) {
 		compute("desired under min", "- {role: core, min: 4}", "compute[core].min", "desired 3 is less than min 4", "from 4 to 6", "min"),
 		compute("no nodes", "- {role: core, min: 0}", "compute[core].min", "is 0, and nothing runs without core nodes", "1 or more", "min"),
 		compute("negative", "- {role: gpu, min: -1}", "compute[gpu].min", "-1 is not allowed", "from 0", "min"),
-		compute("fewer than zones", "- {role: core, min: 1, desired: 2, max: 2}", "compute[core].max", "2 is less than one node in each of 3 zones", "3 or more", "max"),
 		compute("small disk", "- {role: core, diskGiB: 10}", "compute[core].diskGiB", "10 is not allowed", "from 20", "diskGiB"),
 		compute("no type", "- {role: core, instanceTypes: []}", "compute[core].instanceTypes", "is empty", "1 or more", "instanceTypes"),
 		compute("instance type", "- {role: core, instanceTypes: [m7i]}", "compute[core].instanceTypes[0]", `"m7i" is not allowed`, "m7i.xlarge", "instanceTypes"),
