@@ -106,16 +106,26 @@ func (g NodeGroup) Labels() map[string]string {
 	return out
 }
 
-// Taints are the nodes' Kubernetes taints: GPU nodes' own, and the
-// configuration's.
+// DedicatedTaint is the key of the taint that keeps other pods off the nodes of
+// web-assistant and interface. Pods of these roles tolerate it with any value,
+// since the roles may share nodes; the labels choose the nodes.
+const DedicatedTaint = "node-role.poolhouse/dedicated"
+
+// Taints are the nodes' Kubernetes taints: the role's own, which core nodes
+// don't have, and the configuration's.
 func (g NodeGroup) Taints() []config.Taint {
-	var out []config.Taint
-	own := GPUTaint()
-	if g.Role == config.GPU {
-		out = append(out, own)
+	var own config.Taint
+	switch g.Role {
+	case config.Core:
+		return slices.Clone(g.Group.Taints)
+	case config.GPU:
+		own = GPUTaint()
+	default:
+		own = config.Taint{Key: DedicatedTaint, Value: string(g.Role), Effect: "NoSchedule"}
 	}
+	out := []config.Taint{own}
 	for _, t := range g.Group.Taints {
-		if g.Role != config.GPU || t.Key != own.Key || t.Effect != own.Effect {
+		if t.Key != own.Key || t.Effect != own.Effect {
 			out = append(out, t)
 		}
 	}

@@ -89,7 +89,7 @@ func (a *Architecture) planSubnets() config.Faults {
 	}
 	for zone := range min(a.Zones, c.Network.Zones) {
 		a.Subnets = append(a.Subnets, Subnet{Private, zone, nth(nth(vpc, quarter, zone), size.Private, 0)})
-		if need, have := a.addresses(zone), usable(size.Private); need > have {
+		if need, have := a.addresses(zone), usable(size.Private); need > have && len(faults) == 0 {
 			fault("private", fmt.Sprintf("zone %d may need %d addresses for its nodes and pods, and a /%d has %d", zone+1, need, size.Private, have), "write a shorter prefix, or lower max in compute")
 		}
 	}
