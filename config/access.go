@@ -47,11 +47,11 @@ func (k *checker) sso() {
 			k.fault(u.path, quoted(u.value)+" is not encrypted", "write an https URL")
 			continue
 		}
-		if v, err := url.Parse(u.value); u.value != "" && (err != nil || v.Hostname() == "") {
-			k.fault(u.path, quoted(u.value)+" is not a URL with a host", "write an https URL")
+		if k.pattern(httpsPattern).MatchString(u.value) && !hasHost(u.value) {
+			k.fault(u.path, quoted(u.value)+" has no host", "write an https URL")
 		}
 	}
-	if _, known := endpoints(s.Issuer); !known && k.pattern(httpsPattern).MatchString(s.Issuer) {
+	if _, known := endpoints(s.Issuer); !known && k.pattern(httpsPattern).MatchString(s.Issuer) && hasHost(s.Issuer) {
 		fix := "copy it from " + strings.TrimSuffix(s.Issuer, "/") + "/.well-known/openid-configuration"
 		missing("access.sso.authorizationEndpoint", s.AuthorizationEndpoint, fix)
 		missing("access.sso.tokenEndpoint", s.TokenEndpoint, fix)
@@ -81,6 +81,11 @@ func (k *checker) sso() {
 		k.fault("access.sso.reachableInternally", "an internal load balancer has no route to the identity provider when network.nat.mode is none",
 			"set it to true if the VPC has one, or choose another NAT mode or scheme")
 	}
+}
+
+func hasHost(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Hostname() != ""
 }
 
 // complete fills in the endpoints of known providers.

@@ -8,9 +8,7 @@ import (
 
 func (k *checker) group(g *NodeGroup) {
 	path := "compute[" + string(g.Role) + "]"
-	if slices.Contains(g.Also, g.Role) {
-		k.fault(path+".also", "repeats the group's own role", "remove "+string(g.Role))
-	} else if g.Role != WebAssistant && len(g.Also) > 0 {
+	if g.Role != WebAssistant && len(g.Also) > 0 {
 		k.fault(path+".also", "only web-assistant may share its nodes, and only with interface", "remove it")
 	}
 	for _, r := range g.Also {

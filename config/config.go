@@ -1,9 +1,15 @@
 // Package config is what the user decided: deployment.yaml as a value.
 //
 // [Load] reads it strictly and reports every fault at once, each with its
-// place, reason and fix. What the file leaves out comes from the profile, so a
-// loaded [Config] is complete and valid; the packages behind it rely on that.
-// The package touches no network and no files of its own accord.
+// place, reason and fix: [Faults] is the only kind of error here. What the file
+// leaves out comes from the profile ([Default]), so a loaded [Config] is
+// complete, and valid as far as one can tell without an account; the packages
+// behind it rely on that. [Rules] are the same for the product, the schema and
+// the reference page, which internal/schemagen writes.
+//
+// Files are small: 1 MiB and 20,000 YAML tokens at most, without anchors,
+// aliases, merge keys, tags or a second document. The package touches no
+// network, and no file but the one that [LoadFile] is given.
 package config
 
 // APIVersion is the version of the file format that this package reads.
