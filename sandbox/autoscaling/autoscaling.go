@@ -107,11 +107,34 @@ func update(tx *account.Tx, r *account.Resource, next map[string]any) error {
 }
 
 // settle holds CloudFormation's view: a group is stable when it has its
-// capacity.
-func settle(tx *account.Tx, r *account.Resource, _ string) error {
+// capacity. With a rolling update policy, which a stack's engine leaves in
+// Data, instances of another template or version are replaced first.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
+func settle(tx *account.Tx, r *account.Resource, op string) error {
+	if op == "update" && props.Has(r.Data, "UpdatePolicy", "AutoScalingRollingUpdate") {
+		if err := roll(tx, r); err != nil {
+			return err
+		}
+	}
 	if have := len(Instances(tx, r)); have != Desired(r) {
 		return account.Errorf("NotStabilized", "Group did not stabilize. {current/minimum/target} instances = {%d/%s/%d}. Failed Scaling Activity: %s",
 			have, props.Str(r.Props, "MinSize"), Desired(r), props.Str(r.Data, "failure"))
+	}
+	return nil
+}
+
+func roll(tx *account.Tx, r *account.Resource) error {
+	v, err := check(tx, r.Props)
+	if err != nil {
+		return err
+	}
+	for _, i := range Instances(tx, r) {
+		if props.Str(i.Data, "launchTemplate") == v.template.ID && props.Int(i.Data, 0, "version") == v.version {
+			continue
+		}
+		instance.Remove(tx, i.ID)
+		record(tx, r, "Terminating EC2 instance: "+i.ID, "")
+		scale(tx, r, r.Props)
 	}
 	return nil
 }
@@ -225,10 +248,7 @@ func wrap(err error) error {
 // interface and no subnet, and has room for one instance.
 // https://docs.aws.amazon.com/autoscaling/ec2/userguide/create-launch-template.html
 func (v *plan) place(tx *account.Tx, p map[string]any) error {
-	subnets, zones := props.Strs(p, "VPCZoneIdentifier"), slices.Clone(props.Strs(p, "AvailabilityZones"))
-	if one := props.Str(p, "VPCZoneIdentifier"); one != "" {
-		subnets = strings.Split(one, ",")
-	}
+	subnets, zones := subnetIDs(p), slices.Clone(props.Strs(p, "AvailabilityZones"))
 	for _, id := range props.Strs(p, "AvailabilityZoneIds") {
 		for _, z := range tx.Zones() {
 			if z.ID == id {
@@ -248,7 +268,7 @@ func (v *plan) place(tx *account.Tx, p map[string]any) error {
 	var vpc string
 	var found []string
 	for _, id := range subnets {
-		subnet, err := ec2.FindSubnet(tx, strings.TrimSpace(id))
+		subnet, err := ec2.FindSubnet(tx, id)
 		if err != nil {
 			return invalid("The subnet ID '%s' does not exist", id)
 		}
@@ -271,6 +291,15 @@ func (v *plan) place(tx *account.Tx, p map[string]any) error {
 		return v.checkGroups(tx, vpc)
 	}
 	return v.defaultSubnets(tx, zones)
+}
+
+// subnetIDs are the subnets that a group names, as a list or, by the API,
+// joined by commas.
+func subnetIDs(p map[string]any) []string {
+	if one := props.Str(p, "VPCZoneIdentifier"); one != "" {
+		return strings.Split(strings.ReplaceAll(one, " ", ""), ",")
+	}
+	return props.Strs(p, "VPCZoneIdentifier")
 }
 
 func (v *plan) pin(tx *account.Tx, id string, subnets, zones []string) error {
@@ -324,11 +353,13 @@ func scale(tx *account.Tx, r *account.Resource, p map[string]any) {
 			return cmp.Or(cmp.Compare(props.Int(a.Data, 0, "version"), props.Int(b.Data, 0, "version")), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 		})
 		instance.Terminate(tx, i.ID)
+		record(tx, r, "Terminating EC2 instance: "+i.ID, "")
 		there = Instances(tx, r)
 	}
 	for len(there) < Desired(r) {
 		if err := launch(tx, r, p, there); err != nil {
 			r.Data["failure"] = "Launching a new EC2 instance failed. " + reason(err)
+			record(tx, r, "Launching a new EC2 instance", reason(err))
 			return
 		}
 		there = Instances(tx, r)
@@ -356,8 +387,19 @@ func launch(tx *account.Tx, r *account.Resource, p map[string]any, there []*acco
 			l.Tags[props.Str(t, "Key")] = props.Str(t, "Value")
 		}
 	}
-	_, err = instance.Run(tx, l)
-	return err
+	i, err := instance.Run(tx, l)
+	if err != nil {
+		return err
+	}
+	record(tx, r, "Launching a new EC2 instance: "+i.ID, "")
+	return nil
+}
+
+// record notes a scaling activity; failure is why it failed, if it did.
+func record(tx *account.Tx, r *account.Resource, description, failure string) {
+	r.Data["activities"] = append(props.List(r.Data, "activities"), map[string]any{
+		"id": tx.HexID(32), "time": tx.Now(), "description": description, "failure": failure,
+	})
 }
 
 func count(instances []*account.Resource, subnet string) int {

@@ -106,10 +106,7 @@ func associable(tx *account.Tx, eni, instance string) (*account.Resource, error)
 		if tx.Get(TypeInstance, instance) == nil {
 			return nil, account.Errorf("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", instance)
 		}
-		for _, r := range tx.List(TypeNetworkInterface) {
-			if props.Str(r.Data, "attachment", "instance") != instance {
-				continue
-			}
+		for _, r := range attachedTo(tx, instance) {
 			if eni != "" {
 				return nil, account.Errorf("InvalidInstanceID", "There are multiple interfaces attached to instance '%s'. Please specify an interface ID for the operation instead.", instance)
 			}

@@ -65,7 +65,7 @@ func AddInterface(tx *account.Tx, i Interface) (*account.Resource, error) {
 		r.Tags[k] = v
 	}
 	r.Data["requester"] = i.Requester
-	attach(tx, r, i.Instance, 0)
+	attach(tx, r, i.Instance, len(attachedTo(tx, i.Instance)))
 	if i.Public {
 		r.Data["publicIP"] = publicIP(tx)
 	}
@@ -122,14 +122,23 @@ func AttachInterface(tx *account.Tx, id, instance string, device int) (*account.
 	return r, nil
 }
 
-// DetachInterfaces frees the interfaces that were attached to the instance and
-// were not made for it.
+// DetachInterfaces makes available the interfaces that are attached to the
+// instance.
 func DetachInterfaces(tx *account.Tx, instance string) {
+	for _, r := range attachedTo(tx, instance) {
+		detach(r)
+	}
+}
+
+// attachedTo are the interfaces of an instance; none for no instance.
+func attachedTo(tx *account.Tx, instance string) []*account.Resource {
+	var out []*account.Resource
 	for _, r := range tx.List(TypeNetworkInterface) {
-		if props.Str(r.Data, "attachment", "instance") == instance {
-			detach(r)
+		if instance != "" && props.Str(r.Data, "attachment", "instance") == instance {
+			out = append(out, r)
 		}
 	}
+	return out
 }
 
 func attach(tx *account.Tx, r *account.Resource, instance string, device int) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -116,15 +117,13 @@ func checkVolumes(tx *account.Tx, data map[string]any) error {
 		if err := checkVolume(device, ebs); err != nil {
 			return err
 		}
-		key := props.Str(ebs, "KmsKeyId")
-		if key == "" {
-			continue
-		}
-		if !props.Bool(ebs, false, "Encrypted") {
+		if props.Has(ebs, "KmsKeyId") && !props.Bool(ebs, false, "Encrypted") {
 			return account.Errorf("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 		}
-		if _, err := findKey(tx, key); err != nil {
-			return err
+	}
+	for _, key := range volumeKeys(data) {
+		if _, err := kms.Lookup(tx, key); err != nil {
+			return invalid("The KMS key '%s' does not exist", key)
 		}
 	}
 	return nil

@@ -70,8 +70,8 @@ type Launch struct {
 	Groups []string
 	// Owner is the group that the instance belongs to, see [Of].
 	Owner string
-	// Role is the ARN of the principal that launches; it must be able to use
-	// the keys of the volumes. Empty skips that check.
+	// Role is the ARN of the principal that launches, empty for the caller. It
+	// must be able to use the keys of the volumes.
 	Role string
 	// Secondary is how many addresses the first interface takes besides its
 	// own.

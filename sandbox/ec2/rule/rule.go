@@ -136,7 +136,7 @@ func Key(p map[string]any) string {
 
 // Words describes a rule as EC2's messages do.
 func Words(p map[string]any) string {
-	peer := cmp.Or(props.Str(p, "CidrIp"), props.Str(p, "CidrIpv6"), PrefixList(p), PeerGroup(p))
+	peer := cmp.Or(CIDR(p), PrefixList(p), PeerGroup(p))
 	protocol := Protocol(props.Str(p, "IpProtocol"))
 	if protocol == "-1" {
 		return fmt.Sprintf("peer: %s, ALL", peer)
