@@ -101,7 +101,8 @@ func cluster(a *architecture.Architecture) *cfn.Template {
 		cni.ServiceAccountRoleArn = r.Att("Arn")
 		cni.ConfigurationValues = cfn.SubJSON(map[string]any{
 			"enableNetworkPolicy": "true",
-			"env":                 map[string]any{"ADDITIONAL_ENI_TAGS": interfaceTags(a)},
+			// https://github.com/aws/amazon-vpc-cni-k8s#additional_eni_tags-v160
+			"env": map[string]any{"ADDITIONAL_ENI_TAGS": jsonObject(a.Tags)},
 		})
 		t.Add("VpcCni", cni)
 		t.Output("VpcCniRoleArn", r.Att("Arn"))
@@ -214,13 +215,11 @@ func vpcCNIPolicies(t *cfn.Template, a *architecture.Architecture) []iam.Policy 
 	)}
 }
 
-// interfaceTags are the deployment's tags, in the form in which the network
-// plugin takes those of its interfaces.
-// https://github.com/aws/amazon-vpc-cni-k8s#additional_eni_tags-v160
-func interfaceTags(a *architecture.Architecture) string {
-	text, err := json.Marshal(a.Tags)
-	if err != nil { // strings always have a form in JSON
+// jsonObject is texts as a JSON object.
+func jsonObject(texts map[string]string) string {
+	out, err := json.Marshal(texts)
+	if err != nil { // texts always have a form in JSON
 		return "{}"
 	}
-	return string(text)
+	return string(out)
 }

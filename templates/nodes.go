@@ -117,13 +117,12 @@ func nodeGroup(t *cfn.Template, a *architecture.Architecture, g architecture.Nod
 
 // scaling is a node group's sizes, the desired one a parameter.
 func scaling(t *cfn.Template, g architecture.NodeGroup) *eks.ScalingConfig {
-	desired := g.Size
 	if g.Group.Reservation.CapacityBlock {
-		desired = g.Min // there may be no window now
+		g.Min, g.Size = 0, 0 // there may be no window now
 	}
 	size := t.Parameter(DesiredSizeParameter(g), cfn.Parameter{
 		Type:        "Number",
-		Default:     cfn.V(strconv.Itoa(desired)),
+		Default:     cfn.V(strconv.Itoa(g.Size)),
 		Description: "Pass the live value at every update.",
 	})
 	return &eks.ScalingConfig{MinSize: cfn.V(g.Min), DesiredSize: cfn.Int(size.Ref()), MaxSize: cfn.V(g.Max)}

@@ -10,13 +10,16 @@ import (
 // Parameter Store below its path: nothing secret.
 func parameters(a *architecture.Architecture) *cfn.Template {
 	t := newTemplate(a, architecture.Parameters)
-	put := func(path, description string, v cfn.Value[string]) {
-		t.Add(cfn.LogicalID(camel(path)+"Entry"), ssm.Parameter{
+	entry := func(path, description string, v cfn.Value[string]) ssm.Parameter {
+		return ssm.Parameter{
 			Name:        cfn.V(a.ParameterPath() + "/" + path),
 			Type:        cfn.V("String"),
 			Description: cfn.V(description),
 			Value:       v,
-		})
+		}
+	}
+	put := func(path, description string, v cfn.Value[string]) {
+		t.Add(cfn.LogicalID(camel(path)+"Entry"), entry(path, description, v))
 	}
 	from := func(s architecture.StackName, output string) cfn.Value[string] { return t.Input(string(s), output) }
 	c := a.Config
@@ -78,10 +81,12 @@ func parameters(a *architecture.Architecture) *cfn.Template {
 		put("backup/vault", "Backup vault", from(architecture.Backup, "VaultName"))
 	}
 	for _, d := range a.Deviations {
-		// An entry each, since a parameter holds 4 KB.
-		put("deviations/"+d.ID, "Difference from the reference architecture", cfn.SubJSON(map[string]any{
+		path := "deviations/" + d.ID
+		e := entry(path, "Difference from the reference architecture", cfn.V(jsonObject(map[string]string{
 			"path": d.Path, "what": d.What, "reason": d.Reason,
-		}))
+		})))
+		e.Tier = cfn.V("Intelligent-Tiering") // a long reason needs more than 4 KB
+		t.Add(cfn.LogicalID(camel(path)+"Entry"), e)
 	}
 	return t
 }
