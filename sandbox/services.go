@@ -4,6 +4,9 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
+	"github.com/poolhouse/poolhouse/sandbox/logs"
+	"github.com/poolhouse/poolhouse/sandbox/secretsmanager"
+	"github.com/poolhouse/poolhouse/sandbox/ssm"
 	"github.com/poolhouse/poolhouse/sandbox/sts"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -22,5 +25,8 @@ func modules() []module {
 		{services: []wire.Service{sts.Service()}},
 		{services: []wire.Service{iam.Service()}, types: iam.Types(), seed: iam.Seed},
 		{services: []wire.Service{kms.Service()}, types: kms.Types(), events: kms.Events()},
+		{services: []wire.Service{logs.Service()}, types: logs.Types()},
+		{services: []wire.Service{ssm.Service()}, types: ssm.Types()},
+		{services: []wire.Service{secretsmanager.Service()}, types: secretsmanager.Types(), events: secretsmanager.Events()},
 	}
 }

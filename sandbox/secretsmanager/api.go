@@ -1,0 +1,308 @@
+package secretsmanager
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+// Service returns Secrets Manager's API.
+func Service() wire.Service {
+	return wire.Service{
+		Name: "secretsmanager", Target: "secretsmanager", Protocol: wire.JSON11,
+		Operations: []wire.Operation{
+			{Name: "CreateSecret", Do: apiCreateSecret},
+			{Name: "GetSecretValue", Do: onSecret(getSecretValue)},
+			{Name: "DescribeSecret", Do: onSecret(func(_ *account.Tx, _ *wire.Request, s *account.Resource) (any, error) { return view(s), nil })},
+			{Name: "PutSecretValue", Do: onSecret(putSecretValue)},
+			{Name: "UpdateSecret", Do: onSecret(updateSecret)},
+			{Name: "DeleteSecret", Do: onSecret(deleteSecret)},
+			{Name: "RestoreSecret", Do: onSecret(restoreSecret)},
+			{Name: "ListSecrets", Do: listSecrets},
+			{Name: "TagResource", Do: onSecret(func(_ *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+				for k, v := range props.Tags(r.In, "Tags") {
+					s.Tags[k] = v
+				}
+				return nil, nil
+			})},
+			{Name: "UntagResource", Do: onSecret(func(_ *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+				for _, k := range r.Strings("TagKeys") {
+					delete(s.Tags, k)
+				}
+				return nil, nil
+			})},
+			{Name: "GetRandomPassword", Do: func(tx *account.Tx, r *wire.Request) (any, error) {
+				p, err := password(tx, r.In)
+				return map[string]any{"RandomPassword": p}, err
+			}},
+		},
+	}
+}
+
+func onSecret(do func(*account.Tx, *wire.Request, *account.Resource) (any, error)) func(*account.Tx, *wire.Request) (any, error) {
+	return func(tx *account.Tx, r *wire.Request) (any, error) {
+		s, err := Lookup(tx, r.String("SecretId"))
+		if err != nil {
+			return nil, err
+		}
+		r.Resource = s.ID
+		return do(tx, r, s)
+	}
+}
+
+func apiCreateSecret(tx *account.Tx, r *wire.Request) (any, error) {
+	if r.String("Name") == "" {
+		return nil, errorf("InvalidParameterException", "You must provide a name for the secret.")
+	}
+	p := map[string]any{"Name": r.String("Name"), "Tags": props.Pairs(props.Tags(r.In, "Tags"))}
+	for member, prop := range map[string]string{"Description": "Description", "KmsKeyId": "KmsKeyId", "SecretString": "SecretString", "AddReplicaRegions": "ReplicaRegions"} {
+		if r.Has(member) {
+			p[prop] = r.In[member]
+		}
+	}
+	s, _, err := tx.Create(TypeSecret, p, tx.Caller, false)
+	if err != nil {
+		return nil, err
+	}
+	if b := r.String("SecretBinary"); b != "" {
+		write(tx, s, "")
+		delete(s.Data, "SecretString")
+		s.Data["SecretBinary"] = b
+	}
+	r.Resource = s.ID
+	return written(s), tx.Settle(s, "create")
+}
+
+func written(s *account.Resource) map[string]any {
+	out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"]}
+	if v := s.Data["VersionId"]; v != nil {
+		out["VersionId"] = v
+		out["VersionStages"] = []any{"AWSCURRENT"}
+	}
+	return out
+}
+
+func getSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+	if err := present(s); err != nil {
+		return nil, err
+	}
+	if k := props.Str(s.Props, "KmsKeyId"); k != "" {
+		if _, err := kms.Usable(tx, k, "", nil, "kms:Decrypt"); err != nil {
+			return nil, errorf("DecryptionFailure", "Secrets Manager can't decrypt the protected secret text using the provided KMS key: %v", err)
+		}
+	}
+	stage, version := r.String("VersionStage"), r.String("VersionId")
+	if stage == "" {
+		stage = "AWSCURRENT"
+	}
+	out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"], "CreatedDate": s.Data["Changed"], "VersionStages": []any{stage}}
+	text, binary, id := s.Data["SecretString"], s.Data["SecretBinary"], s.Data["VersionId"]
+	if stage == "AWSPREVIOUS" || version != "" && version == s.Data["PreviousVersion"] {
+		text, binary, id = s.Data["PreviousString"], nil, s.Data["PreviousVersion"]
+	} else if stage != "AWSCURRENT" {
+		id = nil
+	}
+	if id == nil || version != "" && version != id {
+		return nil, errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", stage)
+	}
+	out["VersionId"] = id
+	if binary != nil {
+		out["SecretBinary"] = binary
+	} else {
+		out["SecretString"] = text
+	}
+	return out, nil
+}
+
+func view(s *account.Resource) map[string]any {
+	v := map[string]any{
+		"ARN": s.ID, "Name": s.Data["Name"], "CreatedDate": s.Created, "LastChangedDate": s.Data["Changed"], "Tags": props.Pairs(s.Tags),
+	}
+	for _, k := range []string{"Description", "KmsKeyId"} {
+		if x := props.Str(s.Props, k); x != "" {
+			v[k] = x
+		}
+	}
+	if d := s.Data["DeletedDate"]; d != nil {
+		v["DeletedDate"] = d
+	}
+	if id, ok := s.Data["VersionId"].(string); ok {
+		stages := map[string]any{id: []any{"AWSCURRENT"}}
+		if old, ok := s.Data["PreviousVersion"].(string); ok {
+			stages[old] = []any{"AWSPREVIOUS"}
+		}
+		v["VersionIdsToStages"] = stages
+	}
+	if service, ok := strings.CutSuffix(s.Owner, ".amazonaws.com"); ok {
+		v["OwningService"] = service
+	}
+	if n := props.Int(s.Data, 0, "rotationDays"); n > 0 {
+		v["RotationEnabled"] = true
+		v["RotationRules"] = map[string]any{"AutomaticallyAfterDays": n}
+		v["NextRotationDate"] = s.Created.Add(time.Duration(n) * 24 * time.Hour)
+	}
+	return v
+}
+
+func putSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+	if err := present(s); err != nil {
+		return nil, err
+	}
+	if err := own(s); err != nil {
+		return nil, err
+	}
+	if err := store(tx, r, s); err != nil {
+		return nil, err
+	}
+	return written(s), nil
+}
+
+// store writes the value in the request, if there is one.
+func store(tx *account.Tx, r *wire.Request, s *account.Resource) error {
+	text, binary := r.String("SecretString"), r.String("SecretBinary")
+	if len(text) > maxValue || len(binary) > maxValue*4/3+4 {
+		return errorf("InvalidParameterException", "The secret value is larger than %d bytes.", maxValue)
+	}
+	if err := check(tx, s.Owner, s.Props); err != nil {
+		return err
+	}
+	switch {
+	case text != "" && binary != "":
+		return errorf("InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.")
+	case text != "":
+		write(tx, s, text)
+	case binary != "":
+		write(tx, s, "")
+		delete(s.Data, "SecretString")
+		s.Data["SecretBinary"] = binary
+	}
+	return nil
+}
+
+func updateSecret(tx *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+	if err := present(s); err != nil {
+		return nil, err
+	}
+	if err := own(s); err != nil {
+		return nil, err
+	}
+	next, _ := account.Copy(s.Props).(map[string]any)
+	for _, k := range []string{"Description", "KmsKeyId"} {
+		if r.Has(k) {
+			next[k] = r.String(k)
+		}
+	}
+	if _, err := tx.Update(s, next, false); err != nil {
+		return nil, err
+	}
+	if err := store(tx, r, s); err != nil {
+		return nil, err
+	}
+	return written(s), nil
+}
+
+// deleteSecret starts the recovery window; without one the secret goes at once.
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html
+func deleteSecret(tx *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+	force, days := r.Bool("ForceDeleteWithoutRecovery", false), r.Int("RecoveryWindowInDays", 0)
+	switch {
+	case force && days != 0:
+		return nil, errorf("InvalidParameterException", "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
+	case days != 0 && (days < 7 || days > 30):
+		return nil, errorf("InvalidParameterException", "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")
+	}
+	if err := own(s); err != nil {
+		return nil, err
+	}
+	out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"], "DeletionDate": tx.Now()}
+	if force {
+		if _, err := tx.Delete(s, false); err != nil {
+			return nil, err
+		}
+		return out, tx.Settle(s, "delete")
+	}
+	if err := present(s); err != nil {
+		return nil, err
+	}
+	if days == 0 {
+		days = 30
+	}
+	window := time.Duration(days) * 24 * time.Hour
+	s.Data["DeletedDate"] = tx.Now()
+	s.Data["DeletionDate"] = tx.Now().Add(window)
+	tx.After(window, account.Event{Kind: deleteEvent, Type: TypeSecret, ID: s.ID})
+	out["DeletionDate"] = s.Data["DeletionDate"]
+	return out, nil
+}
+
+func restoreSecret(_ *account.Tx, _ *wire.Request, s *account.Resource) (any, error) {
+	delete(s.Data, "DeletedDate")
+	delete(s.Data, "DeletionDate")
+	return map[string]any{"ARN": s.ID, "Name": s.Data["Name"]}, nil
+}
+
+// listed tells whether a secret passes all filters.
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Filter.html
+func listed(s *account.Resource, filters []map[string]any) (bool, error) {
+	for _, f := range filters {
+		values := props.Strs(f, "Values")
+		begins := func(have string) bool {
+			return slices.ContainsFunc(values, func(want string) bool {
+				if rest, ok := strings.CutPrefix(want, "!"); ok {
+					return !strings.HasPrefix(have, rest)
+				}
+				return strings.HasPrefix(have, want)
+			})
+		}
+		ok := false
+		switch props.Str(f, "Key") {
+		case "name":
+			ok = begins(props.Str(s.Data, "Name"))
+		case "description":
+			ok = begins(props.Str(s.Props, "Description"))
+		case "tag-key", "tag-value", "all":
+			for k, v := range s.Tags {
+				ok = ok || props.Str(f, "Key") != "tag-value" && begins(k) || props.Str(f, "Key") != "tag-key" && begins(v)
+			}
+			ok = ok || props.Str(f, "Key") == "all" && begins(props.Str(s.Data, "Name"))
+		case "owning-service":
+			ok = begins(strings.TrimSuffix(s.Owner, ".amazonaws.com"))
+		default:
+			return false, errorf("InvalidParameterException", "The filter key %s is not valid.", props.Str(f, "Key"))
+		}
+		if !ok {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func listSecrets(tx *account.Tx, r *wire.Request) (any, error) {
+	items := []any{}
+	for _, s := range tx.List(TypeSecret) {
+		ok, err := listed(s, r.Maps("Filters"))
+		if err != nil {
+			return nil, err
+		}
+		if ok && (s.Data["DeletedDate"] == nil || r.Bool("IncludePlannedDeletion", false)) {
+			v := view(s)
+			v["SecretVersionsToStages"] = v["VersionIdsToStages"]
+			delete(v, "VersionIdsToStages")
+			items = append(items, v)
+		}
+	}
+	page, next, err := wire.Page(items, r.String("NextToken"), r.Int("MaxResults", 100), "InvalidNextTokenException")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{"SecretList": page}
+	if next != "" {
+		out["NextToken"] = next
+	}
+	return out, nil
+}
