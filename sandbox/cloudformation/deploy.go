@@ -24,7 +24,7 @@ func (e *engine) deploy() {
 		return
 	}
 	if op.refusal != "" {
-		e.turn(op.refusal, nil)
+		e.turn(op.refusal+" ", nil)
 		return
 	}
 	tasks := make(map[string]*task, len(op.target.needs))

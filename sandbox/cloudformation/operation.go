@@ -325,6 +325,9 @@ func (e *engine) ended() {
 // settle ends the operation in a state from which the stack can go on.
 func (e *engine) settle(status, reason string) {
 	e.st.garbage, e.st.undo, e.st.duringUpdate = nil, nil, nil
+	for _, r := range e.st.resources {
+		r.touched = false
+	}
 	e.become(status, reason)
 	e.st.op = nil
 }

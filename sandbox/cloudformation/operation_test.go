@@ -87,3 +87,349 @@ func TestSideBySide(t *testing.T) {
 	// Overhead 15 s and one VPC's 12 s, not three.
 	equal(t, w.now.Sub(start), 27*time.Second)
 }
+
+func TestCreateFails(t *testing.T) {
+	t.Parallel()
+	// Vpc takes 12 s, the group is refused at once or at its end (6 s).
+	broken := func(when string) string { return body(vpc("Vpc", "") + group("Bad", "b", "fail "+when, "")) }
+	handled := func(s string) string {
+		// Tokens differ from event to event.
+		i := strings.Index(s, "(Service")
+		if i < 0 {
+			return s
+		}
+		return s[:i] + "..." + s[strings.Index(s, "HandlerErrorCode"):]
+	}
+	for _, tc := range []struct {
+		name, template string
+		input          in
+		status         string
+		story          []string
+		left           int
+	}{
+		{
+			name: "refused by the service", template: broken("create"), status: "ROLLBACK_COMPLETE",
+			story: []string{
+				"Bad CREATE_IN_PROGRESS",
+				`Bad CREATE_FAILED: Resource handler returned message: "told to create ...HandlerErrorCode: InvalidRequest)`,
+				"s ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [Bad]. Rollback requested by user.",
+				"Bad DELETE_COMPLETE",
+				"s ROLLBACK_COMPLETE",
+			},
+		},
+		{
+			name: "fails at its end while another is under way", template: broken("settle"), status: "ROLLBACK_COMPLETE",
+			story: []string{
+				"Bad CREATE_IN_PROGRESS",
+				"Bad CREATE_IN_PROGRESS: Resource creation Initiated",
+				"Vpc CREATE_IN_PROGRESS",
+				"Vpc CREATE_IN_PROGRESS: Resource creation Initiated",
+				`Bad CREATE_FAILED: Resource handler returned message: "told to settle ...HandlerErrorCode: InvalidRequest)`,
+				"Vpc CREATE_FAILED: Resource creation cancelled",
+				"s ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [Bad, Vpc]. Rollback requested by user.",
+				"Bad DELETE_IN_PROGRESS",
+				"Vpc DELETE_IN_PROGRESS",
+				"Bad DELETE_COMPLETE",
+				"Vpc DELETE_COMPLETE",
+				"s ROLLBACK_COMPLETE",
+			},
+		},
+		{
+			name: "rollback disabled: what is independent goes on", template: broken("settle"), input: in{"DisableRollback": "true"}, status: "CREATE_FAILED", left: 1,
+			story: []string{
+				"Bad CREATE_IN_PROGRESS",
+				"Bad CREATE_IN_PROGRESS: Resource creation Initiated",
+				"Vpc CREATE_IN_PROGRESS",
+				"Vpc CREATE_IN_PROGRESS: Resource creation Initiated",
+				`Bad CREATE_FAILED: Resource handler returned message: "told to settle ...HandlerErrorCode: InvalidRequest)`,
+				"Vpc CREATE_COMPLETE",
+				"s CREATE_FAILED: The following resource(s) failed to create: [Bad]. ",
+			},
+		},
+		{
+			name: "delete on failure", template: broken("create"), input: in{"OnFailure": "DELETE"}, status: "DELETE_COMPLETE",
+			story: []string{
+				"Bad CREATE_IN_PROGRESS",
+				`Bad CREATE_FAILED: Resource handler returned message: "told to create ...HandlerErrorCode: InvalidRequest)`,
+				"s DELETE_IN_PROGRESS: The following resource(s) failed to create: [Bad]. Delete requested by user.",
+				"Bad DELETE_COMPLETE",
+				"s DELETE_COMPLETE",
+			},
+		},
+		{
+			name: "retained by policy", template: body(vpc("Vpc", "}\n    DeletionPolicy: Retain\n    Metadata: {a: b") + group("Bad", "b", "fail create", "    DependsOn: Vpc\n")), status: "ROLLBACK_COMPLETE", left: 1,
+			story: []string{
+				"Vpc CREATE_IN_PROGRESS",
+				"Vpc CREATE_IN_PROGRESS: Resource creation Initiated",
+				"Vpc CREATE_COMPLETE",
+				"Bad CREATE_IN_PROGRESS",
+				`Bad CREATE_FAILED: Resource handler returned message: "told to create ...HandlerErrorCode: InvalidRequest)`,
+				"s ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [Bad]. Rollback requested by user.",
+				"Bad DELETE_COMPLETE",
+				"Vpc DELETE_SKIPPED",
+				"s ROLLBACK_COMPLETE",
+			},
+		},
+		{
+			name: "retained except on create", template: body(vpc("Vpc", "}\n    DeletionPolicy: RetainExceptOnCreate\n    Metadata: {a: b") + group("Bad", "b", "fail create", "    DependsOn: Vpc\n")), status: "ROLLBACK_COMPLETE",
+			story: []string{
+				"Vpc CREATE_IN_PROGRESS",
+				"Vpc CREATE_IN_PROGRESS: Resource creation Initiated",
+				"Vpc CREATE_COMPLETE",
+				"Bad CREATE_IN_PROGRESS",
+				`Bad CREATE_FAILED: Resource handler returned message: "told to create ...HandlerErrorCode: InvalidRequest)`,
+				"s ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [Bad]. Rollback requested by user.",
+				"Bad DELETE_COMPLETE",
+				"Vpc DELETE_IN_PROGRESS",
+				"Vpc DELETE_COMPLETE",
+				"s ROLLBACK_COMPLETE",
+			},
+		},
+		{
+			name: "a property of the wrong kind, checks disabled", template: body("  Vpc:\n    Type: AWS::EC2::VPC\n    Properties: {CidrBlock: 10.0.0.0/16, Cidr: 1, Tags: {a: b}}\n"), input: in{"DisableValidation": "true"}, status: "ROLLBACK_COMPLETE",
+			story: []string{
+				"Vpc CREATE_IN_PROGRESS",
+				"Vpc CREATE_FAILED: Properties validation failed for resource Vpc with message:\n#: extraneous key [Cidr] is not permitted\n#/Tags: expected type: JSONArray, found: JSONObject",
+				"s ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [Vpc]. Rollback requested by user.",
+				"Vpc DELETE_COMPLETE",
+				"s ROLLBACK_COMPLETE",
+			},
+		},
+		{
+			name: "a property of the wrong kind", template: body("  Vpc:\n    Type: AWS::EC2::VPC\n    Properties: {CidrBlock: 10.0.0.0/16, Cidr: 1}\n"), status: "ROLLBACK_COMPLETE",
+			story: []string{
+				"s ROLLBACK_IN_PROGRESS: The following hook(s)/validation failed: [AWS::EarlyValidation::PropertyValidation]. To troubleshoot Early Validation errors, use the DescribeEvents API for detailed failure information. Rollback requested by user.",
+				"s ROLLBACK_COMPLETE",
+			},
+		},
+		{
+			name: "too slow", template: body(vpc("Vpc", "") + "  Db:\n    Type: AWS::RDS::DBInstance\n    Properties: {DBInstanceClass: db.t3.micro}\n"), input: in{"TimeoutInMinutes": "1"}, status: "ROLLBACK_COMPLETE",
+			story: []string{
+				"Db CREATE_IN_PROGRESS",
+				"Db CREATE_IN_PROGRESS: Resource creation Initiated",
+				"Vpc CREATE_IN_PROGRESS",
+				"Vpc CREATE_IN_PROGRESS: Resource creation Initiated",
+				"Vpc CREATE_COMPLETE",
+				"Db CREATE_FAILED: Resource creation cancelled",
+				"s ROLLBACK_IN_PROGRESS: Stack creation time exceeded the specified timeout. Rollback requested by user.",
+				"Db DELETE_IN_PROGRESS",
+				"Vpc DELETE_IN_PROGRESS",
+				"Vpc DELETE_COMPLETE",
+				"Db DELETE_COMPLETE",
+				"s ROLLBACK_COMPLETE",
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			input := in{"StackName": "s", "TemplateBody": tc.template}
+			for k, v := range tc.input {
+				input[k] = v
+			}
+			id := w.must("CreateStack", input)["StackId"].(string)
+			equal(t, w.rest(id), tc.status)
+			if tc.story == nil {
+				return
+			}
+			var got []string
+			for _, l := range w.story(id, 1) {
+				got = append(got, handled(l))
+			}
+			equal(t, got, tc.story)
+			equal(t, w.count("AWS::EC2::VPC"), tc.left)
+			equal(t, w.count("AWS::RDS::DBInstance")+w.count("test:snapshot"), 0)
+		})
+	}
+}
+
+// A resource whose creation was cancelled is deleted once its creation is over.
+func TestRollbackWaitsForWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	start := w.now
+	w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(group("Bad", "b", "fail settle", "") + "  Db:\n    Type: AWS::RDS::DBInstance\n    Properties: {DBInstanceClass: db.t3.micro}\n")})
+	w.pass(14 * time.Second)
+	equal(t, w.status("s"), "ROLLBACK_IN_PROGRESS")
+	equal(t, w.rest("s"), "ROLLBACK_COMPLETE")
+	if took := w.now.Sub(start); took < 420*time.Second {
+		t.Errorf("rolled back after %s, before the instance was there", took)
+	}
+	w.refused("ValidationError: Stack:ARN is in ROLLBACK_COMPLETE state and can not be updated.", "UpdateStack", in{"StackName": "s", "TemplateBody": body(vpc("A", ""))})
+}
+
+func TestRollbackFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(vpc("Vpc", "") + group("Bad", "b", "fail settle", "    DependsOn: Vpc\n"))})
+	w.pass(21 * time.Second)
+	w.edit("AWS::EC2::VPC", w.physical("s", "Vpc"), func(r *account.Resource) { r.Data["locked"] = true })
+	equal(t, w.rest("s"), "ROLLBACK_FAILED")
+	equal(t, w.stack("s")["StackStatusReason"], any("The following resource(s) failed to delete: [Vpc]. "))
+	w.edit("AWS::EC2::VPC", w.physical("s", "Vpc"), func(r *account.Resource) { delete(r.Data, "locked") })
+	id := w.idOf("s")
+	w.must("DeleteStack", in{"StackName": "s"})
+	equal(t, w.rest(id), "DELETE_COMPLETE")
+	equal(t, w.count("AWS::EC2::VPC"), 0)
+}
+
+func TestRetryWithoutRollback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("CreateStack", in{"StackName": "s", "DisableRollback": "true", "TemplateBody": body(vpc("Vpc", "") + group("G", "b", "fail settle", ""))})
+	equal(t, w.rest("s"), "CREATE_FAILED")
+	kept := w.physical("s", "Vpc")
+	w.refused("ValidationError: Stack ARN is currently in a non-terminal [CREATE_FAILED] state. To update the stack from this state, please use the disable-rollback parameter with update-stack API. To rollback to the last known good state, use the rollback-stack API",
+		"UpdateStack", in{"StackName": "s", "TemplateBody": body(vpc("Vpc", ""))})
+	n := len(w.story("s", 0))
+	w.must("UpdateStack", in{"StackName": "s", "DisableRollback": "true", "TemplateBody": body(vpc("Vpc", "") + group("G", "b", "good", ""))})
+	equal(t, w.rest("s"), "UPDATE_COMPLETE")
+	equal(t, w.story("s", n), []string{
+		"s UPDATE_IN_PROGRESS: User Initiated",
+		"G CREATE_IN_PROGRESS",
+		"G CREATE_IN_PROGRESS: Resource creation Initiated",
+		"G CREATE_COMPLETE",
+		"s UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+		"s UPDATE_COMPLETE",
+	})
+	equal(t, w.physical("s", "Vpc"), kept)
+	equal(t, w.count("AWS::EC2::SecurityGroup"), 1)
+}
+
+func TestRollbackStackAfterFailedCreate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("CreateStack", in{"StackName": "s", "OnFailure": "DO_NOTHING", "TemplateBody": body(vpc("Vpc", "") + group("G", "b", "fail settle", ""))})
+	equal(t, w.rest("s"), "CREATE_FAILED")
+	w.must("RollbackStack", in{"StackName": "s"})
+	equal(t, w.status("s"), "ROLLBACK_IN_PROGRESS")
+	equal(t, w.rest("s"), "ROLLBACK_COMPLETE")
+	equal(t, w.count("AWS::EC2::VPC")+w.count("AWS::EC2::SecurityGroup"), 0)
+	w.refused("ValidationError: Stack:ARN is in ROLLBACK_COMPLETE state and can not be rolled back. Stacks can be rolled back from CREATE_FAILED and UPDATE_FAILED.", "RollbackStack", in{"StackName": "s"})
+}
+
+func TestDeleteFails(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		again in
+		story []string
+	}{
+		{"retaining", in{"RetainResources": []any{"A"}}, []string{
+			"s DELETE_IN_PROGRESS: User Initiated", "A DELETE_SKIPPED", "Vpc DELETE_IN_PROGRESS", "Vpc DELETE_FAILED: retried", "s DELETE_FAILED: The following resource(s) failed to delete: [Vpc]. ",
+		}},
+		{"by force", in{"DeletionMode": "FORCE_DELETE_STACK"}, []string{
+			"s DELETE_IN_PROGRESS: User Initiated", "A DELETE_IN_PROGRESS", "A DELETE_SKIPPED: locked", "Vpc DELETE_IN_PROGRESS", "Vpc DELETE_SKIPPED: retried", "s DELETE_COMPLETE",
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.must("CreateStack", in{"StackName": "s", "TemplateBody": network})
+			w.rest("s")
+			id := w.idOf("s")
+			w.refused("ValidationError: Invalid operation on stack [ARN]. When you delete a stack, specify which resources to retain only when the stack is in the DELETE_FAILED state.", "DeleteStack", in{"StackName": "s", "RetainResources": []any{"A"}})
+			w.refused("ValidationError: Invalid operation on stack [ARN]. You can only force delete a stack that is in the DELETE_FAILED state.", "DeleteStack", in{"StackName": "s", "DeletionMode": "FORCE_DELETE_STACK"})
+			w.edit("AWS::EC2::Subnet", w.physical("s", "A"), func(r *account.Resource) { r.Data["locked"] = true })
+			w.must("DeleteStack", in{"StackName": "s"})
+			equal(t, w.rest(id), "DELETE_FAILED")
+			equal(t, w.stack("s")["StackStatusReason"], any("The following resource(s) failed to delete: [A]. "))
+			w.refused("ValidationError: Stack:ARN is in DELETE_FAILED state and can not be updated.", "UpdateStack", in{"StackName": "s", "TemplateBody": network})
+			n := len(w.story(id, 0))
+			tc.again["StackName"] = "s"
+			w.must("DeleteStack", tc.again)
+			w.rest(id)
+			var got []string
+			for _, l := range w.story(id, n) {
+				for _, word := range []string{"locked", "dependencies"} {
+					if strings.Contains(l, word) {
+						l = l[:strings.Index(l, ":")] + ": " + map[string]string{"locked": "locked", "dependencies": "retried"}[word]
+					}
+				}
+				got = append(got, l)
+			}
+			equal(t, got, tc.story)
+		})
+	}
+}
+
+func TestTerminationProtection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(vpc("A", "")), "EnableTerminationProtection": "true"})
+	w.rest("s")
+	w.refused("ValidationError: Stack [ARN] cannot be deleted while TerminationProtection is enabled", "DeleteStack", in{"StackName": "s"})
+	equal(t, w.status("s"), "CREATE_COMPLETE")
+	w.must("UpdateTerminationProtection", in{"StackName": "s", "EnableTerminationProtection": "false"})
+	id := w.idOf("s")
+	w.must("DeleteStack", in{"StackName": "s"})
+	equal(t, w.rest(id), "DELETE_COMPLETE")
+}
+
+func TestDeleteWhileCreating(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("CreateStack", in{"StackName": "s", "TemplateBody": network})
+	w.pass(10 * time.Second)
+	id := w.idOf("s")
+	w.must("DeleteStack", in{"StackName": "s"})
+	equal(t, w.status("s"), "DELETE_IN_PROGRESS")
+	equal(t, w.rest(id), "DELETE_COMPLETE")
+	equal(t, w.count("AWS::EC2::VPC"), 0)
+}
+
+func TestSnapshotAndRetain(t *testing.T) {
+	t.Parallel()
+	db := "  Db:\n    Type: AWS::RDS::DBInstance\n    Properties: {DBInstanceClass: db.t3.micro, DBInstanceIdentifier: db}\n"
+	for _, tc := range []struct {
+		policy              string
+		snapshots, instance int
+	}{{"", 1, 0}, {"    DeletionPolicy: Delete\n", 0, 0}, {"    DeletionPolicy: Retain\n", 0, 1}, {"    DeletionPolicy: RetainExceptOnCreate\n", 0, 1}, {"    DeletionPolicy: Snapshot\n", 1, 0}} {
+		w := newWorld(t)
+		w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(db + tc.policy)})
+		w.rest("s")
+		id := w.idOf("s")
+		w.must("DeleteStack", in{"StackName": "s"})
+		equal(t, w.rest(id), "DELETE_COMPLETE")
+		equal(t, w.count("test:snapshot"), tc.snapshots)
+		equal(t, w.count("AWS::RDS::DBInstance"), tc.instance)
+	}
+}
+
+// Something outside the stack that goes away in time doesn't fail a deletion.
+func TestDeleteIsRetried(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(vpc("Vpc", ""))})
+	w.rest("s")
+	id, vpcID := w.idOf("s"), w.physical("s", "Vpc")
+	_ = w.a.Do(func(tx *account.Tx) error {
+		tx.Put(&account.Resource{Type: "AWS::EC2::Subnet", ID: "subnet-1", Props: map[string]any{"VpcId": vpcID}})
+		return nil
+	})
+	w.must("DeleteStack", in{"StackName": "s"})
+	w.pass(time.Minute)
+	equal(t, w.status("s"), "DELETE_IN_PROGRESS")
+	_ = w.a.Do(func(tx *account.Tx) error {
+		tx.Drop("AWS::EC2::Subnet", "subnet-1")
+		return nil
+	})
+	equal(t, w.rest(id), "DELETE_COMPLETE")
+}
+
+func TestCloneGoesItsOwnWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("CreateStack", in{"StackName": "s", "TemplateBody": network})
+	w.pass(10 * time.Second)
+	w.status("s")
+	fork := *w
+	fork.a = w.a.Clone(func() time.Time { return fork.now })
+	id := w.idOf("s")
+	w.must("DeleteStack", in{"StackName": "s"})
+	equal(t, fork.rest("s"), "CREATE_COMPLETE")
+	equal(t, w.rest(id), "DELETE_COMPLETE")
+	equal(t, fork.count("AWS::EC2::VPC"), 1)
+	equal(t, w.count("AWS::EC2::VPC"), 0)
+	equal(t, fork.story("s", 0)[5:6], []string{"A CREATE_IN_PROGRESS: Resource creation Initiated"})
+}

@@ -153,7 +153,7 @@ func (e *engine) planRest(p *plan, s *template.Scope, d *deployment) error {
 
 // empty tells that there is nothing to do.
 func (p *plan) empty() bool {
-	return len(p.changes) == 0 && !p.outputs && !p.tags && !p.rest
+	return len(p.changes) == 0 && len(p.faults) == 0 && !p.outputs && !p.tags && !p.rest
 }
 
 // refusal is the reason that the checks before deployment give, or "".

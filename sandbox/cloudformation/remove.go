@@ -63,7 +63,6 @@ func (e *engine) clean() {
 	st.undo = nil
 	for _, id := range slices.Sorted(maps.Keys(st.resources)) {
 		r := st.resources[id]
-		r.touched = false
 		if _, stays := st.stable.needs[id]; !stays {
 			e.discard(r, r.def.DeletionPolicy, false)
 			delete(st.resources, id)
