@@ -42,16 +42,16 @@ func (v *vpc) addACLs() {
 		}
 		for _, r := range aclRules(v.a, tier) {
 			direction := "In"
-			if r.egress {
-				direction = "Out"
-			}
 			entry := ec2.NetworkAclEntry{
 				NetworkAclId: acl.Ref(),
 				RuleNumber:   cfn.V(r.number),
 				Protocol:     cfn.V(r.protocol),
 				RuleAction:   cfn.V("allow"),
-				Egress:       cfn.V(r.egress),
 				CidrBlock:    cfn.V(r.cidr),
+			}
+			if r.egress {
+				direction = "Out"
+				entry.Egress = cfn.V(true)
 			}
 			switch r.protocol {
 			case tcp:
@@ -83,7 +83,6 @@ func aclRules(a *architecture.Architecture, tier architecture.Tier) []aclRule {
 			in(130, icmp, tooLarge, fragment, anywhere),
 			out(100, tcp, 443, 443, anywhere),
 			out(110, tcp, 1024, 65535, anywhere),
-			out(120, icmp, tooLarge, fragment, anywhere),
 		}
 		if facing(a, config.SchemeInternetFacing) {
 			return append(rules, in(100, tcp, 443, 443, anywhere), in(110, tcp, 80, 80, anywhere))
@@ -111,7 +110,6 @@ func aclRules(a *architecture.Architecture, tier architecture.Tier) []aclRule {
 		in(140, icmp, tooLarge, fragment, anywhere),
 		out(110, tcp, 443, 443, anywhere),
 		out(130, tcp, 1024, 65535, clients),
-		out(140, icmp, tooLarge, fragment, clients),
 	}
 	if facing(a, config.SchemeInternal) {
 		rules = append(rules, in(120, tcp, 80, 80, clients))

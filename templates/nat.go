@@ -28,9 +28,14 @@ func (v *vpc) addNAT() {
 	case config.NATGatewayPerZone, config.NATSingleGateway:
 		make = v.addGateway
 	case config.NATInstancePerZone, config.NATSingleInstance:
-		profile, tags := v.addInstanceProfile(), deploymentTags(v.t, v.a)
-		own := ownTags(v.a, tags, count)
-		make = func(zone int) (ec2.Route, cfn.Handle) { return v.addInstance(zone, profile, own, tags) }
+		shared := natShared{
+			profile: v.addInstanceProfile(),
+			tags:    deploymentTags(v.t, v.a),
+			script: v.t.Parameter("NatUserData", cfn.Parameter{
+				Default: cfn.V(base64.StdEncoding.EncodeToString([]byte(natScript(v.a)))),
+			}).Ref(),
+		}
+		make = func(zone int) (ec2.Route, cfn.Handle) { return v.addInstance(zone, shared) }
 	default:
 		return
 	}
@@ -67,8 +72,15 @@ func (v *vpc) addGateway(zone int) (ec2.Route, cfn.Handle) {
 	return ec2.Route{NatGatewayId: gateway.Ref()}, address
 }
 
-// addInstanceProfile adds what all instances share: the role, which can be
-// reached through Session Manager and do nothing else.
+// natShared is what the instances of all zones share.
+type natShared struct {
+	profile cfn.Handle
+	tags    []cfn.Tag
+	script  cfn.Value[string]
+}
+
+// addInstanceProfile adds the instances' role: they can be reached through
+// Session Manager and do nothing else.
 func (v *vpc) addInstanceProfile() cfn.Handle {
 	r := role(v.a, "nat", "Instances of self-managed NAT of "+v.a.Name(), trust("ec2.amazonaws.com", nil))
 	r.ManagedPolicyArns = cfn.ListOf(cfn.Sub("arn:${AWS::Partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"))
@@ -83,12 +95,12 @@ func (v *vpc) addInstanceProfile() cfn.Handle {
 // fixed, so routes and the egress address survive the instance: the interface
 // is the launch template's device 0, with the source/destination check off.
 // https://docs.aws.amazon.com/vpc/latest/userguide/work-with-nat-instances.html
-func (v *vpc) addInstance(zone int, profile cfn.Handle, own, tags []cfn.Tag) (ec2.Route, cfn.Handle) {
+func (v *vpc) addInstance(zone int, shared natShared) (ec2.Route, cfn.Handle) {
 	n := number(zone)
 	name := "nat-" + n
 	subnet := v.subnets[architecture.Public][zone]
 	device := v.t.Add(cfn.LogicalID("NatInterface"+n), ec2.NetworkInterface{
-		Description:     cfn.V("Self-managed NAT of " + v.a.Name()),
+		Description:     cfn.V("Self-managed NAT"),
 		SubnetId:        subnet.Ref(),
 		GroupSet:        cfn.ListOf(v.group(groupNAT)),
 		SourceDestCheck: cfn.V(false),
@@ -105,32 +117,29 @@ func (v *vpc) addInstance(zone int, profile cfn.Handle, own, tags []cfn.Tag) (ec
 			// https://docs.aws.amazon.com/autoscaling/ec2/userguide/using-systems-manager-parameters.html
 			ImageId:            cfn.V("resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"),
 			InstanceType:       cfn.V(v.a.Config.Network.NAT.InstanceType),
-			IamInstanceProfile: &ec2.IamInstanceProfile{Arn: profile.Att("Arn")},
+			IamInstanceProfile: &ec2.IamInstanceProfile{Arn: shared.profile.Att("Arn")},
 			NetworkInterfaces:  []ec2.LaunchTemplateNetworkInterface{{DeviceIndex: cfn.V(0), NetworkInterfaceId: device.Ref()}},
 			MetadataOptions: &ec2.MetadataOptions{
-				HttpEndpoint:            cfn.V("enabled"),
 				HttpTokens:              cfn.V("required"),
 				HttpPutResponseHopLimit: cfn.V(1),
 			},
 			BlockDeviceMappings: []ec2.BlockDeviceMapping{{
 				DeviceName: cfn.V("/dev/xvda"),
 				Ebs: &ec2.Ebs{
-					VolumeType:          cfn.V("gp3"),
-					VolumeSize:          cfn.V(8),
-					Encrypted:           cfn.V(true),
-					KmsKeyId:            keyARN(v.t, architecture.KeyVolumes),
-					DeleteOnTermination: cfn.V(true),
+					VolumeType: cfn.V("gp3"),
+					VolumeSize: cfn.V(8),
+					Encrypted:  cfn.V(true),
+					KmsKeyId:   keyARN(v.t, architecture.KeyVolumes),
 				},
 			}},
-			UserData:          cfn.V(base64.StdEncoding.EncodeToString([]byte(natScript(v.a)))),
-			TagSpecifications: launchTags(v.a, tags, name, "volume"),
+			UserData:          shared.script,
+			TagSpecifications: launchTags(v.a, shared.tags, name, "volume"),
 		},
-		TagSpecifications: launchTemplateTags(v.a, own, name),
+		TagSpecifications: launchTemplateTags(v.a, shared.tags, name),
 	})
 	group := autoscaling.AutoScalingGroup{
-		MinSize:         cfn.V("1"),
-		MaxSize:         cfn.V("1"),
-		DesiredCapacity: cfn.V("1"),
+		MinSize: cfn.V("1"),
+		MaxSize: cfn.V("1"),
 		// With an interface of our own the group is given the zone, not the
 		// subnet.
 		// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html
@@ -139,12 +148,14 @@ func (v *vpc) addInstance(zone int, profile cfn.Handle, own, tags []cfn.Tag) (ec
 			LaunchTemplateId: template.Ref(),
 			Version:          template.Att("LatestVersionNumber"),
 		},
-		HealthCheckType:        cfn.V("EC2"),
 		HealthCheckGracePeriod: cfn.V(120),
 		// The interface is free only when the old instance is gone.
 		InstanceMaintenancePolicy: &autoscaling.InstanceMaintenancePolicy{MinHealthyPercentage: cfn.V(0), MaxHealthyPercentage: cfn.V(100)},
 	}
-	for _, tag := range append(named(v.a, name), own...) {
+	// Instances get theirs from the group, which CloudFormation hands the stack
+	// tags to, even if there are too many to stand here.
+	// https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1525
+	for _, tag := range ownTags(v.a, shared.tags, name) {
 		group.Tags = append(group.Tags, autoscaling.TagProperty{Key: tag.Key, Value: tag.Value, PropagateAtLaunch: cfn.V(true)})
 	}
 	v.t.Add(cfn.LogicalID("NatGroup"+n), group,
@@ -154,24 +165,6 @@ func (v *vpc) addInstance(zone int, profile cfn.Handle, own, tags []cfn.Tag) (ec
 			"MaxBatchSize":          1,
 		}}))
 	return ec2.Route{NetworkInterfaceId: device.Ref()}, address
-}
-
-// ownTags are the deployment's tags for the group, which hands them on to
-// instances, and for the launch template itself: all of them while they are
-// short. Many or long ones would not fit into the template so often; the group
-// and its instances get the user's from CloudFormation anyway, which does hand
-// stack tags to groups.
-// https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1525
-func ownTags(a *architecture.Architecture, tags []cfn.Tag, groups int) []cfn.Tag {
-	const budget, markup = 6_000, 40
-	n := 0
-	for key, value := range a.Tags {
-		n += len(key) + len(value) + markup
-	}
-	if 2*groups*n > budget {
-		return cfn.Tags(architecture.DeploymentTag, a.Name())
-	}
-	return tags
 }
 
 // natScript makes an Amazon Linux instance forward what comes from the VPC and

@@ -52,14 +52,13 @@ func network(a *architecture.Architecture) *cfn.Template {
 }
 
 // addSubnets adds the subnets of all tiers, tagged for load balancers as EKS
-// expects. None of them gives instances public addresses.
+// expects. None of them gives instances public addresses, which is the default.
 // https://docs.aws.amazon.com/eks/latest/userguide/network-load-balancing.html
 func (v *vpc) addSubnets() {
 	var zones []cfn.Value[string]
 	for zone := range v.a.Zones {
 		zones = append(zones, v.t.Parameter(ZoneIDParameter+number(zone), cfn.Parameter{
 			AllowedPattern: "^[a-z0-9]+-az[0-9]+$",
-			Description:    "Id of a recorded zone, such as use1-az4",
 		}).Ref())
 	}
 	for _, s := range v.a.Subnets {
@@ -72,15 +71,16 @@ func (v *vpc) addSubnets() {
 			tags = append(tags, cfn.Tags("kubernetes.io/role/internal-elb", "1")...)
 		}
 		h := v.t.Add(cfn.LogicalID(id), ec2.Subnet{
-			VpcId:               v.id,
-			AvailabilityZoneId:  zones[s.Zone],
-			CidrBlock:           cfn.V(s.CIDR.String()),
-			MapPublicIpOnLaunch: cfn.V(false),
-			Tags:                tags,
+			VpcId:              v.id,
+			AvailabilityZoneId: zones[s.Zone],
+			CidrBlock:          cfn.V(s.CIDR.String()),
+			Tags:               tags,
 		})
 		v.subnets[s.Tier] = append(v.subnets[s.Tier], h)
-		v.t.Output(id+"Id", h.Ref())
-		if s.Tier == architecture.ControlPlane {
+		switch s.Tier {
+		case architecture.Private:
+			v.t.Output(id+"Id", h.Ref())
+		case architecture.ControlPlane:
 			v.t.Output("Zone"+number(s.Zone)+"Name", h.Att("AvailabilityZone"))
 			v.t.Output("Zone"+number(s.Zone)+"Id", zones[s.Zone])
 		}

@@ -139,7 +139,7 @@ func (v *vpc) addGroup(g group, description string, in []ec2.Ingress, out []ec2.
 		}}
 	}
 	v.t.Add(g.logicalID(), ec2.SecurityGroup{
-		GroupDescription:     cfn.V(description + " of " + v.a.Name()),
+		GroupDescription:     cfn.V(description),
 		VpcId:                v.id,
 		SecurityGroupIngress: in,
 		SecurityGroupEgress:  out,
@@ -153,7 +153,7 @@ func (v *vpc) addGroup(g group, description string, in []ec2.Ingress, out []ec2.
 func clients(e config.Endpoint) []ec2.Ingress {
 	var out []ec2.Ingress
 	for _, cidr := range e.AllowCIDRs {
-		out = append(out, ingress(443, cidr, "clients"), ingress(80, cidr, "redirect"))
+		out = append(out, ingress(443, cidr, "HTTPS"), ingress(80, cidr, "HTTP"))
 	}
 	return out
 }

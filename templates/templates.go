@@ -226,7 +226,8 @@ func subnetIDs(t *cfn.Template, tier architecture.Tier) cfn.List[string] {
 	return t.InputList(string(architecture.Network), camel(string(tier))+"SubnetIds")
 }
 
-// subnetID is the id of the subnet in a zone, from 0, in any stack but network.
+// subnetID is the id of the subnet in a zone, from 0, in any stack but network,
+// which puts out those of the private tier one by one.
 func subnetID(t *cfn.Template, tier architecture.Tier, zone int) cfn.Value[string] {
 	return t.Input(string(architecture.Network), camel(string(tier))+"Subnet"+number(zone)+"Id")
 }
@@ -359,20 +360,43 @@ func deploymentTags(t *cfn.Template, a *architecture.Architecture) []cfn.Tag {
 	return out
 }
 
-// launchTags are a part's name and the deployment's tags: for each kind of
+// launchTags are a part's name and the deployment's tags, for each kind of
 // resource that a launch template makes.
 func launchTags(a *architecture.Architecture, tags []cfn.Tag, part string, resourceTypes ...string) []ec2.TagSpecification {
 	var out []ec2.TagSpecification
 	for _, r := range resourceTypes {
-		out = append(out, ec2.TagSpecification{ResourceType: cfn.V(r), Tags: append(named(a, part), tags...)})
+		spec := ec2.TagSpecification{ResourceType: cfn.V(r), Tags: append(named(a, part), tags...)}
+		if r != "instance" && r != "volume" {
+			spec.Tags = ownTags(a, tags, part)
+		}
+		out = append(out, spec)
 	}
 	return out
 }
 
-// launchTemplateTags are a part's name and the deployment's tags, for the
-// launch template itself.
+// launchTemplateTags are ownTags for the launch template itself.
 func launchTemplateTags(a *architecture.Architecture, tags []cfn.Tag, part string) []ec2.LaunchTemplateTagSpecification {
-	return []ec2.LaunchTemplateTagSpecification{{ResourceType: cfn.V("launch-template"), Tags: append(named(a, part), tags...)}}
+	return []ec2.LaunchTemplateTagSpecification{{ResourceType: cfn.V("launch-template"), Tags: ownTags(a, tags, part)}}
+}
+
+// ownTags are a part's name and the deployment's tags, for what costs nothing:
+// when the user's are many or long, only the deployment's own, since they would
+// not fit into a template so often.
+func ownTags(a *architecture.Architecture, tags []cfn.Tag, part string) []cfn.Tag {
+	if short(a) {
+		return append(named(a, part), tags...)
+	}
+	return append(named(a, part), cfn.Tags(architecture.DeploymentTag, a.Name())...)
+}
+
+// short says that the tags may be repeated at will: about eight of them.
+func short(a *architecture.Architecture) bool {
+	const room, markup = 500, 22
+	n := 0
+	for key, value := range a.Tags {
+		n += len(key) + len(value) + markup
+	}
+	return n <= room
 }
 
 // number is a zone's number in names, from 1.
