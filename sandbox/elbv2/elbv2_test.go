@@ -1,0 +1,373 @@
+package elbv2_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/elbv2"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+type obj = map[string]any
+
+// world is an account with a VPC of public and private subnets in two zones, a
+// log bucket, and an issued and a pending certificate.
+type world struct {
+	*account.Account
+	now             time.Time
+	vpc             string
+	public, private []any
+	issued, pending string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{now: time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)}
+	model := &account.Model{Types: map[string]*account.Type{}, Seed: iam.Seed}
+	for _, list := range [][]*account.Type{elbv2.Types(), ec2.Types(), iam.Types()} {
+		for _, x := range list {
+			model.Types[x.Name] = x
+		}
+	}
+	w.Account = account.New(model, account.Options{Now: func() time.Time { return w.now }})
+	w.do(t, func(tx *account.Tx) error {
+		make := func(typ string, p obj) *account.Resource {
+			t.Helper()
+			r, _, err := tx.Create(typ, p, "", true)
+			if err != nil {
+				t.Fatalf("%s: %v", typ, err)
+			}
+			return r
+		}
+		w.vpc = make(ec2.TypeVPC, obj{"CidrBlock": "10.0.0.0/16"}).ID
+		igw := make(ec2.TypeInternetGateway, obj{}).ID
+		make(ec2.TypeVPCGatewayAttachment, obj{"VpcId": w.vpc, "InternetGatewayId": igw})
+		out := make(ec2.TypeRouteTable, obj{"VpcId": w.vpc}).ID
+		make(ec2.TypeRoute, obj{"RouteTableId": out, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": igw})
+		for i, z := range tx.Zones()[:2] {
+			s := make(ec2.TypeSubnet, obj{"VpcId": w.vpc, "CidrBlock": fmt.Sprintf("10.0.%d.0/24", i), "AvailabilityZone": z.Name}).ID
+			make(ec2.TypeSubnetRouteTableAssociation, obj{"RouteTableId": out, "SubnetId": s})
+			w.public = append(w.public, s)
+			w.private = append(w.private, make(ec2.TypeSubnet, obj{"VpcId": w.vpc, "CidrBlock": fmt.Sprintf("10.0.1%d.0/24", i), "AvailabilityZone": z.Name}).ID)
+		}
+		w.issued, w.pending = tx.ARN("acm", "certificate/1"), tx.ARN("acm", "certificate/2")
+		tx.Put(&account.Resource{Type: "AWS::CertificateManager::Certificate", ID: w.issued, Status: "ISSUED"})
+		tx.Put(&account.Resource{Type: "AWS::CertificateManager::Certificate", ID: w.pending, Status: "PENDING_VALIDATION"})
+		for _, b := range []string{"logs", "closed", "kms", "account"} {
+			p := obj{"BucketName": b}
+			if b == "kms" {
+				p["BucketEncryption"] = obj{"ServerSideEncryptionConfiguration": []any{obj{"ServerSideEncryptionByDefault": obj{"SSEAlgorithm": "aws:kms"}}}}
+			}
+			tx.Put(&account.Resource{Type: "AWS::S3::Bucket", ID: b, Props: p})
+			principal := obj{"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}
+			if b == "account" {
+				principal = obj{"AWS": "arn:aws:iam::127311923021:root"}
+			}
+			if b != "closed" {
+				tx.Put(&account.Resource{Type: "AWS::S3::BucketPolicy", ID: b, Props: obj{"Bucket": b, "PolicyDocument": obj{"Version": "2012-10-17", "Statement": []any{
+					obj{"Effect": "Allow", "Principal": principal, "Action": "s3:PutObject", "Resource": "arn:aws:s3:::" + b + "/alb/AWSLogs/123456789012/*"},
+					obj{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": []any{"arn:aws:s3:::" + b + "/*"}, "Condition": obj{"Bool": obj{"aws:SecureTransport": "false"}}},
+				}}}})
+			}
+		}
+		return nil
+	})
+	return w
+}
+
+func (w *world) do(t *testing.T, f func(*account.Tx) error) {
+	t.Helper()
+	if err := w.Do(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) fork() *world {
+	f := *w
+	f.Account = w.Clone(func() time.Time { return f.now })
+	return &f
+}
+
+func (w *world) create(typ string, p obj) (string, error) {
+	var id string
+	err := w.Do(func(tx *account.Tx) error {
+		r, _, err := tx.Create(typ, p, "", true)
+		if r != nil {
+			id = r.ID
+		}
+		return err
+	})
+	w.now = w.now.Add(200 * time.Second)
+	return id, err
+}
+
+// must creates what can't be refused.
+func (w *world) must(t *testing.T, typ string, p obj) string {
+	t.Helper()
+	id, err := w.create(typ, p)
+	if err != nil {
+		t.Fatalf("%s: %v", typ, err)
+	}
+	return id
+}
+
+func check(t *testing.T, err error, want string) {
+	t.Helper()
+	var e *account.Error
+	got := ""
+	if errors.As(err, &e) {
+		got = e.Code + ": " + e.Message
+	} else if err != nil {
+		got = err.Error()
+	}
+	if !strings.HasPrefix(got, want) || want == "" && got != "" {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func with(p obj, change obj) obj {
+	out, _ := account.Copy(p).(map[string]any)
+	for k, v := range change {
+		if v == nil {
+			delete(out, k)
+			continue
+		}
+		out[k] = v
+	}
+	return out
+}
+
+func attributes(pairs ...string) obj {
+	list := []any{}
+	for i := 0; i < len(pairs); i += 2 {
+		list = append(list, obj{"Key": pairs[i], "Value": pairs[i+1]})
+	}
+	return obj{"LoadBalancerAttributes": list}
+}
+
+func logs(bucket, prefix string) obj {
+	return attributes("access_logs.s3.enabled", "true", "access_logs.s3.bucket", bucket, "access_logs.s3.prefix", prefix)
+}
+
+func TestLoadBalancerIsChecked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var small string
+	w.do(t, func(tx *account.Tx) error {
+		s, _, err := tx.Create(ec2.TypeSubnet, obj{"VpcId": w.vpc, "CidrBlock": "10.0.200.0/28", "AvailabilityZone": "us-east-1c"}, "", true)
+		if err != nil {
+			return err
+		}
+		small = s.ID
+		for range 4 {
+			if _, err := ec2.AddInterface(tx, ec2.Interface{Subnet: small}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for name, c := range map[string]struct {
+		change obj
+		want   string
+	}{
+		"one zone":         {obj{"Subnets": w.public[:1]}, "ValidationError: At least two subnets in two different Availability Zones must be specified"},
+		"zone twice":       {obj{"Subnets": append([]any{w.private[0]}, w.public...), "Scheme": "internal"}, "InvalidConfigurationRequest: A load balancer cannot be attached to multiple subnets"},
+		"no subnet":        {obj{"Subnets": []any{"subnet-0"}}, "SubnetNotFound: The subnet ID 'subnet-0' does not exist"},
+		"no way in":        {obj{"Subnets": w.private}, "InvalidSubnet: "},
+		"internal":         {obj{"Subnets": w.private, "Scheme": "internal"}, ""},
+		"full subnet":      {obj{"Subnets": append([]any{small}, w.private...), "Scheme": "internal"}, "InvalidSubnet: Not enough IP space available in " + small + ". ELB requires at least 8 free IP addresses in each subnet."},
+		"long name":        {obj{"Name": strings.Repeat("n", 33)}, "ValidationError: The load balancer name"},
+		"reserved name":    {obj{"Name": "internal-a"}, "ValidationError: The load balancer name 'internal-a' cannot begin with 'internal-'"},
+		"bad name":         {obj{"Name": "a_b"}, "ValidationError: The load balancer name 'a_b' can only contain"},
+		"group":            {obj{"SecurityGroups": []any{"sg-0"}}, "InvalidSecurityGroup: "},
+		"attribute":        {attributes("idle_timeout", "60"), "ValidationError: Load balancer attribute key 'idle_timeout' is not recognized"},
+		"value":            {attributes("idle_timeout.timeout_seconds", "4001"), "ValidationError: 'idle_timeout.timeout_seconds' must be between 1 and 4000"},
+		"word":             {attributes("deletion_protection.enabled", "yes"), "ValidationError: 'yes' is not a valid value"},
+		"no bucket":        {logs("none", "alb"), "InvalidConfigurationRequest: S3Bucket: none does not exist"},
+		"closed bucket":    {logs("closed", "alb"), "InvalidConfigurationRequest: Access Denied for bucket: closed. Please check S3bucket permission"},
+		"other prefix":     {logs("logs", "web"), "InvalidConfigurationRequest: Access Denied for bucket: logs."},
+		"encrypted by KMS": {logs("kms", "alb"), "InvalidConfigurationRequest: Access Denied for bucket: kms."},
+		"bucket":           {logs("logs", "alb"), ""},
+		"bucket of old":    {logs("account", "alb"), ""},
+		"network":          {obj{"Type": "network"}, "ValidationError: Load balancer type 'network' is not modelled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := w.fork().create(elbv2.TypeLoadBalancer, with(obj{"Name": "lb", "Subnets": w.public}, c.change))
+			check(t, err, c.want)
+		})
+	}
+}
+
+// built has a load balancer and a target group.
+func built(t *testing.T) (w *world, lb, group string) {
+	w = newWorld(t)
+	lb = w.must(t, elbv2.TypeLoadBalancer, obj{"Name": "lb", "Subnets": w.public})
+	return w, lb, w.must(t, elbv2.TypeTargetGroup, obj{"Name": "g", "Protocol": "HTTPS", "Port": 443, "VpcId": w.vpc, "TargetType": "ip"})
+}
+
+func forward(group string) obj { return obj{"Type": "forward", "TargetGroupArn": group} }
+
+func oidc(change obj) obj {
+	return obj{"Type": "authenticate-oidc", "Order": 1, "AuthenticateOidcConfig": with(obj{
+		"Issuer": "https://idp.example.com", "AuthorizationEndpoint": "https://idp.example.com/a", "TokenEndpoint": "https://idp.example.com/t",
+		"UserInfoEndpoint": "https://idp.example.com/u", "ClientId": "id", "ClientSecret": "secret",
+	}, change)}
+}
+
+func TestListenersAreChecked(t *testing.T) {
+	t.Parallel()
+	w, lb, group := built(t)
+	second := obj{"Type": "forward", "TargetGroupArn": group, "Order": 2}
+	other := w.must(t, elbv2.TypeLoadBalancer, obj{"Name": "other", "Subnets": w.private, "Scheme": "internal"})
+	tls := func(change obj) obj {
+		return with(obj{"LoadBalancerArn": lb, "Port": 443, "Protocol": "HTTPS", "Certificates": []any{obj{"CertificateArn": w.issued}}, "DefaultActions": []any{forward(group)}}, change)
+	}
+	taken := w.must(t, elbv2.TypeListener, tls(obj{"Port": 8443}))
+	w.must(t, elbv2.TypeListenerRule, obj{"ListenerArn": taken, "Priority": 1, "Conditions": []any{obj{"Field": "path-pattern", "Values": []any{"/*"}}}, "Actions": []any{forward(group)}})
+	rule := func(change obj) obj {
+		return with(obj{"ListenerArn": taken, "Priority": 2, "Conditions": []any{obj{"Field": "host-header", "HostHeaderConfig": obj{"Values": []any{"a.example.com"}}}}, "Actions": []any{forward(group)}}, change)
+	}
+	redirect := func(c obj) obj { return obj{"DefaultActions": []any{obj{"Type": "redirect", "RedirectConfig": c}}} }
+	for name, c := range map[string]struct {
+		typ  string
+		p    obj
+		want string
+	}{
+		"load balancer":     {elbv2.TypeListener, tls(obj{"LoadBalancerArn": "none"}), "LoadBalancerNotFound: "},
+		"port taken":        {elbv2.TypeListener, tls(obj{"Port": 8443}), "DuplicateListener: A listener already exists on this port for this load balancer"},
+		"no certificate":    {elbv2.TypeListener, tls(obj{"Certificates": nil}), "ValidationError: A certificate must be specified for HTTPS listeners"},
+		"pending":           {elbv2.TypeListener, tls(obj{"Certificates": []any{obj{"CertificateArn": w.pending}}}), "UnsupportedCertificate: The certificate '" + w.pending + "' must have a fully-qualified domain name"},
+		"other region":      {elbv2.TypeListener, tls(obj{"Certificates": []any{obj{"CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1"}}}), "ValidationError: Certificate ARN"},
+		"unknown":           {elbv2.TypeListener, tls(obj{"Certificates": []any{obj{"CertificateArn": w.issued + "0"}}}), "CertificateNotFound: "},
+		"policy":            {elbv2.TypeListener, tls(obj{"SslPolicy": "ELBSecurityPolicy-TLS13"}), "SSLPolicyNotFound: SSL policy 'ELBSecurityPolicy-TLS13' not found"},
+		"target group":      {elbv2.TypeListener, tls(obj{"DefaultActions": []any{forward("none")}}), "TargetGroupNotFound: "},
+		"two balancers":     {elbv2.TypeListener, tls(obj{"LoadBalancerArn": other}), "TargetGroupAssociationLimit: "},
+		"plain SSO":         {elbv2.TypeListener, tls(obj{"Protocol": "HTTP", "Certificates": nil, "DefaultActions": []any{oidc(nil), second}}), "InvalidLoadBalancerAction: Actions of type 'authenticate-oidc' are supported only on HTTPS listeners"},
+		"SSO by HTTP":       {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(obj{"TokenEndpoint": "http://idp"}), second}}), "InvalidLoadBalancerAction: The TokenEndpoint"},
+		"SSO, no secret":    {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(obj{"ClientSecret": nil}), second}}), "InvalidLoadBalancerAction: A client secret"},
+		"SSO alone":         {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(nil)}}), "InvalidLoadBalancerAction: The last action"},
+		"no order":          {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(nil), forward(group)}}), "ValidationError: You must specify an action order"},
+		"SSO":               {elbv2.TypeListener, tls(obj{"DefaultActions": []any{second, oidc(nil)}}), ""},
+		"loop":              {elbv2.TypeListener, tls(redirect(obj{"StatusCode": "HTTP_301"})), "InvalidLoadBalancerAction: The RedirectConfig is not valid because it creates a loop"},
+		"redirect":          {elbv2.TypeListener, tls(redirect(obj{"StatusCode": "HTTP_301", "Port": "8443"})), ""},
+		"listener":          {elbv2.TypeListenerRule, rule(obj{"ListenerArn": "none"}), "ListenerNotFound: "},
+		"priority taken":    {elbv2.TypeListenerRule, rule(obj{"Priority": 1}), "PriorityInUse: Priority '1' is currently in use"},
+		"priority":          {elbv2.TypeListenerRule, rule(obj{"Priority": 50001}), "ValidationError: The rule priority '50001'"},
+		"no condition":      {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{}}), "ValidationError: At least one condition"},
+		"field":             {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{obj{"Field": "host", "Values": []any{"a"}}}}), "ValidationError: Condition field 'host' must be one of"},
+		"many values":       {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{obj{"Field": "path-pattern", "Values": []any{"1", "2", "3", "4", "5", "6"}}}}), "ValidationError: Up to '5' condition values"},
+		"rule":              {elbv2.TypeListenerRule, rule(nil), ""},
+		"group: protocol":   {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "TCP", "Port": 1, "VpcId": w.vpc}, "ValidationError: Protocol 'TCP' is not modelled"},
+		"group: VPC":        {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": "vpc-0"}, "ValidationError: The VPC ID 'vpc-0' is not found"},
+		"group: timeout":    {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthCheckIntervalSeconds": 10, "HealthCheckTimeoutSeconds": 10}, "ValidationError: Health check timeout '10' must be smaller than the interval '10'"},
+		"group: path":       {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthCheckPath": "health"}, "ValidationError: Health check path 'health'"},
+		"group: matcher":    {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "Matcher": obj{"HttpCode": "500"}}, "ValidationError: Health check matcher HTTP code '500'"},
+		"group: name taken": {elbv2.TypeTargetGroup, obj{"Name": "g", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc}, "DuplicateTargetGroupName: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := w.fork().create(c.typ, c.p)
+			check(t, err, c.want)
+		})
+	}
+}
+
+func call(t *testing.T, w *world, op string, in obj) (obj, error) {
+	t.Helper()
+	for _, o := range elbv2.Service().Operations {
+		if o.Name == op {
+			var out any
+			err := w.Do(func(tx *account.Tx) error {
+				var err error
+				out, err = o.Do(tx, &wire.Request{In: in})
+				return err
+			})
+			m, _ := out.(map[string]any)
+			return m, err
+		}
+	}
+	t.Fatalf("no operation %s", op)
+	return nil, nil
+}
+
+// TestLife shows what blocks which deletion, and that nothing stays.
+func TestLife(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	before := len(w.Resources())
+	lb := w.must(t, elbv2.TypeLoadBalancer, with(obj{"Name": "lb", "Subnets": w.public}, attributes("deletion_protection.enabled", "true")))
+	group := w.must(t, elbv2.TypeTargetGroup, obj{"Name": "g", "Protocol": "HTTPS", "Port": 443, "VpcId": w.vpc, "TargetType": "ip"})
+	var face string
+	w.do(t, func(tx *account.Tx) error {
+		r := tx.Get(elbv2.TypeLoadBalancer, lb)
+		faces := ec2.InterfacesOf(tx, lb)
+		if r.Status != "active" || len(faces) != 2 || ec2.PublicIP(tx, faces[0]) == "" {
+			t.Errorf("load balancer is %s with %d interfaces", r.Status, len(faces))
+		}
+		if dns := props.Str(r.Attrs, "DNSName"); !strings.HasPrefix(dns, "lb-") || !strings.HasSuffix(dns, ".us-east-1.elb.amazonaws.com") || r.Attrs["CanonicalHostedZoneID"] != "Z35SXDOTRQ7X7K" {
+			t.Error(r.Attrs)
+		}
+		face = props.Str(faces[0].Attrs, "PrimaryPrivateIpAddress")
+		return nil
+	})
+	health := func() string {
+		out, err := call(t, w, "DescribeTargetHealth", obj{"TargetGroupArn": group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := ""
+		for _, d := range props.Maps(out, "TargetHealthDescriptions") {
+			s += props.Str(d, "TargetHealth", "State") + " "
+		}
+		return s
+	}
+	if _, err := call(t, w, "RegisterTargets", obj{"TargetGroupArn": group, "Targets": []any{obj{"Id": face, "Port": "8443"}, obj{"Id": "10.0.0.99"}}}); err != nil {
+		t.Fatal(err)
+	}
+	got := []string{health()}
+	listener := w.must(t, elbv2.TypeListener, obj{"LoadBalancerArn": lb, "Port": 443, "Protocol": "HTTPS", "Certificates": []any{obj{"CertificateArn": w.issued}}, "DefaultActions": []any{oidc(nil), obj{"Type": "forward", "TargetGroupArn": group, "Order": 2}}})
+	got = append(got, health())
+	if _, err := call(t, w, "DeregisterTargets", obj{"TargetGroupArn": group, "Targets": []any{obj{"Id": "10.0.0.99"}}}); err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, health())
+	if d := cmp.Diff([]string{"unused unused ", "healthy unhealthy ", "healthy "}, got); d != "" {
+		t.Error(d)
+	}
+	for _, op := range []string{"DescribeListeners", "DescribeRules"} {
+		out, err := call(t, w, op, obj{"ListenerArn": listener, "ListenerArns": []any{listener}})
+		if err != nil || strings.Contains(fmt.Sprint(out), "secret") || !strings.Contains(fmt.Sprint(out), "idp.example.com") {
+			t.Errorf("%s shows %v, %v", op, out, err)
+		}
+	}
+	remove := func(typ, id string) error {
+		err := w.Do(func(tx *account.Tx) error {
+			_, err := tx.Delete(tx.Get(typ, id), true)
+			return err
+		})
+		w.now = w.now.Add(2 * time.Minute)
+		return err
+	}
+	check(t, remove(elbv2.TypeTargetGroup, group), "ResourceInUse: Target group '"+group+"' is currently in use by a listener or a rule")
+	check(t, remove(elbv2.TypeLoadBalancer, lb), "OperationNotPermitted: Load balancer '"+lb+"' cannot be deleted because deletion protection is enabled")
+	if _, err := call(t, w, "ModifyLoadBalancerAttributes", obj{"LoadBalancerArn": lb, "Attributes": []any{obj{"Key": "deletion_protection.enabled", "Value": "false"}}}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, remove(elbv2.TypeLoadBalancer, lb), "")
+	check(t, remove(elbv2.TypeTargetGroup, group), "")
+	if after := len(w.Resources()); after != before {
+		t.Errorf("%d resources became %d", before, after)
+	}
+	_, err := call(t, w, "DescribeLoadBalancers", obj{"LoadBalancerArns": []any{lb}})
+	check(t, err, "LoadBalancerNotFound: ")
+}
