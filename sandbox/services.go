@@ -2,9 +2,14 @@ package sandbox
 
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/autoscaling"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation"
+	ec2 "github.com/poolhouse/poolhouse/sandbox/ec2/api"
+	"github.com/poolhouse/poolhouse/sandbox/eks"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/logs"
+	"github.com/poolhouse/poolhouse/sandbox/rds"
 	"github.com/poolhouse/poolhouse/sandbox/secretsmanager"
 	"github.com/poolhouse/poolhouse/sandbox/ssm"
 	"github.com/poolhouse/poolhouse/sandbox/sts"
@@ -19,12 +24,17 @@ type module struct {
 	seed     func(*account.Tx)
 }
 
-// modules are all service packages.
+// modules are all service packages. Seeds run in this order.
 func modules() []module {
 	return []module{
 		{services: []wire.Service{sts.Service()}},
 		{services: []wire.Service{iam.Service()}, types: iam.Types(), seed: iam.Seed},
 		{services: []wire.Service{kms.Service()}, types: kms.Types(), events: kms.Events()},
+		{services: []wire.Service{cloudformation.Service()}, events: cloudformation.Events()},
+		{services: []wire.Service{ec2.Service()}, types: ec2.Types(), seed: ec2.Seed},
+		{services: []wire.Service{autoscaling.Service()}, types: autoscaling.Types()},
+		{services: []wire.Service{eks.Service()}, types: eks.Types()},
+		{services: []wire.Service{rds.Service()}, types: rds.Types(), events: rds.Events(), seed: rds.Seed},
 		{services: []wire.Service{logs.Service()}, types: logs.Types()},
 		{services: []wire.Service{ssm.Service()}, types: ssm.Types()},
 		{services: []wire.Service{secretsmanager.Service()}, types: secretsmanager.Types(), events: secretsmanager.Events()},
