@@ -1,0 +1,384 @@
+package templates
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
+)
+
+func TestLoadBalancers(t *testing.T) {
+	t.Parallel()
+	d := built(t, planned(t), architecture.Edge)
+	for id, want := range map[string][3]string{
+		"WebLoadBalancer": {"internet-facing", "${NetworkPublicSubnetIds}", "${NetworkAlbWebSecurityGroupId}"},
+		// Internal ones have no public address: they reach the identity provider
+		// from the private subnets only.
+		"AdminLoadBalancer": {"internal", "${NetworkPrivateSubnetIds}", "${NetworkAlbAdminSecurityGroupId}"},
+	} {
+		p := d.properties(t, id, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+		if got := [3]string{text(p["Scheme"]), text(p["Subnets"]), text(p["SecurityGroups"])}; got != want {
+			t.Errorf("%s is %v, want %v", id, got, want)
+		}
+		if p["Name"] != nil {
+			t.Errorf("%s is named, so a change of its scheme would be refused", id)
+		}
+		attributes := map[string]string{}
+		for i := range 7 {
+			a := at(p["LoadBalancerAttributes"], i)
+			attributes[text(at(a, "Key"))] = text(at(a, "Value"))
+		}
+		part := strings.ToLower(strings.TrimSuffix(id, "LoadBalancer"))
+		if diff := cmp.Diff(map[string]string{
+			"access_logs.s3.enabled":                          "true",
+			"access_logs.s3.bucket":                           "${StorageLogsBucketName}",
+			"access_logs.s3.prefix":                           loadBalancerLogPrefix + "/" + part,
+			"deletion_protection.enabled":                     "${Protection}",
+			"idle_timeout.timeout_seconds":                    "600",
+			"routing.http.desync_mitigation_mode":             "defensive",
+			"routing.http.drop_invalid_header_fields.enabled": "true",
+		}, attributes); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", id, diff)
+		}
+	}
+}
+
+func TestListeners(t *testing.T) {
+	t.Parallel()
+	const existing = "arn:aws:acm:eu-central-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+	for name, test := range map[string]struct {
+		arn, want string
+	}{
+		"issued here": {"", "${CertificateCertificateArn}"},
+		"existing":    {existing, existing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := built(t, planned(t, func(c *config.Config) { c.Certificate.ARN = test.arn }), architecture.Edge)
+			for _, part := range []string{"Web", "Admin"} {
+				https := d.properties(t, part+"HttpsListener", "AWS::ElasticLoadBalancingV2::Listener")
+				if text(https["Protocol"]) != "HTTPS" || https["Port"] != 443.0 || !strings.HasPrefix(text(https["SslPolicy"]), "ELBSecurityPolicy-TLS13-1-2-") {
+					t.Errorf("%s: %s", part, text(https))
+				}
+				if got := text(at(https, "Certificates", 0, "CertificateArn")); got != test.want {
+					t.Errorf("%s: certificate is %s, want %s", part, got, test.want)
+				}
+				if got := text(at(https, "DefaultActions", 0, "FixedResponseConfig", "StatusCode")); got != "404" {
+					t.Errorf("%s: a request to no known host is answered with %q", part, got)
+				}
+				http := d.properties(t, part+"HttpListener", "AWS::ElasticLoadBalancingV2::Listener")
+				if http["Port"] != 80.0 || text(at(http, "DefaultActions", 0, "RedirectConfig", "Protocol")) != "HTTPS" {
+					t.Errorf("%s: %s", part, text(http))
+				}
+			}
+		})
+	}
+}
+
+func TestRules(t *testing.T) {
+	t.Parallel()
+	type rule struct{ listener, host, signOn, target string }
+	const noSSO = "An application proxy signs users on."
+	for name, test := range map[string]struct {
+		change func(*config.Config)
+		want   map[string]rule
+	}{
+		// API clients bring tokens: they can't follow redirects to a provider.
+		"single sign-on": {func(*config.Config) {}, map[string]rule{
+			"WebRule":   {"${WebHttpsListener}", "poolside.example.com", "web-client", "${WebTargetGroup}"},
+			"ApiRule":   {"${WebHttpsListener}", "api.poolside.example.com", "", "${ApiTargetGroup}"},
+			"AdminRule": {"${AdminHttpsListener}", "admin.poolside.example.com", "admin-client", "${AdminTargetGroup}"},
+		}},
+		"without": {
+			func(c *config.Config) {
+				c.Access.SSO, c.Deviations = config.SSO{}, map[string]string{architecture.NoSSO: noSSO}
+			},
+			map[string]rule{
+				"WebRule":   {"${WebHttpsListener}", "poolside.example.com", "", "${WebTargetGroup}"},
+				"ApiRule":   {"${WebHttpsListener}", "api.poolside.example.com", "", "${ApiTargetGroup}"},
+				"AdminRule": {"${AdminHttpsListener}", "admin.poolside.example.com", "", "${AdminTargetGroup}"},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := built(t, planned(t, test.change), architecture.Edge)
+			got := map[string]rule{}
+			for _, id := range d.ofType("AWS::ElasticLoadBalancingV2::ListenerRule") {
+				p := d.Resources[id].Properties
+				r := rule{listener: text(p["ListenerArn"]), host: text(at(p, "Conditions", 0, "HostHeaderConfig", "Values"))}
+				actions, _ := p["Actions"].([]any)
+				for i, action := range actions {
+					if at(action, "Order") != float64(i+1) {
+						t.Errorf("%s: order of action %d is %v", id, i+1, at(action, "Order"))
+					}
+					switch at(action, "Type") {
+					case "authenticate-oidc":
+						if i != 0 {
+							t.Errorf("%s forwards before it authenticates", id)
+						}
+						r.signOn = text(at(action, "AuthenticateOidcConfig", "ClientId"))
+					case "forward":
+						r.target = text(at(action, "TargetGroupArn"))
+					}
+				}
+				got[id] = r
+			}
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(rule{})); diff != "" {
+				t.Errorf("rules (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestSignOn(t *testing.T) {
+	t.Parallel()
+	d := built(t, planned(t), architecture.Edge)
+	for id, want := range map[string]object{
+		"WebRule": {
+			"ClientId":          "web-client",
+			"ClientSecret":      "{{resolve:secretsmanager:arn:aws:secretsmanager:eu-central-1:123456789012:secret:web-AbCdEf:SecretString:client_secret}}",
+			"SessionCookieName": "poolhouse-web",
+		},
+		"AdminRule": {
+			"ClientId":          "admin-client",
+			"ClientSecret":      "{{resolve:secretsmanager:arn:aws:secretsmanager:eu-central-1:123456789012:secret:admin-AbCdEf:SecretString:client_secret}}",
+			"SessionCookieName": "poolhouse-admin",
+		},
+	} {
+		maps.Copy(want, object{
+			"Issuer":                   "https://sso.example.com",
+			"AuthorizationEndpoint":    "https://sso.example.com/authorize",
+			"TokenEndpoint":            "https://sso.example.com/token",
+			"UserInfoEndpoint":         "https://sso.example.com/userinfo",
+			"OnUnauthenticatedRequest": "authenticate",
+			"Scope":                    "openid email profile",
+			"SessionTimeout":           43200.0,
+		})
+		got := at(d.properties(t, id, "AWS::ElasticLoadBalancingV2::ListenerRule"), "Actions", 0, "AuthenticateOidcConfig")
+		if diff := cmp.Diff(any(want), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", id, diff)
+		}
+	}
+	if got := text(d.Outputs["AdminRedirectUri"]["Value"]); got != "https://admin.poolside.example.com/oauth2/idpresponse" {
+		t.Errorf("redirect URI is %s", got)
+	}
+}
+
+// TLS goes on to the pods, whose addresses are the targets.
+func TestTargetGroups(t *testing.T) {
+	t.Parallel()
+	d := built(t, planned(t), architecture.Edge)
+	if diff := cmp.Diff([]string{"AdminTargetGroup", "ApiTargetGroup", "WebTargetGroup"}, d.ofType("AWS::ElasticLoadBalancingV2::TargetGroup")); diff != "" {
+		t.Errorf("target groups (-want +got):\n%s", diff)
+	}
+	for _, id := range d.ofType("AWS::ElasticLoadBalancingV2::TargetGroup") {
+		p := d.Resources[id].Properties
+		for key, want := range map[string]string{
+			"TargetType": "ip", "Protocol": "HTTPS", "Port": "8443", "VpcId": "${NetworkVpcId}",
+			"HealthCheckProtocol": "HTTPS", "HealthCheckPath": "${HealthCheckPath}", "Matcher": `{"HttpCode":"200"}`,
+		} {
+			if got := text(p[key]); got != want {
+				t.Errorf("%s: %s is %s, want %s", id, key, got, want)
+			}
+		}
+	}
+	if got := d.Parameters[HealthCheckParameter]["Default"]; got != "/healthz" {
+		t.Errorf("health check path is %v", got)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		dns  config.DNS
+		cert string
+		zone string
+	}{
+		"our zone":         {config.DNS{Mode: config.DNSCreateZone, Zone: "poolside.example.com"}, "", "${DnsHostedZoneId}"},
+		"existing zone":    {config.DNS{Mode: config.DNSExistingZone, ZoneID: "Z0123456789ABCDEFGHIJ"}, "", "Z0123456789ABCDEFGHIJ"},
+		"enterprise's own": {config.DNS{Mode: config.DNSNone}, "arn:aws:acm:eu-central-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := built(t, planned(t, func(c *config.Config) { c.DNS, c.Certificate.ARN = test.dns, test.cert }), architecture.Edge)
+			for part, want := range map[string][2]string{
+				"Web":   {"poolside.example.com", "WebLoadBalancer"},
+				"Api":   {"api.poolside.example.com", "WebLoadBalancer"},
+				"Admin": {"admin.poolside.example.com", "AdminLoadBalancer"},
+			} {
+				if test.zone == "" {
+					if got := d.ofType("AWS::Route53::RecordSet"); got != nil {
+						t.Errorf("records in nobody's zone: %v", got)
+					}
+					if got, want := text(d.Outputs[part+"Record"]["Value"]), want[0]+" CNAME ${"+want[1]+".DNSName}"; got != want {
+						t.Errorf("record to make is %q, want %q", got, want)
+					}
+					continue
+				}
+				p := d.properties(t, part+"Record", "AWS::Route53::RecordSet")
+				if text(p["Name"]) != want[0] || text(p["Type"]) != "A" || text(p["HostedZoneId"]) != test.zone ||
+					text(at(p, "AliasTarget", "DNSName")) != "${"+want[1]+".DNSName}" ||
+					text(at(p, "AliasTarget", "HostedZoneId")) != "${"+want[1]+".CanonicalHostedZoneID}" {
+					t.Errorf("%s: %s", part, text(p))
+				}
+			}
+		})
+	}
+}
+
+func TestFirewall(t *testing.T) {
+	t.Parallel()
+	d := built(t, planned(t, func(c *config.Config) { c.WAF.RateLimit = 500 }), architecture.Edge)
+	for _, lb := range []string{"WebLoadBalancer", "AdminLoadBalancer"} {
+		p := d.properties(t, lb+"Firewall", "AWS::WAFv2::WebACLAssociation")
+		if text(p["ResourceArn"]) != "${"+lb+"}" || text(p["WebACLArn"]) != "${WebAcl.Arn}" {
+			t.Errorf("%s: %s", lb, text(p))
+		}
+	}
+	acl := d.properties(t, "WebAcl", "AWS::WAFv2::WebACL")
+	if acl["Scope"] != "REGIONAL" || text(acl["DefaultAction"]) != `{"Allow":{}}` {
+		t.Errorf("web ACL: %s", text(acl))
+	}
+	rules := map[string]any{}
+	all, _ := acl["Rules"].([]any)
+	for i, r := range all {
+		rules[text(at(r, "Name"))] = r
+		if at(r, "Priority") != float64(i) {
+			t.Errorf("rule %d has priority %v", i, at(r, "Priority"))
+		}
+	}
+	if diff := cmp.Diff([]string{"bodies", "core-rule-set", "ip-reputation", "known-bad-inputs", "rate"}, slices.Sorted(maps.Keys(rules))); diff != "" {
+		t.Fatalf("rules (-want +got):\n%s", diff)
+	}
+	if got := at(rules["rate"], "Statement", "RateBasedStatement", "Limit"); got != 500.0 {
+		t.Errorf("rate limit is %v", got)
+	}
+
+	// What inspects bodies counts, and everything else blocks.
+	counted := map[string]bool{}
+	for _, group := range []string{"core-rule-set", "known-bad-inputs"} {
+		if got := text(at(rules[group], "OverrideAction")); got != `{"None":{}}` {
+			t.Errorf("%s: override is %s", group, got)
+		}
+		overrides, _ := at(rules[group], "Statement", "ManagedRuleGroupStatement", "RuleActionOverrides").([]any)
+		for _, o := range overrides {
+			name := text(at(o, "Name"))
+			if !strings.HasSuffix(name, "_BODY") || text(at(o, "ActionToUse")) != `{"Count":{}}` {
+				t.Errorf("%s: %s", group, text(o))
+			}
+			counted["awswaf:managed:aws:"+group+":"+strings.TrimSuffix(name, "_BODY")+"_Body"] = true
+		}
+	}
+	if len(counted) != 7 || !counted["awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"] {
+		t.Errorf("counted rules: %v", counted)
+	}
+
+	// What was counted is blocked, except on the API host.
+	bodies := rules["bodies"]
+	if text(at(bodies, "Action")) != `{"Block":{}}` || at(bodies, "Priority") != float64(len(all)-1) {
+		t.Errorf("bodies: %s", text(bodies))
+	}
+	both := at(bodies, "Statement", "AndStatement", "Statements")
+	host := at(both, 0, "NotStatement", "Statement", "ByteMatchStatement")
+	if at(host, "SearchString") != "api.poolside.example.com" || at(host, "PositionalConstraint") != "EXACTLY" || at(host, "FieldToMatch", "SingleHeader", "Name") != "host" {
+		t.Errorf("exception is %s", text(host))
+	}
+	blocked := map[string]bool{}
+	labels, _ := at(both, 1, "OrStatement", "Statements").([]any)
+	for _, l := range labels {
+		blocked[text(at(l, "LabelMatchStatement", "Key"))] = true
+	}
+	if diff := cmp.Diff(counted, blocked); diff != "" {
+		t.Errorf("labels (-counted +blocked):\n%s", diff)
+	}
+}
+
+func TestFirewallLog(t *testing.T) {
+	t.Parallel()
+	d := built(t, planned(t), architecture.Edge)
+	group := d.properties(t, "WafLogGroup", "AWS::Logs::LogGroup")
+	if group["LogGroupName"] != "aws-waf-logs-poolside" || text(group["KmsKeyId"]) != "${KeysLogsKeyArn}" {
+		t.Errorf("log group: %s", text(group))
+	}
+	p := d.properties(t, "WebAclLogging", "AWS::WAFv2::LoggingConfiguration")
+	if got := text(p["LogDestinationConfigs"]); got != "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${WafLogGroup}" {
+		t.Errorf("destination is %s", got)
+	}
+	if got := text(p["RedactedFields"]); !strings.Contains(got, "authorization") || !strings.Contains(got, "cookie") {
+		t.Errorf("redacted: %s", got)
+	}
+}
+
+func TestNoFirewall(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*config.Config){
+		"off":           func(c *config.Config) { c.WAF.Enabled = false },
+		"without limit": func(c *config.Config) { c.WAF.RateLimit = 0 },
+	} {
+		d := built(t, planned(t, change), architecture.Edge)
+		acls := d.ofType("AWS::WAFv2::WebACL")
+		if name == "off" {
+			if len(acls)+len(d.ofType("AWS::WAFv2::WebACLAssociation"))+len(d.ofType("AWS::Logs::LogGroup")) > 0 {
+				t.Errorf("there is a firewall: %v", d.Resources)
+			}
+			continue
+		}
+		if got := text(d.properties(t, "WebAcl", "AWS::WAFv2::WebACL")["Rules"]); strings.Contains(got, "RateBasedStatement") {
+			t.Error("there is a rate limit")
+		}
+	}
+}
+
+func TestParameters(t *testing.T) {
+	t.Parallel()
+	const reason = `We accept "${AWS::AccountId}" & <risk>.`
+	a := planned(t, withGPU(config.NodeGroup{Max: 1}), func(c *config.Config) {
+		c.Network.NAT.Mode = config.NATSingleGateway
+		c.Deviations = map[string]string{architecture.SingleNAT: reason}
+	})
+	d := built(t, a, architecture.Parameters)
+	got := map[string]string{}
+	for _, id := range d.ofType("AWS::SSM::Parameter") {
+		p := d.Resources[id].Properties
+		if p["Type"] != "String" || text(p["Value"]) == "" {
+			t.Errorf("%s: %s", id, text(p))
+		}
+		got[text(p["Name"])] = text(p["Value"])
+	}
+	for name, want := range map[string]string{
+		"versions/kubernetes":             "1.35",
+		"network/vpc-id":                  "${NetworkVpcId}",
+		"cluster/endpoint":                "${ClusterEndpoint}",
+		"database/endpoint":               "${DatabaseEndpoint}",
+		"database/application-secret-arn": "${DatabaseApplicationSecretArn}",
+		"buckets/models":                  "${StorageModelsBucketName}",
+		"keys/application":                "${KeysApplicationKeyArn}",
+		"roles/core-api":                  "${IdentityCoreApiRoleArn}",
+		"roles/inference":                 "${IdentityInferenceRoleArn}",
+		"roles/vpc-cni":                   "${ClusterVpcCniRoleArn}",
+		"endpoints/api":                   "${EdgeApiUrl}",
+		"target-groups/admin":             "${EdgeAdminTargetGroupArn}",
+		"sso/admin-group":                 "administrators",
+		"dns/zone-id":                     "${DnsHostedZoneId}",
+		"backup/vault":                    "${BackupVaultName}",
+		"deviations/single-nat":           jsonObject(map[string]string{"path": "network.nat.mode", "what": a.Deviations[0].What, "reason": reason}),
+	} {
+		if got := got["/poolhouse/poolside/"+name]; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	for name, value := range got {
+		if !strings.HasPrefix(name, "/poolhouse/poolside/") {
+			t.Errorf("%s is not below the deployment's path", name)
+		}
+		if strings.Contains(value, "resolve:") || strings.Contains(value, "secret:") {
+			t.Errorf("%s: %s", name, value)
+		}
+	}
+}
