@@ -103,6 +103,14 @@ type State interface {
 // need a replacement only under conditions, can't be made in place.
 var ErrReplace = errors.New("update requires a replacement")
 
+// Later is what [Type.Settle] answers while an operation waits for something
+// else to happen: to be asked again after that time.
+type Later time.Duration
+
+func (l Later) Error() string {
+	return fmt.Sprintf("operation goes on for at least %s", time.Duration(l))
+}
+
 // Event is something that will happen to the account.
 type Event struct {
 	At   time.Time
@@ -132,7 +140,7 @@ type Type struct {
 	Update func(tx *Tx, r *Resource, next map[string]any) error
 	// Settle ends the operation op ("create", "update") when its time is
 	// over: the status becomes ready, side effects appear. An error fails the
-	// operation. Nil means nothing to do.
+	// operation, but for [Later]. Nil means nothing to do.
 	Settle func(tx *Tx, r *Resource, op string) error
 	// Delete refuses, with the service's own error, while something depends
 	// on r; otherwise marks it as being deleted. Nil means always possible.

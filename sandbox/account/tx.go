@@ -3,6 +3,7 @@ package account
 import (
 	"cmp"
 	"container/heap"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -224,7 +225,10 @@ func (tx *Tx) advance(now time.Time) {
 		}
 		if e.Kind == "" {
 			if r := tx.Get(e.Type, e.ID); r != nil {
-				if err := tx.Settle(r, fmt.Sprint(e.Data["op"])); err != nil {
+				var later Later
+				if err := tx.Settle(r, fmt.Sprint(e.Data["op"])); errors.As(err, &later) {
+					tx.After(time.Duration(later), e)
+				} else if err != nil {
 					r.Data["failure"] = err.Error()
 				}
 			}

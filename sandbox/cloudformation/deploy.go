@@ -368,7 +368,12 @@ func (e *engine) finishDeploy(t *task) {
 		e.failTask(t, r, t.verb, handlerError(e.tx, r.def.Type.Name, notFound(r)))
 		return
 	}
-	if err := e.tx.Settle(real, op); err != nil {
+	var later account.Later
+	if err := e.tx.Settle(real, op); errors.As(err, &later) {
+		r.busy, r.settles = op, e.tx.Now().Add(time.Duration(later))
+		e.wait(t, acting, time.Duration(later))
+		return
+	} else if err != nil {
 		e.failTask(t, r, t.verb, handlerError(e.tx, r.def.Type.Name, err))
 		return
 	}
