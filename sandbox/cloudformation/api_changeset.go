@@ -122,10 +122,10 @@ func (c *changeSet) show(x change, values bool) map[string]any {
 	}
 	if values {
 		if x.before != nil {
-			m["BeforeContext"] = template.JSON(mask(c.target, x.before))
+			m["BeforeContext"] = template.JSON(mask(c.secrets, x.before))
 		}
 		if x.after != nil {
-			m["AfterContext"] = template.JSON(mask(c.target, x.after))
+			m["AfterContext"] = template.JSON(mask(c.secrets, x.after))
 		}
 	}
 	return m
@@ -137,10 +137,10 @@ func (c *changeSet) showDetail(d detail, values bool) map[string]any {
 		target["Path"] = d.path
 		target["AttributeChangeType"] = d.changeType
 		if d.before != nil {
-			target["BeforeValue"] = shownValue(mask(c.target, d.before))
+			target["BeforeValue"] = shownValue(mask(c.secrets, d.before))
 		}
 		if d.after != nil {
-			target["AfterValue"] = shownValue(mask(c.target, d.after))
+			target["AfterValue"] = shownValue(mask(c.secrets, d.after))
 		}
 	}
 	return map[string]any{"Target": target, "Evaluation": d.evaluation, "ChangeSource": d.source, "CausingEntity": optional(d.cause)}

@@ -138,7 +138,7 @@ func (e *engine) showEvent(ev *event) map[string]any {
 		"ClientRequestToken": optional(ev.token), "OperationId": optional(ev.operation),
 	}
 	if ev.props != nil {
-		m["ResourceProperties"] = template.JSON(mask(e.st.current, ev.props))
+		m["ResourceProperties"] = template.JSON(mask(e.st.secrets, ev.props))
 	}
 	return m
 }

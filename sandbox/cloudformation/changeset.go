@@ -24,6 +24,7 @@ type changeSet struct {
 	target                           *deployment
 	validate                         bool
 	changes                          []change
+	secrets                          []string
 	validations                      []*event
 }
 
@@ -116,6 +117,7 @@ func (c *changeSet) compute(tx *account.Tx) {
 		fail("Stack [" + c.stackName + "] does not exist")
 		return
 	}
+	c.secrets = secrets(e.st.secrets, c.target)
 	p, err := e.plan(c.target)
 	if err != nil {
 		fail(message(err))

@@ -221,7 +221,7 @@ func (e *engine) compare(s *template.Scope, d *deployment, r *resource, def *tem
 		result = max(result, retagged)
 	}
 	if tagsDiffer(r, d) && !slices.Contains(c.scope, "Tags") {
-		attribute("Tags", pairs(r.stackTags), pairs(d.tags))
+		attribute("Tags", tagList(r.stackTags), tagList(d.tags))
 	}
 	if !template.Equal(some(r.def.Metadata), some(def.Metadata)) {
 		attribute("Metadata", r.def.Metadata, def.Metadata)

@@ -337,42 +337,47 @@ func tagList(tags map[string]string) any {
 	return pairs(tags)
 }
 
-// mask hides the values of NoEcho parameters in what is shown.
-func mask(d *deployment, v any) any {
-	if d == nil {
-		return v
-	}
-	var secrets []string
+// secrets adds the values of a deployment's NoEcho parameters to those known.
+func secrets(known []string, d *deployment) []string {
 	for _, p := range d.values {
-		if p.NoEcho && p.Given != "" {
-			secrets = append(secrets, p.Given)
+		for _, v := range []string{p.Given, p.Resolved} {
+			if p.NoEcho && v != "" && !slices.Contains(known, v) {
+				known = append(slices.Clip(known), v)
+			}
 		}
 	}
+	return known
+}
+
+// mask hides secrets in what is shown, short ones only where they are all of a
+// text.
+func mask(secrets []string, v any) any {
 	if len(secrets) == 0 {
 		return v
 	}
-	var walk func(v any) any
-	walk = func(v any) any {
-		switch v := v.(type) {
-		case string:
-			for _, s := range secrets {
+	switch v := v.(type) {
+	case string:
+		for _, s := range secrets {
+			if v == s {
+				return "****"
+			}
+			if len(s) > 3 {
 				v = strings.ReplaceAll(v, s, "****")
 			}
-			return v
-		case map[string]any:
-			m := make(map[string]any, len(v))
-			for k, x := range v {
-				m[k] = walk(x)
-			}
-			return m
-		case []any:
-			l := make([]any, len(v))
-			for i, x := range v {
-				l[i] = walk(x)
-			}
-			return l
 		}
 		return v
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, x := range v {
+			m[k] = mask(secrets, x)
+		}
+		return m
+	case []any:
+		l := make([]any, len(v))
+		for i, x := range v {
+			l[i] = mask(secrets, x)
+		}
+		return l
 	}
-	return walk(v)
+	return v
 }

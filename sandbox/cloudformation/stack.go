@@ -78,6 +78,8 @@ type stack struct {
 	events  []*event
 	// validations are the findings of the checks before deployment.
 	validations []*event
+	// secrets are values of NoEcho parameters, not to be shown.
+	secrets []string
 
 	policy, duringUpdate *policy
 	protected            bool
@@ -209,6 +211,7 @@ func (e *engine) mark(r *resource, status, reason string) {
 // adopt makes a deployment the current one.
 func (e *engine) adopt(d *deployment) {
 	e.st.current = d
+	e.st.secrets = secrets(e.st.secrets, d)
 	e.r.Tags = maps.Clone(d.tags)
 }
 

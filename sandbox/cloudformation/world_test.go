@@ -29,7 +29,7 @@ type in = map[string]any
 // update", "fail delete".
 func kinds() map[string]*account.Type {
 	types := map[string]*account.Type{}
-	add := func(name, latency, prefix, named string, attrs func(tx *account.Tx, r *account.Resource)) {
+	add := func(name, latency, prefix, named string, attrs func(tx *account.Tx, r *account.Resource, p map[string]any)) {
 		fails := func(p map[string]any, when string) error {
 			if strings.Contains(fmt.Sprint(p), "fail "+when) {
 				return account.Errorf("InvalidRequest", "told to %s", when)
@@ -55,7 +55,7 @@ func kinds() map[string]*account.Type {
 				}
 				maps.Copy(r.Tags, props.Tags(r.Props, "Tags"))
 				if attrs != nil {
-					attrs(tx, r)
+					attrs(tx, r, r.Props)
 				}
 				return nil
 			},
@@ -70,6 +70,9 @@ func kinds() map[string]*account.Type {
 					return account.Errorf("InvalidRequest", "stuck")
 				}
 				r.Tags = props.Tags(next, "Tags")
+				if attrs != nil {
+					attrs(tx, r, next)
+				}
 				return nil
 			},
 			Settle: func(_ *account.Tx, r *account.Resource, _ string) error { return fails(r.Props, "settle") },
@@ -91,19 +94,23 @@ func kinds() map[string]*account.Type {
 			},
 		}
 	}
-	add("AWS::EC2::VPC", "ec2:vpc", "vpc-", "", func(tx *account.Tx, r *account.Resource) {
+	add("AWS::EC2::VPC", "ec2:vpc", "vpc-", "", func(tx *account.Tx, r *account.Resource, _ map[string]any) {
 		r.Attrs["VpcId"] = r.ID
-		r.Attrs["DefaultSecurityGroup"] = "sg-" + tx.HexID(17)
+		if r.Attrs["DefaultSecurityGroup"] == nil {
+			r.Attrs["DefaultSecurityGroup"] = "sg-" + tx.HexID(17)
+		}
 	})
-	add("AWS::EC2::Subnet", "ec2:subnet", "subnet-", "", func(_ *account.Tx, r *account.Resource) { r.Attrs["SubnetId"] = r.ID })
-	add("AWS::EC2::SecurityGroup", "ec2:sg", "sg-", "", func(_ *account.Tx, r *account.Resource) { r.Attrs["GroupId"] = r.ID })
+	add("AWS::EC2::Subnet", "ec2:subnet", "subnet-", "", func(_ *account.Tx, r *account.Resource, _ map[string]any) { r.Attrs["SubnetId"] = r.ID })
+	add("AWS::EC2::SecurityGroup", "ec2:sg", "sg-", "", func(_ *account.Tx, r *account.Resource, _ map[string]any) { r.Attrs["GroupId"] = r.ID })
 	add("AWS::EC2::LaunchTemplate", "", "lt-", "", nil)
 	add("AWS::AutoScaling::AutoScalingGroup", "", "", "AutoScalingGroupName", nil)
-	add("AWS::IAM::Role", "iam:role", "", "RoleName", func(tx *account.Tx, r *account.Resource) { r.Attrs["Arn"] = tx.GlobalARN("iam", "role/"+r.ID) })
-	add("AWS::S3::Bucket", "s3:bucket", "", "BucketName", func(_ *account.Tx, r *account.Resource) { r.Attrs["Arn"] = "arn:aws:s3:::" + r.ID })
-	add("AWS::SSM::Parameter", "ssm:parameter", "", "Name", func(_ *account.Tx, r *account.Resource) {
-		r.Attrs["Value"] = r.Props["Value"]
-		r.Attrs["Type"] = r.Props["Type"]
+	add("AWS::IAM::Role", "iam:role", "", "RoleName", func(tx *account.Tx, r *account.Resource, _ map[string]any) {
+		r.Attrs["Arn"] = tx.GlobalARN("iam", "role/"+r.ID)
+	})
+	add("AWS::S3::Bucket", "s3:bucket", "", "BucketName", func(_ *account.Tx, r *account.Resource, _ map[string]any) { r.Attrs["Arn"] = "arn:aws:s3:::" + r.ID })
+	add("AWS::SSM::Parameter", "ssm:parameter", "", "Name", func(_ *account.Tx, r *account.Resource, p map[string]any) {
+		r.Attrs["Value"] = p["Value"]
+		r.Attrs["Type"] = p["Type"]
 	})
 	add("AWS::SecretsManager::Secret", "", "arn:aws:secretsmanager:us-east-1:123456789012:secret:", "", nil)
 	add("AWS::RDS::DBInstance", "rds:instance-single", "", "DBInstanceIdentifier", nil)
