@@ -30,6 +30,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/poolhouse/poolhouse/internal/clock"
 )
@@ -40,7 +41,9 @@ type Options struct {
 	Region string
 	// Clock paces retries; nil means the machine's.
 	Clock clock.Clock
-	// Endpoint replaces AWS's endpoints for all services.
+	// Endpoint replaces AWS's endpoints for all services. Together with
+	// Region and Credentials it says all there is: then neither the
+	// environment nor the SDK's files are read.
 	Endpoint string
 	// Credentials replace the standard chain.
 	Credentials aws.CredentialsProvider
@@ -79,22 +82,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
 	}
-	load := []func(*config.LoadOptions) error{
-		config.WithRetryer(func() aws.Retryer { return newRetryer(o.Clock) }),
-	}
-	if o.Region != "" {
-		load = append(load, config.WithRegion(o.Region))
-	}
-	if o.Credentials != nil {
-		load = append(load, config.WithCredentialsProvider(o.Credentials))
-	}
-	if o.HTTPClient != nil {
-		load = append(load, config.WithHTTPClient(o.HTTPClient))
-	}
-	if o.Endpoint != "" {
-		load = append(load, config.WithBaseEndpoint(o.Endpoint))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	cfg, err := o.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
@@ -124,6 +112,32 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		SSM:            ssm.NewFromConfig(cfg),
 		STS:            sts.NewFromConfig(cfg),
 	}, nil
+}
+
+// load finds the SDK's configuration.
+func (o Options) load(ctx context.Context) (aws.Config, error) {
+	retryer := func() aws.Retryer { return newRetryer(o.Clock) }
+	if o.Endpoint != "" && o.Region != "" && o.Credentials != nil {
+		return aws.Config{Region: o.Region, BaseEndpoint: &o.Endpoint, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Retryer: retryer}, nil
+	}
+	load := []func(*config.LoadOptions) error{
+		config.WithRetryer(retryer),
+		// The SDK's warnings would stand among the command's own output.
+		config.WithLogger(logging.Nop{}),
+	}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if o.Credentials != nil {
+		load = append(load, config.WithCredentialsProvider(o.Credentials))
+	}
+	if o.HTTPClient != nil {
+		load = append(load, config.WithHTTPClient(o.HTTPClient))
+	}
+	if o.Endpoint != "" {
+		load = append(load, config.WithBaseEndpoint(o.Endpoint))
+	}
+	return config.LoadDefaultConfig(ctx, load...)
 }
 
 // Identity is who calls.

@@ -1,6 +1,10 @@
 // Package cli is the command line: arguments, one file for each command, and
-// what people and machines get to see. Results go to standard output,
-// everything else to standard error. Nothing below this package prints.
+// errors in words. Results go to standard output, everything else to standard
+// error. Nothing below this package and package view prints.
+//
+// Every error is reported once, with what to do next where that is known. A
+// command line that can't be carried out has the exit code [Usage] and touches
+// nothing.
 package cli
 
 import (
@@ -8,15 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
-	"github.com/poolhouse/poolhouse/deploy"
-	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
+	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
 // Exit codes.
@@ -34,6 +37,8 @@ var ErrInterrupted = errors.New("interrupted")
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	// Clock paces waiting; nil is the machine's.
+	Clock clock.Clock
 }
 
 // app is what all commands share.
@@ -41,19 +46,25 @@ type app struct {
 	Streams
 	output  string // text or json
 	verbose bool
-	// aws says how to reach AWS; rehearsals replace it.
-	aws awsapi.Options
+	// started: the command line was understood and a command runs.
+	started bool
 }
 
 // Run executes a command line and returns the exit code. It prints errors.
 func Run(ctx context.Context, args []string, s Streams) int {
+	if s.Clock == nil {
+		s.Clock = clock.Real{}
+	}
 	a := &app{Streams: s}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	err := root.ExecuteContext(ctx)
+	err := known(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return Done
 	}
@@ -72,32 +83,97 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "print every event of every resource")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.output != "text" && a.output != "json" {
-			return &usageError{fmt.Errorf("--output is text or json, not %q", a.output)}
+			given := a.output
+			a.output = "text"
+			return fmt.Errorf("--output is text or json, not %q", given)
 		}
+		a.started = true
 		return nil
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddGroup(&cobra.Group{ID: "file", Title: "The file:"}, &cobra.Group{ID: "life", Title: "The deployment:"}, &cobra.Group{ID: "look", Title: "Looking:"}, &cobra.Group{ID: "try", Title: "Trying out:"})
+	root.AddGroup(
+		&cobra.Group{ID: "file", Title: "The file:"},
+		&cobra.Group{ID: "life", Title: "The deployment:"},
+		&cobra.Group{ID: "look", Title: "Looking:"},
+		&cobra.Group{ID: "try", Title: "Trying out, without an account:"},
+		&cobra.Group{ID: "self", Title: "The program:"},
+	)
 	root.AddCommand(
 		a.initCommand(), a.validateCommand(), a.exportCommand(),
 		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(),
 		a.statusCommand(), a.outputsCommand(), a.listCommand(),
-		a.rehearseCommand(), a.sandboxCommand(), a.versionCommand(),
+		a.rehearseCommand(), a.sandboxCommand(),
+		a.versionCommand(),
 	)
+	root.SetHelpCommand(helpCommand())
+	root.SetCompletionCommandGroupID("self")
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	return root
 }
 
-// file takes the one argument of most commands, with a hint if it is missing.
-func file(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return &usageError{fmt.Errorf("%s takes one file, for example: poolhouse %s deployment.yaml", cmd.Name(), cmd.Name())}
+// known refuses a command that doesn't exist, before its flags are looked at.
+func known(root *cobra.Command, args []string) error {
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		return nil
+	}
+	if _, _, err := root.Find(args); err != nil {
+		for _, arg := range args {
+			if !strings.HasPrefix(arg, "-") {
+				return unknown(root, arg)
+			}
+		}
 	}
 	return nil
 }
 
+func unknown(root *cobra.Command, name string) error {
+	hint := "poolhouse help lists the commands"
+	if s := root.SuggestionsFor(name); len(s) > 0 {
+		hint = "did you mean " + strings.Join(s, " or ") + "? " + hint
+	}
+	return hinted{fmt.Errorf("there is no command %q", name), hint}
+}
+
+// helpCommand is cobra's, but for a name it doesn't know.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Explain a command", GroupID: "self",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if _, _, err := cmd.Root().Find(args); err != nil {
+				return unknown(cmd.Root(), args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// file takes the one argument of most commands.
+func file(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%s takes one file, for example: poolhouse %s deployment.yaml", cmd.Name(), cmd.Name())
+	}
+	return nil
+}
+
+// yamlFiles completes the argument of most commands.
+func yamlFiles(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{fmt.Errorf("%s takes no arguments, and %q is one", cmd.Name(), args[0])}
+		return fmt.Errorf("%s takes no arguments, and %q is one", cmd.Name(), args[0])
 	}
 	return nil
 }
@@ -111,27 +187,11 @@ func load(path string) (*architecture.Architecture, error) {
 	return architecture.New(c)
 }
 
-// target reads a configuration and opens the way to its account.
-func (a *app) target(ctx context.Context, path string) (deploy.Target, error) {
-	arch, err := load(path)
-	if err != nil {
-		return deploy.Target{}, err
+// print writes a result as JSON, or by text.
+func (a *app) print(v any, text func()) error {
+	if a.output == "json" {
+		return view.JSON(a.Out, v)
 	}
-	clients, err := a.clients(ctx, arch.Config.Region)
-	return deploy.Target{Architecture: arch, AWS: clients}, err
-}
-
-func (a *app) clients(ctx context.Context, region string) (*awsapi.Clients, error) {
-	o := a.aws
-	if region != "" {
-		o.Region = region
-	}
-	return awsapi.New(ctx, o)
-}
-
-// terminal tells whether a stream is one that a person looks at and that can
-// move its cursor.
-func terminal(s any) bool {
-	f, ok := s.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
+	text()
+	return nil
 }

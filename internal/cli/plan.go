@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -12,35 +15,37 @@ func (a *app) planCommand() *cobra.Command {
 		Use:     "plan FILE",
 		Short:   "Show what create or update would do",
 		Long:    "plan compares the file with the account: what is created, changed, replaced and\ndeleted, by stack, resource and property, how long it takes and why. It changes\nnothing. With --offline it needs no account and plans as if nothing were there.",
-		GroupID: "life",
-		Args:    file,
+		GroupID: "life", Args: file, ValidArgsFunction: yamlFiles,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plan, err := a.plan(cmd.Context(), args[0], offline)
+			if err != nil {
+				return err
+			}
+			if err := a.print(plan, func() { view.Plan(a.Out, plan, a.verbose) }); err != nil {
+				return err
+			}
+			if code && !plan.Empty() {
+				return silent{Pending}
+			}
+			return nil
+		},
 	}
 	c.Flags().BoolVar(&offline, "offline", false, "look at no account")
 	c.Flags().BoolVar(&code, "exit-code", false, "exit with 3 if there are changes")
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		arch, err := load(args[0])
-		if err != nil {
-			return err
-		}
-		var plan *deploy.Plan
-		if offline {
-			plan, err = deploy.PlanOffline(arch)
-		} else {
-			var t deploy.Target
-			if t, err = a.target(cmd.Context(), args[0]); err == nil {
-				plan, err = deploy.MakePlan(cmd.Context(), t)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		if err := a.print(plan, func() { printPlan(a.Out, plan, a.verbose) }); err != nil {
-			return err
-		}
-		if code && !plan.Empty() {
-			return silent{Pending}
-		}
-		return nil
-	}
 	return c
+}
+
+func (a *app) plan(ctx context.Context, path string, offline bool) (*deploy.Plan, error) {
+	if offline {
+		arch, err := load(path)
+		if err != nil {
+			return nil, err
+		}
+		return deploy.PlanOffline(arch)
+	}
+	t, _, err := a.target(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return deploy.MakePlan(ctx, t)
 }

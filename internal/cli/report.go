@@ -2,14 +2,18 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"os"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -37,7 +41,7 @@ type problem struct {
 	Detail []string       `json:"detail,omitempty"`
 	Hint   string         `json:"hint,omitempty"`
 	Faults []config.Fault `json:"faults,omitempty"`
-	code   int
+	Code   int            `json:"exitCode"`
 }
 
 // report prints an error once and returns the exit code.
@@ -46,112 +50,168 @@ func (a *app) report(ctx context.Context, err error) int {
 	if errors.As(err, &s) {
 		return s.code
 	}
-	p := explain(ctx, err)
+	p := a.explain(ctx, err)
 	if a.output == "json" {
-		enc := json.NewEncoder(a.Err)
-		enc.SetIndent("", "  ")
 		// A write error here has nowhere to go.
-		_ = enc.Encode(p)
-		return p.code
+		_ = view.JSON(a.Err, p)
+		return p.Code
 	}
-	fmt.Fprintf(a.Err, "error: %s\n", p.Error)
-	for _, f := range p.Faults {
-		fmt.Fprintf(a.Err, "  %s\n", f)
+	faults := p.Faults
+	if len(faults) == 1 {
+		// One fault is the error itself.
+		p.Error, p.Hint, faults = faults[0].String(), faults[0].Fix, nil
+	}
+	fmt.Fprintln(a.Err, view.Wrap("error: ", "  ", p.Error))
+	for _, f := range faults {
+		fmt.Fprintln(a.Err, view.Wrap("  ", "    ", f.String()))
 		if f.Fix != "" {
-			fmt.Fprintf(a.Err, "    fix: %s\n", f.Fix)
+			fmt.Fprintln(a.Err, view.Wrap("    fix: ", "      ", f.Fix))
 		}
 	}
 	for _, d := range p.Detail {
-		fmt.Fprintf(a.Err, "  %s\n", d)
+		fmt.Fprintln(a.Err, view.Wrap("  ", "    ", d))
 	}
 	if p.Hint != "" {
-		fmt.Fprintf(a.Err, "hint: %s\n", p.Hint)
+		fmt.Fprintln(a.Err, view.Wrap("hint: ", "  ", p.Hint))
 	}
-	return p.code
+	return p.Code
 }
 
 // explain finds the words, the next step and the exit code for an error.
-func explain(ctx context.Context, err error) problem {
-	p := problem{Error: err.Error(), code: Failed}
-	var h hinted
+func (a *app) explain(ctx context.Context, err error) problem {
+	p := problem{Error: err.Error(), Code: Failed}
+	var (
+		h           hinted
+		faults      config.Faults
+		usage       *usageError
+		access      *accessError
+		interrupted *interruptedError
+		failed      *stack.Error
+		refused     *deploy.RefusedError
+	)
 	if errors.As(err, &h) {
 		p.Hint = h.hint
 	}
-	var faults config.Faults
-	var fault config.Fault
-	var usage *usageError
-	var failed *stack.Error
-	var refused *deploy.RefusedError
+	hint := func(s string) {
+		if p.Hint == "" {
+			p.Hint = s
+		}
+	}
 	switch {
+	case errors.As(err, &interrupted):
+		hint(fmt.Sprintf("%s shows what goes on; to go on watching: %s", interrupted.look, interrupted.resume))
+	case errors.Is(err, errUntouched):
+	case errors.Is(context.Cause(ctx), ErrInterrupted):
+		p.Error = "interrupted; nothing was changed"
 	case errors.As(err, &faults):
-		p.Error = fmt.Sprintf("the configuration has %s", count(len(faults), "fault"))
-		p.Faults, p.code = faults, Usage
-	case errors.As(err, &fault):
-		p.Error, p.Faults, p.code = "the configuration has 1 fault", config.Faults{fault}, Usage
-	case errors.As(err, &usage):
-		p.code = Usage
-		if p.Hint == "" {
-			p.Hint = "poolhouse help lists the commands, and poolhouse COMMAND --help their flags"
-		}
-	case strings.HasPrefix(p.Error, "unknown command"):
-		p.code = Usage
-		p.Hint = "poolhouse help lists the commands"
-	case errors.Is(err, ErrInterrupted) || errors.Is(context.Cause(ctx), ErrInterrupted):
-		p.Error = "interrupted; AWS goes on with what it has begun"
-		p.Hint = "poolhouse status shows what goes on; the same command picks up from there"
-	case errors.Is(err, awsapi.ErrNoRegion):
-		p.code, p.Hint = Usage, "set AWS_REGION or give --region"
-	case awsapi.IsNoCredentials(err):
-		p.Error, p.code = "there are no AWS credentials", Usage
-		p.Hint = "sign in (for example: aws sso login) or set AWS_PROFILE; poolhouse rehearse needs no account"
+		p.Error, p.Code = fmt.Sprintf("the configuration has %s", view.Count(len(faults), "fault")), Usage
+		p.Faults = faults
+	case errors.As(err, &usage) || !a.started:
+		p.Code = Usage
+		hint("poolhouse help lists the commands, and poolhouse COMMAND --help their flags")
+	case errors.As(err, &access):
+		p.Code = Usage
+		p.access(access)
 	case awsapi.IsExpired(err):
-		p.Error = "the AWS credentials have expired"
-		p.Hint = "sign in again and repeat the command: it goes on where it stopped"
-	case awsapi.IsCredentials(err):
-		p.Error, p.code = "AWS does not accept the credentials: "+awsapi.Message(err), Usage
-		p.Hint = "check which account and profile they belong to: aws sts get-caller-identity"
+		p.Error = "the AWS credentials have expired; AWS goes on with what it has begun"
+		hint("sign in again and repeat the command: it goes on where it stopped")
 	case errors.Is(err, deploy.ErrAbsent):
-		p.code = Failed
-		if p.Hint == "" {
-			p.Hint = "poolhouse list shows the deployments of a region; check the name and region in the file and the account of your credentials"
-		}
+		hint("poolhouse list shows the deployments of a region; check name and region in the file, and the account of the credentials")
 	case errors.As(err, &refused):
 		p.Detail = append(p.Detail, "nothing was changed in this stack")
-		p.Hint = "undo what causes it in the file; to accept the loss, repeat with --allow-replace"
+		hint("undo what causes it in the file; to accept the loss, repeat with --allow-replace")
 	case errors.As(err, &failed):
 		p.Error, p.Detail = rootCause(err, failed)
-		if p.Hint == "" {
-			p.Hint = "mend the cause and repeat the command: it goes on where it stopped"
-		}
+		hint("mend the cause and repeat the command: it goes on where it stopped")
 	case awsapi.IsUnreachable(err):
-		p.Hint = "AWS could not be reached; check network, proxy and AWS_ENDPOINT_URL, then repeat the command"
+		hint("the connection to AWS is lost; repeat the command: it goes on where it stopped")
+	case awsapi.Code(err) == wire.NotModelled:
+		p.Error = "the sandbox can't do this: " + awsapi.Message(err)
 	}
-	if id := awsapi.RequestID(err); id != "" && p.code == Failed {
+	if id := awsapi.RequestID(err); id != "" && p.Code == Failed {
 		p.Detail = append(p.Detail, "AWS request id "+id)
 	}
 	return p
+}
+
+// access explains why there is no way to the account.
+func (p *problem) access(e *accessError) {
+	var dns *net.DNSError
+	var at *url.Error
+	endpoint := ""
+	if errors.As(e.err, &at) {
+		if u, err := url.Parse(at.URL); err == nil {
+			endpoint = u.Scheme + "://" + u.Host
+		}
+	}
+	custom := os.Getenv("AWS_ENDPOINT_URL")
+	switch {
+	case errors.Is(e.err, awsapi.ErrNoRegion):
+		p.Error, p.Hint = "no AWS region is set", "set AWS_REGION or give --region"
+	case awsapi.IsNoCredentials(e.err):
+		p.Error = "there are no AWS credentials"
+		p.Hint = "sign in, for example by aws sso login, or set AWS_PROFILE; poolhouse rehearse needs no account"
+	case awsapi.IsExpired(e.err):
+		p.Error, p.Hint = "the AWS credentials have expired", "sign in again, for example by aws sso login"
+	case awsapi.IsCredentials(e.err):
+		p.Error = "AWS does not accept the credentials: " + awsapi.Message(e.err)
+		p.Hint = "aws sts get-caller-identity shows whose they are; check AWS_PROFILE and AWS_ACCESS_KEY_ID"
+		if custom != "" {
+			p.Hint = "AWS_ENDPOINT_URL is " + custom + ": use the credentials that go with it"
+		}
+	case awsapi.Code(e.err) == wire.NotModelled:
+		p.Error = "the endpoint is a sandbox, and " + strings.TrimPrefix(awsapi.Message(e.err), "the ")
+		p.Hint = "start one for this region: poolhouse sandbox --region " + e.region
+	case errors.As(e.err, &dns) && dns.IsNotFound && custom == "":
+		p.Error = fmt.Sprintf("there is no AWS endpoint %s", dns.Name)
+		p.Hint = fmt.Sprintf("check that region %s exists, and that this machine can resolve public names", e.region)
+	case awsapi.IsUnreachable(e.err) && endpoint != "":
+		p.Error = "there is no answer from " + endpoint
+		p.Detail = append(p.Detail, rootOf(e.err))
+		p.Hint = "check the network and the proxy settings, then repeat the command"
+		if custom != "" {
+			p.Hint = "AWS_ENDPOINT_URL is " + custom + ": check that it is right and that something listens there"
+		}
+	case awsapi.Code(e.err) == "" && custom != "":
+		p.Detail = append(p.Detail, p.Error)
+		p.Error = "the endpoint does not answer as AWS does"
+		p.Hint = "AWS_ENDPOINT_URL is " + custom + ": check that it is right"
+	}
+}
+
+// rootOf is the innermost reason of an error.
+func rootOf(err error) string {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err.Error()
+		}
+		err = next
+	}
 }
 
 // rootCause puts the first real failure first.
 func rootCause(err error, failed *stack.Error) (string, []string) {
 	var detail []string
 	if c := failed.Cause; c.LogicalID != "" {
-		detail = append(detail, fmt.Sprintf("resource: %s (%s) %s", c.LogicalID, c.Type, c.PhysicalID), "reason: "+c.Reason)
+		what := fmt.Sprintf("resource: %s (%s)", c.LogicalID, c.Type)
+		if c.PhysicalID != "" {
+			what += " " + c.PhysicalID
+		}
+		detail = append(detail, what, "reason: "+c.Reason)
 	} else if failed.Reason != "" {
 		detail = append(detail, "reason: "+failed.Reason)
 	}
-	if others := strings.Count(err.Error(), "\n"); others > 0 {
-		detail = append(detail, fmt.Sprintf("and %s after it", count(others, "failure")))
+	var all interface{ Unwrap() []error }
+	if errors.As(err, &all) {
+		for _, other := range all.Unwrap() {
+			if !errors.Is(other, error(failed)) {
+				detail = append(detail, "also: "+other.Error())
+			}
+		}
 	}
 	return fmt.Sprintf("stack %s is %s", failed.Stack, failed.Status), detail
 }
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	if strings.HasSuffix(what, "y") {
-		return fmt.Sprintf("%d %sies", n, what[:len(what)-1])
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+// capital begins a sentence.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

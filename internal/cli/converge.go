@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
+)
+
+type convergeFunc func(context.Context, deploy.CreateOptions) (*deploy.Result, error)
+
+// converge plans, asks and carries out: create and update alike.
+func (a *app) converge(cmd *cobra.Command, path string, yes, replace bool, do convergeFunc) error {
+	ctx, verb := cmd.Context(), cmd.Name()
+	t, account, err := a.target(ctx, path)
+	if err != nil {
+		return err
+	}
+	plan, err := deploy.MakePlan(ctx, t)
+	if err != nil {
+		return err
+	}
+	if a.output != "json" {
+		view.Plan(a.Err, plan, a.verbose)
+	}
+	if !plan.Empty() {
+		if err := a.confirm(ctx, yes, fmt.Sprintf("%s %s in %s, account %s?", capital(verb), plan.Deployment, plan.Region, account)); err != nil {
+			return err
+		}
+	}
+	var res *deploy.Result
+	err = a.watch(ctx, &t, verb, path, plan, func() (err error) {
+		res, err = do(ctx, deploy.CreateOptions{Target: t, AllowReplace: replace})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if res.Complete && !plan.Empty() {
+		fmt.Fprintf(a.Err, "%s is complete and was left as it is; to change it to what the file says: poolhouse update %s\n", plan.Deployment, path)
+	}
+	v := struct {
+		Deployment string                                       `json:"deployment"`
+		Region     string                                       `json:"region"`
+		Account    string                                       `json:"account"`
+		Changes    int                                          `json:"changes"`
+		Seconds    float64                                      `json:"seconds"`
+		Outputs    map[architecture.StackName]map[string]string `json:"outputs"`
+		Records    []view.Record                                `json:"records"`
+	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs)}
+	return a.print(v, func() { view.Result(a.Out, t.Architecture, res) })
+}
+
+// watch runs an operation with its events shown. An interrupt says what AWS is
+// still doing.
+func (a *app) watch(ctx context.Context, t *deploy.Target, verb, path string, plan *deploy.Plan, run func() error) error {
+	var live view.Live
+	switch {
+	case a.output == "json":
+		live = view.NewJSONLines(a.Err)
+	case view.Terminal(a.Err) && !a.verbose:
+		live = view.NewTree(a.Err, verb+" "+t.Architecture.Config.Name, t.AWS.Clock, plan)
+	case a.verbose:
+		live = view.NewLines(a.Err, view.Everything)
+	default:
+		live = view.NewLines(a.Err, view.Progress)
+	}
+	moving := map[architecture.StackName]bool{}
+	t.Emit = func(e deploy.Event) {
+		switch e := e.(type) {
+		case deploy.StackStarted:
+			moving[e.Stack] = true
+		case deploy.StackFinished:
+			// An interrupted look ends, the stack's operation doesn't.
+			if e.Err == nil || ctx.Err() == nil {
+				delete(moving, e.Stack)
+			}
+		}
+		live.Event(e)
+	}
+	err := run()
+	live.Close()
+	if err != nil && errors.Is(context.Cause(ctx), ErrInterrupted) {
+		stopped := &interruptedError{resume: fmt.Sprintf("poolhouse %s %s", verb, path), look: "poolhouse status " + path}
+		for _, s := range architecture.Catalogue() {
+			if moving[s.Name] {
+				stopped.moving = append(stopped.moving, s.Name)
+			}
+		}
+		return stopped
+	}
+	return err
+}
+
+// interruptedError is a run that stopped watching.
+type interruptedError struct {
+	moving       []architecture.StackName
+	resume, look string
+}
+
+func (e *interruptedError) Error() string {
+	if len(e.moving) == 0 {
+		return "interrupted; no stack was in motion"
+	}
+	return fmt.Sprintf("interrupted; AWS goes on with %s: %s", view.Count(len(e.moving), "stack"), view.Join(e.moving))
+}
+
+func (e *interruptedError) Is(target error) bool { return target == ErrInterrupted }

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+)
+
+// accessError says that there is no way to the account. Nothing was touched.
+type accessError struct {
+	region string
+	err    error
+}
+
+func (e *accessError) Error() string { return e.err.Error() }
+func (e *accessError) Unwrap() error { return e.err }
+
+// target reads a configuration and opens the way to its account. It returns
+// the account's id too.
+func (a *app) target(ctx context.Context, path string) (deploy.Target, string, error) {
+	arch, err := load(path)
+	if err != nil {
+		return deploy.Target{}, "", err
+	}
+	clients, account, err := a.connect(ctx, arch.Config.Region)
+	if err != nil {
+		return deploy.Target{}, "", err
+	}
+	if err := sameAccount(arch.Config, account); err != nil {
+		return deploy.Target{}, "", err
+	}
+	return deploy.Target{Architecture: arch, AWS: clients}, account, nil
+}
+
+// connect makes clients for a region, the environment's if it is empty, and
+// proves that they get an answer: what is wrong with endpoint, region or
+// credentials shows here, soon and before anything is done.
+func (a *app) connect(ctx context.Context, region string) (*awsapi.Clients, string, error) {
+	clients, err := awsapi.New(ctx, awsapi.Options{Region: region, Clock: a.Clock})
+	if err != nil {
+		return nil, "", &accessError{region, err}
+	}
+	out, err := clients.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, func(o *sts.Options) { o.RetryMaxAttempts = 3 })
+	if err != nil {
+		return nil, "", &accessError{clients.Region, fmt.Errorf("ask who the caller is: %w", err)}
+	}
+	return clients, aws.ToString(out.Account), nil
+}
+
+// sameAccount refuses credentials for another account than the one that the
+// file's own resources are in.
+func sameAccount(c *config.Config, account string) error {
+	for _, r := range []struct{ path, arn string }{
+		{"permissionBoundary", c.PermissionBoundary},
+		{"serviceRole", c.ServiceRole},
+		{"certificate.arn", c.Certificate.ARN},
+		{"access.sso.web.secretArn", c.Access.SSO.Web.SecretARN},
+		{"access.sso.admin.secretArn", c.Access.SSO.Admin.SecretARN},
+	} {
+		parts := strings.SplitN(r.arn, ":", 6)
+		if len(parts) == 6 && !slices.Contains([]string{"", "aws", account}, parts[4]) {
+			f := c.Fault(r.path, fmt.Sprintf("is in account %s, and the credentials are for account %s", parts[4], account),
+				"use credentials for account "+parts[4]+", for example by AWS_PROFILE, or correct the file")
+			return config.Faults{f}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// Deviations prints what differs from the reference architecture.
+func Deviations(w io.Writer, list []architecture.Deviation) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "Deviations from the reference architecture:")
+	for _, d := range list {
+		reason := "no reason given"
+		if d.Reason != "" {
+			reason = "reason: " + d.Reason
+		}
+		paragraph(w, "  "+d.ID+": ", "    ", "%s (%s)", d.What, reason)
+	}
+}
+
+// Plan prints what would change. New stacks are summed up by type unless all
+// is wanted.
+func Plan(w io.Writer, p *deploy.Plan, all bool) {
+	where := "in " + p.Region
+	if p.Offline {
+		where += ", as if nothing were there"
+	}
+	fmt.Fprintf(w, "%s %s\n", p.Deployment, where)
+	if len(p.Deviations) > 0 {
+		fmt.Fprintln(w)
+		Deviations(w, p.Deviations)
+	}
+	fmt.Fprintln(w)
+	if p.Empty() {
+		fmt.Fprintf(w, "No changes: %s as the file says.\n", Count(len(p.Stacks), "stack"))
+		return
+	}
+	total := map[stack.Action]int{}
+	var unchanged []architecture.StackName
+	for _, s := range p.Stacks {
+		if s.Action == deploy.NoChange {
+			unchanged = append(unchanged, s.Stack)
+			continue
+		}
+		for _, c := range s.Changes {
+			total[c.Action]++
+		}
+		stackPlan(w, s, all)
+	}
+	if len(unchanged) > 0 {
+		paragraph(w, "unchanged: ", "  ", "%s", Join(unchanged))
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "Plan: %d to create, %d to change, %d to replace, %d to delete.\n",
+		total[stack.Add], total[stack.Modify], total[stack.Replace]+total[stack.MayReplace], total[stack.Remove])
+	var path []string
+	for _, s := range p.Path {
+		path = append(path, fmt.Sprintf("%s %s", s.Stack, Span(s.Takes)))
+	}
+	if len(path) > 0 {
+		paragraph(w, "Time: ", "  ", "about %s, decided by %s.", Span(p.Expected), strings.Join(path, " > "))
+	}
+	if !all && slices.ContainsFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Action == deploy.CreateStack }) {
+		fmt.Fprintln(w, "With --verbose, every resource is listed.")
+	}
+}
+
+func stackPlan(w io.Writer, s deploy.StackPlan, all bool) {
+	about := ""
+	if s.Expected > 0 {
+		about = ", about " + Span(s.Expected)
+	}
+	fmt.Fprintf(w, "%s stack %s, %s%s\n", s.Action, s.Name, Count(len(s.Changes), "resource"), about)
+	if s.Status != "" {
+		fmt.Fprintf(w, "  it is %s now, which is dealt with first\n", s.Status)
+	}
+	if len(s.KnownAfter) > 0 && (all || s.Action == deploy.UpdateStack) {
+		fmt.Fprintf(w, "  some values are known after: %s\n", Join(s.KnownAfter))
+	}
+	if s.Action == deploy.CreateStack && !all {
+		paragraph(w, "  + ", "    ", "%s", byType(s.Changes))
+	} else {
+		for _, c := range s.Changes {
+			change(w, c)
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// byType sums resources up: 3 EC2::Subnet, 1 EC2::VPC.
+func byType(changes []stack.Change) string {
+	n := map[string]int{}
+	for _, c := range changes {
+		n[strings.TrimPrefix(c.Type, "AWS::")]++
+	}
+	var parts []string
+	for _, t := range slices.Sorted(maps.Keys(n)) {
+		parts = append(parts, fmt.Sprintf("%d %s", n[t], t))
+	}
+	return strings.Join(parts, ", ")
+}
+
+var signs = map[stack.Action]string{
+	stack.Add: "+", stack.Modify: "~", stack.Replace: "±", stack.MayReplace: "±", stack.Remove: "-",
+}
+
+func change(w io.Writer, c stack.Change) {
+	what := ""
+	switch c.Action {
+	case stack.Replace:
+		what = ", replaced"
+	case stack.MayReplace:
+		what = ", replaced if a value changes that is known only then"
+	}
+	fmt.Fprintf(w, "  %s %s (%s)%s\n", signs[c.Action], c.LogicalID, c.Type, what)
+	if c.Action == stack.Add || c.Action == stack.Remove {
+		return
+	}
+	for _, p := range c.Properties {
+		before, after := excerpt(p.Before, p.After)
+		line := fmt.Sprintf("      %s: %s -> %s", p.Path, before, after)
+		switch {
+		case before == "" && after == "":
+			line = "      " + p.Path
+		case len([]rune(line)) > Width:
+			line = fmt.Sprintf("      %s:\n        %s\n        -> %s", p.Path, before, after)
+		}
+		fmt.Fprintln(w, line)
+	}
+}
+
+// room is how much of a long value, such as a policy, is shown.
+const room = 80
+
+// excerpt cuts two values to a line each, around the place where they begin to
+// differ. Both are empty if nothing is known of them.
+func excerpt(before, after string) (string, string) {
+	a, b := []rune(strings.Join(strings.Fields(before), " ")), []rune(strings.Join(strings.Fields(after), " "))
+	if len(a) == 0 && len(b) == 0 {
+		return "", ""
+	}
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	start := 0
+	if max(len(a), len(b)) > room {
+		start = max(same-room/3, 0)
+	}
+	cut := func(s []rune) string {
+		switch {
+		case len(s) == 0:
+			return "(none)"
+		case start >= len(s):
+			return "... (ends)"
+		}
+		s = s[start:]
+		text := string(s)
+		if len(s) > room {
+			text = string(s[:room-3]) + "..."
+		}
+		if start > 0 {
+			text = "..." + text
+		}
+		return text
+	}
+	return cut(a), cut(b)
+}

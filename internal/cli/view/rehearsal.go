@@ -1,0 +1,271 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// Rehearsal shows a rehearsal while it goes on: a live tree for each step on a
+// terminal, plain lines elsewhere, or JSON lines.
+type Rehearsal struct {
+	w       io.Writer
+	machine *JSONLines
+	tree    bool
+	detail  Detail
+	title   string
+	live    Live
+}
+
+// NewRehearsal returns a view of a rehearsal.
+func NewRehearsal(w io.Writer, machine, everything bool) *Rehearsal {
+	v := &Rehearsal{w: w, tree: Terminal(w) && !everything}
+	if everything {
+		v.detail = Everything
+	}
+	if machine {
+		v.machine = NewJSONLines(w)
+	}
+	return v
+}
+
+// Event shows one event.
+func (v *Rehearsal) Event(e rehearse.Event) {
+	if v.machine != nil {
+		v.line(e)
+		return
+	}
+	switch e := e.(type) {
+	case rehearse.StepStarted:
+		v.start(e)
+	case rehearse.Deployed:
+		if v.live != nil {
+			v.live.Event(e.Event)
+		}
+	case rehearse.Killed:
+		if v.live != nil {
+			v.live.Event(deploy.Step{Time: e.Time, Text: fmt.Sprintf("killed after %d API calls, with %s in motion", e.Calls, Join(e.Moving))})
+		}
+	case rehearse.Changed:
+		edits(v.w, e.Edits)
+	case rehearse.Planned:
+		if e.Step == rehearse.StepPlanUpdate {
+			summary(v.w, e.Plan)
+		}
+	case rehearse.StepFinished:
+		v.Close()
+		if e.Err == nil {
+			fmt.Fprintf(v.w, "%s %s: %s (%s simulated, %s)\n", marks[succeeded], e.Title, e.Outcome, Span(e.Simulated), wall(e.Wall))
+		} else {
+			paragraph(v.w, marks[failed]+" ", "  ", "%s: %s", e.Title, e.Failure)
+		}
+	}
+}
+
+// start opens the live view of a step that changes the account.
+func (v *Rehearsal) start(e rehearse.StepStarted) {
+	switch e.Step {
+	case rehearse.StepCreate, rehearse.StepResume, rehearse.StepUpdate, rehearse.StepDelete:
+	default:
+		return
+	}
+	if v.tree {
+		v.live = NewTree(v.w, e.Title, e.Clock, e.Plan)
+		return
+	}
+	fmt.Fprintf(v.w, "%s ...\n", e.Title)
+	v.live = NewLines(v.w, v.detail)
+}
+
+// line writes an event for machines.
+func (v *Rehearsal) line(e rehearse.Event) {
+	if d, ok := e.(rehearse.Deployed); ok {
+		v.machine.Line(reflect.TypeOf(d.Event).Name(), d)
+		return
+	}
+	v.machine.Line(reflect.TypeOf(e).Name(), e)
+}
+
+// Close ends the live view of a step.
+func (v *Rehearsal) Close() {
+	if v.live != nil {
+		v.live.Close()
+		v.live = nil
+	}
+}
+
+// wall is a short duration for people.
+func wall(d time.Duration) string { return fmt.Sprintf("%.1fs on the wall", d.Seconds()) }
+
+func edits(w io.Writer, list []rehearse.Edit) {
+	fmt.Fprintln(w, "the update changes in the file:")
+	for _, e := range list {
+		before, after := excerpt(e.Before, e.After)
+		line := fmt.Sprintf("  %s: %s -> %s", e.Path, before, after)
+		if len([]rune(line)) > Width {
+			line = fmt.Sprintf("  %s:\n    %s\n    -> %s", e.Path, before, after)
+		}
+		fmt.Fprintln(w, line)
+	}
+}
+
+// summary is a plan in a line for each stack.
+func summary(w io.Writer, p *deploy.Plan) {
+	for _, s := range p.Stacks {
+		if s.Action == deploy.NoChange {
+			continue
+		}
+		n := map[stack.Action]int{}
+		for _, c := range s.Changes {
+			n[c.Action]++
+		}
+		var parts []string
+		for _, a := range []stack.Action{stack.Add, stack.Modify, stack.Replace, stack.MayReplace, stack.Remove} {
+			if n[a] > 0 {
+				parts = append(parts, fmt.Sprintf("%d to %s", n[a], strings.ReplaceAll(string(a), "-", " ")))
+			}
+		}
+		fmt.Fprintf(w, "  %s %-11s %s\n", s.Action, s.Stack, strings.Join(parts, ", "))
+	}
+}
+
+// Serving prints how to use a sandbox that stays.
+func Serving(w io.Writer, e rehearse.Endpoint) {
+	fmt.Fprintf(w, "\nThe deployment stands in the sandbox, account %s in %s, which answers at %s.\nIn another shell:\n\n", e.Account, e.Region, e.URL)
+	Environment(w, e)
+	fmt.Fprintln(w, "\nCtrl-C ends it, and all that is in it.")
+}
+
+// Environment prints the variables that lead clients to a sandbox.
+func Environment(w io.Writer, e rehearse.Endpoint) {
+	for _, v := range e.Environment {
+		fmt.Fprintf(w, "export %s=%s\n", v.Name, v.Value)
+	}
+}
+
+// Report prints what a rehearsal has shown.
+func Report(w io.Writer, r *rehearse.Report) {
+	fmt.Fprintf(w, "\nRehearsal of %s, %s in %s, in a simulated account %s\n", r.Deployment, r.Profile, r.Region, r.Account)
+	section := func(format string, args ...any) { fmt.Fprintf(w, "\n"+format+"\n", args...) }
+
+	section("Steps")
+	table(w, func(row func(string, ...any)) {
+		row("  STEP\tSIMULATED\tWALL\tCALLS\tOUTCOME")
+		for _, s := range r.Steps {
+			what := s.Outcome
+			if s.Failure != "" {
+				what = "failed"
+			}
+			row("  %s\t%s\t%.2fs\t%d\t%s", s.Step, Span(s.Simulated), s.Wall.Seconds(), s.Calls, what)
+		}
+		row("  all\t%s\t%.2fs\t%d\t", Span(r.Simulated()), r.Wall().Seconds(), r.APICalls())
+	})
+
+	if len(r.Stacks) > 0 {
+		section("Creation, by stack (# decides how long it takes: %s)", Join(r.Path()))
+		timeline(w, r.Stacks)
+		section("%s", Count(r.Resources(), "resource"))
+		paragraph(w, "  ", "  ", "%s", counts(r.ByType()))
+	}
+	if len(r.Calls) > 0 {
+		section("%s", Count(r.APICalls(), "API call"))
+		paragraph(w, "  ", "  ", "%s", counts(r.CallsByService()))
+	}
+	if len(r.Given) > 0 {
+		section("Given before, since the file names it and does not make it")
+		for _, g := range r.Given {
+			fmt.Fprintf(w, "  %s: %s (%s)\n", g.Path, g.ID, g.Type)
+		}
+	}
+	if len(r.Kept) > 0 || len(r.LinkedRoles) > 0 {
+		section("Kept after the deletion")
+		kept(w, r.Kept)
+		if len(r.LinkedRoles) > 0 {
+			paragraph(w, "  ", "    ", "%s: service-linked roles belong to the account's services and cost nothing", strings.Join(r.LinkedRoles, ", "))
+		}
+		if r.Skipped > 0 {
+			fmt.Fprintf(w, "  %.1f days later nothing of it but the roles was left.\n", r.Skipped.Hours()/24)
+		}
+	}
+	rows(w, section, r.Rows)
+	section("Not modelled by the sandbox, so not shown")
+	for _, n := range r.NotModelled {
+		paragraph(w, "  - ", "    ", "%s", n)
+	}
+	fmt.Fprintln(w)
+	if r.Failure != "" {
+		fmt.Fprintln(w, "The rehearsal failed.")
+		return
+	}
+	fmt.Fprintf(w, "The rehearsal succeeded: %s of AWS's time in %.1fs.\n", Span(r.Simulated()), r.Wall().Seconds())
+}
+
+// counts lists numbers by name, the largest first.
+func counts(m map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		if m[a] != m[b] {
+			return m[b] - m[a]
+		}
+		return strings.Compare(a, b)
+	})
+	for i, n := range names {
+		names[i] = fmt.Sprintf("%d %s", m[n], strings.TrimPrefix(n, "AWS::"))
+	}
+	return strings.Join(names, ", ")
+}
+
+// timeline draws the stacks' creation, one bar each.
+func timeline(w io.Writer, stacks []rehearse.StackReport) {
+	const columns = 56
+	var end time.Duration
+	for _, s := range stacks {
+		end = max(end, s.End)
+	}
+	if end <= 0 {
+		return
+	}
+	at := func(d time.Duration) int { return int(int64(columns) * int64(d) / int64(end)) }
+	for _, s := range slices.SortedStableFunc(slices.Values(stacks), func(a, b rehearse.StackReport) int { return int(a.Start/time.Second - b.Start/time.Second) }) {
+		from, to := at(s.Start), max(at(s.End), at(s.Start)+1)
+		bar := "="
+		if s.Critical {
+			bar = "#"
+		}
+		n := 0
+		for _, c := range s.Types {
+			n += c
+		}
+		fmt.Fprintf(w, "  %-11s |%s%s%s| %6s %4d\n", s.Stack,
+			strings.Repeat(" ", from), strings.Repeat(bar, to-from), strings.Repeat(" ", max(columns-to, 0)), Span(s.End-s.Start), n)
+	}
+	fmt.Fprintf(w, "  %-11s 0%*s %6s %4s\n", "", columns+1, Span(end), "takes", "has")
+}
+
+// rows prints which rows of the reference architecture were shown.
+func rows(w io.Writer, section func(string, ...any), list []rehearse.RowReport) {
+	by := map[rehearse.Shown][]rehearse.RowReport{}
+	for _, r := range list {
+		by[r.Shown] = append(by[r.Shown], r)
+	}
+	section("Reference architecture: %d of %d rows shown", len(by[rehearse.Fully])+len(by[rehearse.ByProgram]), len(list))
+	var ids []string
+	for _, r := range list {
+		if r.Shown == rehearse.Fully || r.Shown == rehearse.ByProgram {
+			ids = append(ids, r.ID)
+		}
+	}
+	paragraph(w, "  shown: ", "    ", "%s", strings.Join(ids, ", "))
+	for _, d := range []rehearse.Shown{rehearse.Partly, rehearse.NotAtAll} {
+		for _, r := range by[d] {
+			paragraph(w, "  "+string(d)+": ", "    ", "%s %s; not in this deployment: %s", r.ID, r.Asks, strings.Join(r.Missing, ", "))
+		}
+	}
+}

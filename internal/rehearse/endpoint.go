@@ -1,0 +1,232 @@
+package rehearse
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
+)
+
+// Variable is an environment variable.
+type Variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Endpoint is a sandbox that answers over HTTP, and what clients need to know
+// of it.
+type Endpoint struct {
+	URL         string     `json:"endpoint"`
+	Account     string     `json:"account"`
+	Region      string     `json:"region"`
+	Environment []Variable `json:"environment"`
+}
+
+// NewEndpoint describes a sandbox that answers at a URL.
+func NewEndpoint(box *sandbox.Sandbox, url string) Endpoint {
+	p := box.Principals()[0]
+	e := Endpoint{URL: url, Account: accountOf(p.ARN), Region: box.Region(), Environment: []Variable{
+		{"AWS_ENDPOINT_URL", url},
+		{"AWS_REGION", box.Region()},
+		{"AWS_DEFAULT_REGION", box.Region()},
+		{"AWS_ACCESS_KEY_ID", p.AccessKeyID},
+		{"AWS_SECRET_ACCESS_KEY", p.SecretAccessKey},
+	}}
+	if p.SessionToken != "" {
+		e.Environment = append(e.Environment, Variable{"AWS_SESSION_TOKEN", p.SessionToken})
+	}
+	return e
+}
+
+// accountOf is the account number in an ARN, or "".
+func accountOf(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 || parts[4] == "aws" {
+		return ""
+	}
+	return parts[4]
+}
+
+// SandboxOptions describe an account that a deployment can be rehearsed in:
+// never used before, the one that the configuration's own ARNs name, in its
+// region, with the zones that it asks for.
+func SandboxOptions(a *architecture.Architecture) sandbox.Options {
+	o := sandbox.Options{Region: a.Config.Region, Zones: Zones(a.Config.Region, a.ReservedZoneIDs()...), Fresh: true}
+	for _, arn := range arns(a.Config) {
+		if id := accountOf(arn); id != "" {
+			o.AccountID = id
+			break
+		}
+	}
+	return o
+}
+
+// arns are the ARNs that a configuration names, those that must be in the
+// deployment's own account first.
+func arns(c *config.Config) []string {
+	list := []string{c.PermissionBoundary, c.ServiceRole, c.Certificate.ARN, c.Access.SSO.Web.SecretARN, c.Access.SSO.Admin.SecretARN}
+	return append(list, c.Cluster.Administrators...)
+}
+
+// Zones are a region's availability zones as an account sees them, with the
+// wanted zone ids among them. Regions that aren't listed have three.
+// https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html
+func Zones(region string, wanted ...string) []account.Zone {
+	numbers := map[string][]int{
+		"us-east-1":      {1, 2, 3, 4, 5, 6},
+		"us-west-1":      {1, 3},
+		"us-west-2":      {1, 2, 3, 4},
+		"ca-central-1":   {1, 2, 4},
+		"ap-northeast-1": {4, 1, 2},
+		"ap-northeast-2": {1, 2, 3, 4},
+	}[region]
+	if numbers == nil {
+		numbers = []int{1, 2, 3}
+	}
+	var zones []account.Zone
+	add := func(id string) {
+		for _, z := range zones {
+			if z.ID == id {
+				return
+			}
+		}
+		zones = append(zones, account.Zone{Name: fmt.Sprintf("%s%c", region, 'a'+len(zones)), ID: id})
+	}
+	for _, n := range numbers {
+		add(fmt.Sprintf("%s-az%d", zonePrefix(region), n))
+	}
+	for _, id := range wanted {
+		add(id)
+	}
+	return zones
+}
+
+// zonePrefix is how the ids of a region's zones begin: use1 for us-east-1.
+func zonePrefix(region string) string {
+	parts := strings.Split(region, "-")
+	var b strings.Builder
+	for i, p := range parts {
+		switch {
+		case i == 0 || i == len(parts)-1:
+			b.WriteString(p)
+		case strings.HasPrefix(p, "north") && len(p) > 5:
+			b.WriteString("n" + p[5:6])
+		case strings.HasPrefix(p, "south") && len(p) > 5:
+			b.WriteString("s" + p[5:6])
+		default:
+			b.WriteString(p[:min(1, len(p))])
+		}
+	}
+	return b.String()
+}
+
+// server is a sandbox behind a real HTTP server.
+type server struct {
+	Endpoint
+	http   *http.Server
+	failed chan error
+}
+
+func serve(ctx context.Context, box *sandbox.Sandbox) (*server, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for the sandbox: %w", err)
+	}
+	s := &server{
+		Endpoint: NewEndpoint(box, "http://"+l.Addr().String()),
+		http:     &http.Server{Handler: box, ReadHeaderTimeout: 10 * time.Second},
+		failed:   make(chan error, 1),
+	}
+	go func() { s.failed <- s.http.Serve(l) }()
+	return s, nil
+}
+
+// close stops the server and waits until it has.
+func (s *server) close() error {
+	err := s.http.Close()
+	if served := <-s.failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+// errKilled is why a killed process's context ended.
+var errKilled = errors.New("the process was killed")
+
+// process is a run of the product: its clients, and the wire that they share.
+// Killing it lets no later request out.
+type process struct {
+	clients *awsapi.Clients
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	dead    atomic.Bool
+	clock   *clock.Scaled
+	next    *http.Transport
+	calls   *atomic.Int64
+}
+
+var _ http.RoundTripper = (*process)(nil)
+
+// process starts one. Each has connections and clients of its own.
+func (r *run) process(ctx context.Context) (*process, error) {
+	p := &process{clock: r.clock, calls: &r.calls, next: &http.Transport{MaxIdleConnsPerHost: 64}}
+	p.ctx, p.cancel = context.WithCancelCause(ctx)
+	creds := r.box.Principals()[0]
+	var err error
+	p.clients, err = awsapi.New(p.ctx, awsapi.Options{
+		Region: r.box.Region(), Clock: r.clock, Endpoint: r.server.URL,
+		HTTPClient: &http.Client{Transport: p, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey, SessionToken: creds.SessionToken, Source: "sandbox"}, nil
+		}),
+	})
+	return p, err
+}
+
+// RoundTrip sends a request while the clock is held, so that neither the wire
+// nor computing costs simulated time.
+func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
+	if p.dead.Load() {
+		return nil, errKilled
+	}
+	release := p.clock.Hold()
+	defer release()
+	p.calls.Add(1)
+	resp, err := p.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// kill ends the process as SIGKILL would: no later request leaves.
+func (p *process) kill() {
+	p.dead.Store(true)
+	p.cancel(errKilled)
+}
+
+// end lets the process go.
+func (p *process) end() {
+	p.cancel(context.Canceled)
+	p.next.CloseIdleConnections()
+}
