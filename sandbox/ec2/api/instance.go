@@ -260,6 +260,11 @@ var dataSets = map[string]string{
 	"Groups": "groupSet", "PrivateIpAddresses": "privateIpAddressesSet",
 }
 
+// groupIDs is the one list whose elements are not called item.
+type groupIDs struct {
+	ID []string `xml:"groupId"`
+}
+
 // templateData renames launch template data for the wire.
 func templateData(v map[string]any) object {
 	out := object{}
@@ -267,6 +272,10 @@ func templateData(v map[string]any) object {
 		name, ok := dataSets[k]
 		if !ok {
 			name = lower(k)
+		}
+		if k == "Groups" {
+			out[name] = groupIDs{props.Strs(x)}
+			continue
 		}
 		switch x := x.(type) {
 		case map[string]any:
