@@ -252,11 +252,16 @@ func loadBalancerControllerPolicies(t *cfn.Template, a *architecture.Architectur
 					"elasticloadbalancing:ModifyTargetGroup", "elasticloadbalancing:ModifyTargetGroupAttributes",
 					"elasticloadbalancing:RegisterTargets", "elasticloadbalancing:RemoveListenerCertificates",
 					"elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetIpAddressType",
-					"elasticloadbalancing:SetRulePriorities", "elasticloadbalancing:SetSecurityGroups",
-					"elasticloadbalancing:SetSubnets",
+					"elasticloadbalancing:SetSecurityGroups", "elasticloadbalancing:SetSubnets",
 				),
 				Resource:  elb(append(balancers, listeners...)...),
 				Condition: cluster(resourceTag),
+			},
+			// The one change of rules that AWS binds to no tag.
+			cfn.Statement{
+				Sid:      "Reorder",
+				Action:   cfn.L("elasticloadbalancing:SetRulePriorities"),
+				Resource: elb("listener-rule/app", "listener-rule/net"),
 			},
 			cfn.Statement{
 				Sid:      "Tag",
