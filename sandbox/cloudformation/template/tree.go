@@ -215,7 +215,7 @@ func short(tag string, v any) (any, error) {
 	switch {
 	case name == "Ref" || name == "Condition":
 		return map[string]any{name: v}, nil
-	case compiler("Fn::"+name) != nil:
+	case compiler("Fn::"+name) != nil, name == "Equals", name == "And", name == "Or", name == "Not":
 		return map[string]any{"Fn::" + name: v}, nil
 	case strings.HasPrefix(tag, "!!"):
 		return v, nil
