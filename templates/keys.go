@@ -81,6 +81,15 @@ func keyPolicy(a *architecture.Architecture, p architecture.KeyPurpose) []cfn.St
 		Principal: cfn.Principal{AWS: cfn.ListOf(cfn.Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root"))},
 		Action:    cfn.L("kms:*"),
 		Resource:  self,
+	}, {
+		// Grants are for AWS services to act for us, never for people.
+		// https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+		Sid:       "GrantsForServicesOnly",
+		Effect:    cfn.Deny,
+		Principal: cfn.Principal{Any: true},
+		Action:    cfn.L("kms:CreateGrant"),
+		Resource:  self,
+		Condition: cfn.Conditions{"BoolIfExists": {"aws:PrincipalIsAWSService": "false", "kms:GrantIsForAWSResource": "false"}},
 	}}
 	switch p {
 	case architecture.KeyVolumes:

@@ -118,7 +118,8 @@ func (v *vpc) addInstance(zone int, shared natShared) (ec2.Route, cfn.Handle) {
 			ImageId:            cfn.V("resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"),
 			InstanceType:       cfn.V(v.a.Config.Network.NAT.InstanceType),
 			IamInstanceProfile: &ec2.IamInstanceProfile{Arn: shared.profile.Att("Arn")},
-			NetworkInterfaces:  []ec2.LaunchTemplateNetworkInterface{{DeviceIndex: cfn.V(0), NetworkInterfaceId: device.Ref()}},
+			NetworkInterfaces:  []ec2.LaunchTemplateNetworkInterface{{DeviceIndex: cfn.V(0), NetworkInterfaceId: device.Att("Id")}},
+			Monitoring:         &ec2.Monitoring{Enabled: cfn.V(true)},
 			MetadataOptions: &ec2.MetadataOptions{
 				HttpTokens:              cfn.V("required"),
 				HttpPutResponseHopLimit: cfn.V(1),

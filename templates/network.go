@@ -25,8 +25,8 @@ type vpc struct {
 // network is the VPC with its three tiers, the ways in and out of each, and
 // what watches and filters them.
 //
-// The default security group can't be emptied by CloudFormation; its id is an
-// output, for the API.
+// The default security group can't be emptied by CloudFormation; package deploy
+// does it by API.
 func network(a *architecture.Architecture) *cfn.Template {
 	t := newTemplate(a, architecture.Network)
 	v := &vpc{a: a, t: t, subnets: map[architecture.Tier][]cfn.Handle{}}
@@ -38,8 +38,6 @@ func network(a *architecture.Architecture) *cfn.Template {
 	})
 	v.id = main.Ref()
 	t.Output("VpcId", v.id)
-	t.Output("VpcCidr", main.Att("CidrBlock"))
-	t.Output("DefaultSecurityGroupId", main.Att("DefaultSecurityGroup"))
 	v.addSubnets()
 	v.addRoutes()
 	v.addNAT()
@@ -133,7 +131,7 @@ func (v *vpc) addFlowLogs() {
 		KmsKeyId:        keyARN(v.t, architecture.KeyLogs),
 		RetentionInDays: cfn.V(v.a.Config.Network.FlowLogs.RetentionDays),
 		Tags:            named(v.a, "flow-logs"),
-	})
+	}, cfn.DeletionPolicy(cfn.Delete), cfn.UpdateReplacePolicy(cfn.Delete))
 	conditions := sameAccount()
 	conditions["ArnLike"] = map[string]any{"aws:SourceArn": arn("ec2", "vpc-flow-log/*")}
 	writer := v.t.Add("FlowLogRole", role(v.a, "flow-logs", "Writes the flow logs of "+v.a.Name(),

@@ -126,7 +126,7 @@ func lifecycle(b config.Bucket) []s3.Rule {
 // bucket lets the two services write their logs, for this account only.
 func bucketPolicy(a *architecture.Architecture, t *cfn.Template, b architecture.Bucket) []cfn.Statement {
 	bucket := t.Resource(bucketID(b.Purpose))
-	objects := cfn.Sub("${Bucket}/*", cfn.Vars{"Bucket": bucket.Att("Arn")})
+	objects := cfn.Join("", bucket.Att("Arn"), cfn.V("/*"))
 	both := cfn.ListOf(bucket.Att("Arn"), objects)
 	everybody := cfn.Principal{Any: true}
 	out := []cfn.Statement{
