@@ -12,6 +12,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -50,7 +51,8 @@ func create(tx *account.Tx, r *account.Resource) error {
 	if i := props.Int(p, 600, "MaxAggregationInterval"); i != 60 && i != 600 {
 		return invalid("Invalid Flow Log Max Aggregation Interval")
 	}
-	destination, err := checkDestination(tx, p)
+	id := "fl-" + tx.HexID(17)
+	destination, err := checkDestination(tx, p, id)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func create(tx *account.Tx, r *account.Resource) error {
 			return account.Errorf("FlowLogAlreadyExists", "Error. There is an existing Flow Log with the same configuration and log destination.")
 		}
 	}
-	r.ID = "fl-" + tx.HexID(17)
+	r.ID = id
 	r.Attrs["Id"] = r.ID
 	r.Data["destination"] = destination
 	r.Status = "ACTIVE"
@@ -70,7 +72,7 @@ func create(tx *account.Tx, r *account.Resource) error {
 
 // checkDestination looks for the log group or bucket, and for the role that
 // delivery to a log group needs. It returns the destination's ARN.
-func checkDestination(tx *account.Tx, p map[string]any) (string, error) {
+func checkDestination(tx *account.Tx, p map[string]any, id string) (string, error) {
 	arn, group, role := props.Str(p, "LogDestination"), props.Str(p, "LogGroupName"), props.Str(p, "DeliverLogsPermissionArn")
 	switch kind := props.Str(p, "LogDestinationType"); kind {
 	case "", "cloud-watch-logs":
@@ -89,7 +91,7 @@ func checkDestination(tx *account.Tx, p map[string]any) (string, error) {
 		if tx.Get("AWS::Logs::LogGroup", group) == nil {
 			return "", invalid("LogDestination: %s does not exist", group)
 		}
-		return tx.ARN("logs", "log-group:"+group), checkRole(tx, role)
+		return tx.ARN("logs", "log-group:"+group), checkRole(tx, role, id)
 	case "s3":
 		if role != "" {
 			return "", invalid("DeliverLogsPermissionArn is not applicable for s3 delivery")
@@ -104,9 +106,18 @@ func checkDestination(tx *account.Tx, p map[string]any) (string, error) {
 	}
 }
 
-func checkRole(tx *account.Tx, arn string) error {
-	if role := iam.RoleByARN(tx, arn); role == nil || !iam.Trusts(role, principal) {
-		return invalid("Unable to assume given IAM role %s", arn)
+// checkRole wants a role that the service can take on for this flow log.
+func checkRole(tx *account.Tx, arn, id string) error {
+	refusal := invalid("Unable to assume given IAM role %s", arn)
+	role := iam.RoleByARN(tx, arn)
+	if role == nil {
+		return refusal
+	}
+	trust, err := policy.Parse(props.Get(role.Props, "AssumeRolePolicyDocument"), policy.Trust)
+	if err != nil || !trust.Allows(policy.Request{Type: "Service", Principal: principal, Action: "sts:AssumeRole", Context: map[string]string{
+		"aws:SourceAccount": tx.AccountID(), "aws:SourceArn": tx.ARN("ec2", "vpc-flow-log/"+id),
+	}}) {
+		return refusal
 	}
 	return nil
 }

@@ -20,13 +20,18 @@ func TestFlowLogs(t *testing.T) {
 			tx.Put(&account.Resource{Type: typ, ID: id})
 		}
 	})
-	role := func(name, service string) any {
+	role := func(name, service, source string) any {
 		r := l.Make(iam.TypeRole, in{"RoleName": name, "AssumeRolePolicyDocument": in{
-			"Version": "2012-10-17", "Statement": []any{in{"Effect": "Allow", "Principal": in{"Service": service}, "Action": "sts:AssumeRole"}},
+			"Version": "2012-10-17", "Statement": []any{in{
+				"Effect": "Allow", "Principal": in{"Service": service}, "Action": "sts:AssumeRole",
+				"Condition": in{"ArnLike": in{"aws:SourceArn": source}, "StringEquals": in{"aws:SourceAccount": "123456789012"}},
+			}},
 		}})
 		return r.Attrs["Arn"]
 	}
-	good, bad := role("flows", "vpc-flow-logs.amazonaws.com"), role("other", "ec2.amazonaws.com")
+	logs := "arn:aws:ec2:us-east-1:123456789012:vpc-flow-log/*"
+	good, bad := role("flows", "vpc-flow-logs.amazonaws.com", logs), role("other", "ec2.amazonaws.com", logs)
+	elsewhere := role("elsewhere", "vpc-flow-logs.amazonaws.com", "arn:aws:ec2:eu-west-1:123456789012:vpc-flow-log/*")
 	with := func(more in) in {
 		p := in{"ResourceType": "VPC", "ResourceId": n.VPC.ID, "TrafficType": "ALL", "LogGroupName": "flows", "DeliverLogsPermissionArn": good}
 		for k, v := range more {
@@ -47,6 +52,7 @@ func TestFlowLogs(t *testing.T) {
 		{"no role", ec2.TypeFlowLog, with(in{"DeliverLogsPermissionArn": nil}), "InvalidParameter: DeliverLogsPermissionArn can't be empty if LogDestinationType is cloud-watch-logs."},
 		{"role that isn't there", ec2.TypeFlowLog, with(in{"DeliverLogsPermissionArn": "arn:aws:iam::123456789012:role/none"}), "InvalidParameter: Unable to assume given IAM role"},
 		{"role that trusts others", ec2.TypeFlowLog, with(in{"DeliverLogsPermissionArn": bad}), "InvalidParameter: Unable to assume given IAM role"},
+		{"role for another region", ec2.TypeFlowLog, with(in{"DeliverLogsPermissionArn": elsewhere}), "InvalidParameter: Unable to assume given IAM role"},
 		{"no such VPC", ec2.TypeFlowLog, with(in{"ResourceId": "vpc-0"}), "InvalidVpcID.NotFound"},
 		{"interval", ec2.TypeFlowLog, with(in{"MaxAggregationInterval": 300}), "InvalidParameter: Invalid Flow Log Max Aggregation Interval"},
 		{"traffic", ec2.TypeFlowLog, with(in{"TrafficType": "SOME"}), "InvalidParameter"},
