@@ -108,6 +108,11 @@ func cluster(a *architecture.Architecture) *cfn.Template {
 		t.Output("VpcCniRoleArn", r.Att("Arn"))
 	}
 	t.Add("KubeProxy", addon(a, h.Ref(), "kube-proxy"))
+	// Roles here are bound by the OIDC provider. The agent is for charts that
+	// want associations instead, and comes when the configuration names it.
+	if c.AddonVersions["eks-pod-identity-agent"] != "" {
+		t.Add("PodIdentityAgent", addon(a, h.Ref(), "eks-pod-identity-agent"))
+	}
 
 	t.Output("Name", h.Ref())
 	t.Output("Arn", h.Att("Arn"))

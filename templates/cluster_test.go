@@ -161,12 +161,16 @@ func TestOidcProvider(t *testing.T) {
 func TestAddons(t *testing.T) {
 	t.Parallel()
 	a := planned(t, func(c *config.Config) {
-		c.Cluster.AddonVersions = map[string]string{"vpc-cni": "v1.20.4-eksbuild.2", "coredns": "v1.12.4-eksbuild.1"}
+		c.Cluster.AddonVersions = map[string]string{
+			"vpc-cni": "v1.20.4-eksbuild.2", "coredns": "v1.12.4-eksbuild.1", "eks-pod-identity-agent": "v1.3.9-eksbuild.3",
+		}
 	})
 	for stack, want := range map[architecture.StackName]map[string][3]string{
 		architecture.Cluster: {
 			"VpcCni":    {"vpc-cni", "v1.20.4-eksbuild.2", "${VpcCniRole.Arn}"},
 			"KubeProxy": {"kube-proxy", "", ""},
+			// Only because a version is named.
+			"PodIdentityAgent": {"eks-pod-identity-agent", "v1.3.9-eksbuild.3", ""},
 		},
 		architecture.Addons: {
 			"CoreDns":            {"coredns", "v1.12.4-eksbuild.1", ""},
@@ -184,5 +188,8 @@ func TestAddons(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", stack, diff)
 		}
+	}
+	if _, ok := built(t, planned(t), architecture.Cluster).Resources["PodIdentityAgent"]; ok {
+		t.Error("there is a pod identity agent that nobody asked for")
 	}
 }

@@ -1,6 +1,9 @@
 package templates
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cfn"
 	"github.com/poolhouse/poolhouse/cfn/ssm"
@@ -27,6 +30,9 @@ func parameters(a *architecture.Architecture) *cfn.Template {
 	put("deployment/profile", "Profile of the configuration", cfn.V(string(c.Profile)))
 	put("versions/kubernetes", "Kubernetes version", cfn.V(c.Cluster.Version))
 	put("versions/postgresql", "PostgreSQL version asked for", cfn.V(c.Database.Version))
+	for _, name := range slices.Sorted(maps.Keys(c.Cluster.AddonVersions)) {
+		put("versions/"+name, "Version of the add-on", cfn.V(c.Cluster.AddonVersions[name]))
+	}
 
 	put("network/vpc-id", "VPC", vpcID(t))
 	put("network/private-subnet-ids", "Subnets of nodes, joined by commas", cfn.JoinList(",", subnetIDs(t, architecture.Private)))
