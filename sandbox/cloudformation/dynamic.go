@@ -61,7 +61,7 @@ func resolveText(tx *account.Tx, s string) (string, error) {
 		var err error
 		switch m[1] {
 		case "ssm", "ssm-secure":
-			v, err = resolveParameter(tx, ref, m[2])
+			v, err = resolveParameter(tx, m[2])
 		case "secretsmanager":
 			v, err = resolveSecret(tx, ref, m[2])
 		default:
@@ -75,20 +75,20 @@ func resolveText(tx *account.Tx, s string) (string, error) {
 	return out, failed
 }
 
-func resolveParameter(tx *account.Tx, ref, rest string) (string, error) {
+func resolveParameter(tx *account.Tx, rest string) (string, error) {
 	name, version, pinned := strings.Cut(rest, ":")
 	r := tx.Get("AWS::SSM::Parameter", name)
 	if r == nil {
 		return "", account.Errorf("ValidationError", "Parameters: [%s] could not be found", rest)
 	}
 	if pinned {
-		now := "1"
-		if v, ok := r.Data["Version"]; ok {
-			now = facts.Text(v)
+		history, _ := r.Data["History"].([]any)
+		for _, h := range history {
+			if m, ok := h.(map[string]any); ok && facts.Text(m["Version"]) == version {
+				return facts.Text(m["Value"]), nil
+			}
 		}
-		if version != now {
-			return "", account.Errorf("ValidationError", "Dynamic reference %s: only the latest version of a parameter is modelled, which is %s", ref, now)
-		}
+		return "", account.Errorf("ValidationError", "Parameters: [%s] could not be found", rest)
 	}
 	return facts.Text(r.Props["Value"]), nil
 }
@@ -117,9 +117,9 @@ func resolveSecret(tx *account.Tx, ref, rest string) (string, error) {
 	}
 	r := tx.Get("AWS::SecretsManager::Secret", id)
 	if r == nil {
-		r = tx.Find("AWS::SecretsManager::Secret", func(r *account.Resource) bool { return r.Props["Name"] == id })
+		r = tx.Find("AWS::SecretsManager::Secret", func(r *account.Resource) bool { return r.Props["Name"] == id || r.Data["Name"] == id })
 	}
-	if r == nil {
+	if r == nil || r.Data["DeletedDate"] != nil {
 		return "", account.Errorf("ValidationError", "Could not find a value associated with JSONKey in SecretString: Secrets Manager can't find the specified secret.")
 	}
 	// A value put by the service's API takes the place of the template's.
