@@ -77,4 +77,3 @@ func TestGPU(t *testing.T) {
 		})
 	}
 }
-
