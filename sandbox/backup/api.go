@@ -1,0 +1,142 @@
+package backup
+
+import (
+	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+// Service returns AWS Backup's API.
+func Service() wire.Service {
+	return wire.Service{
+		Name: "backup", Protocol: wire.RestJSON,
+		Operations: []wire.Operation{
+			{Name: "ListBackupVaults", Method: "GET", Path: "/backup-vaults/", Do: listVaults},
+			{Name: "DescribeBackupVault", Method: "GET", Path: "/backup-vaults/{backupVaultName}", Do: onVault(func(tx *account.Tx, v *account.Resource) (any, error) {
+				return vault(tx, v), nil
+			})},
+			{Name: "DeleteBackupVault", Method: "DELETE", Path: "/backup-vaults/{backupVaultName}", Do: onVault(func(tx *account.Tx, v *account.Resource) (any, error) {
+				if _, err := tx.Delete(v, false); err != nil {
+					return nil, err
+				}
+				return nil, tx.Settle(v, "delete")
+			})},
+			{Name: "ListRecoveryPointsByBackupVault", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/", Do: onVault(listPoints)},
+			{Name: "DeleteRecoveryPoint", Method: "DELETE", Path: "/backup-vaults/{backupVaultName}/recovery-points/{recoveryPointArn}", Do: deletePoint},
+			{Name: "ListBackupPlans", Method: "GET", Path: "/backup/plans/", Do: listPlans},
+			{Name: "GetBackupPlan", Method: "GET", Path: "/backup/plans/{backupPlanId}/", Do: getPlan},
+			{Name: "ListBackupSelections", Method: "GET", Path: "/backup/plans/{backupPlanId}/selections/", Do: listSelections},
+		},
+	}
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+func onVault(f func(*account.Tx, *account.Resource) (any, error)) func(*account.Tx, *wire.Request) (any, error) {
+	return func(tx *account.Tx, r *wire.Request) (any, error) {
+		v := tx.Get(TypeVault, r.String("backupVaultName"))
+		if v == nil {
+			return nil, errorf("ResourceNotFoundException", "Backup vault %s does not exist", r.String("backupVaultName"))
+		}
+		return f(tx, v)
+	}
+}
+
+func vault(tx *account.Tx, v *account.Resource) map[string]any {
+	return map[string]any{
+		"BackupVaultName": v.ID, "BackupVaultArn": v.Attrs["BackupVaultArn"], "EncryptionKeyArn": props.Str(v.Props, "EncryptionKeyArn"),
+		"CreationDate": seconds(v.Created), "NumberOfRecoveryPoints": len(Points(tx, v.ID)), "Locked": false,
+	}
+}
+
+func listVaults(tx *account.Tx, _ *wire.Request) (any, error) {
+	list := []any{}
+	for _, v := range tx.List(TypeVault) {
+		list = append(list, vault(tx, v))
+	}
+	return map[string]any{"BackupVaultList": list}, nil
+}
+
+func listPoints(tx *account.Tx, v *account.Resource) (any, error) {
+	list := []any{}
+	for _, p := range Points(tx, v.ID) {
+		point := map[string]any{"RecoveryPointArn": p.ID, "BackupVaultName": v.ID, "BackupVaultArn": v.Attrs["BackupVaultArn"], "Status": "COMPLETED", "CreationDate": seconds(p.Created)}
+		if at, ok := p.Data["deleteAt"].(time.Time); ok {
+			point["CalculatedLifecycle"] = map[string]any{"DeleteAt": seconds(at)}
+		}
+		list = append(list, point)
+	}
+	return map[string]any{"RecoveryPoints": list}, nil
+}
+
+func deletePoint(tx *account.Tx, r *wire.Request) (any, error) {
+	p := tx.Get(TypeRecoveryPoint, r.String("recoveryPointArn"))
+	if p == nil || p.Data["vault"] != r.String("backupVaultName") {
+		return nil, errorf("ResourceNotFoundException", "Cannot find recovery point %s", r.String("recoveryPointArn"))
+	}
+	tx.Drop(TypeRecoveryPoint, p.ID)
+	return nil, nil
+}
+
+func listPlans(tx *account.Tx, _ *wire.Request) (any, error) {
+	list := []any{}
+	for _, p := range tx.List(TypePlan) {
+		list = append(list, map[string]any{
+			"BackupPlanId": p.ID, "BackupPlanArn": p.Attrs["BackupPlanArn"], "VersionId": p.Attrs["VersionId"],
+			"BackupPlanName": props.Str(p.Props, "BackupPlan", "BackupPlanName"), "CreationDate": seconds(p.Created),
+		})
+	}
+	return map[string]any{"BackupPlansList": list}, nil
+}
+
+func plan(tx *account.Tx, r *wire.Request) (*account.Resource, error) {
+	p := tx.Get(TypePlan, r.String("backupPlanId"))
+	if p == nil {
+		return nil, errorf("ResourceNotFoundException", "Cannot find Backup plan with ID %s", r.String("backupPlanId"))
+	}
+	return p, nil
+}
+
+func getPlan(tx *account.Tx, r *wire.Request) (any, error) {
+	p, err := plan(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	var list []any
+	for _, rule := range rules(p.Props) {
+		out := map[string]any{"RuleName": rule["RuleName"], "TargetBackupVaultName": rule["TargetBackupVault"], "ScheduleExpression": rule["ScheduleExpression"]}
+		life := map[string]any{}
+		for _, k := range []string{"MoveToColdStorageAfterDays", "DeleteAfterDays"} {
+			if n := props.Int(rule, 0, "Lifecycle", k); n > 0 {
+				life[k] = n
+			}
+		}
+		if len(life) > 0 {
+			out["Lifecycle"] = life
+		}
+		list = append(list, out)
+	}
+	return map[string]any{
+		"BackupPlanId": p.ID, "BackupPlanArn": p.Attrs["BackupPlanArn"], "VersionId": p.Attrs["VersionId"], "CreationDate": seconds(p.Created),
+		"BackupPlan": map[string]any{"BackupPlanName": props.Str(p.Props, "BackupPlan", "BackupPlanName"), "Rules": list},
+	}, nil
+}
+
+func listSelections(tx *account.Tx, r *wire.Request) (any, error) {
+	p, err := plan(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for _, s := range tx.List(TypeSelection) {
+		if props.Str(s.Props, "BackupPlanId") == p.ID {
+			list = append(list, map[string]any{
+				"SelectionId": s.Attrs["SelectionId"], "BackupPlanId": p.ID, "SelectionName": props.Str(s.Props, "BackupSelection", "SelectionName"),
+				"IamRoleArn": props.Str(s.Props, "BackupSelection", "IamRoleArn"), "CreationDate": seconds(s.Created),
+			})
+		}
+	}
+	return map[string]any{"BackupSelectionsList": list}, nil
+}

@@ -1,0 +1,211 @@
+// Package backup is AWS Backup: vaults, plans and selections.
+//
+// Invariants: names are unique, a vault's key and a selection's role exist, a
+// plan's rules write into vaults that exist and keep what they write for a time
+// that AWS takes. A vault with recovery points, or a plan with selections,
+// can't be deleted.
+//
+// Limits: no backup is ever made by itself, so a vault holds only what a test
+// puts there; vault locks, restores, reports and frameworks are not modelled.
+package backup
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+)
+
+// The resource types of this package. A vault's id is its name, a plan's its
+// id, a selection's SELECTION_PLAN.
+const (
+	TypeVault     = "AWS::Backup::BackupVault"
+	TypePlan      = "AWS::Backup::BackupPlan"
+	TypeSelection = "AWS::Backup::BackupSelection"
+	// TypeRecoveryPoint is a backup in a vault; its id is its ARN. Its Data
+	// holds "vault" and, optionally, "deleteAt" (a time).
+	TypeRecoveryPoint = "backup:recovery-point"
+)
+
+// Types are the resource types of this package.
+func Types() []*account.Type {
+	return []*account.Type{vaultType(), planType(), selectionType(), {Name: TypeRecoveryPoint}}
+}
+
+func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
+
+func unsupported(typ string, p map[string]any, keys ...string) error {
+	for _, k := range keys {
+		if props.Has(p, k) {
+			return errorf("UnsupportedOperation", "%s of %s is not modelled by the sandbox", k, typ)
+		}
+	}
+	return nil
+}
+
+var vaultName = regexp.MustCompile(`^[a-zA-Z0-9_-]{2,50}$`)
+
+// Points are the recovery points in a vault.
+func Points(tx *account.Tx, vault string) []*account.Resource {
+	var points []*account.Resource
+	for _, p := range tx.List(TypeRecoveryPoint) {
+		if p.Data["vault"] == vault {
+			points = append(points, p)
+		}
+	}
+	return points
+}
+
+func vaultType() *account.Type {
+	return &account.Type{
+		Name: TypeVault,
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			if err := unsupported(TypeVault, r.Props, "LockConfiguration", "Notifications", "AccessPolicy"); err != nil {
+				return err
+			}
+			name := props.Str(r.Props, "BackupVaultName")
+			if !vaultName.MatchString(name) {
+				return errorf("InvalidParameterValueException", "Invalid vault name. Vault name must consist of 2 to 50 letters, numbers, hyphens and underscores")
+			}
+			if tx.Get(TypeVault, name) != nil {
+				return errorf("AlreadyExistsException", "Backup vault with the same name already exists")
+			}
+			if key := props.Str(r.Props, "EncryptionKeyArn"); key != "" {
+				if _, err := kms.Lookup(tx, key); err != nil {
+					return errorf("InvalidParameterValueException", "The specified KMS key %s does not exist", key)
+				}
+			}
+			r.ID = name
+			r.Attrs["BackupVaultName"], r.Attrs["BackupVaultArn"] = name, tx.ARN("backup", "backup-vault:"+name)
+			tags := map[string]string{}
+			for k, v := range props.Map(r.Props, "BackupVaultTags") {
+				tags[k] = props.Str(v)
+			}
+			r.Tags = tags
+			return nil
+		},
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			if len(Points(tx, r.ID)) > 0 {
+				return errorf("InvalidRequestException", "Backup vault cannot be deleted because it contains recovery points.")
+			}
+			if plan := writer(tx, r.ID); plan != nil {
+				return errorf("InvalidRequestException", "Backup vault cannot be deleted because backup plan %s writes into it.", plan.ID)
+			}
+			return nil
+		},
+	}
+}
+
+// writer is a plan that writes into the vault, or nil.
+func writer(tx *account.Tx, vault string) *account.Resource {
+	return tx.Find(TypePlan, func(p *account.Resource) bool {
+		for _, rule := range rules(p.Props) {
+			if props.Str(rule, "TargetBackupVault") == vault {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func rules(p map[string]any) []map[string]any { return props.Maps(p, "BackupPlan", "BackupPlanRule") }
+
+// cronFields matches AWS's six fields; five and seven are common mistakes.
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
+var cronFields = regexp.MustCompile(`^cron\(\S+( \S+){5}\)$`)
+
+func checkPlan(tx *account.Tx, p map[string]any) error {
+	all := rules(p)
+	if len(all) == 0 {
+		return errorf("InvalidParameterValueException", "Backup plan must have at least one rule")
+	}
+	names := map[string]bool{}
+	for _, rule := range all {
+		name := props.Str(rule, "RuleName")
+		if name == "" || names[name] {
+			return errorf("InvalidParameterValueException", "Rule names must be unique and not empty: %q", name)
+		}
+		names[name] = true
+		if vault := props.Str(rule, "TargetBackupVault"); tx.Get(TypeVault, vault) == nil {
+			return errorf("InvalidParameterValueException", "Backup vault %s does not exist", vault)
+		}
+		if s := props.Str(rule, "ScheduleExpression"); s != "" && !cronFields.MatchString(s) {
+			return errorf("InvalidParameterValueException", "Invalid schedule expression %s", s)
+		}
+		if err := unsupported(TypePlan, rule, "CopyActions", "EnableContinuousBackup"); err != nil {
+			return err
+		}
+		cold, remove := props.Int(rule, 0, "Lifecycle", "MoveToColdStorageAfterDays"), props.Int(rule, 0, "Lifecycle", "DeleteAfterDays")
+		// https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
+		if cold > 0 && remove > 0 && remove < cold+90 {
+			return errorf("InvalidParameterValueException", "DeleteAfterDays cannot be less than 90 days apart from MoveToColdStorageAfterDays")
+		}
+	}
+	return nil
+}
+
+func planType() *account.Type {
+	return &account.Type{
+		Name: TypePlan,
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			if props.Str(r.Props, "BackupPlan", "BackupPlanName") == "" {
+				return errorf("MissingParameterValueException", "Backup plan name is missing")
+			}
+			r.ID = uuid(tx)
+			r.Attrs["BackupPlanId"], r.Attrs["BackupPlanArn"], r.Attrs["VersionId"] = r.ID, tx.ARN("backup", "backup-plan:"+r.ID), tx.HexID(32)
+			r.Tags = map[string]string{}
+			for k, v := range props.Map(r.Props, "BackupPlanTags") {
+				r.Tags[k] = props.Str(v)
+			}
+			return checkPlan(tx, r.Props)
+		},
+		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
+			r.Attrs["VersionId"] = tx.HexID(32)
+			return checkPlan(tx, next)
+		},
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			if tx.Find(TypeSelection, func(s *account.Resource) bool { return props.Str(s.Props, "BackupPlanId") == r.ID }) != nil {
+				return errorf("InvalidRequestException", "Related backup plan selections must be deleted prior to backup plan deletion")
+			}
+			return nil
+		},
+	}
+}
+
+func selectionType() *account.Type {
+	return &account.Type{
+		Name: TypeSelection,
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			plan := props.Str(r.Props, "BackupPlanId")
+			if tx.Get(TypePlan, plan) == nil {
+				return errorf("ResourceNotFoundException", "Backup plan %s does not exist", plan)
+			}
+			name := props.Str(r.Props, "BackupSelection", "SelectionName")
+			if tx.Find(TypeSelection, func(s *account.Resource) bool {
+				return props.Str(s.Props, "BackupPlanId") == plan && props.Str(s.Props, "BackupSelection", "SelectionName") == name
+			}) != nil {
+				return errorf("AlreadyExistsException", "Backup selection %s already exists", name)
+			}
+			role := props.Str(r.Props, "BackupSelection", "IamRoleArn")
+			if found := iam.RoleByARN(tx, role); found == nil || !iam.Trusts(found, "backup.amazonaws.com") {
+				return errorf("InvalidParameterValueException", "IAM Role %s cannot be assumed by AWS Backup", role)
+			}
+			for _, arn := range props.Strs(r.Props, "BackupSelection", "Resources") {
+				if arn != "*" && !strings.HasPrefix(arn, "arn:") {
+					return errorf("InvalidParameterValueException", "Invalid ARN: %s", arn)
+				}
+			}
+			id := uuid(tx)
+			r.ID = id + "_" + plan
+			r.Attrs["Id"], r.Attrs["SelectionId"], r.Attrs["BackupPlanId"] = r.ID, id, plan
+			return nil
+		},
+	}
+}
+
+func uuid(tx *account.Tx) string {
+	return strings.Join([]string{tx.HexID(8), tx.HexID(4), tx.HexID(4), tx.HexID(4), tx.HexID(12)}, "-")
+}

@@ -1,0 +1,141 @@
+// Package cloudwatch is Amazon CloudWatch: metric alarms.
+//
+// Invariants: alarm names are unique, actions that are topics exist, and a
+// metric alarm is one that CloudWatch can evaluate.
+//
+// Limits: metrics have no values, so an alarm stays INSUFFICIENT_DATA; metric
+// math, composite alarms and dashboards are not modelled.
+package cloudwatch
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/sns"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+// TypeAlarm is the resource type of this package; its id is the alarm's name.
+const TypeAlarm = "AWS::CloudWatch::Alarm"
+
+// Types are the resource types of this package.
+func Types() []*account.Type { return []*account.Type{alarmType()} }
+
+func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
+
+func alarmType() *account.Type {
+	return &account.Type{
+		Name: TypeAlarm,
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			r.ID = props.Str(r.Props, "AlarmName")
+			if r.ID == "" {
+				r.ID = tx.Name(r, 255)
+			}
+			if tx.Get(TypeAlarm, r.ID) != nil {
+				return errorf("AlreadyExists", "%s already exists", r.ID)
+			}
+			r.Status = "INSUFFICIENT_DATA"
+			r.Attrs["Arn"] = tx.ARN("cloudwatch", "alarm:"+r.ID)
+			r.Tags = props.Tags(r.Props, "Tags")
+			return check(tx, r.Props)
+		},
+		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
+			for k := range props.Tags(r.Props, "Tags") {
+				delete(r.Tags, k)
+			}
+			for k, v := range props.Tags(next, "Tags") {
+				r.Tags[k] = v
+			}
+			return check(tx, next)
+		},
+	}
+}
+
+// comparisons are the operators of alarms on one metric.
+func comparisons() []string {
+	return []string{"GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"}
+}
+
+// check holds the rules of PutMetricAlarm.
+// https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+func check(tx *account.Tx, p map[string]any) error {
+	if props.Has(p, "Metrics") || props.Has(p, "ThresholdMetricId") {
+		return errorf("UnsupportedOperation", "alarms on metric math are not modelled by the sandbox")
+	}
+	if props.Str(p, "MetricName") == "" || props.Str(p, "Namespace") == "" {
+		return errorf("ValidationError", "MetricName, Namespace and Metrics are not specified, exactly one must be specified.")
+	}
+	if op := props.Str(p, "ComparisonOperator"); !slices.Contains(comparisons(), op) {
+		return errorf("ValidationError", "Value '%s' at 'comparisonOperator' failed to satisfy constraint: Member must satisfy enum value set: %v", op, comparisons())
+	}
+	period := props.Int(p, 0, "Period")
+	if period != 10 && period != 20 && period != 30 && (period <= 0 || period%60 != 0) {
+		return errorf("ValidationError", "Period must be 10, 20, 30 or a multiple of 60")
+	}
+	evaluations := props.Int(p, 0, "EvaluationPeriods")
+	if evaluations < 1 {
+		return errorf("ValidationError", "Value '%d' at 'evaluationPeriods' failed to satisfy constraint: Member must have value greater than or equal to 1", evaluations)
+	}
+	if limit := 7 * 86400; period >= 3600 && period*evaluations > limit || period < 3600 && period*evaluations > 86400 {
+		return errorf("ValidationError", "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400).")
+	}
+	if n := props.Int(p, evaluations, "DatapointsToAlarm"); n > evaluations {
+		return errorf("ValidationError", "The number of datapoints to alarm (%d) must be smaller than or equal to the number of evaluation periods (%d)", n, evaluations)
+	}
+	if props.Has(p, "Statistic") == props.Has(p, "ExtendedStatistic") {
+		return errorf("ValidationError", "Exactly one of Statistic and ExtendedStatistic must be specified.")
+	}
+	for _, k := range []string{"AlarmActions", "OKActions", "InsufficientDataActions"} {
+		for _, action := range props.Strs(p, k) {
+			if strings.Contains(action, ":sns:") && tx.Get(sns.TypeTopic, action) == nil {
+				return errorf("ValidationError", "Invalid arn syntax or topic does not exist: %s", action)
+			}
+		}
+	}
+	return nil
+}
+
+// Service returns CloudWatch's API.
+func Service() wire.Service {
+	return wire.Service{
+		Name: "monitoring", Version: "2010-08-01", Namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/", Protocol: wire.Query,
+		Operations: []wire.Operation{{Name: "DescribeAlarms", Do: describeAlarms}},
+	}
+}
+
+type alarm struct {
+	AlarmName          string
+	AlarmArn           string
+	AlarmDescription   string   `xml:",omitempty"`
+	AlarmActions       []string `xml:"AlarmActions>member"`
+	StateValue         string
+	MetricName         string
+	Namespace          string
+	Threshold          string
+	ComparisonOperator string
+	EvaluationPeriods  int
+	Period             int
+}
+
+type alarms struct {
+	MetricAlarms []alarm `xml:"MetricAlarms>member"`
+}
+
+func describeAlarms(tx *account.Tx, r *wire.Request) (any, error) {
+	names, prefix := r.Strings("AlarmNames"), r.String("AlarmNamePrefix")
+	var out alarms
+	for _, a := range tx.List(TypeAlarm) {
+		if len(names) > 0 && !slices.Contains(names, a.ID) || !strings.HasPrefix(a.ID, prefix) {
+			continue
+		}
+		out.MetricAlarms = append(out.MetricAlarms, alarm{
+			AlarmName: a.ID, AlarmArn: props.Str(a.Attrs, "Arn"), AlarmDescription: props.Str(a.Props, "AlarmDescription"),
+			AlarmActions: props.Strs(a.Props, "AlarmActions"), StateValue: a.Status,
+			MetricName: props.Str(a.Props, "MetricName"), Namespace: props.Str(a.Props, "Namespace"), Threshold: props.Str(a.Props, "Threshold"),
+			ComparisonOperator: props.Str(a.Props, "ComparisonOperator"), EvaluationPeriods: props.Int(a.Props, 0, "EvaluationPeriods"), Period: props.Int(a.Props, 0, "Period"),
+		})
+	}
+	return out, nil
+}
