@@ -203,6 +203,11 @@ func updateInterface(tx *account.Tx, r *account.Resource, next map[string]any) e
 	if err != nil {
 		return err
 	}
+	if wanted, _, err := wantedAddresses(next); err != nil {
+		return err
+	} else if len(wanted) > 0 && wanted[0] != addresses(r)[0] {
+		return account.ErrReplace
+	}
 	subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
 	if err != nil {
 		return err

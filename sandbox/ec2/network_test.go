@@ -342,6 +342,24 @@ func TestAddressMoves(t *testing.T) {
 	}
 }
 
+// TestReplacements: what EC2 can't change in place is replaced.
+func TestReplacements(t *testing.T) {
+	t.Parallel()
+	l := ec2test.New(t, ec2test.Options{})
+	n := l.Network()
+	l.Want(account.ErrReplace.Error(), l.Update(n.VPC, in{"CidrBlock": "10.0.0.0/16", "InstanceTenancy": "dedicated"}))
+	eni := l.Make(ec2.TypeNetworkInterface, in{"SubnetId": n.A.ID})
+	l.Want("", l.Update(eni, in{"SubnetId": n.A.ID, "SecondaryPrivateIpAddressCount": 2}))
+	if diff := cmp.Diff([]string{"10.0.0.5", "10.0.0.6"}, props.Strs(eni.Attrs, "SecondaryPrivateIpAddresses")); diff != "" {
+		t.Errorf("addresses: %s", diff)
+	}
+	first := func(ip string) in {
+		return in{"SubnetId": n.A.ID, "PrivateIpAddresses": []any{in{"Primary": true, "PrivateIpAddress": ip}}}
+	}
+	l.Want("", l.Update(eni, first("10.0.0.4")))
+	l.Want(account.ErrReplace.Error(), l.Update(eni, first("10.0.0.9")))
+}
+
 // TestQuotas are a new account's.
 func TestQuotas(t *testing.T) {
 	t.Parallel()

@@ -212,7 +212,13 @@ func ruleType(typ string) *account.Type {
 	return &account.Type{
 		Name: typ, Latency: "ec2:sg-rule",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			group, err := ruleGroup(tx, r.Props)
+			if err := NotModelled(r, r.Props, "GroupName"); err != nil {
+				return err
+			}
+			if props.Str(r.Props, "GroupId") == "" {
+				return account.Errorf("MissingParameter", "The request must contain the parameter groupName or groupId")
+			}
+			group, err := FindSecurityGroup(tx, props.Str(r.Props, "GroupId"))
 			if err != nil {
 				return err
 			}
@@ -222,27 +228,6 @@ func ruleType(typ string) *account.Type {
 			return rule.CheckText(next)
 		},
 	}
-}
-
-// ruleGroup finds the group that a rule is for, by id or, in the default VPC,
-// by name.
-func ruleGroup(tx *account.Tx, p map[string]any) (*account.Resource, error) {
-	if id := props.Str(p, "GroupId"); id != "" {
-		return FindSecurityGroup(tx, id)
-	}
-	groupName := props.Str(p, "GroupName")
-	if groupName == "" {
-		return nil, account.Errorf("MissingParameter", "The request must contain the parameter groupName or groupId")
-	}
-	if vpc := DefaultVPC(tx); vpc != nil {
-		for _, g := range InVPC(tx, TypeSecurityGroup, vpc.ID) {
-			if GroupName(g) == groupName {
-				p["GroupId"] = g.ID
-				return g, nil
-			}
-		}
-	}
-	return nil, account.Errorf(notFound[TypeSecurityGroup][0], notFound[TypeSecurityGroup][1], groupName)
 }
 
 // Rules are the rules of a group, incoming ones first.

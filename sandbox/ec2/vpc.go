@@ -24,6 +24,10 @@ func vpcType() *account.Type {
 			if err := checkDNS(next); err != nil {
 				return err
 			}
+			// A VPC can stop being dedicated, but not become it.
+			if was := props.Str(r.Props, "InstanceTenancy"); was != "dedicated" && props.Str(next, "InstanceTenancy") == "dedicated" {
+				return account.ErrReplace
+			}
 			Retag(r, next)
 			return nil
 		},

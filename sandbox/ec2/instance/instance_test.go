@@ -84,6 +84,14 @@ func TestVersions(t *testing.T) {
 	if lt.Attrs["LatestVersionNumber"] != "2" || lt.Attrs["DefaultVersionNumber"] != "1" {
 		t.Errorf("got versions %v, want latest 2 and default 1, as texts", lt.Attrs)
 	}
+	spec := func(kind string) in {
+		return in{"LaunchTemplateData": data(in{"InstanceType": "m7i.xlarge"}), "TagSpecifications": []any{in{"ResourceType": kind, "Tags": []any{in{"Key": "team", "Value": kind}}}}}
+	}
+	l.Want("", l.Update(lt, spec("launch-template")))
+	l.Want("InvalidParameterValue", l.Update(lt, spec("instance")))
+	if lt.Tags["team"] != "launch-template" || lt.Attrs["LatestVersionNumber"] != "2" {
+		t.Errorf("got tags %v and version %v, want a tag and no new version", lt.Tags, lt.Attrs["LatestVersionNumber"])
+	}
 	for version, want := range map[string]string{"$Latest": "m7i.xlarge", "$Default": "m7i.large", "": "m7i.large", "2": "m7i.xlarge"} {
 		d, _, err := instance.TemplateData(lt, version)
 		l.Want("", err)

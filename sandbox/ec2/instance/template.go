@@ -2,7 +2,9 @@ package instance
 
 import (
 	"cmp"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -16,10 +18,23 @@ func templateType() *account.Type {
 		Name: TypeLaunchTemplate, Latency: "ec2:launch-template",
 		Create: createTemplate,
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
-			if props.Same(r.Props["LaunchTemplateData"], next["LaunchTemplateData"]) && props.Same(r.Props["VersionDescription"], next["VersionDescription"]) {
-				return nil
+			tags, err := templateTags(next)
+			if err != nil {
+				return err
 			}
-			return addVersion(tx, r, next)
+			changed := props.Changed(r.Props, next)
+			if slices.Contains(changed, "LaunchTemplateData") || slices.Contains(changed, "VersionDescription") {
+				if err := addVersion(tx, r, next); err != nil {
+					return err
+				}
+			}
+			// Its properties were accepted before.
+			old, _ := templateTags(r.Props)
+			for k := range old {
+				delete(r.Tags, k)
+			}
+			maps.Copy(r.Tags, tags)
+			return nil
 		},
 	}
 }
@@ -37,13 +52,24 @@ func createTemplate(tx *account.Tx, r *account.Resource) error {
 	r.Attrs["LaunchTemplateName"] = name
 	r.Attrs["DefaultVersionNumber"] = "1"
 	r.Status = "available"
-	for _, s := range props.Maps(r.Props, "TagSpecifications") {
-		if props.Str(s, "ResourceType") != "launch-template" {
-			return account.Errorf("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", props.Str(s, "ResourceType"))
-		}
-		r.Tags = props.Tags(s, "Tags")
+	tags, err := templateTags(r.Props)
+	if err != nil {
+		return err
 	}
+	r.Tags = tags
 	return addVersion(tx, r, r.Props)
+}
+
+// templateTags are the tags of the template itself.
+func templateTags(p map[string]any) (map[string]string, error) {
+	tags := map[string]string{}
+	for _, s := range props.Maps(p, "TagSpecifications") {
+		if kind := props.Str(s, "ResourceType"); kind != "launch-template" {
+			return nil, invalid("'%s' is not a valid taggable resource type for this operation.", kind)
+		}
+		maps.Copy(tags, props.Tags(s, "Tags"))
+	}
+	return tags, nil
 }
 
 // addVersion makes the template data of p the latest version. The default
