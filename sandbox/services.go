@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/acm"
 	"github.com/poolhouse/poolhouse/sandbox/autoscaling"
 	"github.com/poolhouse/poolhouse/sandbox/backup"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation"
@@ -13,6 +14,8 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/logs"
 	"github.com/poolhouse/poolhouse/sandbox/rds"
+	"github.com/poolhouse/poolhouse/sandbox/route53"
+	"github.com/poolhouse/poolhouse/sandbox/s3"
 	"github.com/poolhouse/poolhouse/sandbox/secretsmanager"
 	"github.com/poolhouse/poolhouse/sandbox/sns"
 	"github.com/poolhouse/poolhouse/sandbox/ssm"
@@ -40,12 +43,15 @@ func modules() []module {
 		{services: []wire.Service{autoscaling.Service()}, types: autoscaling.Types()},
 		{services: []wire.Service{eks.Service()}, types: eks.Types()},
 		{services: []wire.Service{rds.Service()}, types: rds.Types(), events: rds.Events(), seed: rds.Seed},
+		{services: []wire.Service{route53.Service()}, types: route53.Types()},
+		{services: []wire.Service{acm.Service()}, types: acm.Types()},
 		{services: []wire.Service{elbv2.Service()}, types: elbv2.Types()},
 		{services: []wire.Service{logs.Service()}, types: logs.Types()},
 		{services: []wire.Service{sns.Service()}, types: sns.Types()},
 		{services: []wire.Service{cloudwatch.Service()}, types: cloudwatch.Types()},
 		{services: []wire.Service{wafv2.Service()}, types: wafv2.Types()},
 		{services: []wire.Service{backup.Service()}, types: backup.Types()},
+		{services: []wire.Service{s3.Service()}, types: s3.Types()},
 		{services: []wire.Service{ssm.Service()}, types: ssm.Types()},
 		{services: []wire.Service{secretsmanager.Service()}, types: secretsmanager.Types(), events: secretsmanager.Events()},
 	}
