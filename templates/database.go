@@ -162,22 +162,24 @@ func database(a *architecture.Architecture) *cfn.Template {
 // databaseLogs are PostgreSQL's logs that RDS hands to CloudWatch Logs.
 func databaseLogs() []string { return []string{"postgresql", "upgrade"} }
 
-// databaseSettings differ from AWS's defaults: TLS for every connection, what
-// a support case needs in the log, and statistics by statement.
+// databaseSettings differ from AWS's defaults: TLS and SCRAM for every
+// connection, statistics by statement, and connections and waits in the log.
+// Statements aren't logged for themselves: they can hold data, and those that
+// set passwords do.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Appendix.PostgreSQL.CommonDBATasks.Parameters.html
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/PostgreSQL_Password_Encryption_configuration.html
 func databaseSettings() map[string]string {
 	return map[string]string{
-		"rds.force_ssl":              "1",
-		"ssl_min_protocol_version":   "TLSv1.2",
-		"shared_preload_libraries":   "pg_stat_statements",
-		"track_io_timing":            "1",
-		"log_connections":            "1",
-		"log_disconnections":         "1",
-		"log_lock_waits":             "1",
-		"log_temp_files":             "10240",
-		"log_min_duration_statement": "1000",
-		"log_parameter_max_length":   "0", // statements, but not the data in them
-		"log_statement":              "ddl",
+		"rds.force_ssl":                     "1",
+		"ssl_min_protocol_version":          "TLSv1.2",
+		"password_encryption":               "scram-sha-256",
+		"rds.accepted_password_auth_method": "scram",
+		"shared_preload_libraries":          "pg_stat_statements",
+		"track_io_timing":                   "1",
+		"log_connections":                   "1",
+		"log_disconnections":                "1",
+		"log_lock_waits":                    "1",
+		"log_temp_files":                    "10240",
 	}
 }
 

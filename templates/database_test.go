@@ -134,16 +134,19 @@ func TestDatabaseSettings(t *testing.T) {
 		if group["Family"] != family {
 			t.Errorf("version %s has family %v, want %s", version, group["Family"], family)
 		}
-		for key, want := range map[string]string{
-			"rds.force_ssl":              "1",
-			"ssl_min_protocol_version":   "TLSv1.2",
-			"shared_preload_libraries":   "pg_stat_statements",
-			"log_parameter_max_length":   "0",
-			"log_min_duration_statement": "1000",
-		} {
-			if got := at(group, "Parameters", key); got != want {
-				t.Errorf("%s is %v, want %s", key, got, want)
-			}
+		if diff := cmp.Diff(any(object{
+			"rds.force_ssl":                     "1",
+			"ssl_min_protocol_version":          "TLSv1.2",
+			"password_encryption":               "scram-sha-256",
+			"rds.accepted_password_auth_method": "scram",
+			"shared_preload_libraries":          "pg_stat_statements",
+			"track_io_timing":                   "1",
+			"log_connections":                   "1",
+			"log_disconnections":                "1",
+			"log_lock_waits":                    "1",
+			"log_temp_files":                    "10240",
+		}), group["Parameters"]); diff != "" {
+			t.Errorf("version %s (-want +got):\n%s", version, diff)
 		}
 	}
 }
