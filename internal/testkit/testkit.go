@@ -142,6 +142,9 @@ func Config(s *sandbox.Sandbox) aws.Config {
 		Region:       s.Region(),
 		BaseEndpoint: aws.String(Endpoint),
 		HTTPClient:   Client(s),
+		// What the SDK's own loader of configuration sets.
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: p.AccessKeyID, SecretAccessKey: p.SecretAccessKey, SessionToken: p.SessionToken, Source: "sandbox"}, nil
 		}),

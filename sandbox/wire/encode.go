@@ -59,6 +59,9 @@ func encode(s *Service, op *Operation, requestID string, out any) (*Raw, error) 
 		return nil, err
 	}
 	root := op.Name + "Response"
+	if d, ok := out.(Document); ok {
+		root = d.Root
+	}
 	switch s.Protocol {
 	case RestXML:
 		root = rootName(out, root)
@@ -149,6 +152,8 @@ func fields(out any, item string) (string, error) {
 	switch v := out.(type) {
 	case nil:
 		return "", nil
+	case Document:
+		return fields(v.Fields, item)
 	case map[string]any:
 		var b strings.Builder
 		for _, k := range slices.Sorted(maps.Keys(v)) {
@@ -187,6 +192,13 @@ func value(b *strings.Builder, name string, v any, item string) error {
 		inner = strconv.FormatFloat(v, 'f', -1, 64)
 	case time.Time:
 		inner = ISO(v)
+	case Flat:
+		for _, x := range v {
+			if err := value(b, name, x, item); err != nil {
+				return err
+			}
+		}
+		return nil
 	case []any:
 		var l strings.Builder
 		for _, x := range v {

@@ -205,8 +205,8 @@ func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
 		return nil, err
 	}
 	c.Caller = principal.ARN
+	header := r.Header
 	if mode := r.Header.Get("X-Amz-Content-Sha256"); c.service.Name == "s3" {
-		header := r.Header
 		if strings.HasPrefix(mode, "STREAMING-") {
 			if mode != streamSigned && mode != streamSignedTrailer && mode != streamUnsignedTrailer {
 				return nil, notModelled("payloads of the form " + mode)
@@ -238,7 +238,7 @@ func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
 			}
 		}
 	}
-	req := &Request{Service: c.Service, Operation: c.Operation, ID: c.RequestID, Caller: c.Caller, In: in, Body: body, Header: r.Header}
+	req := &Request{Service: c.Service, Operation: c.Operation, ID: c.RequestID, Caller: c.Caller, In: in, Body: body, Header: header}
 	var answer *Raw
 	err = s.account.Do(func(tx *account.Tx) error {
 		tx.Caller = req.Caller

@@ -85,7 +85,8 @@ type Request struct {
 	// Strings, Map and Maps, which take all these forms.
 	In map[string]any
 	// Body and Header are for operations that take bytes. Body is what was
-	// meant, without a chunked upload's framing.
+	// meant, without a chunked upload's framing, whose trailing headers are in
+	// Header.
 	Body   []byte
 	Header map[string][]string
 	// Resource may be set by Do to the ARN or id it worked on, for the
@@ -99,3 +100,13 @@ type Raw struct {
 	Header map[string][]string
 	Body   []byte
 }
+
+// Document is an XML answer that names its root element.
+type Document struct {
+	Root   string
+	Fields map[string]any
+}
+
+// Flat is a list in an XML answer whose items stand side by side under the
+// list's own name.
+type Flat []any

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -142,7 +143,7 @@ func Like(pattern, s string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// holds compares; numbers, dates and addresses are compared as text.
+// holds compares; dates and addresses are compared as text.
 func (c Condition) holds(context map[string]string) bool {
 	op := strings.TrimPrefix(strings.TrimPrefix(c.Operator, "ForAnyValue:"), "ForAllValues:")
 	op, ifExists := strings.CutSuffix(op, "IfExists")
@@ -161,6 +162,8 @@ func (c Condition) holds(context map[string]string) bool {
 	}
 	fits := slices.ContainsFunc(c.Values, func(want string) bool {
 		switch {
+		case strings.HasPrefix(op, "Numeric"):
+			return numeric(op, value, want)
 		case strings.HasPrefix(op, "Arn"), strings.HasSuffix(op, "Like"):
 			return Like(want, value)
 		case strings.HasSuffix(op, "IgnoreCase"), op == "Bool":
@@ -169,4 +172,24 @@ func (c Condition) holds(context map[string]string) bool {
 		return want == value
 	})
 	return fits != negative
+}
+
+// numeric compares two numbers; what isn't one never fits.
+func numeric(op, value, want string) bool {
+	a, err := strconv.ParseFloat(value, 64)
+	b, err2 := strconv.ParseFloat(want, 64)
+	if err != nil || err2 != nil {
+		return false
+	}
+	switch strings.TrimPrefix(op, "Numeric") {
+	case "LessThan":
+		return a < b
+	case "LessThanEquals":
+		return a <= b
+	case "GreaterThan":
+		return a > b
+	case "GreaterThanEquals":
+		return a >= b
+	}
+	return a == b
 }

@@ -33,6 +33,8 @@ func TestAllows(t *testing.T) {
 			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"KMS:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/x/cluster"}}, true},
 		{"condition fails", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:SourceAccount":"999999999999"}}}`,
 			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"aws:SourceAccount": "123456789012"}}, false},
+		{"numbers", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"NumericLessThan":{"s3:TlsVersion":"1.2"}}}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject", Context: map[string]string{"s3:TlsVersion": "1.10"}}, true},
 		{"condition key missing", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}`,
 			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt"}, false},
 		{"condition key missing, negative", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:a":"b"},"Null":{"aws:a":"true"}}}`,
