@@ -27,7 +27,7 @@ type Options struct {
 	// Region is the region that is simulated; empty means us-east-1.
 	Region string
 	// Zones are the region's availability zone letters with their zone ids in
-	// order, for example {"a": "use1-az4"}; empty means three zones.
+	// order, for example {"a": "use1-az4"}; empty means the region's usual ones.
 	Zones []Zone
 	// Now is the simulated present. It must never go back. Required.
 	Now func() time.Time
@@ -173,8 +173,8 @@ func New(model *Model, opts Options) *Account {
 		opts.Region = "us-east-1"
 	}
 	if len(opts.Zones) == 0 {
-		for i, l := range "abc" {
-			opts.Zones = append(opts.Zones, Zone{Name: fmt.Sprintf("%s%c", opts.Region, l), ID: fmt.Sprintf("%s-az%d", zoneIDPrefix(opts.Region), i+1)})
+		for i, n := range zoneNumbers(opts.Region) {
+			opts.Zones = append(opts.Zones, Zone{Name: fmt.Sprintf("%s%c", opts.Region, 'a'+i), ID: fmt.Sprintf("%s-az%d", zoneIDPrefix(opts.Region), n)})
 		}
 	}
 	a := &Account{opts: opts, now: opts.Now(), resources: map[string]map[string]*Resource{}, model: model}
@@ -182,6 +182,23 @@ func New(model *Model, opts Options) *Account {
 		model.Seed(&Tx{a: a})
 	}
 	return a
+}
+
+// zoneNumbers are the numbers in a region's zone ids, in the order of the zone
+// names of one account: they differ between accounts.
+// https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html
+func zoneNumbers(region string) []int {
+	switch region {
+	case "us-east-1":
+		return []int{1, 2, 3, 4, 5, 6}
+	case "us-west-2", "ap-northeast-2":
+		return []int{1, 2, 3, 4}
+	case "us-west-1":
+		return []int{1, 3}
+	case "ca-central-1", "ap-northeast-1":
+		return []int{1, 2, 4}
+	}
+	return []int{1, 2, 3}
 }
 
 // zoneIDPrefix shortens a region as zone ids do: us-east-1 is use1.

@@ -223,11 +223,11 @@ func supportedZones(tx *account.Tx) []string {
 	return names
 }
 
-// reserved are ranges that can't be a public client's address.
+// reserved are ranges that can't be a public client's address. Those for
+// documentation are taken, as AWS's own examples have them.
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"),
 	netip.MustParsePrefix("224.0.0.0/3"),
 }
 

@@ -233,7 +233,6 @@ func TestClusterIsChecked(t *testing.T) {
 		"no endpoint":      {network(obj{"EndpointPrivateAccess": false}), "InvalidParameterException: Private and public endpoint access cannot be false"},
 		"malformed":        {network(obj{"PublicAccessCidrs": []any{"8.8.8.8/8"}}), "InvalidParameterException: The following CIDRs are invalid in publicAccessCidrs: [8.8.8.8/8]"},
 		"private range":    {network(obj{"PublicAccessCidrs": []any{"8.8.8.0/24", "10.1.0.0/16"}}), "InvalidParameterException: The following CIDRs are not allowed in publicAccessCidrs: [10.1.0.0/16]"},
-		"documentation":    {network(obj{"PublicAccessCidrs": []any{"203.0.113.0/24"}}), "InvalidParameterException: The following CIDRs are not allowed in publicAccessCidrs: [203.0.113.0/24]"},
 		"key":              {obj{"EncryptionConfig": []any{obj{"Resources": []any{"secrets"}, "Provider": obj{"KeyArn": "arn:aws:kms:us-east-1:123456789012:key/2"}}}}, "InvalidParameterException: The keyArn in encryptionConfig"},
 		"key's region":     {obj{"EncryptionConfig": []any{obj{"Resources": []any{"secrets"}, "Provider": obj{"KeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1"}}}}, "InvalidParameterException: The keyArn for encryptionConfig is scoped to invalid aws region."},
 		"log type":         {obj{"Logging": obj{"ClusterLogging": obj{"EnabledTypes": []any{obj{"Type": "kubelet"}}}}}, "InvalidParameterException: Invalid logging type kubelet"},
