@@ -115,10 +115,7 @@ func database(a *architecture.Architecture) *cfn.Template {
 	if c.MonitoringSeconds > 0 {
 		monitoring := role(a, "database-monitoring", "Lets RDS write the operating system's metrics of "+a.DatabaseName(),
 			// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/cross-service-confused-deputy-prevention.html
-			trust("monitoring.rds.amazonaws.com", cfn.Conditions{"StringEquals": {
-				"aws:SourceAccount": cfn.AccountID(),
-				"aws:SourceArn":     arn("rds", "db:"+a.DatabaseName()),
-			}}))
+			trust("monitoring.rds.amazonaws.com", sameAccount()))
 		monitoring.ManagedPolicyArns = managedPolicies("service-role/AmazonRDSEnhancedMonitoringRole")
 		instance.MonitoringRoleArn = t.Add("MonitoringRole", monitoring).Att("Arn")
 		instance.MonitoringInterval = cfn.V(c.MonitoringSeconds)
