@@ -75,7 +75,7 @@ func createCluster(tx *account.Tx, r *account.Resource) error {
 		}
 	}
 	arn := props.Str(p, "RoleArn")
-	if role := iam.RoleByARN(tx, arn); role == nil || !iam.Trusts(role, service) {
+	if !trusts(tx, arn, service, name) {
 		return invalid("Role with arn: %s, could not be assumed because it does not exist or the trusted entity is not correct", arn)
 	}
 	net, err := checkNetwork(tx, name, props.Map(p, "ResourcesVpcConfig"), nil)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 )
 
 // The resource types of this package.
@@ -75,6 +76,20 @@ func activeCluster(tx *account.Tx, name string) (*account.Resource, error) {
 		return nil, invalidRequest("Cluster '%s' is not in ACTIVE status", name)
 	}
 	return c, nil
+}
+
+// trusts tells whether a role lets a service assume it on behalf of a cluster,
+// to which its policy may be pinned.
+func trusts(tx *account.Tx, arn, service, cluster string) bool {
+	r := iam.RoleByARN(tx, arn)
+	if r == nil {
+		return false
+	}
+	trust, err := policy.Parse(r.Props["AssumeRolePolicyDocument"], policy.Trust)
+	return err == nil && trust.Allows(policy.Request{
+		Type: "Service", Principal: service, Action: "sts:AssumeRole",
+		Context: map[string]string{"aws:SourceAccount": tx.AccountID(), "aws:SourceArn": tx.ARN("eks", "cluster/"+cluster)},
+	})
 }
 
 // hasPolicy tells whether a role has one of AWS's managed policies attached.

@@ -8,6 +8,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -19,9 +20,9 @@ var notModelled = []string{
 	"SourceDBInstanceIdentifier", "SourceDbiResourceId", "TdeCredentialArn", "Timezone",
 }
 
-// checkInstance checks what holds for an instance at any time; version is its
-// engine's.
-func checkInstance(tx *account.Tx, p map[string]any, version string) error {
+// checkInstance checks what holds for the instance id at any time; version is
+// its engine's.
+func checkInstance(tx *account.Tx, id string, p map[string]any, version string) error {
 	for _, k := range notModelled {
 		if props.Has(p, k) && props.Str(p, k) != "" || len(props.List(p, k)) > 0 {
 			return combination("%s is not modelled", k)
@@ -40,10 +41,13 @@ func checkInstance(tx *account.Tx, p map[string]any, version string) error {
 	if t := props.Str(p, "NetworkType"); t != "" && !strings.EqualFold(t, "IPV4") {
 		return value("NetworkType %s is not modelled", t)
 	}
-	for _, check := range []func(*account.Tx, map[string]any) error{checkStorage, checkBackups, checkMonitoring, checkLogs, checkPlace} {
+	for _, check := range []func(*account.Tx, map[string]any) error{checkStorage, checkBackups, checkLogs, checkPlace} {
 		if err := check(tx, p); err != nil {
 			return err
 		}
+	}
+	if err := checkMonitoring(tx, id, p); err != nil {
+		return err
 	}
 	return checkParameterGroup(tx, props.Str(p, "DBParameterGroupName"), version)
 }
@@ -185,7 +189,7 @@ func (w window) overlaps(weekly window) bool {
 	return false
 }
 
-func checkMonitoring(tx *account.Tx, p map[string]any) error {
+func checkMonitoring(tx *account.Tx, id string, p map[string]any) error {
 	interval, arn := props.Int(p, 0, "MonitoringInterval"), props.Str(p, "MonitoringRoleArn")
 	switch {
 	case !slices.Contains([]int{0, 1, 5, 10, 15, 30, 60}, interval):
@@ -194,7 +198,7 @@ func checkMonitoring(tx *account.Tx, p map[string]any) error {
 		return combination("A MonitoringRoleARN value is required if you specify a MonitoringInterval value other than 0.")
 	case interval == 0 && arn != "":
 		return combination("You can't specify a MonitoringRoleARN value without a MonitoringInterval value other than 0.")
-	case interval > 0 && !monitors(tx, arn):
+	case interval > 0 && !monitors(tx, arn, id):
 		return value("IAM role ARN value is invalid or does not include the required permissions for: ENHANCED_MONITORING")
 	}
 	insights := props.Bool(p, false, "EnablePerformanceInsights")
@@ -327,8 +331,16 @@ func checkMaster(p map[string]any) error {
 	return nil
 }
 
-// monitors tells whether the role is one that RDS monitoring may assume.
-func monitors(tx *account.Tx, arn string) bool {
+// monitors tells whether RDS monitoring may assume a role, for any instance of
+// the account: its policy may pin the account or the instance.
+func monitors(tx *account.Tx, arn, instance string) bool {
 	r := iam.RoleByARN(tx, arn)
-	return r != nil && iam.Trusts(r, "monitoring.rds.amazonaws.com")
+	if r == nil {
+		return false
+	}
+	trust, err := policy.Parse(r.Props["AssumeRolePolicyDocument"], policy.Trust)
+	return err == nil && trust.Allows(policy.Request{
+		Type: "Service", Principal: "monitoring.rds.amazonaws.com", Action: "sts:AssumeRole",
+		Context: map[string]string{"aws:SourceAccount": tx.AccountID(), "aws:SourceArn": tx.ARN("rds", "db:"+instance)},
+	})
 }

@@ -58,7 +58,7 @@ func createInstance(tx *account.Tx, r *account.Resource) error {
 		return err
 	}
 	version := props.Str(facts, "version")
-	if err := checkInstance(tx, p, version); err != nil {
+	if err := checkInstance(tx, id, p, version); err != nil {
 		return err
 	}
 	iam.EnsureServiceLinkedRole(tx, service)
@@ -287,7 +287,7 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 		}
 		size = asked
 	}
-	if err := checkInstance(tx, next, to); err != nil {
+	if err := checkInstance(tx, r.ID, next, to); err != nil {
 		return err
 	}
 	managed, was := props.Bool(next, false, "ManageMasterUserPassword"), props.Bool(r.Props, false, "ManageMasterUserPassword")

@@ -120,7 +120,7 @@ func TestInstanceIsChecked(t *testing.T) {
 		"throughput on gp2":    {map[string]any{"StorageType": "gp2", "StorageThroughput": 500}, "InvalidParameterCombination: You can't specify storage throughput for storage type gp2."},
 		"throughput too high":  {map[string]any{"AllocatedStorage": 400, "Iops": 12000, "StorageThroughput": 3500}, "InvalidParameterCombination: The storage throughput"},
 		"zone of multi az":     {map[string]any{"MultiAZ": true, "AvailabilityZone": "us-east-1a"}, "InvalidParameterCombination: Requesting a specific availability zone is not valid for Multi-AZ instances."},
-		"zone not covered":     {map[string]any{"AvailabilityZone": "us-east-1f"}, "InvalidVPCNetworkStateFault: "},
+		"zone not covered":     {map[string]any{"AvailabilityZone": "us-east-1z"}, "InvalidVPCNetworkStateFault: "},
 		"group":                {map[string]any{"DBSubnetGroupName": "none"}, "DBSubnetGroupNotFoundFault: "},
 		"security group":       {map[string]any{"VPCSecurityGroups": []any{"sg-0"}}, "InvalidParameterValue: Invalid security group"},
 		"key":                  {map[string]any{"KmsKeyId": "0000"}, "KMSKeyNotAccessibleFault: "},
