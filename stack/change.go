@@ -184,12 +184,21 @@ func (d *Driver) changeSet(ctx context.Context, spec Spec, name string, kind typ
 	}
 }
 
+// deleteChangeSet deletes a change set, if need be once CloudFormation has
+// finished making it.
 func (d *Driver) deleteChangeSet(ctx context.Context, stack, name string) error {
-	_, err := d.CFN.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: &stack, ChangeSetName: &name})
-	if err != nil && !awsapi.IsNotFound(err) {
-		return fmt.Errorf("delete change set of stack %s: %w", stack, err)
+	for {
+		_, err := d.CFN.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: &stack, ChangeSetName: &name})
+		if err == nil || awsapi.IsNotFound(err) {
+			return nil
+		}
+		if awsapi.Code(err) != "InvalidChangeSetStatus" || !strings.Contains(awsapi.Message(err), "CREATE_") {
+			return fmt.Errorf("delete change set of stack %s: %w", stack, err)
+		}
+		if err := d.Clock.Sleep(ctx, PollEvery); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 // changes reads all pages of a change set, of which the first is given.

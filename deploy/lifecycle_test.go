@@ -1,0 +1,306 @@
+package deploy_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/sandbox"
+)
+
+// world is a deployment and a sandbox to put it into, on the bubble's clock.
+type world struct {
+	t   *testing.T
+	box *sandbox.Sandbox
+	t0  []byte // the account as it was found
+
+	mu     sync.Mutex
+	events []deploy.Event
+}
+
+func example(t *testing.T, name string) *architecture.Architecture {
+	t.Helper()
+	c, err := config.LoadFile(filepath.Join("..", "examples", name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := architecture.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func newWorld(t *testing.T, a *architecture.Architecture, o sandbox.Options) *world {
+	t.Helper()
+	o.Region, o.Now = a.Config.Region, time.Now
+	w := &world{t: t, box: sandbox.New(o)}
+	if _, err := rehearse.Given(w.box, a); err != nil {
+		t.Fatal(err)
+	}
+	w.t0 = testkit.Dump(w.box.Account())
+	return w
+}
+
+func (w *world) target(a *architecture.Architecture) deploy.Target {
+	w.t.Helper()
+	p := w.box.Principals()[0]
+	clients, err := awsapi.New(w.t.Context(), awsapi.Options{
+		Region: a.Config.Region, Endpoint: testkit.Endpoint, HTTPClient: testkit.Client(w.box),
+		Credentials: aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(p.AccessKeyID, p.SecretAccessKey, p.SessionToken)),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return deploy.Target{Architecture: a, AWS: clients, Emit: func(e deploy.Event) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.events = append(w.events, e)
+	}}
+}
+
+func (w *world) create(a *architecture.Architecture) *deploy.Result {
+	w.t.Helper()
+	res, err := deploy.Create(w.t.Context(), deploy.CreateOptions{Target: w.target(a)})
+	if err != nil {
+		w.t.Fatalf("create: %v\n%s", err, w.failures())
+	}
+	return res
+}
+
+func (w *world) update(a *architecture.Architecture) *deploy.Result {
+	w.t.Helper()
+	res, err := deploy.Update(w.t.Context(), deploy.CreateOptions{Target: w.target(a)})
+	if err != nil {
+		w.t.Fatalf("update: %v\n%s", err, w.failures())
+	}
+	return res
+}
+
+func (w *world) destroy(a *architecture.Architecture) *deploy.Deleted {
+	w.t.Helper()
+	res, err := deploy.Delete(w.t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
+	if err != nil {
+		w.t.Fatalf("delete: %v\n%s", err, w.failures())
+	}
+	return res
+}
+
+func (w *world) emptyPlan(a *architecture.Architecture) {
+	w.t.Helper()
+	p, err := deploy.MakePlan(w.t.Context(), w.target(a))
+	if err != nil {
+		w.t.Fatalf("plan: %v", err)
+	}
+	for _, s := range p.Stacks {
+		if s.Action != deploy.NoChange {
+			w.t.Errorf("plan of what was just made: %s stack %s: %+v", s.Action, s.Stack, s.Changes)
+		}
+	}
+}
+
+func (w *world) failures() string {
+	var b strings.Builder
+	for _, e := range w.events {
+		if r, ok := e.(deploy.ResourceEvent); ok && r.Failed() {
+			fmt.Fprintf(&b, "%s %s %s: %s\n", r.Stack, r.LogicalID, r.Status, r.Reason)
+		}
+	}
+	return b.String()
+}
+
+// clean checks that nothing is left but what the deletion named, and, once
+// AWS's own windows are over, nothing at all. Service-linked roles belong to
+// the account.
+func (w *world) clean(d *deploy.Deleted) {
+	w.t.Helper()
+	named := map[string]bool{}
+	var last time.Time
+	for _, k := range d.Kept {
+		named[k.Type+" "+k.ID] = true
+		if k.Until.After(last) {
+			last = k.Until
+		}
+	}
+	var b strings.Builder
+	skip := false
+	for line := range strings.Lines(string(testkit.Dump(w.box.Account()))) {
+		if !strings.HasPrefix(line, " ") {
+			skip = named[strings.TrimSpace(line)] || serviceLinked(line)
+		}
+		if !skip {
+			b.WriteString(line)
+		}
+	}
+	if diff := testkit.DiffDumps(w.t0, []byte(b.String())); diff != "" {
+		w.t.Errorf("the account after delete, without what it named:\n%s", diff)
+	}
+	time.Sleep(time.Until(last) + time.Minute)
+	b.Reset()
+	for line := range strings.Lines(string(testkit.Dump(w.box.Account()))) {
+		if !strings.HasPrefix(line, " ") {
+			skip = serviceLinked(line)
+		}
+		if !skip {
+			b.WriteString(line)
+		}
+	}
+	if diff := testkit.DiffDumps(w.t0, []byte(b.String())); diff != "" {
+		w.t.Errorf("the account when AWS's windows are over:\n%s", diff)
+	}
+}
+
+func serviceLinked(line string) bool {
+	return strings.Contains(line, "AWSServiceRoleFor")
+}
+
+// changed is the configuration with a real change in several stacks.
+func changed(t *testing.T, a *architecture.Architecture) *architecture.Architecture {
+	t.Helper()
+	c := *a.Config
+	c.Compute = slices.Clone(c.Compute)
+	for i := range c.Compute {
+		if c.Compute[i].Role == config.Core {
+			c.Compute[i].Max += 3
+		}
+	}
+	c.Database.BackupDays = 14
+	c.Registry.Repositories = append(slices.Clone(c.Registry.Repositories), "extra")
+	c.Cluster.LogRetentionDays = 90
+	c.Network.FlowLogs.RetentionDays = 90
+	c.Access.Web.AllowCIDRs = append(slices.Clone(c.Access.Web.AllowCIDRs), "198.51.100.128/25")
+	c.Tags = maps.Clone(c.Tags)
+	next, err := architecture.New(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+var examples = []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress"}
+
+// TestLifecycle takes every example through its life: create, empty plan,
+// update, empty plan, delete, the account as it was found.
+func TestLifecycle(t *testing.T) {
+	for _, name := range examples {
+		for _, fresh := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/fresh=%v", name, fresh), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					a := example(t, name)
+					w := newWorld(t, a, sandbox.Options{Fresh: fresh})
+					start := time.Now()
+					w.create(a)
+					created := time.Since(start)
+					w.emptyPlan(a)
+					if res := w.create(a); !res.Complete || res.Changes != 0 {
+						t.Errorf("a second create: complete %v, %d changes; want nothing to do", res.Complete, res.Changes)
+					}
+					next := changed(t, a)
+					if res := w.update(next); res.Changes < 5 {
+						t.Errorf("the update changed %d resources, want at least 5", res.Changes)
+					}
+					w.emptyPlan(next)
+					d := w.destroy(next)
+					w.clean(d)
+					t.Logf("create took %v, delete %v of simulated time", created, d.Took)
+				})
+			})
+		}
+	}
+}
+
+// TestPromotion turns the evaluation example into production in place.
+func TestPromotion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		w.create(a)
+		before := ids(w)
+		next := promoted(t, "../examples/evaluation.yaml")
+		w.update(next)
+		w.emptyPlan(next)
+		for id := range before {
+			if !ids(w)[id] {
+				t.Errorf("the promotion lost %s", id)
+			}
+		}
+		w.clean(w.destroy(next))
+	})
+}
+
+// ids are the resources that a promotion must keep.
+func ids(w *world) map[string]bool {
+	keep := []string{"AWS::KMS::Key", "AWS::S3::Bucket", "AWS::RDS::DBInstance", "AWS::EKS::Cluster", "AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::ECR::Repository", "AWS::Route53::HostedZone"}
+	m := map[string]bool{}
+	for _, r := range w.box.Account().Resources() {
+		if slices.Contains(keep, r.Type) {
+			m[r.Type+" "+r.ID] = true
+		}
+	}
+	return m
+}
+
+var errKilled = errors.New("killed")
+
+// TestKilledCreateIsResumed kills a create at many moments; the next one
+// finishes the work, and a delete leaves nothing behind.
+func TestKilledCreateIsResumed(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Minute, 5 * time.Minute, 9 * time.Minute, 15 * time.Minute, 22 * time.Minute} {
+		t.Run(after.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "production")
+				w := newWorld(t, a, sandbox.Options{Fresh: true})
+				ctx, kill := context.WithCancelCause(t.Context())
+				timer := time.AfterFunc(after, func() { kill(errKilled) })
+				defer timer.Stop()
+				_, err := deploy.Create(ctx, deploy.CreateOptions{Target: w.target(a)})
+				if !errors.Is(err, errKilled) {
+					t.Fatalf("the killed create ended with %v", err)
+				}
+				w.create(a)
+				w.emptyPlan(a)
+				w.clean(w.destroy(a))
+			})
+		})
+	}
+}
+
+// promoted is a file with its profile turned into production.
+func promoted(t *testing.T, path string) *architecture.Architecture {
+	t.Helper()
+	src, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse(path, bytes.Replace(src, []byte("profile: evaluation"), []byte("profile: production"), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := architecture.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

@@ -1,0 +1,251 @@
+package stack_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// group is a template with one log group for each retention given.
+func group(retention ...int) []byte {
+	var resources []string
+	for i, days := range retention {
+		resources = append(resources, fmt.Sprintf(`"Group%d":{"Type":"AWS::Logs::LogGroup","Properties":{"LogGroupName":"group-%d","RetentionInDays":%d}}`, i, i, days))
+	}
+	return fmt.Appendf(nil, `{"Resources":{%s},"Outputs":{"First":{"Value":{"Ref":"Group0"}}}}`, strings.Join(resources, ","))
+}
+
+// world is a driver on a sandbox and what it emitted.
+type world struct {
+	*stack.Driver
+	box    *sandbox.Sandbox
+	events []stack.Event
+}
+
+func newWorld(o sandbox.Options) *world {
+	w := &world{box: sandbox.New(o)}
+	w.Driver = &stack.Driver{CFN: cloudformation.NewFromConfig(testkit.Config(w.box)), Clock: clock.Real{}, Emit: func(e stack.Event) { w.events = append(w.events, e) }}
+	return w
+}
+
+// bubble runs f on virtual time.
+func bubble(t *testing.T, o sandbox.Options, f func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(o)) })
+}
+
+func (w *world) apply(t *testing.T, body []byte) *stack.Outcome {
+	t.Helper()
+	out, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: body, Tags: map[string]string{"owner": "test"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (w *world) status(t *testing.T) types.StackStatus {
+	t.Helper()
+	st, err := w.Describe(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st == nil {
+		return ""
+	}
+	return st.Status
+}
+
+// openChangeSets counts those that could still be executed.
+func (w *world) openChangeSets(t *testing.T) int {
+	t.Helper()
+	sets, err := w.CFN.ListChangeSets(t.Context(), &cloudformation.ListChangeSetsInput{StackName: new("s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, s := range sets.Summaries {
+		if s.ExecutionStatus == types.ExecutionStatusAvailable {
+			n++
+		}
+	}
+	return n
+}
+
+func TestApply(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		made := w.apply(t, group(30))
+		if !made.Made || made.State.Status != types.StackStatusCreateComplete || made.State.Outputs["First"] != "group-0" || made.State.Tags["owner"] != "test" {
+			t.Errorf("made: %+v of %+v", made, made.State)
+		}
+		if n := len(w.events); n == 0 || !w.events[n-1].IsStack() || w.events[n-1].Status != "CREATE_COMPLETE" {
+			t.Errorf("events do not end with the stack's: %+v", w.events)
+		}
+		for i, e := range w.events[1:] {
+			if e.Time.Before(w.events[i].Time) {
+				t.Errorf("event %d comes before the one emitted ahead of it", i+1)
+			}
+		}
+		if again := w.apply(t, group(30)); again.Made || len(again.Changes) != 0 {
+			t.Errorf("the same again: %+v, want no change", again)
+		}
+		changed := w.apply(t, group(60, 30))
+		want := []stack.Change{
+			{LogicalID: "Group0", PhysicalID: "group-0", Type: "AWS::Logs::LogGroup", Action: stack.Modify, Properties: []stack.Property{{Path: "RetentionInDays", Before: "30", After: "60", Recreates: "Never"}}},
+			{LogicalID: "Group1", Type: "AWS::Logs::LogGroup", Action: stack.Add},
+		}
+		if diff := cmp.Diff(want, changed.Changes); diff != "" {
+			t.Errorf("changes (-want +got):\n%s", diff)
+		}
+		if err := w.Delete(t.Context(), "s", stack.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Delete(t.Context(), "s", stack.DeleteOptions{}); err != nil {
+			t.Errorf("deleting what is gone: %v", err)
+		}
+		if s := w.status(t); s != "" {
+			t.Errorf("after delete the stack is %s", s)
+		}
+	})
+}
+
+func TestPreviewLeavesNothing(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		w.apply(t, group(30))
+		for range 2 {
+			changes, err := w.Preview(t.Context(), stack.Spec{Name: "s", Template: group(60), Tags: map[string]string{"owner": "test"}})
+			if err != nil || len(changes) != 1 {
+				t.Fatalf("preview: %+v, %v", changes, err)
+			}
+		}
+		if n := w.openChangeSets(t); n != 0 {
+			t.Errorf("%d change sets left", n)
+		}
+		if s := w.status(t); s != types.StackStatusCreateComplete {
+			t.Errorf("the stack is %s", s)
+		}
+	})
+}
+
+func TestFailureNamesTheFirstCause(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		bad := []byte(`{"Resources":{
+			"Good":{"Type":"AWS::Logs::LogGroup","Properties":{"LogGroupName":"good"}},
+			"Bad":{"Type":"AWS::Logs::LogGroup","Properties":{"LogGroupName":"bad","KmsKeyId":"arn:aws:kms:us-east-1:123456789012:key/none"}}}}`)
+		_, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: bad}, nil)
+		var failed *stack.Error
+		if !errors.As(err, &failed) {
+			t.Fatalf("got %v, want a stack.Error", err)
+		}
+		if failed.Cause.LogicalID != "Bad" || !strings.Contains(failed.Cause.Reason, "KMS") || failed.Status != types.StackStatusRollbackComplete {
+			t.Errorf("cause %+v, status %s", failed.Cause, failed.Status)
+		}
+		// A stack that never came to be is made anew.
+		if made := w.apply(t, group(30)); !made.Made || made.State.Status != types.StackStatusCreateComplete {
+			t.Errorf("after a failed creation: %+v", made)
+		}
+		// A failed update rolls back, and the next one goes on.
+		_, err = w.Apply(t.Context(), stack.Spec{Name: "s", Template: bad, Tags: map[string]string{"owner": "test"}}, nil)
+		if !errors.As(err, &failed) || failed.Status != types.StackStatusUpdateRollbackComplete {
+			t.Errorf("failed update: %v", err)
+		}
+		if again := w.apply(t, group(60)); len(again.Changes) != 1 {
+			t.Errorf("after a failed update: %+v", again.Changes)
+		}
+	})
+}
+
+func TestRefusedChangesAreNotExecuted(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		w.apply(t, group(30))
+		no := errors.New("no")
+		_, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: group(60)}, func([]stack.Change) error { return no })
+		if !errors.Is(err, no) {
+			t.Errorf("got %v, want the refusal", err)
+		}
+		if n := w.openChangeSets(t); n != 0 || w.status(t) != types.StackStatusCreateComplete {
+			t.Errorf("after a refusal: %d change sets left, stack %s", n, w.status(t))
+		}
+	})
+}
+
+func TestInterruptStopsWatchingOnly(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		body := []byte(`{"Resources":{"Key":{"Type":"AWS::KMS::Key","Properties":{"KeyPolicy":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}}}}}`)
+		reason := errors.New("interrupted")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		timer := time.AfterFunc(30*time.Second, func() { cancel(reason) })
+		defer timer.Stop()
+		_, err := w.Apply(ctx, stack.Spec{Name: "s", Template: body}, nil)
+		if !errors.Is(err, reason) {
+			t.Fatalf("got %v, want the reason of the interrupt", err)
+		}
+		if s := w.status(t); s != types.StackStatusCreateInProgress {
+			t.Fatalf("after the interrupt the stack is %s, want it still being created", s)
+		}
+		// The next call waits for what goes on and makes nothing twice.
+		out, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: body}, nil)
+		if err != nil || out.Made || len(out.Changes) != 0 {
+			t.Errorf("resumed: %+v, %v", out, err)
+		}
+	})
+}
+
+func TestReadsThatFailDecideNothing(t *testing.T) {
+	var calls int
+	o := sandbox.Options{Intercept: func(_ *http.Request, _, operation string) error {
+		if strings.HasPrefix(operation, "Describe") {
+			if calls++; calls%3 != 0 {
+				return &account.Error{Code: "InternalFailure", Message: "broken", Status: 500}
+			}
+		}
+		return nil
+	}}
+	bubble(t, o, func(t *testing.T, w *world) {
+		if out := w.apply(t, group(30)); out.State.Status != types.StackStatusCreateComplete {
+			t.Errorf("the stack is %s", out.State.Status)
+		}
+	})
+}
+
+func TestAnotherRunsChangeSetIsReplaced(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		// What a run leaves that was killed between making and executing.
+		_, err := w.CFN.CreateChangeSet(t.Context(), &cloudformation.CreateChangeSetInput{
+			StackName: new("s"), ChangeSetName: new("poolhouse-apply"), ChangeSetType: types.ChangeSetTypeCreate, TemplateBody: new(string(group(7))),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := w.apply(t, group(30)); !out.Made {
+			t.Errorf("%+v, want the stack made", out)
+		}
+		if got := w.box.Account().Resources(); !strings.Contains(fmt.Sprint(retention(got)), "30") {
+			t.Errorf("retention %v, want 30", retention(got))
+		}
+	})
+}
+
+func retention(all []*account.Resource) any {
+	for _, r := range all {
+		if r.Type == "AWS::Logs::LogGroup" {
+			return r.Props["RetentionInDays"]
+		}
+	}
+	return nil
+}
