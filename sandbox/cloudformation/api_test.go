@@ -150,6 +150,9 @@ func TestSecretsStaySecret(t *testing.T) {
 		map[string]any{"ParameterKey": "Pass", "ParameterValue": "****", "ResolvedValue": nil},
 		map[string]any{"ParameterKey": "Store", "ParameterValue": "/user", "ResolvedValue": "root"},
 	}))
+	w.edit("AWS::SecretsManager::Secret", w.physical("s", "S"), func(r *account.Resource) { r.Data["DeletedDate"] = w.now })
+	w.must("CreateStack", in{"StackName": "u", "TemplateBody": body(note("N", "{{resolve:secretsmanager:app}}", ""))})
+	equal(t, w.rest("u"), "ROLLBACK_COMPLETE")
 	w.must("CreateStack", in{"StackName": "t", "TemplateBody": body(note("N", "{{resolve:ssm:/none}}", ""))})
 	equal(t, w.rest("t"), "ROLLBACK_COMPLETE")
 	equal(t, w.story("t", 0)[2], "N CREATE_FAILED: Parameters: [/none] could not be found")

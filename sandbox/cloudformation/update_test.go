@@ -373,8 +373,10 @@ func TestCancelUpdate(t *testing.T) {
 	w.must("UpdateStack", in{"StackName": "s", "TemplateBody": body(vpc("Vpc", ", EnableDnsSupport: true"))})
 	w.pass(8 * time.Second)
 	n := len(w.story("s", 0))
+	at := w.now
 	w.must("CancelUpdateStack", in{"StackName": "s"})
-	equal(t, w.rest("s"), "UPDATE_ROLLBACK_COMPLETE")
+	// The change goes on for another 1.5 s before it is taken back.
+	equal(t, w.until("UPDATE_ROLLBACK_COMPLETE").Sub(at), 3500*time.Millisecond)
 	equal(t, w.story("s", n), []string{
 		"Vpc UPDATE_FAILED: Resource update cancelled",
 		"s UPDATE_ROLLBACK_IN_PROGRESS: User Initiated",
@@ -412,6 +414,41 @@ func TestUpdateWithoutRollback(t *testing.T) {
 	equal(t, fork.physical("s", "Vpc"), old)
 	equal(t, fork.count("AWS::EC2::VPC"), 1)
 	fork.asBefore(before)
+}
+
+// Nothing of an update is left over for the next.
+func TestUpdatesOneAfterAnother(t *testing.T) {
+	t.Parallel()
+	w := made(t, body(vpc("Vpc", "")))
+	w.must("SetStackPolicy", in{"StackName": "s", "StackPolicyBody": `{"Statement":[{"Effect":"Deny","Action":"Update:Replace","Principal":"*","Resource":"*"},{"Effect":"Allow","Action":"Update:*","Principal":"*","Resource":"*"}]}`})
+	lifted := in{"StackPolicyDuringUpdateBody": `{"Statement":[{"Effect":"Allow","Action":"Update:*","Principal":"*","Resource":"*"}]}`}
+	want := []string{
+		"s UPDATE_IN_PROGRESS: User Initiated",
+		"Vpc UPDATE_IN_PROGRESS: Requested update requires the creation of a new physical resource; hence creating one.",
+		"Vpc UPDATE_IN_PROGRESS: Resource creation Initiated",
+		"Vpc UPDATE_COMPLETE",
+		"s UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+		"Vpc DELETE_IN_PROGRESS",
+		"Vpc DELETE_COMPLETE",
+		"s UPDATE_COMPLETE",
+	}
+	equal(t, w.update(body(strings.Replace(vpc("Vpc", ""), "10.0", "10.1", 1)), lifted), want)
+	equal(t, w.update(body(strings.Replace(vpc("Vpc", ""), "10.0", "10.2", 1)), lifted), want)
+	last := w.update(body(strings.Replace(vpc("Vpc", ""), "10.0", "10.3", 1)), nil)
+	equal(t, last[len(last)-1], "s UPDATE_ROLLBACK_COMPLETE")
+	equal(t, w.count("AWS::EC2::VPC"), 1)
+}
+
+// What the service has refused is not what the resource is.
+func TestRefusedChangeIsNotDeployed(t *testing.T) {
+	t.Parallel()
+	w := made(t, body(note("N", "a", "")))
+	w.update(body(note("N", "fail update", "")), in{"DisableRollback": "true"})
+	equal(t, w.status("s"), "UPDATE_FAILED")
+	equal(t, digest(w.planned(body(note("N", "b", "")), nil)), []string{
+		"Modify N False - Properties",
+		"  Properties Value Modify Never DirectModification - Static a->b",
+	})
 }
 
 func TestCleanupFails(t *testing.T) {
