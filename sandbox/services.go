@@ -8,6 +8,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation"
 	"github.com/poolhouse/poolhouse/sandbox/cloudwatch"
 	ec2 "github.com/poolhouse/poolhouse/sandbox/ec2/api"
+	"github.com/poolhouse/poolhouse/sandbox/ecr"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
 	"github.com/poolhouse/poolhouse/sandbox/elbv2"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
@@ -51,6 +52,7 @@ func modules() []module {
 		{services: []wire.Service{cloudwatch.Service()}, types: cloudwatch.Types()},
 		{services: []wire.Service{wafv2.Service()}, types: wafv2.Types()},
 		{services: []wire.Service{backup.Service()}, types: backup.Types()},
+		{services: []wire.Service{ecr.Service()}, types: ecr.Types()},
 		{services: []wire.Service{s3.Service()}, types: s3.Types()},
 		{services: []wire.Service{ssm.Service()}, types: ssm.Types()},
 		{services: []wire.Service{secretsmanager.Service()}, types: secretsmanager.Types(), events: secretsmanager.Events()},

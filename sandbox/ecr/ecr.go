@@ -1,0 +1,248 @@
+// Package ecr is Amazon Elastic Container Registry: repositories, their
+// policies and the manifests in them.
+//
+// Invariants: repository names are unique; an immutable tag never moves; a
+// repository with images is deleted only by force or with EmptyOnDelete.
+//
+// Images live in the account ("ecr:image", one resource a manifest). Limits:
+// layers, scanning, replication, pull-through caches and the registry's own
+// protocol (docker push) are not modelled; lifecycle policies are checked but
+// don't run.
+package ecr
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+)
+
+// The resource types of this package. A repository's id is its name, an
+// image's "repository@digest".
+const (
+	TypeRepository = "AWS::ECR::Repository"
+	TypeImage      = "ecr:image"
+)
+
+// Types are the resource types of this package.
+func Types() []*account.Type { return []*account.Type{repositoryType(), {Name: TypeImage}} }
+
+func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
+
+// arn is a repository's ARN.
+func arn(tx *account.Tx, name string) string { return tx.ARN("ecr", "repository/"+name) }
+
+// uri is where clients push and pull.
+func uri(tx *account.Tx, name string) string { return registry(tx) + "/" + name }
+
+func registry(tx *account.Tx) string {
+	suffix := ".amazonaws.com"
+	if tx.Partition() == "aws-cn" {
+		suffix += ".cn"
+	}
+	return tx.AccountID() + ".dkr.ecr." + tx.Region() + suffix
+}
+
+func repositoryType() *account.Type {
+	return &account.Type{
+		Name: TypeRepository, Latency: "ecr:repo",
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			name := props.Str(r.Props, "RepositoryName")
+			if name == "" {
+				name = strings.ToLower(tx.Name(r, 256))
+			}
+			if !namePattern.MatchString(name) || len(name) < 2 || len(name) > 256 {
+				return errorf("InvalidParameterException", "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''")
+			}
+			if tx.Get(TypeRepository, name) != nil {
+				return errorf("RepositoryAlreadyExistsException", "The repository with name '%s' already exists in the registry with id '%s'", name, tx.AccountID())
+			}
+			if err := check(r.Props); err != nil {
+				return err
+			}
+			if key := props.Str(r.Props, "EncryptionConfiguration", "KmsKey"); key != "" {
+				if _, err := kms.Usable(tx, key, "", nil, "kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"); err != nil {
+					return errorf("KmsException", "The operation failed due to a KMS exception: %v", err)
+				}
+			}
+			r.ID = name
+			r.Attrs["Arn"] = arn(tx, name)
+			r.Attrs["RepositoryUri"] = uri(tx, name)
+			r.Tags = props.Tags(r.Props, "Tags")
+			return nil
+		},
+		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
+			if err := check(next); err != nil {
+				return err
+			}
+			for k := range props.Tags(r.Props, "Tags") {
+				delete(r.Tags, k)
+			}
+			for k, v := range props.Tags(next, "Tags") {
+				r.Tags[k] = v
+			}
+			return nil
+		},
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			if !props.Bool(r.Props, false, "EmptyOnDelete") && len(images(tx, r.ID)) > 0 {
+				return notEmpty(tx, r)
+			}
+			return nil
+		},
+		Gone: func(tx *account.Tx, r *account.Resource) {
+			for _, i := range images(tx, r.ID) {
+				tx.Drop(TypeImage, i.ID)
+			}
+		},
+	}
+}
+
+func notEmpty(tx *account.Tx, r *account.Resource) error {
+	return errorf("RepositoryNotEmptyException", "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", r.ID, tx.AccountID())
+}
+
+// images are a repository's images by digest.
+func images(tx *account.Tx, repository string) []*account.Resource {
+	return slices.DeleteFunc(tx.List(TypeImage), func(i *account.Resource) bool { return !strings.HasPrefix(i.ID, repository+"@") })
+}
+
+var (
+	namePattern   = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+	exclusionText = regexp.MustCompile(`^[0-9a-zA-Z._*-]{1,128}$`)
+)
+
+// check checks what of a repository can change.
+func check(p map[string]any) error {
+	tags := props.Str(p, "ImageTagMutability")
+	if !slices.Contains([]string{"", "MUTABLE", "IMMUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"}, tags) {
+		return errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutability' failed to satisfy constraint: 'Member must satisfy enum value set: [MUTABLE, IMMUTABLE, MUTABLE_WITH_EXCLUSION, IMMUTABLE_WITH_EXCLUSION]'")
+	}
+	exclusions := props.Maps(p, "ImageTagMutabilityExclusionFilters")
+	if strings.HasSuffix(tags, "_WITH_EXCLUSION") != (len(exclusions) > 0) {
+		return errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'exclusion filters go with the mutability settings that end in WITH_EXCLUSION'")
+	}
+	for _, x := range exclusions {
+		if f := props.Str(x, "ImageTagMutabilityExclusionFilterValue"); !exclusionText.MatchString(f) || strings.Count(f, "*") > 2 {
+			return errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'the filter %q is not valid'", f)
+		}
+	}
+	switch e, key := props.Str(p, "EncryptionConfiguration", "EncryptionType"), props.Str(p, "EncryptionConfiguration", "KmsKey"); {
+	case !slices.Contains([]string{"", "AES256", "KMS", "KMS_DSSE"}, e):
+		return errorf("InvalidParameterException", "Invalid parameter at 'encryptionConfiguration' failed to satisfy constraint: 'Member must satisfy enum value set: [AES256, KMS, KMS_DSSE]'")
+	case e != "KMS" && e != "KMS_DSSE" && key != "":
+		return errorf("InvalidParameterException", "Invalid parameter at 'encryptionConfiguration' failed to satisfy constraint: 'KMS key can only be specified with the encryption type KMS or KMS_DSSE'")
+	}
+	if text := props.Str(p, "LifecyclePolicy", "LifecyclePolicyText"); text != "" {
+		if err := checkLifecycle(text); err != nil {
+			return err
+		}
+	}
+	if doc := p["RepositoryPolicyText"]; doc != nil {
+		// A repository's policy names no resource: it is the repository.
+		if err := checkPolicy(doc); err != nil {
+			return err
+		}
+	}
+	if len(props.Tags(p, "Tags")) > 50 {
+		return errorf("TooManyTagsException", "The list of tags on the repository is over the limit. The maximum number of tags that can be applied to a repository is 50.")
+	}
+	return nil
+}
+
+func checkPolicy(doc any) error {
+	text, err := policy.Text(doc)
+	if err != nil {
+		return err
+	}
+	d, err := policy.Parse(text, policy.Trust)
+	if err != nil {
+		return errorf("InvalidParameterException", "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided: %v'", err)
+	}
+	for _, s := range d.Statements {
+		for _, a := range slices.Concat(s.Actions, s.NotActions) {
+			if a != "*" && !strings.HasPrefix(strings.ToLower(a), "ecr:") {
+				return errorf("InvalidParameterException", "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided: action %s'", a)
+			}
+		}
+	}
+	return nil
+}
+
+// lifecycleRule is a rule of a lifecycle policy.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
+type lifecycleRule struct {
+	RulePriority int    `json:"rulePriority"`
+	Description  string `json:"description"`
+	Selection    struct {
+		TagStatus      string   `json:"tagStatus"`
+		TagPrefixList  []string `json:"tagPrefixList"`
+		TagPatternList []string `json:"tagPatternList"`
+		StorageClass   string   `json:"storageClass"`
+		CountType      string   `json:"countType"`
+		CountUnit      string   `json:"countUnit"`
+		CountNumber    int      `json:"countNumber"`
+	} `json:"selection"`
+	Action struct {
+		Type               string `json:"type"`
+		TargetStorageClass string `json:"targetStorageClass"`
+	} `json:"action"`
+}
+
+func checkLifecycle(text string) error {
+	bad := func(why string) error {
+		return errorf("InvalidParameterException", "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: 'Lifecycle policy validation failure: %s'", why)
+	}
+	if len(text) < 100 || len(text) > 30720 {
+		return bad("the text must have 100 to 30720 characters")
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	var doc struct {
+		Rules []lifecycleRule `json:"rules"`
+	}
+	if err := d.Decode(&doc); err != nil {
+		return bad(err.Error())
+	}
+	if len(doc.Rules) == 0 || len(doc.Rules) > 50 {
+		return bad("a policy has 1 to 50 rules")
+	}
+	priorities := map[int]bool{}
+	for i, r := range doc.Rules {
+		s := r.Selection
+		named := len(s.TagPrefixList) + len(s.TagPatternList)
+		switch {
+		case r.RulePriority < 1:
+			return bad("rulePriority must be at least 1")
+		case priorities[r.RulePriority]:
+			return bad("rulePriority must be unique")
+		case !slices.Contains([]string{"tagged", "untagged", "any"}, s.TagStatus):
+			return bad("tagStatus must be tagged, untagged or any")
+		case s.TagStatus == "tagged" && (named == 0 || len(s.TagPrefixList) > 0 && len(s.TagPatternList) > 0):
+			return bad("tagStatus tagged needs either tagPrefixList or tagPatternList")
+		case s.TagStatus != "tagged" && named > 0:
+			return bad("tag lists need the tagStatus tagged")
+		case !slices.Contains([]string{"imageCountMoreThan", "sinceImagePushed", "sinceImagePulled", "sinceImageTransitioned"}, s.CountType):
+			return bad("countType is not valid")
+		case (s.CountType == "imageCountMoreThan") == (s.CountUnit != ""):
+			return bad("countUnit goes with the count types of time")
+		case s.CountUnit != "" && s.CountUnit != "days":
+			return bad("countUnit must be days")
+		case s.CountNumber < 1:
+			return bad("countNumber must be at least 1")
+		case r.Action.Type != "expire" && r.Action.Type != "transition":
+			return bad("action must be expire or transition")
+		}
+		priorities[r.RulePriority] = true
+		for _, other := range doc.Rules[:i] {
+			if s.TagStatus == "any" && other.RulePriority > r.RulePriority || other.Selection.TagStatus == "any" && other.RulePriority < r.RulePriority {
+				return bad("a rule for any image must have the highest rulePriority")
+			}
+		}
+	}
+	return nil
+}
