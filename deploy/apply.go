@@ -42,14 +42,24 @@ type CreateOptions struct {
 // complete is left as it is, whatever the configuration says by now. Create
 // blocks until the work is done; it may be repeated after any error.
 func Create(ctx context.Context, o CreateOptions) (*Result, error) {
-	return converge(ctx, o, false)
+	res, err := converge(ctx, o, false)
+	return res, interrupted(ctx, err)
 }
 
 // Update changes the deployment to what the configuration says: what is
 // missing is made, what the configuration no longer has is deleted. It returns
 // [ErrAbsent] if there is nothing to update.
 func Update(ctx context.Context, o CreateOptions) (*Result, error) {
-	return converge(ctx, o, true)
+	res, err := converge(ctx, o, true)
+	return res, interrupted(ctx, err)
+}
+
+// interrupted gives an error the cause that the context ended for, if it did.
+func interrupted(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 }
 
 // applying is a converge in progress.

@@ -73,6 +73,11 @@ type deleting struct {
 // Only the name of the target's configuration counts, not what else the file
 // says by now: what is deleted is what the account has.
 func Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
+	res, err := remove(ctx, o)
+	return res, interrupted(ctx, err)
+}
+
+func remove(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 	if _, ok := kept[o.Data]; !ok {
 		return nil, fmt.Errorf("data must be kept, snapshotted or destroyed, not %q", o.Data)
 	}

@@ -23,8 +23,12 @@ import (
 	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
-// PollEvery is the time between two looks at a stack in motion.
-const PollEvery = 5 * time.Second
+// Time between two looks at a stack in motion: a twentieth of what it has
+// taken so far, so that a wait is never much longer than it must be.
+const (
+	PollEvery  = 5 * time.Second
+	pollAtMost = 20 * time.Second
+)
 
 // Driver drives the stacks of one account and region.
 type Driver struct {
@@ -172,22 +176,20 @@ func (d *Driver) Rest(ctx context.Context, name string) (*State, error) {
 // caller's credentials are gone.
 func (d *Driver) follow(ctx context.Context, id, token string, since time.Time) (*State, error) {
 	seen := map[string]bool{}
+	start := d.Clock.Now()
 	for {
-		err := d.emitNew(ctx, id, token, since, seen)
-		var st *State
+		st, err := d.Describe(ctx, id)
 		if err == nil {
-			st, err = d.Describe(ctx, id)
+			err = d.emitNew(ctx, id, token, since, seen)
 		}
 		switch {
-		case err == nil && st == nil:
-			return nil, nil
-		case err == nil && ConditionOf(st.Status) != Moving:
-			// What happened between the two looks.
-			return st, d.emitNew(ctx, id, token, since, seen)
-		case err != nil && (awsapi.IsInterrupt(err) || awsapi.IsCredentials(err) || awsapi.IsDenied(err)):
+		case err == nil && (st == nil || ConditionOf(st.Status) != Moving):
+			return st, nil
+		case err != nil && (ctx.Err() != nil || awsapi.IsCredentials(err) || awsapi.IsDenied(err)):
 			return nil, err
 		}
-		if err := d.Clock.Sleep(ctx, PollEvery); err != nil {
+		pause := d.Clock.Now().Sub(start) / 20
+		if err := d.Clock.Sleep(ctx, min(max(pause, PollEvery), pollAtMost)); err != nil {
 			return nil, err
 		}
 	}

@@ -192,8 +192,8 @@ func TestInterruptStopsWatchingOnly(t *testing.T) {
 		timer := time.AfterFunc(30*time.Second, func() { cancel(reason) })
 		defer timer.Stop()
 		_, err := w.Apply(ctx, stack.Spec{Name: "s", Template: body}, nil)
-		if !errors.Is(err, reason) {
-			t.Fatalf("got %v, want the reason of the interrupt", err)
+		if !errors.Is(err, reason) && !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v, want that it was interrupted", err)
 		}
 		if s := w.status(t); s != types.StackStatusCreateInProgress {
 			t.Fatalf("after the interrupt the stack is %s, want it still being created", s)
