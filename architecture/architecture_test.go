@@ -415,10 +415,20 @@ func TestNamesFit(t *testing.T) {
 			t.Errorf("bucket %s is named %s", b.Purpose, b.Name)
 		}
 	}
-	if _, err := New(example(t, "production", func(c *config.Config) {
-		c.Name, c.Region = strings.Repeat("n", 25), "ap-northeast-1"
-	})); err == nil {
-		t.Error("a name of 25 characters passes, and does not fit roles")
+	_, err := New(example(t, "production", func(c *config.Config) {
+		c.Name, c.Region = strings.Repeat("n", 26), "ap-northeast-1"
+	}))
+	var faults config.Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("a name of 26 characters passes: %v", err)
+	}
+	var paths []string
+	for _, f := range faults {
+		paths = append(paths, f.Path)
+	}
+	slices.Sort(paths)
+	if diff := cmp.Diff([]string{"name", "storage.codeDocs.name", "storage.telemetry.name"}, paths); diff != "" {
+		t.Errorf("faults of a long name, -want +got:\n%s", diff)
 	}
 }
 

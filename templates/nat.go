@@ -23,10 +23,10 @@ func (v *vpc) addNAT() {
 	if mode == config.NATSingleGateway || mode == config.NATSingleInstance {
 		count = 1
 	}
-	var make func(zone int) (target ec2.Route, address cfn.Handle)
+	var each func(zone int) way
 	switch mode {
 	case config.NATGatewayPerZone, config.NATSingleGateway:
-		make = v.addGateway
+		each = v.addGateway
 	case config.NATInstancePerZone, config.NATSingleInstance:
 		shared := natShared{
 			profile: v.addInstanceProfile(),
@@ -35,24 +35,34 @@ func (v *vpc) addNAT() {
 				Default: cfn.V(base64.StdEncoding.EncodeToString([]byte(natScript(v.a)))),
 			}).Ref(),
 		}
-		make = func(zone int) (ec2.Route, cfn.Handle) { return v.addInstance(zone, shared) }
+		each = func(zone int) way { return v.addInstance(zone, shared) }
 	default:
 		return
 	}
-	var targets []ec2.Route
+	var ways []way
 	var addresses []cfn.Value[string]
 	for zone := range count {
-		target, address := make(zone)
-		targets = append(targets, target)
-		addresses = append(addresses, address.Att("PublicIp"))
+		w := each(zone)
+		ways = append(ways, w)
+		addresses = append(addresses, w.address.Att("PublicIp"))
 	}
 	for zone, table := range v.private {
-		route := targets[min(zone, count-1)]
+		w := ways[min(zone, count-1)]
+		route := w.target
 		route.RouteTableId = table.Ref()
 		route.DestinationCidrBlock = cfn.V(anywhere)
-		v.t.Add(cfn.LogicalID("PrivateDefaultRoute"+number(zone)), route)
+		v.t.Add(cfn.LogicalID("PrivateDefaultRoute"+number(zone)), route, cfn.DependsOn(w.ready))
 	}
 	v.t.OutputList("NatAddresses", cfn.ListOf(addresses...))
+}
+
+// way is a way out: the target of routes, its public address, and what must be
+// there before routes turn to it, so that a change of mode cuts nobody off for
+// longer than it must.
+type way struct {
+	target  ec2.Route
+	address cfn.Handle
+	ready   cfn.Handle
 }
 
 // addAddress adds a public address. It needs the internet gateway.
@@ -61,7 +71,7 @@ func (v *vpc) addAddress(id, name string) cfn.Handle {
 	return v.t.Add(cfn.LogicalID(id), ec2.EIP{Domain: cfn.V("vpc"), Tags: named(v.a, name)}, cfn.DependsOn(v.attachment))
 }
 
-func (v *vpc) addGateway(zone int) (ec2.Route, cfn.Handle) {
+func (v *vpc) addGateway(zone int) way {
 	name := "nat-" + number(zone)
 	address := v.addAddress("NatGatewayAddress"+number(zone), name)
 	gateway := v.t.Add(cfn.LogicalID("NatGateway"+number(zone)), ec2.NatGateway{
@@ -69,7 +79,7 @@ func (v *vpc) addGateway(zone int) (ec2.Route, cfn.Handle) {
 		AllocationId: address.Att("AllocationId"),
 		Tags:         named(v.a, name),
 	}, cfn.DependsOn(v.internet))
-	return ec2.Route{NatGatewayId: gateway.Ref()}, address
+	return way{ec2.Route{NatGatewayId: gateway.Ref()}, address, gateway}
 }
 
 // natShared is what the instances of all zones share.
@@ -95,7 +105,7 @@ func (v *vpc) addInstanceProfile() cfn.Handle {
 // fixed, so routes and the egress address survive the instance: the interface
 // is the launch template's device 0, with the source/destination check off.
 // https://docs.aws.amazon.com/vpc/latest/userguide/work-with-nat-instances.html
-func (v *vpc) addInstance(zone int, shared natShared) (ec2.Route, cfn.Handle) {
+func (v *vpc) addInstance(zone int, shared natShared) way {
 	n := number(zone)
 	name := "nat-" + n
 	subnet := v.subnets[architecture.Public][zone]
@@ -159,13 +169,13 @@ func (v *vpc) addInstance(zone int, shared natShared) (ec2.Route, cfn.Handle) {
 	for _, tag := range ownTags(v.a, shared.tags, name) {
 		group.Tags = append(group.Tags, autoscaling.TagProperty{Key: tag.Key, Value: tag.Value, PropagateAtLaunch: cfn.V(true)})
 	}
-	v.t.Add(cfn.LogicalID("NatGroup"+n), group,
+	instances := v.t.Add(cfn.LogicalID("NatGroup"+n), group,
 		cfn.DependsOn(association, v.internet),
 		cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{
 			"MinInstancesInService": 0,
 			"MaxBatchSize":          1,
 		}}))
-	return ec2.Route{NetworkInterfaceId: device.Ref()}, address
+	return way{ec2.Route{NetworkInterfaceId: device.Ref()}, address, instances}
 }
 
 // natScript makes an Amazon Linux instance forward what comes from the VPC and

@@ -182,6 +182,9 @@ func TestSelfManagedNAT(t *testing.T) {
 			t.Errorf("the group does not wait for %s, without which instances reach nothing", want)
 		}
 	}
+	if got := d.Resources["PrivateDefaultRoute2"].DependsOn; !slices.Equal(got, []string{"NatGroup2"}) {
+		t.Errorf("the route turns to the interface after %v, want after the group", got)
+	}
 	tags := func(v any) string {
 		var out []string
 		list, _ := v.([]any)
