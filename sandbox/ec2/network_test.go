@@ -55,7 +55,7 @@ func TestRefusals(t *testing.T) {
 	l.Check([]ec2test.Case{
 		{"vpc too large", ec2.TypeVPC, in{"CidrBlock": "10.0.0.0/15"}, "InvalidVpc.Range: The CIDR '10.0.0.0/15' is invalid."},
 		{"vpc too small", ec2.TypeVPC, in{"CidrBlock": "10.0.0.0/29"}, "InvalidVpc.Range"},
-		{"vpc restricted", ec2.TypeVPC, in{"CidrBlock": "169.254.0.0/16"}, "InvalidVpc.Range"},
+		{"vpc restricted", ec2.TypeVPC, in{"CidrBlock": "169.254.8.0/24"}, "InvalidVpc.Range"},
 		{"vpc no network", ec2.TypeVPC, in{"CidrBlock": "10.0.0.0"}, "InvalidParameterValue: Value (10.0.0.0) for parameter cidrBlock is invalid. This is not a valid CIDR block."},
 		{"vpc missing", ec2.TypeVPC, in{}, "MissingParameter"},
 		{"vpc names without resolution", ec2.TypeVPC, in{"CidrBlock": "10.0.0.0/16", "EnableDnsSupport": false, "EnableDnsHostnames": true}, "InvalidParameterCombination"},
@@ -252,6 +252,14 @@ func TestReplacedAssociations(t *testing.T) {
 	second := l.Make(ec2.TypeRouteTable, in{"VpcId": n.VPC.ID})
 	first := l.Make(ec2.TypeSubnetRouteTableAssociation, in{"RouteTableId": n.Table.ID, "SubnetId": n.A.ID})
 	l.Make(ec2.TypeSubnetRouteTableAssociation, in{"RouteTableId": second.ID, "SubnetId": n.A.ID})
+	l.Do(func(tx *account.Tx) {
+		if got := ec2.RouteTableOf(tx, n.A).ID; got != second.ID {
+			t.Errorf("subnet has table %s, want %s", got, second.ID)
+		}
+		if got := len(tx.List(ec2.TypeSubnetRouteTableAssociation)); got != 1 {
+			t.Errorf("got %d associations for one subnet, want 1", got)
+		}
+	})
 	l.Gone(first)
 	acls := []*account.Resource{l.Make(ec2.TypeNetworkACL, in{"VpcId": n.VPC.ID}), l.Make(ec2.TypeNetworkACL, in{"VpcId": n.VPC.ID})}
 	was := l.Make(ec2.TypeSubnetNetworkACLAssociation, in{"NetworkAclId": acls[0].ID, "SubnetId": n.A.ID})

@@ -47,7 +47,8 @@ func New(t testing.TB, o Options) *Lab {
 		}
 	}
 	l := &Lab{T: t, now: &now}
-	l.Account = account.New(model, account.Options{Fresh: !o.Used, Now: func() time.Time { return now }})
+	zones := []account.Zone{{Name: "us-east-1a", ID: "use1-az1"}, {Name: "us-east-1b", ID: "use1-az2"}, {Name: "us-east-1c", ID: "use1-az3"}}
+	l.Account = account.New(model, account.Options{Fresh: !o.Used, Zones: zones, Now: func() time.Time { return now }})
 	return l
 }
 

@@ -58,7 +58,6 @@ func TestEndpoints(t *testing.T) {
 		{"same service without names", ec2.TypeVPCEndpoint, face(in{"ServiceName": prefix + "sts", "PrivateDnsEnabled": false}), ""},
 		{"policy", ec2.TypeVPCEndpoint, face(in{"PolicyDocument": "{"}), "InvalidPolicyDocument"},
 	})
-	l.Held("DependencyViolation", n.VPC)
 	l.Gone(s3)
 	for _, e := range list(l, ec2.TypeVPCEndpoint) {
 		l.Gone(e)
@@ -66,6 +65,18 @@ func TestEndpoints(t *testing.T) {
 	if after := len(l.Account.Resources()); after != before {
 		t.Errorf("got %d resources after deletion, want %d", after, before)
 	}
+}
+
+// TestVPCHeld: a gateway endpoint alone keeps its VPC.
+func TestVPCHeld(t *testing.T) {
+	t.Parallel()
+	l := ec2test.New(t, ec2test.Options{})
+	vpc := l.Make(ec2.TypeVPC, in{"CidrBlock": "10.0.0.0/16"})
+	var main string
+	l.Do(func(tx *account.Tx) { main = ec2.InVPC(tx, ec2.TypeRouteTable, vpc.ID)[0].ID })
+	e := l.Make(ec2.TypeVPCEndpoint, in{"VpcId": vpc.ID, "ServiceName": prefix + "s3", "RouteTableIds": []any{main}})
+	l.Held("DependencyViolation: The vpc", vpc)
+	l.Gone(e, vpc)
 }
 
 func list(l *ec2test.Lab, typ string) (out []*account.Resource) {
