@@ -202,6 +202,8 @@ func executeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 			st.onFailure = c.onStackFailure
 		}
 		e.outdate()
+		// The stack is there since the change set was made for it.
+		st.updated = tx.Now()
 		e.createWith(c.target, token)
 		return nil, nil
 	}

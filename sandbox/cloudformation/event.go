@@ -23,7 +23,14 @@ type event struct {
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func (e *engine) record(ev event) {
+	// Clients tell events apart by their ids, which hold the time, so no two
+	// of a stack have the same.
 	ev.at = e.tx.Now()
+	if n := len(e.st.events); n > 0 {
+		if last := e.st.events[n-1].at; !ev.at.After(last) {
+			ev.at = last.Add(time.Millisecond)
+		}
+	}
 	if ev.typ == "AWS::CloudFormation::Stack" {
 		ev.id = uuid(e.tx)
 	} else {

@@ -31,12 +31,15 @@ const (
 // operation is an operation in flight.
 type operation struct {
 	id, kind, token string
-	target          *deployment
-	phase           phase
-	serial          int // of the phase; events of earlier phases are stale
-	tasks           map[string]*task
-	ready           []string
-	running         int
+	// caller is whose permissions the operation uses: the role given to
+	// CloudFormation, or who asked for it.
+	caller  string
+	target  *deployment
+	phase   phase
+	serial  int // of the phase; events of earlier phases are stale
+	tasks   map[string]*task
+	ready   []string
+	running int
 	// refusal makes the operation fail before it touches anything.
 	refusal string
 	// retain are the resources that a deletion leaves alone, and force leaves
@@ -114,6 +117,8 @@ func handle(tx *account.Tx, ev account.Event) {
 	if op == nil {
 		return
 	}
+	defer func(before string) { tx.Caller = before }(tx.Caller)
+	tx.Caller = op.caller
 	if do == "timeout" {
 		// It is of the operation, not of a phase.
 		if op.id == ev.Data["key"] && (op.phase == deploying || op.phase == notStarted) {
@@ -141,7 +146,10 @@ func handle(tx *account.Tx, ev account.Event) {
 func (e *engine) begin(kind, token string, target *deployment) *operation {
 	id := uuid(e.tx)
 	e.st.serial++
-	op := &operation{id: id, kind: kind, token: token, target: target, phase: notStarted, serial: e.st.serial}
+	op := &operation{id: id, kind: kind, token: token, caller: e.tx.Caller, target: target, phase: notStarted, serial: e.st.serial}
+	if e.st.current != nil && e.st.current.role != "" {
+		op.caller = e.st.current.role
+	}
 	e.st.op = op
 	e.st.operations = append(slices.Clip(e.st.operations), operationEntry{id, kind})
 	return op
@@ -153,6 +161,7 @@ func (e *engine) overhead() time.Duration { return e.tx.Latency("cfn:stack/overh
 func (e *engine) enter(p phase, tasks map[string]*task) {
 	e.st.serial++
 	op := e.st.op
+	e.tx.Caller = op.caller
 	op.phase, op.serial, op.tasks, op.ready, op.running = p, e.st.serial, tasks, nil, 0
 	for k, t := range tasks {
 		if t.open == 0 {

@@ -76,6 +76,38 @@ func TestCreateAndDelete(t *testing.T) {
 	w.refused("ValidationError: Stack with id "+id+" does not exist", "DescribeStacks", in{"StackName": id})
 }
 
+func TestEventsDiffer(t *testing.T) {
+	t.Parallel()
+	w := made(t, large(30))
+	seen := map[any]bool{}
+	last := ""
+	for _, x := range w.must("DescribeStackEvents", in{"StackName": "s"})["StackEvents"].([]any) {
+		m := x.(map[string]any)
+		if at := m["Timestamp"].(string); seen[m["EventId"]] || last != "" && at >= last {
+			t.Fatalf("event %v at %s comes after one at %s", m["EventId"], at, last)
+		} else {
+			last = at
+		}
+		seen[m["EventId"]] = true
+	}
+}
+
+// Resources are made with the permissions of who asked for them, or of the
+// role that was given.
+func TestCaller(t *testing.T) {
+	t.Parallel()
+	for role, want := range map[string]string{"": "arn:aws:iam::123456789012:user/tester", "arn:aws:iam::123456789012:role/deploy": "arn:aws:iam::123456789012:role/deploy"} {
+		w := newWorld(t)
+		_ = w.a.Do(func(tx *account.Tx) error {
+			tx.Put(&account.Resource{Type: "AWS::IAM::Role", ID: "deploy", Data: map[string]any{}})
+			return nil
+		})
+		w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(vpc("Vpc", "")), "RoleARN": role})
+		equal(t, w.rest("s"), "CREATE_COMPLETE")
+		w.edit("AWS::EC2::VPC", w.physical("s", "Vpc"), func(r *account.Resource) { equal(t, r.Data["caller"], any(want)) })
+	}
+}
+
 func TestSideBySide(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

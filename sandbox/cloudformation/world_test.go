@@ -54,6 +54,7 @@ func kinds() map[string]*account.Type {
 					return account.Errorf("AlreadyExists", "Resource of type '%s' with identifier '%s' already exists.", name, r.ID)
 				}
 				maps.Copy(r.Tags, props.Tags(r.Props, "Tags"))
+				r.Data["caller"] = tx.Caller
 				if attrs != nil {
 					attrs(tx, r, r.Props)
 				}
