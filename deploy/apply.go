@@ -214,10 +214,11 @@ func (a *applying) spec(s templates.Stack) (stack.Spec, []architecture.StackName
 			v, ok = a.zones[i-1], true
 		case p.Name == templates.CallerParameter:
 			// Whoever created the cluster stays its administrator.
-			if v, ok = live[p.Name]; !ok {
-				v, ok = a.caller, true
-			}
-		case p.Name == templates.ProtectionParameter:
+			v, ok = a.caller, true
+			fallthrough
+		case p.Name == templates.ProtectionParameter || p.Name == templates.SnapshotParameter:
+			// A database made from a snapshot is replaced when it loses the
+			// snapshot's name.
 			if l, is := live[p.Name]; is {
 				v, ok = l, true
 			}

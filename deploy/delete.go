@@ -167,7 +167,17 @@ func (d *deleting) delete(ctx context.Context, name architecture.StackName) erro
 				return 0, fmt.Errorf("delete %s %s of stack %s: %w", res.Type, res.PhysicalID, st.Name, err)
 			}
 		}
-		return len(held), d.driver.Delete(ctx, st.Name, stack.DeleteOptions{RoleARN: d.Architecture.Config.ServiceRole})
+		if err := d.driver.Delete(ctx, st.Name, stack.DeleteOptions{RoleARN: d.Architecture.Config.ServiceRole}); err != nil {
+			return 0, err
+		}
+		for _, res := range held {
+			if res.Type == "AWS::KMS::Key" && !retained[res.LogicalID] {
+				if err := d.noteKey(ctx, res); err != nil {
+					return 0, err
+				}
+			}
+		}
+		return len(held), nil
 	})
 }
 

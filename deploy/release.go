@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
@@ -42,6 +41,8 @@ func (d *deleting) release(ctx context.Context, name architecture.StackName, res
 	switch res.Type {
 	case "AWS::S3::Bucket":
 		return d.deleteBucket(ctx, name, res.PhysicalID)
+	case "AWS::S3::BucketPolicy": // it goes with its bucket
+		return nil
 	case "AWS::ECR::Repository":
 		return d.deleteRepository(ctx, name, res.PhysicalID)
 	case "AWS::RDS::DBInstance":
@@ -178,19 +179,20 @@ func (d *deleting) deleteDatabase(ctx context.Context, name architecture.StackNa
 }
 
 func (d *deleting) scheduleKey(ctx context.Context, res stack.Resource) error {
+	_, err := d.AWS.KMS.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &res.PhysicalID, PendingWindowInDays: aws.Int32(keyWindow)})
+	if err != nil && awsapi.Code(err) != "KMSInvalidStateException" { // it is scheduled already
+		return absent(err)
+	}
+	return d.noteKey(ctx, res)
+}
+
+// noteKey lists a key whose deletion is scheduled among what stays.
+func (d *deleting) noteKey(ctx context.Context, res stack.Resource) error {
 	got, err := d.AWS.KMS.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &res.PhysicalID})
 	if err != nil {
 		return absent(err)
 	}
-	until := got.KeyMetadata.DeletionDate
-	if got.KeyMetadata.KeyState != kmstypes.KeyStatePendingDeletion {
-		out, err := d.AWS.KMS.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &res.PhysicalID, PendingWindowInDays: aws.Int32(keyWindow)})
-		if err != nil {
-			return err
-		}
-		until = out.DeletionDate
-	}
-	d.keep("AWS::KMS::Key", res.PhysicalID, fmt.Sprintf("KMS keeps a key (%s) for %d days after its deletion was asked for; it costs nothing meanwhile", res.LogicalID, keyWindow), aws.ToTime(until))
+	d.keep(res.Type, res.PhysicalID, fmt.Sprintf("KMS keeps a key (%s) for some days after its deletion was asked for; it costs nothing meanwhile", res.LogicalID), aws.ToTime(got.KeyMetadata.DeletionDate))
 	return nil
 }
 
@@ -335,11 +337,21 @@ func (d *deleting) validationRecords(ctx context.Context, certificate string) (m
 	return records, nil
 }
 
-// leftovers removes what AWS services wrote again after their stack had gone.
+// monitoringLogGroup is where RDS puts the enhanced monitoring of all the
+// databases of an account.
+const monitoringLogGroup = "RDSOSMetrics"
+
+// leftovers removes what AWS services wrote again after their stack had gone,
+// and lists what they share with other deployments.
 func (d *deleting) leftovers(ctx context.Context) error {
 	var errs []error
 	for _, g := range []string{d.Architecture.ClusterLogGroup(), d.Architecture.DatabaseLogGroup("postgresql"), d.Architecture.DatabaseLogGroup("upgrade")} {
 		errs = append(errs, d.deleteLogGroup(ctx, g))
+	}
+	out, err := d.AWS.Logs.DescribeLogGroups(ctx, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: aws.String(monitoringLogGroup)})
+	errs = append(errs, err)
+	if err == nil && len(out.LogGroups) > 0 {
+		d.keep("AWS::Logs::LogGroup", monitoringLogGroup, "RDS shares it between all databases of the account; delete it when there is none", time.Time{})
 	}
 	return errors.Join(errs...)
 }

@@ -24,6 +24,7 @@ func Service() wire.Service {
 				return nil, tx.Settle(v, "delete")
 			})},
 			{Name: "ListRecoveryPointsByBackupVault", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/", Do: onVault(listPoints)},
+			{Name: "DescribeRecoveryPoint", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/{recoveryPointArn}", Do: describePoint},
 			{Name: "DeleteRecoveryPoint", Method: "DELETE", Path: "/backup-vaults/{backupVaultName}/recovery-points/{recoveryPointArn}", Do: deletePoint},
 			{Name: "ListBackupPlans", Method: "GET", Path: "/backup/plans/", Do: listPlans},
 			{Name: "GetBackupPlan", Method: "GET", Path: "/backup/plans/{backupPlanId}/", Do: getPlan},
@@ -59,22 +60,46 @@ func listVaults(tx *account.Tx, _ *wire.Request) (any, error) {
 	return map[string]any{"BackupVaultList": list}, nil
 }
 
+func point(v, p *account.Resource) map[string]any {
+	out := map[string]any{
+		"RecoveryPointArn": p.ID, "BackupVaultName": v.ID, "BackupVaultArn": v.Attrs["BackupVaultArn"], "Status": "COMPLETED", "CreationDate": seconds(p.Created),
+		"ResourceArn": props.Str(p.Props, "ResourceArn"), "EncryptionKeyArn": props.Str(v.Props, "EncryptionKeyArn"), "IsEncrypted": true,
+	}
+	if at, ok := p.Data["deleteAt"].(time.Time); ok {
+		out["CalculatedLifecycle"] = map[string]any{"DeleteAt": seconds(at)}
+	}
+	return out
+}
+
 func listPoints(tx *account.Tx, v *account.Resource) (any, error) {
 	list := []any{}
 	for _, p := range Points(tx, v.ID) {
-		point := map[string]any{"RecoveryPointArn": p.ID, "BackupVaultName": v.ID, "BackupVaultArn": v.Attrs["BackupVaultArn"], "Status": "COMPLETED", "CreationDate": seconds(p.Created)}
-		if at, ok := p.Data["deleteAt"].(time.Time); ok {
-			point["CalculatedLifecycle"] = map[string]any{"DeleteAt": seconds(at)}
-		}
-		list = append(list, point)
+		list = append(list, point(v, p))
 	}
 	return map[string]any{"RecoveryPoints": list}, nil
 }
 
+// findPoint finds a recovery point of a vault, with the vault.
+func findPoint(tx *account.Tx, r *wire.Request) (v, p *account.Resource, err error) {
+	v, p = tx.Get(TypeVault, r.String("backupVaultName")), tx.Get(TypeRecoveryPoint, r.String("recoveryPointArn"))
+	if v == nil || p == nil || p.Data["vault"] != v.ID {
+		return nil, nil, errorf("ResourceNotFoundException", "Cannot find recovery point %s", r.String("recoveryPointArn"))
+	}
+	return v, p, nil
+}
+
+func describePoint(tx *account.Tx, r *wire.Request) (any, error) {
+	v, p, err := findPoint(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	return point(v, p), nil
+}
+
 func deletePoint(tx *account.Tx, r *wire.Request) (any, error) {
-	p := tx.Get(TypeRecoveryPoint, r.String("recoveryPointArn"))
-	if p == nil || p.Data["vault"] != r.String("backupVaultName") {
-		return nil, errorf("ResourceNotFoundException", "Cannot find recovery point %s", r.String("recoveryPointArn"))
+	_, p, err := findPoint(tx, r)
+	if err != nil {
+		return nil, err
 	}
 	tx.Drop(TypeRecoveryPoint, p.ID)
 	return nil, nil

@@ -5,13 +5,15 @@
 // that AWS takes. A vault with recovery points, or a plan with selections,
 // can't be deleted.
 //
-// Limits: no backup is ever made by itself, so a vault holds only what a test
-// puts there; vault locks, restores, reports and frameworks are not modelled.
+// Limits: no backup is ever made by itself, so a vault holds only what
+// [AddPoint] puts there; vault locks, restores, reports and frameworks are not
+// modelled.
 package backup
 
 import (
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
@@ -47,6 +49,28 @@ func unsupported(typ string, p map[string]any, keys ...string) error {
 }
 
 var vaultName = regexp.MustCompile(`^[a-zA-Z0-9_-]{2,50}$`)
+
+// AddPoint puts a recovery point of a resource into a vault, as a backup job
+// does. A zero time means that it is kept for ever.
+func AddPoint(tx *account.Tx, vault, resource string, deleteAt time.Time) *account.Resource {
+	r := &account.Resource{
+		Type: TypeRecoveryPoint, ID: tx.ARN("backup", "recovery-point:"+uuid(tx)), Status: "COMPLETED", Owner: "backup.amazonaws.com",
+		Props: map[string]any{"ResourceArn": resource}, Attrs: map[string]any{}, Data: map[string]any{"vault": vault}, Tags: map[string]string{},
+	}
+	if !deleteAt.IsZero() {
+		r.Data["deleteAt"] = deleteAt
+		tx.After(deleteAt.Sub(tx.Now()), account.Event{Kind: expiry, ID: r.ID})
+	}
+	tx.Put(r)
+	return r
+}
+
+const expiry = "backup:expiry"
+
+// Events are the handlers of this package's events.
+func Events() map[string]func(*account.Tx, account.Event) {
+	return map[string]func(*account.Tx, account.Event){expiry: func(tx *account.Tx, e account.Event) { tx.Drop(TypeRecoveryPoint, e.ID) }}
+}
 
 // Points are the recovery points in a vault.
 func Points(tx *account.Tx, vault string) []*account.Resource {
@@ -91,24 +115,9 @@ func vaultType() *account.Type {
 			if len(Points(tx, r.ID)) > 0 {
 				return errorf("InvalidRequestException", "Backup vault cannot be deleted because it contains recovery points.")
 			}
-			if plan := writer(tx, r.ID); plan != nil {
-				return errorf("InvalidRequestException", "Backup vault cannot be deleted because backup plan %s writes into it.", plan.ID)
-			}
 			return nil
 		},
 	}
-}
-
-// writer is a plan that writes into the vault, or nil.
-func writer(tx *account.Tx, vault string) *account.Resource {
-	return tx.Find(TypePlan, func(p *account.Resource) bool {
-		for _, rule := range rules(p.Props) {
-			if props.Str(rule, "TargetBackupVault") == vault {
-				return true
-			}
-		}
-		return false
-	})
 }
 
 func rules(p map[string]any) []map[string]any { return props.Maps(p, "BackupPlan", "BackupPlanRule") }
@@ -140,6 +149,10 @@ func checkPlan(tx *account.Tx, p map[string]any) error {
 		}
 		cold, remove := props.Int(rule, 0, "Lifecycle", "MoveToColdStorageAfterDays"), props.Int(rule, 0, "Lifecycle", "DeleteAfterDays")
 		// https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
+		start, complete := props.Int(rule, 480, "StartWindowMinutes"), props.Int(rule, 0, "CompletionWindowMinutes")
+		if start < 60 || complete > 0 && complete < start+60 {
+			return errorf("InvalidParameterValueException", "The start window must be at least 60 minutes, and the completion window at least 60 minutes longer")
+		}
 		if cold > 0 && remove > 0 && remove < cold+90 {
 			return errorf("InvalidParameterValueException", "DeleteAfterDays cannot be less than 90 days apart from MoveToColdStorageAfterDays")
 		}

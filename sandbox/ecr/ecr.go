@@ -66,7 +66,10 @@ func repositoryType() *account.Type {
 				return err
 			}
 			if key := props.Str(r.Props, "EncryptionConfiguration", "KmsKey"); key != "" {
-				if _, err := kms.Usable(tx, key, "", nil, "kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"); err != nil {
+				// ECR makes its grants as the caller.
+				// https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
+				context := map[string]string{"kms:GrantIsForAWSResource": "true", "kms:ViaService": "ecr." + tx.Region() + ".amazonaws.com"}
+				if _, err := kms.Usable(tx, key, "", context, "kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"); err != nil {
 					return errorf("KmsException", "The operation failed due to a KMS exception: %v", err)
 				}
 			}
