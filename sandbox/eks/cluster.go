@@ -17,6 +17,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -570,8 +571,9 @@ func writeLogs(tx *account.Tx, c *account.Resource) error {
 	return err
 }
 
-// usableKey tells whether a KMS key can encrypt.
+// usableKey tells whether EKS may encrypt secrets with a key for the caller.
+// https://docs.aws.amazon.com/eks/latest/userguide/enable-kms.html
 func usableKey(tx *account.Tx, arn string) bool {
-	k := tx.Find("AWS::KMS::Key", func(k *account.Resource) bool { return props.Str(k.Attrs, "Arn") == arn })
-	return k != nil && props.Bool(k.Props, true, "Enabled") && k.Status != "PendingDeletion"
+	_, err := kms.Usable(tx, arn, "", map[string]string{"kms:GrantIsForAWSResource": "true"}, "kms:DescribeKey", "kms:CreateGrant")
+	return err == nil
 }

@@ -34,6 +34,12 @@ func loadBalancerType() *account.Type {
 				tx.Drop(TypeListener, l.ID)
 				dropRules(tx, l.ID)
 			}
+			// A web ACL's association goes with the load balancer.
+			for _, a := range tx.List("AWS::WAFv2::WebACLAssociation") {
+				if props.Str(a.Props, "ResourceArn") == r.ID {
+					tx.Drop(a.Type, a.ID)
+				}
+			}
 			connect(tx)
 		},
 	}

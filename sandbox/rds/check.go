@@ -9,6 +9,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -278,27 +279,26 @@ func groupZones(tx *account.Tx, g *account.Resource) []string {
 	return slices.Compact(zones)
 }
 
-// checkKey wants a KMS key that can be used; "" stands for AWS's own.
+// checkKey wants a KMS key that RDS may use for the caller; "" stands for AWS's
+// own.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Overview.Encryption.Keys.html
 func checkKey(tx *account.Tx, key string) error {
-	if key == "" || strings.HasSuffix(key, "alias/aws/rds") || strings.HasSuffix(key, "alias/aws/secretsmanager") {
+	if key == "" {
 		return nil
 	}
-	if k := findKey(tx, key); k == nil || !props.Bool(k.Props, true, "Enabled") || k.Status == "PendingDeletion" {
+	via := map[string]string{"kms:ViaService": "rds." + tx.Region() + ".amazonaws.com", "kms:GrantIsForAWSResource": "true"}
+	if _, err := kms.Usable(tx, key, "", via, "kms:DescribeKey", "kms:CreateGrant"); err != nil {
 		return account.Errorf("KMSKeyNotAccessibleFault", "The specified KMS key [%s] does not exist, is not enabled or you do not have permissions to access it.", key)
 	}
 	return nil
 }
 
-// findKey finds a key by id, ARN, alias or alias ARN.
-func findKey(tx *account.Tx, key string) *account.Resource {
-	if i := strings.Index(key, "alias/"); i >= 0 {
-		a := tx.Get("AWS::KMS::Alias", key[i:])
-		if a == nil {
-			return nil
-		}
-		key = props.Str(a.Props, "TargetKeyId")
+// keyARN is the ARN of a key that was checked.
+func keyARN(tx *account.Tx, key string) string {
+	if k, err := kms.Lookup(tx, key); err == nil {
+		return kms.ARN(k)
 	}
-	return tx.Find("AWS::KMS::Key", func(k *account.Resource) bool { return k.ID == key || props.Str(k.Attrs, "Arn") == key })
+	return key
 }
 
 // checkMaster checks the first user and database of a new instance.

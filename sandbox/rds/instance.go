@@ -124,11 +124,11 @@ func origin(tx *account.Tx, p map[string]any) (map[string]any, error) {
 		if err := checkKey(tx, key); err != nil {
 			return nil, err
 		}
-		if k := findKey(tx, key); key != "" && k != nil {
-			key = props.Str(k.Attrs, "Arn")
-		}
 		if encrypted && key == "" {
-			key = tx.ARN("kms", "alias/aws/rds")
+			key = "alias/aws/rds"
+		}
+		if encrypted {
+			key = keyARN(tx, key)
 		}
 		return map[string]any{"version": version, "user": props.Str(p, "MasterUsername"), "database": props.Str(p, "DBName"), "key": key, "encrypted": encrypted, "size": props.Int(p, 0, "AllocatedStorage")}, nil
 	}

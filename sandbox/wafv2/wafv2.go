@@ -5,11 +5,17 @@
 // priorities and fit the capacity, associations join what exists, and one
 // resource has one web ACL.
 //
-// Limits: no request is ever inspected; rule groups, IP sets, regex sets and
-// the scope CLOUDFRONT are not modelled.
+// An association goes with its load balancer, a logging configuration with its
+// web ACL.
+//
+// Limits: no request is ever inspected; rule groups of the account's own, regex
+// sets and the scope CLOUDFRONT are not modelled.
 package wafv2
 
 import (
+	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -19,17 +25,18 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-// The resource types of this package. A web ACL's id is NAME|ID|SCOPE, an
-// association's LOAD BALANCER|WEB ACL, a logging configuration's the ACL's ARN.
+// The resource types of this package. A web ACL's and an IP set's id is
+// NAME|ID|SCOPE, an association's LOAD BALANCER|WEB ACL, a logging configuration's the ACL's ARN.
 const (
 	TypeWebACL      = "AWS::WAFv2::WebACL"
+	TypeIPSet       = "AWS::WAFv2::IPSet"
 	TypeAssociation = "AWS::WAFv2::WebACLAssociation"
 	TypeLogging     = "AWS::WAFv2::LoggingConfiguration"
 )
 
 // Types are the resource types of this package.
 func Types() []*account.Type {
-	return []*account.Type{webACLType(), associationType(), loggingType()}
+	return []*account.Type{webACLType(), ipSetType(), associationType(), loggingType()}
 }
 
 func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
@@ -45,6 +52,50 @@ func managed() map[string]int {
 		"AWSManagedRulesCommonRuleSet": 700, "AWSManagedRulesAdminProtectionRuleSet": 100, "AWSManagedRulesKnownBadInputsRuleSet": 200,
 		"AWSManagedRulesSQLiRuleSet": 200, "AWSManagedRulesLinuxRuleSet": 200, "AWSManagedRulesUnixRuleSet": 100, "AWSManagedRulesWindowsRuleSet": 200,
 		"AWSManagedRulesPHPRuleSet": 100, "AWSManagedRulesWordPressRuleSet": 100, "AWSManagedRulesAmazonIpReputationList": 25, "AWSManagedRulesAnonymousIpList": 50,
+		"AWSManagedRulesBotControlRuleSet": 50, "AWSManagedRulesATPRuleSet": 50, "AWSManagedRulesACFPRuleSet": 50, "AWSManagedRulesAntiDDoSRuleSet": 50,
+	}
+}
+
+var itemName = regexp.MustCompile(`^[\w-]{1,128}$`)
+
+// name gives a new web ACL or IP set its id, name and ARN.
+func name(tx *account.Tx, r *account.Resource, kind string) error {
+	n := props.Str(r.Props, "Name")
+	if n == "" {
+		n = tx.Name(r, 128)
+	}
+	scope := props.Str(r.Props, "Scope")
+	if scope != "REGIONAL" {
+		return errorf("UnsupportedOperation", "the scope %s is not modelled by the sandbox", scope)
+	}
+	if !itemName.MatchString(n) {
+		return invalid("The parameter contains formatting that is not valid.", "NAME", n)
+	}
+	if tx.Find(r.Type, func(o *account.Resource) bool { return strings.HasPrefix(o.ID, n+"|") }) != nil {
+		return errorf("WAFDuplicateItemException", "AWS WAF couldn’t perform the operation because some resource in your request is a duplicate of an existing one.")
+	}
+	id := strings.Join([]string{tx.HexID(8), tx.HexID(4), tx.HexID(4), tx.HexID(4), tx.HexID(12)}, "-")
+	r.ID = n + "|" + id + "|" + scope
+	r.Attrs = map[string]any{"Arn": tx.ARN("wafv2", "regional/"+kind+"/"+n+"/"+id), "Id": id}
+	r.Tags = props.Tags(r.Props, "Tags")
+	return nil
+}
+
+func invalid(reason, field, value string) error {
+	return errorf("WAFInvalidParameterException", "Error reason: %s, field: %s, parameter: %s", reason, field, value)
+}
+
+func associated() error {
+	return errorf("WAFAssociatedItemException", "AWS WAF couldn’t perform the operation because your resource is being used by another resource or it’s associated with another resource.")
+}
+
+// retag moves the tags that properties set to the next ones.
+func retag(r *account.Resource, next map[string]any) {
+	for k := range props.Tags(r.Props, "Tags") {
+		delete(r.Tags, k)
+	}
+	for k, v := range props.Tags(next, "Tags") {
+		r.Tags[k] = v
 	}
 }
 
@@ -52,62 +103,104 @@ func webACLType() *account.Type {
 	return &account.Type{
 		Name: TypeWebACL,
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			name := props.Str(r.Props, "Name")
-			if name == "" {
-				name = tx.Name(r, 128)
-			}
-			scope := props.Str(r.Props, "Scope")
-			if scope != "REGIONAL" {
-				return errorf("UnsupportedOperation", "the scope %s is not modelled by the sandbox", scope)
-			}
-			if tx.Find(TypeWebACL, func(o *account.Resource) bool { return strings.HasPrefix(o.ID, name+"|") }) != nil {
-				return errorf("WAFDuplicateItemException", "AWS WAF couldn’t perform the operation because some resource in your request is a duplicate of an existing one.")
-			}
-			capacity, err := check(r.Props)
+			capacity, err := check(tx, r.Props)
 			if err != nil {
 				return err
 			}
-			id := strings.Join([]string{tx.HexID(8), tx.HexID(4), tx.HexID(4), tx.HexID(4), tx.HexID(12)}, "-")
-			r.ID = name + "|" + id + "|" + scope
-			r.Attrs = map[string]any{"Arn": tx.ARN("wafv2", "regional/webacl/"+name+"/"+id), "Id": id, "Capacity": capacity, "LabelNamespace": "awswaf:" + tx.AccountID() + ":webacl:" + name + ":"}
-			r.Tags = props.Tags(r.Props, "Tags")
+			if err := name(tx, r, "webacl"); err != nil {
+				return err
+			}
+			r.Attrs["Capacity"], r.Attrs["LabelNamespace"] = capacity, "awswaf:"+tx.AccountID()+":webacl:"+strings.Split(r.ID, "|")[0]+":"
 			return nil
 		},
-		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
-			capacity, err := check(next)
+		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
+			capacity, err := check(tx, next)
 			if err != nil {
 				return err
 			}
 			r.Attrs["Capacity"] = capacity
-			for k := range props.Tags(r.Props, "Tags") {
-				delete(r.Tags, k)
-			}
-			for k, v := range props.Tags(next, "Tags") {
-				r.Tags[k] = v
-			}
+			retag(r, next)
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
-			if used(tx, props.Str(r.Attrs, "Arn")) {
-				return errorf("WAFAssociatedItemException", "AWS WAF couldn’t perform the operation because your resource is being used by another resource or it’s associated with another resource.")
+			arn := props.Str(r.Attrs, "Arn")
+			if tx.Find(TypeAssociation, func(a *account.Resource) bool { return props.Str(a.Props, "WebACLArn") == arn }) != nil {
+				return associated()
+			}
+			return nil
+		},
+		Gone: func(tx *account.Tx, r *account.Resource) { tx.Drop(TypeLogging, props.Str(r.Attrs, "Arn")) },
+	}
+}
+
+// maxAddresses is how many ranges an IP set holds.
+const maxAddresses = 10000
+
+func ipSetType() *account.Type {
+	check := func(p map[string]any) error {
+		version, list := props.Str(p, "IPAddressVersion"), props.Strs(p, "Addresses")
+		if version != "IPV4" && version != "IPV6" {
+			return invalid("Your value must be one of IPV4, IPV6.", "IP_ADDRESS_VERSION", version)
+		}
+		if len(list) > maxAddresses {
+			return errorf("WAFLimitsExceededException", "AWS WAF couldn’t perform the operation because you exceeded your resource limit.")
+		}
+		for _, a := range list {
+			c, err := netip.ParsePrefix(a)
+			if err != nil || c.Bits() == 0 || c.Addr().Is4() != (version == "IPV4") {
+				return invalid("The parameter contains formatting that is not valid.", "IP_ADDRESS", a)
+			}
+		}
+		return nil
+	}
+	return &account.Type{
+		Name: TypeIPSet,
+		Create: func(tx *account.Tx, r *account.Resource) error {
+			if err := check(r.Props); err != nil {
+				return err
+			}
+			return name(tx, r, "ipset")
+		},
+		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
+			retag(r, next)
+			return check(next)
+		},
+		Delete: func(tx *account.Tx, r *account.Resource) error {
+			arn := props.Str(r.Attrs, "Arn")
+			if tx.Find(TypeWebACL, func(acl *account.Resource) bool { return refers(acl.Props, arn) }) != nil {
+				return associated()
 			}
 			return nil
 		},
 	}
 }
 
-func used(tx *account.Tx, arn string) bool {
-	return tx.Find(TypeAssociation, func(a *account.Resource) bool { return props.Str(a.Props, "WebACLArn") == arn }) != nil ||
-		tx.Find(TypeLogging, func(l *account.Resource) bool { return l.ID == arn }) != nil
+// refers tells whether an IP set is named anywhere in a value.
+func refers(v any, arn string) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		if props.Str(v, "IPSetReferenceStatement", "Arn") == arn {
+			return true
+		}
+		for _, x := range v {
+			if refers(x, arn) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, func(x any) bool { return refers(x, arn) })
+	}
+	return false
 }
 
 // check checks a web ACL and returns the capacity it uses.
-func check(p map[string]any) (int, error) {
-	invalid := func(field, value string) error {
-		return errorf("WAFInvalidParameterException", "Error reason: You have used none or multiple values for a field that requires exactly one value., field: %s, parameter: %s", field, value)
-	}
+func check(tx *account.Tx, p map[string]any) (int, error) {
+	const one = "You have used none or multiple values for a field that requires exactly one value."
 	if action := props.Map(p, "DefaultAction"); len(action) != 1 {
-		return 0, invalid("DEFAULT_ACTION", "DefaultAction")
+		return 0, invalid(one, "DEFAULT_ACTION", "DefaultAction")
+	}
+	if !props.Has(p, "VisibilityConfig", "MetricName") {
+		return 0, invalid(one, "VISIBILITY_CONFIG", "VisibilityConfig")
 	}
 	names, priorities := map[string]bool{}, map[int]bool{}
 	capacity := 0
@@ -118,7 +211,7 @@ func check(p map[string]any) (int, error) {
 		}
 		names[name], priorities[priority] = true, true
 		statement := props.Map(rule, "Statement")
-		n, group, err := cost(statement)
+		n, group, err := cost(tx, statement)
 		if err != nil {
 			return 0, err
 		}
@@ -126,10 +219,10 @@ func check(p map[string]any) (int, error) {
 		// A rule group overrides the actions of its rules; every other rule
 		// has an action of its own.
 		if group && (!props.Has(rule, "OverrideAction") || props.Has(rule, "Action")) {
-			return 0, invalid("RULE", "OverrideAction")
+			return 0, invalid(one, "RULE", "OverrideAction")
 		}
 		if !group && (!props.Has(rule, "Action") || props.Has(rule, "OverrideAction")) {
-			return 0, invalid("RULE", "Action")
+			return 0, invalid(one, "RULE", "Action")
 		}
 	}
 	if capacity > maxCapacity {
@@ -140,7 +233,7 @@ func check(p map[string]any) (int, error) {
 
 // cost is the capacity that a statement uses, and whether it is a rule group.
 // Statements that can be nested count with what is in them.
-func cost(statement map[string]any) (capacity int, group bool, err error) {
+func cost(tx *account.Tx, statement map[string]any) (capacity int, group bool, err error) {
 	if len(statement) != 1 {
 		return 0, false, errorf("WAFInvalidParameterException", "Error reason: A statement must hold exactly one of its kinds., field: STATEMENT")
 	}
@@ -150,7 +243,7 @@ func cost(statement map[string]any) (capacity int, group bool, err error) {
 			name := props.Str(v, "Name")
 			n, ok := managed()[name]
 			if !ok || props.Str(v, "VendorName") != "AWS" {
-				return 0, true, errorf("WAFNonexistentItemException", "AWS WAF couldn’t perform the operation because your resource doesn’t exist.")
+				return 0, true, missing()
 			}
 			return n, true, nil
 		case "RateBasedStatement":
@@ -159,7 +252,7 @@ func cost(statement map[string]any) (capacity int, group bool, err error) {
 			}
 			capacity = 2
 			if inner := props.Map(v, "ScopeDownStatement"); inner != nil {
-				n, _, err := cost(inner)
+				n, _, err := cost(tx, inner)
 				return capacity + n, false, err
 			}
 			return capacity, false, nil
@@ -169,7 +262,7 @@ func cost(statement map[string]any) (capacity int, group bool, err error) {
 				return 0, false, errorf("WAFInvalidParameterException", "Error reason: %s needs at least two statements., field: STATEMENT", kind)
 			}
 			for _, s := range inner {
-				n, _, err := cost(s)
+				n, _, err := cost(tx, s)
 				if err != nil {
 					return 0, false, err
 				}
@@ -177,8 +270,14 @@ func cost(statement map[string]any) (capacity int, group bool, err error) {
 			}
 			return capacity, false, nil
 		case "NotStatement":
-			n, _, err := cost(props.Map(v, "Statement"))
+			n, _, err := cost(tx, props.Map(v, "Statement"))
 			return n, false, err
+		case "IPSetReferenceStatement":
+			arn := props.Str(v, "Arn")
+			if tx.Find(TypeIPSet, func(r *account.Resource) bool { return props.Str(r.Attrs, "Arn") == arn }) == nil {
+				return 0, false, missing()
+			}
+			return 1, false, nil
 		case "ByteMatchStatement", "SizeConstraintStatement", "LabelMatchStatement", "GeoMatchStatement":
 			return 1, false, nil
 		default:
@@ -257,10 +356,14 @@ func loggingType() *account.Type {
 func Service() wire.Service {
 	return wire.Service{
 		Name: "wafv2", Target: "AWSWAF_20190729", Protocol: wire.JSON11,
+		Version: "2019-07-29",
 		Operations: []wire.Operation{
 			{Name: "ListWebACLs", Do: listWebACLs},
 			{Name: "GetWebACL", Do: getWebACL},
 			{Name: "GetWebACLForResource", Do: getWebACLForResource},
+			{Name: "ListResourcesForWebACL", Do: listResourcesForWebACL},
+			{Name: "ListIPSets", Do: listIPSets},
+			{Name: "GetIPSet", Do: getIPSet},
 			{Name: "GetLoggingConfiguration", Do: getLoggingConfiguration},
 		},
 	}
@@ -341,4 +444,37 @@ func getLoggingConfiguration(tx *account.Tx, r *wire.Request) (any, error) {
 	return map[string]any{"LoggingConfiguration": map[string]any{
 		"ResourceArn": l.ID, "LogDestinationConfigs": l.Props["LogDestinationConfigs"], "RedactedFields": l.Props["RedactedFields"],
 	}}, nil
+}
+
+func listResourcesForWebACL(tx *account.Tx, r *wire.Request) (any, error) {
+	arn := r.String("WebACLArn")
+	if aclByARN(tx, arn) == nil {
+		return nil, missing()
+	}
+	list := []any{}
+	for _, a := range tx.List(TypeAssociation) {
+		if props.Str(a.Props, "WebACLArn") == arn {
+			list = append(list, props.Str(a.Props, "ResourceArn"))
+		}
+	}
+	return map[string]any{"ResourceArns": list}, nil
+}
+
+func listIPSets(tx *account.Tx, _ *wire.Request) (any, error) {
+	list := []any{}
+	for _, r := range tx.List(TypeIPSet) {
+		list = append(list, summary(r))
+	}
+	return map[string]any{"IPSets": list}, nil
+}
+
+func getIPSet(tx *account.Tx, r *wire.Request) (any, error) {
+	set := tx.Find(TypeIPSet, func(o *account.Resource) bool { return o.Attrs["Id"] == r.String("Id") })
+	if set == nil {
+		return nil, missing()
+	}
+	out := summary(set)
+	delete(out, "LockToken")
+	out["IPAddressVersion"], out["Addresses"] = set.Props["IPAddressVersion"], set.Props["Addresses"]
+	return map[string]any{"IPSet": out, "LockToken": set.Attrs["Id"]}, nil
 }

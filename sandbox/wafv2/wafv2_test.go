@@ -1,0 +1,186 @@
+package wafv2_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/wafv2"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+type obj = map[string]any
+
+const balancer = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/lb/1"
+
+type world struct{ *account.Account }
+
+func newWorld(t *testing.T) world {
+	t.Helper()
+	now := time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
+	model := &account.Model{Types: map[string]*account.Type{}}
+	for _, x := range wafv2.Types() {
+		model.Types[x.Name] = x
+	}
+	w := world{account.New(model, account.Options{Now: func() time.Time { return now }})}
+	err := w.Do(func(tx *account.Tx) error {
+		tx.Put(&account.Resource{Type: "AWS::ElasticLoadBalancingV2::LoadBalancer", ID: balancer})
+		tx.Put(&account.Resource{Type: "AWS::Logs::LogGroup", ID: "aws-waf-logs-a"})
+		tx.Put(&account.Resource{Type: "AWS::Logs::LogGroup", ID: "other"})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w world) create(typ string, p obj) (*account.Resource, error) {
+	var r *account.Resource
+	err := w.Do(func(tx *account.Tx) error {
+		var err error
+		r, _, err = tx.Create(typ, p, "", true)
+		return err
+	})
+	return r, err
+}
+
+func (w world) remove(r *account.Resource) error {
+	return w.Do(func(tx *account.Tx) error {
+		real := tx.Get(r.Type, r.ID)
+		if _, err := tx.Delete(real, false); err != nil {
+			return err
+		}
+		return tx.Settle(real, "delete")
+	})
+}
+
+func check(t *testing.T, err error, want string) {
+	t.Helper()
+	var e *account.Error
+	got := ""
+	if errors.As(err, &e) {
+		got = e.Code + ": " + e.Message
+	} else if err != nil {
+		got = err.Error()
+	}
+	if !strings.HasPrefix(got, want) || want == "" && got != "" {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func acl(rules ...any) obj {
+	return obj{"Name": "acl", "Scope": "REGIONAL", "DefaultAction": obj{"Allow": obj{}}, "VisibilityConfig": obj{"MetricName": "m"}, "Rules": append([]any{}, rules...)}
+}
+
+func managed(name string, priority int) obj {
+	return obj{"Name": name, "Priority": priority, "OverrideAction": obj{"None": obj{}}, "Statement": obj{"ManagedRuleGroupStatement": obj{"VendorName": "AWS", "Name": name}}}
+}
+
+func rule(name string, priority int, statement obj) obj {
+	return obj{"Name": name, "Priority": priority, "Action": obj{"Block": obj{}}, "Statement": statement}
+}
+
+func TestAreChecked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	geo := obj{"GeoMatchStatement": obj{"CountryCodes": []any{"DE"}}}
+	set := func(version string, addresses ...any) obj {
+		return obj{"Name": "s", "Scope": "REGIONAL", "IPAddressVersion": version, "Addresses": addresses}
+	}
+	big := []any{}
+	for i, name := range []string{"AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"} {
+		for range 6 {
+			r := managed(name, len(big)+i*10)
+			r["Name"] = name + string(rune('a'+len(big)))
+			big = append(big, r)
+		}
+	}
+	for name, c := range map[string]struct {
+		typ  string
+		p    obj
+		want string
+	}{
+		"group":             {wafv2.TypeWebACL, acl(managed("AWSManagedRulesCommonRuleSet", 0)), ""},
+		"unknown group":     {wafv2.TypeWebACL, acl(managed("AWSManagedRules", 0)), "WAFNonexistentItemException: "},
+		"priority twice":    {wafv2.TypeWebACL, acl(rule("a", 0, geo), rule("b", 0, geo)), "WAFDuplicateItemException: "},
+		"name twice":        {wafv2.TypeWebACL, acl(rule("a", 0, geo), rule("a", 1, geo)), "WAFDuplicateItemException: "},
+		"capacity":          {wafv2.TypeWebACL, acl(big...), "WAFLimitsExceededException: "},
+		"no action":         {wafv2.TypeWebACL, acl(obj{"Name": "a", "Priority": 0, "Statement": geo}), "WAFInvalidParameterException: Error reason: You have used none or multiple values"},
+		"group with action": {wafv2.TypeWebACL, acl(rule("a", 0, obj{"ManagedRuleGroupStatement": obj{"VendorName": "AWS", "Name": "AWSManagedRulesCommonRuleSet"}})), "WAFInvalidParameterException: "},
+		"two statements":    {wafv2.TypeWebACL, acl(rule("a", 0, obj{"GeoMatchStatement": obj{}, "LabelMatchStatement": obj{}})), "WAFInvalidParameterException: Error reason: A statement must hold exactly one"},
+		"low rate":          {wafv2.TypeWebACL, acl(rule("a", 0, obj{"RateBasedStatement": obj{"Limit": 9}})), "WAFInvalidParameterException: Error reason: RateLimit is out of range."},
+		"no set":            {wafv2.TypeWebACL, acl(rule("a", 0, obj{"NotStatement": obj{"Statement": obj{"IPSetReferenceStatement": obj{"Arn": "none"}}}})), "WAFNonexistentItemException: "},
+		"range":             {wafv2.TypeIPSet, set("IPV4", "192.0.2.0/24"), ""},
+		"no range":          {wafv2.TypeIPSet, set("IPV4", "192.0.2.1"), "WAFInvalidParameterException: Error reason: The parameter contains formatting that is not valid., field: IP_ADDRESS, parameter: 192.0.2.1"},
+		"everything":        {wafv2.TypeIPSet, set("IPV4", "0.0.0.0/0"), "WAFInvalidParameterException: "},
+		"other version":     {wafv2.TypeIPSet, set("IPV6", "192.0.2.0/24"), "WAFInvalidParameterException: "},
+		"no ACL":            {wafv2.TypeAssociation, obj{"ResourceArn": balancer, "WebACLArn": "none"}, "WAFNonexistentItemException: "},
+		"no ACL to log":     {wafv2.TypeLogging, obj{"ResourceArn": "none"}, "WAFNonexistentItemException: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := world{w.Clone(time.Now)}.create(c.typ, c.p)
+			check(t, err, c.want)
+		})
+	}
+}
+
+func TestWhatBlocksDeletion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	must := func(typ string, p obj) *account.Resource {
+		t.Helper()
+		r, err := w.create(typ, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	set := must(wafv2.TypeIPSet, obj{"Name": "s", "Scope": "REGIONAL", "IPAddressVersion": "IPV4", "Addresses": []any{"192.0.2.0/24"}})
+	web := must(wafv2.TypeWebACL, acl(rule("a", 0, obj{"AndStatement": obj{"Statements": []any{
+		obj{"IPSetReferenceStatement": obj{"Arn": set.Attrs["Arn"]}}, obj{"ByteMatchStatement": obj{"SearchString": "api"}},
+	}}})))
+	if web.Attrs["Capacity"] != 2 || !strings.HasPrefix(web.ID, "acl|") {
+		t.Errorf("%s has capacity %v", web.ID, web.Attrs["Capacity"])
+	}
+	arn := props.Str(web.Attrs, "Arn")
+	_, err := w.create(wafv2.TypeLogging, obj{"ResourceArn": arn, "LogDestinationConfigs": []any{"arn:aws:logs:us-east-1:123456789012:log-group:other"}})
+	check(t, err, "WAFInvalidParameterException: Error reason: The ARN isn't valid.")
+	must(wafv2.TypeLogging, obj{"ResourceArn": arn, "LogDestinationConfigs": []any{"arn:aws:logs:us-east-1:123456789012:log-group:aws-waf-logs-a:*"}})
+	association := must(wafv2.TypeAssociation, obj{"ResourceArn": balancer, "WebACLArn": arn})
+	for _, o := range wafv2.Service().Operations {
+		err := w.Do(func(tx *account.Tx) error {
+			out, err := o.Do(tx, &wire.Request{In: obj{"Id": web.Attrs["Id"], "ResourceArn": balancer, "WebACLArn": arn}})
+			if o.Name == "GetWebACLForResource" {
+				// The API has search strings in base64.
+				if b, merr := json.Marshal(out); merr != nil || !strings.Contains(string(b), `"SearchString":"YXBp"`) {
+					t.Errorf("%s: %s, %v", o.Name, b, merr)
+				}
+			}
+			return err
+		})
+		want := ""
+		if o.Name == "GetIPSet" || o.Name == "GetLoggingConfiguration" {
+			want = "WAFNonexistentItemException: "
+		}
+		check(t, err, want)
+	}
+	const inUse = "WAFAssociatedItemException: "
+	check(t, w.remove(set), inUse)
+	check(t, w.remove(web), inUse)
+	check(t, w.remove(association), "")
+	check(t, w.remove(web), "")
+	check(t, w.remove(set), "")
+	err = w.Do(func(tx *account.Tx) error {
+		if n := len(tx.List(wafv2.TypeLogging)); n != 0 {
+			t.Errorf("%d logging configurations are left", n)
+		}
+		return nil
+	})
+	check(t, err, "")
+}
