@@ -51,7 +51,7 @@ func modules() []module {
 		{services: []wire.Service{sns.Service()}, types: sns.Types()},
 		{services: []wire.Service{cloudwatch.Service()}, types: cloudwatch.Types()},
 		{services: []wire.Service{wafv2.Service()}, types: wafv2.Types()},
-		{services: []wire.Service{backup.Service()}, types: backup.Types()},
+		{services: []wire.Service{backup.Service()}, types: backup.Types(), events: backup.Events()},
 		{services: []wire.Service{ecr.Service()}, types: ecr.Types()},
 		{services: []wire.Service{s3.Service()}, types: s3.Types()},
 		{services: []wire.Service{ssm.Service()}, types: ssm.Types()},

@@ -4,7 +4,8 @@
 // metric alarm is one that CloudWatch can evaluate.
 //
 // Limits: metrics have no values, so an alarm stays INSUFFICIENT_DATA; metric
-// math, composite alarms and dashboards are not modelled.
+// math, composite alarms and dashboards are not modelled. Of CloudWatch's
+// protocols only Query is spoken, which newer SDKs no longer use.
 package cloudwatch
 
 import (
@@ -58,6 +59,9 @@ func comparisons() []string {
 	return []string{"GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"}
 }
 
+// missing are the ways to treat periods without data.
+func missing() []string { return []string{"breaching", "notBreaching", "ignore", "missing"} }
+
 // check holds the rules of PutMetricAlarm.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
 func check(tx *account.Tx, p map[string]any) error {
@@ -87,6 +91,12 @@ func check(tx *account.Tx, p map[string]any) error {
 	if props.Has(p, "Statistic") == props.Has(p, "ExtendedStatistic") {
 		return errorf("ValidationError", "Exactly one of Statistic and ExtendedStatistic must be specified.")
 	}
+	if v := props.Str(p, "TreatMissingData"); v != "" && !slices.Contains(missing(), v) {
+		return errorf("ValidationError", "Value '%s' at 'treatMissingData' failed to satisfy constraint: Member must satisfy enum value set: %v", v, missing())
+	}
+	if len(props.List(p, "Dimensions")) > 30 {
+		return errorf("ValidationError", "The collection Dimensions must not have a size greater than 30.")
+	}
 	for _, k := range []string{"AlarmActions", "OKActions", "InsufficientDataActions"} {
 		for _, action := range props.Strs(p, k) {
 			if strings.Contains(action, ":sns:") && tx.Get(sns.TypeTopic, action) == nil {
@@ -105,18 +115,30 @@ func Service() wire.Service {
 	}
 }
 
+type dimension struct{ Name, Value string }
+
 type alarm struct {
-	AlarmName          string
-	AlarmArn           string
-	AlarmDescription   string   `xml:",omitempty"`
-	AlarmActions       []string `xml:"AlarmActions>member"`
-	StateValue         string
-	MetricName         string
-	Namespace          string
-	Threshold          string
-	ComparisonOperator string
-	EvaluationPeriods  int
-	Period             int
+	AlarmName               string
+	AlarmArn                string
+	AlarmDescription        string `xml:",omitempty"`
+	ActionsEnabled          bool
+	AlarmActions            []string `xml:"AlarmActions>member"`
+	OKActions               []string `xml:"OKActions>member"`
+	InsufficientDataActions []string `xml:"InsufficientDataActions>member"`
+	StateValue              string
+	StateReason             string
+	StateUpdatedTimestamp   string
+	MetricName              string
+	Namespace               string
+	Statistic               string      `xml:",omitempty"`
+	ExtendedStatistic       string      `xml:",omitempty"`
+	Dimensions              []dimension `xml:"Dimensions>member"`
+	Threshold               string
+	ComparisonOperator      string
+	EvaluationPeriods       int
+	DatapointsToAlarm       int `xml:",omitempty"`
+	Period                  int
+	TreatMissingData        string `xml:",omitempty"`
 }
 
 type alarms struct {
@@ -130,12 +152,19 @@ func describeAlarms(tx *account.Tx, r *wire.Request) (any, error) {
 		if len(names) > 0 && !slices.Contains(names, a.ID) || !strings.HasPrefix(a.ID, prefix) {
 			continue
 		}
-		out.MetricAlarms = append(out.MetricAlarms, alarm{
-			AlarmName: a.ID, AlarmArn: props.Str(a.Attrs, "Arn"), AlarmDescription: props.Str(a.Props, "AlarmDescription"),
-			AlarmActions: props.Strs(a.Props, "AlarmActions"), StateValue: a.Status,
+		x := alarm{
+			AlarmName: a.ID, AlarmArn: props.Str(a.Attrs, "Arn"), AlarmDescription: props.Str(a.Props, "AlarmDescription"), ActionsEnabled: props.Bool(a.Props, true, "ActionsEnabled"),
+			AlarmActions: props.Strs(a.Props, "AlarmActions"), OKActions: props.Strs(a.Props, "OKActions"), InsufficientDataActions: props.Strs(a.Props, "InsufficientDataActions"),
+			StateValue: a.Status, StateReason: "Unchecked: Initial alarm creation", StateUpdatedTimestamp: wire.ISO(a.Created),
 			MetricName: props.Str(a.Props, "MetricName"), Namespace: props.Str(a.Props, "Namespace"), Threshold: props.Str(a.Props, "Threshold"),
+			Statistic: props.Str(a.Props, "Statistic"), ExtendedStatistic: props.Str(a.Props, "ExtendedStatistic"),
 			ComparisonOperator: props.Str(a.Props, "ComparisonOperator"), EvaluationPeriods: props.Int(a.Props, 0, "EvaluationPeriods"), Period: props.Int(a.Props, 0, "Period"),
-		})
+			DatapointsToAlarm: props.Int(a.Props, 0, "DatapointsToAlarm"), TreatMissingData: props.Str(a.Props, "TreatMissingData"),
+		}
+		for _, d := range props.Maps(a.Props, "Dimensions") {
+			x.Dimensions = append(x.Dimensions, dimension{props.Str(d, "Name"), props.Str(d, "Value")})
+		}
+		out.MetricAlarms = append(out.MetricAlarms, x)
 	}
 	return out, nil
 }
