@@ -301,7 +301,7 @@ func typeItem(t instance.Type) object {
 		threads = 1
 	}
 	out := object{
-		"instanceType": t.Name, "currentGeneration": true, "bareMetal": false, "hypervisor": "nitro", "burstablePerformanceSupported": t.Burstable(),
+		"instanceType": t.Name, "currentGeneration": t.Current, "bareMetal": t.Metal(), "burstablePerformanceSupported": t.Burstable(),
 		"supportedUsageClasses": []any{"on-demand", "spot"}, "supportedRootDeviceTypes": []any{"ebs"}, "supportedVirtualizationTypes": []any{"hvm"},
 		"vCpuInfo":   object{"defaultVCpus": t.VCPUs, "defaultCores": max(1, t.VCPUs/threads), "defaultThreadsPerCore": min(threads, t.VCPUs)},
 		"memoryInfo": object{"sizeInMiB": t.MemoryMiB}, "processorInfo": object{"supportedArchitectures": []any{t.Arch}},
@@ -311,6 +311,9 @@ func typeItem(t instance.Type) object {
 			"networkCards": []any{object{"networkCardIndex": 0, "maximumNetworkInterfaces": t.Interfaces}},
 		},
 		"instanceStorageSupported": t.StorageGB > 0,
+	}
+	if !t.Metal() {
+		out["hypervisor"] = "nitro"
 	}
 	if t.StorageGB > 0 {
 		out["instanceStorageInfo"] = object{"totalSizeInGB": t.StorageGB}

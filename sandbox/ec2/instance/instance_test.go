@@ -260,7 +260,7 @@ func TestTypes(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, v := range instance.AllTypes(nil) {
-		if seen[v.Name] || v.VCPUs < 1 || v.MemoryMiB < 512 || v.Interfaces < 2 || v.Addresses < 2 || v.Arch != "x86_64" && v.Arch != "arm64" || (v.GPUs > 0) != (v.GPU != "" && v.GPUMemoryMiB > 0) {
+		if seen[v.Name] || v.VCPUs < 1 || v.MemoryMiB < 512 || v.Interfaces < 1 || v.Addresses < 2 || v.Arch != "x86_64" && v.Arch != "arm64" || (v.GPUs > 0) != (v.GPU != "" && v.GPUMemoryMiB > 0) {
 			t.Errorf("bad row %+v", v)
 		}
 		seen[v.Name] = true

@@ -15,11 +15,13 @@ type Type struct {
 	VCPUs     int
 	MemoryMiB int
 	Arch      string // x86_64 or arm64
+	// Current tells that AWS does not count the type as a previous generation.
+	Current bool
 	// Interfaces and Addresses are how many network interfaces the default
 	// network card takes, and how many IPv4 addresses each of them.
 	Interfaces, Addresses int
 	StorageGB             int // instance store
-	GPUs                  int
+	GPUs                  int // a share of one counts as one
 	GPU                   string // A10G
 	GPUMemoryMiB          int    // of each
 }
@@ -29,7 +31,10 @@ type Type struct {
 func (t Type) MaxPods() int { return t.Interfaces*(t.Addresses-1) + 2 }
 
 // Burstable tells whether the type earns CPU credits.
-func (t Type) Burstable() bool { return strings.HasPrefix(t.Name, "t") }
+func (t Type) Burstable() bool { return t.Name[0] == 't' && t.Name[1] >= '0' && t.Name[1] <= '9' }
+
+// Metal tells that the type has no hypervisor.
+func (t Type) Metal() bool { return strings.Contains(t.Name, ".metal") }
 
 //go:embed types.csv
 var table string
@@ -45,8 +50,8 @@ var types = sync.OnceValues(func() (list []Type, byName map[string]Type) {
 			return v
 		}
 		t := Type{
-			Name: f[0], VCPUs: n(1), MemoryMiB: n(2), Arch: f[3], Interfaces: n(4), Addresses: n(5),
-			StorageGB: n(6), GPUs: n(7), GPU: f[8], GPUMemoryMiB: n(9),
+			Name: f[0], VCPUs: n(1), MemoryMiB: n(2), Arch: f[3], Current: f[4] == "current", Interfaces: n(5), Addresses: n(6),
+			StorageGB: n(7), GPUs: n(8), GPU: f[9], GPUMemoryMiB: n(10),
 		}
 		list, byName[t.Name] = append(list, t), t
 	}
