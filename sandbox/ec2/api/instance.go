@@ -79,7 +79,7 @@ func instanceListings() []listing {
 			filters: map[string]string{
 				"instance-type": "instanceType", "current-generation": "currentGeneration", "bare-metal": "bareMetal", "burstable-performance-supported": "burstablePerformanceSupported",
 				"processor-info.supported-architecture": "processorInfo.supportedArchitectures", "vcpu-info.default-vcpus": "vCpuInfo.defaultVCpus",
-				"memory-info.size-in-mib": "memoryInfo.sizeInMiB", "instance-storage-supported": "instanceStorageSupported", "hypervisor": "hypervisor",
+				"memory-info.size-in-mib": "memoryInfo.sizeInMiB", "instance-storage-supported": "instanceStorageSupported",
 				"supported-usage-class": "supportedUsageClasses", "supported-root-device-type": "supportedRootDeviceTypes",
 			},
 		},
@@ -311,9 +311,6 @@ func typeItem(t instance.Type) object {
 			"networkCards": []any{object{"networkCardIndex": 0, "maximumNetworkInterfaces": t.Interfaces}},
 		},
 		"instanceStorageSupported": t.StorageGB > 0,
-	}
-	if !t.Metal() {
-		out["hypervisor"] = "nitro"
 	}
 	if t.StorageGB > 0 {
 		out["instanceStorageInfo"] = object{"totalSizeInGB": t.StorageGB}

@@ -20,8 +20,8 @@ type Type struct {
 	// Interfaces and Addresses are how many network interfaces the default
 	// network card takes, and how many IPv4 addresses each of them.
 	Interfaces, Addresses int
-	StorageGB             int // instance store
-	GPUs                  int // a share of one counts as one
+	StorageGB             int    // instance store
+	GPUs                  int    // a share of one counts as one
 	GPU                   string // A10G
 	GPUMemoryMiB          int    // of each
 }
