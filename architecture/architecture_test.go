@@ -168,6 +168,7 @@ func TestFaults(t *testing.T) {
 		{"private too large", func(c *config.Config) { c.Network.CIDR, c.Network.Subnets.Private = "10.80.0.0/20", 20 }, "network.subnets.private", "do not fit"},
 		{"private too small", func(c *config.Config) { c.Network.Subnets.Private = 24 }, "network.subnets.private", "may need 288"},
 		{"control plane too small", func(c *config.Config) { c.Network.Subnets.ControlPlane = 28 }, "network.subnets.controlPlane", "11 usable"},
+		{"no subnet", func(c *config.Config) { c.Network.Subnets.Private = 40 }, "network.subnets.private", "can't be a /40"},
 		{"public too large", func(c *config.Config) { c.Network.CIDR, c.Network.Subnets.Public = "10.80.0.0/20", 23 }, "network.subnets.public", "need"},
 		{"database in no zone", func(c *config.Config) { c.Network.Zones, c.Database.PreferredZone = 2, 3 }, "database.preferredZone", "without private subnets"},
 		{"bucket name", func(c *config.Config) {

@@ -65,6 +65,14 @@ func (a *Architecture) planSubnets() config.Faults {
 	fault := func(path, reason, fix string) {
 		faults = append(faults, c.Fault("network.subnets."+path, reason, fix))
 	}
+	for path, bits := range map[string]int{"public": size.Public, "controlPlane": size.ControlPlane, "private": size.Private} {
+		if bits < 1 || bits > 28 {
+			fault(path, fmt.Sprintf("a subnet can't be a /%d", bits), "write 28 or less")
+		}
+	}
+	if len(faults) > 0 {
+		return faults
+	}
 	if size.Private < quarter {
 		fault("private", fmt.Sprintf("three /%d do not fit into %s beside the other tiers", size.Private, vpc), fmt.Sprintf("write %d or more, or a larger network.cidr", quarter))
 	}
@@ -72,7 +80,7 @@ func (a *Architecture) planSubnets() config.Faults {
 		fault("controlPlane", fmt.Sprintf("a /%d has %d usable addresses, and EKS wants %d", size.ControlPlane, n, controlPlaneAddresses), "write 27 or less")
 	}
 	last := nth(vpc, quarter, slots)
-	if need := slots<<(32-min(size.Public, 32)) + slots<<(32-min(size.ControlPlane, 32)); need > 1<<(32-quarter) {
+	if need := slots<<(32-size.Public) + slots<<(32-size.ControlPlane); need > 1<<(32-quarter) {
 		fault("public", fmt.Sprintf("three /%d and three /%d of the control plane need %d addresses, and %s has %d", size.Public, size.ControlPlane, need, last, 1<<(32-quarter)), "write longer prefixes, or a larger network.cidr")
 	}
 	if len(faults) > 0 {
