@@ -108,6 +108,12 @@ func (a *app) root() *cobra.Command {
 	root.SetCompletionCommandGroupID("self")
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			// Without something to run, cobra would not look at its arguments.
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 	return root
 }
 

@@ -74,5 +74,8 @@ func (a *app) rehearse(ctx context.Context, o rehearse.Options) error {
 			return printed
 		}
 	}
-	return err
+	if err != nil {
+		return hinted{err, "only a sandbox was touched; --keep leaves it for a look, and --verbose shows every event"}
+	}
+	return nil
 }

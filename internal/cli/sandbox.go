@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,13 +33,16 @@ func (a *app) sandboxCommand() *cobra.Command {
 			if speed < 1 {
 				return &usageError{fmt.Errorf("--speed is 1 or more, not %g", speed)}
 			}
+			if !regionForm().MatchString(region) {
+				return &usageError{fmt.Errorf("--region %q is no AWS region", region)}
+			}
 			l, err := loopback(cmd.Context(), listen)
 			if err != nil {
 				return err
 			}
 			began := time.Now()
 			box := sandbox.New(sandbox.Options{
-				Region: region, Zones: rehearse.Zones(region), Seed: seed, Fresh: fresh,
+				Region: region, Seed: seed, Fresh: fresh,
 				Now: func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * speed)) },
 			})
 			return a.serve(cmd.Context(), l, box)
@@ -51,6 +55,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 	c.Flags().BoolVar(&fresh, "fresh", false, "an account never used before: no service-linked roles, no default VPC")
 	return c
 }
+
+// regionForm is how regions are named.
+func regionForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-\d$`) }
 
 // loopback listens on an address of this machine alone: whoever reaches the
 // sandbox can use it, since its credentials are public.

@@ -19,7 +19,6 @@ import (
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/sandbox"
-	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
 // Variable is an environment variable.
@@ -64,9 +63,9 @@ func accountOf(arn string) string {
 
 // SandboxOptions describe an account that a deployment can be rehearsed in:
 // never used before, the one that the configuration's own ARNs name, in its
-// region, with the zones that it asks for.
+// region.
 func SandboxOptions(a *architecture.Architecture) sandbox.Options {
-	o := sandbox.Options{Region: a.Config.Region, Zones: Zones(a.Config.Region, a.ReservedZoneIDs()...), Fresh: true}
+	o := sandbox.Options{Region: a.Config.Region, Fresh: true}
 	for _, arn := range arns(a.Config) {
 		if id := accountOf(arn); id != "" {
 			o.AccountID = id
@@ -81,58 +80,6 @@ func SandboxOptions(a *architecture.Architecture) sandbox.Options {
 func arns(c *config.Config) []string {
 	list := []string{c.PermissionBoundary, c.ServiceRole, c.Certificate.ARN, c.Access.SSO.Web.SecretARN, c.Access.SSO.Admin.SecretARN}
 	return append(list, c.Cluster.Administrators...)
-}
-
-// Zones are a region's availability zones as an account sees them, with the
-// wanted zone ids among them. Regions that aren't listed have three.
-// https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html
-func Zones(region string, wanted ...string) []account.Zone {
-	numbers := map[string][]int{
-		"us-east-1":      {1, 2, 3, 4, 5, 6},
-		"us-west-1":      {1, 3},
-		"us-west-2":      {1, 2, 3, 4},
-		"ca-central-1":   {1, 2, 4},
-		"ap-northeast-1": {4, 1, 2},
-		"ap-northeast-2": {1, 2, 3, 4},
-	}[region]
-	if numbers == nil {
-		numbers = []int{1, 2, 3}
-	}
-	var zones []account.Zone
-	add := func(id string) {
-		for _, z := range zones {
-			if z.ID == id {
-				return
-			}
-		}
-		zones = append(zones, account.Zone{Name: fmt.Sprintf("%s%c", region, 'a'+len(zones)), ID: id})
-	}
-	for _, n := range numbers {
-		add(fmt.Sprintf("%s-az%d", zonePrefix(region), n))
-	}
-	for _, id := range wanted {
-		add(id)
-	}
-	return zones
-}
-
-// zonePrefix is how the ids of a region's zones begin: use1 for us-east-1.
-func zonePrefix(region string) string {
-	parts := strings.Split(region, "-")
-	var b strings.Builder
-	for i, p := range parts {
-		switch {
-		case i == 0 || i == len(parts)-1:
-			b.WriteString(p)
-		case strings.HasPrefix(p, "north") && len(p) > 5:
-			b.WriteString("n" + p[5:6])
-		case strings.HasPrefix(p, "south") && len(p) > 5:
-			b.WriteString("s" + p[5:6])
-		default:
-			b.WriteString(p[:min(1, len(p))])
-		}
-	}
-	return b.String()
 }
 
 // server is a sandbox behind a real HTTP server.

@@ -8,7 +8,12 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/acm"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/rds"
+	"github.com/poolhouse/poolhouse/sandbox/route53"
+	"github.com/poolhouse/poolhouse/sandbox/secretsmanager"
 )
 
 // Item is something that a configuration presupposes in the account.
@@ -141,7 +146,7 @@ func (g *giver) policy(at, arn string) error {
 	if !ok {
 		return nil
 	}
-	return g.make(at, "AWS::IAM::ManagedPolicy", arn, map[string]any{
+	return g.make(at, iam.TypeManagedPolicy, arn, map[string]any{
 		"ManagedPolicyName": name, "Path": path,
 		"PolicyDocument": document(map[string]any{"Effect": "Allow", "Action": "*", "Resource": "*"}),
 	})
@@ -151,17 +156,18 @@ func (g *giver) policy(at, arn string) error {
 func (g *giver) principal(at, arn string, who map[string]any) error {
 	resource := g.own(arn)
 	if path, name, ok := split(resource, "role"); ok {
-		if g.tx.Get("AWS::IAM::Role", name) != nil {
+		if g.tx.Get(iam.TypeRole, name) != nil {
 			return nil
 		}
-		return g.make(at, "AWS::IAM::Role", name, map[string]any{
+		return g.make(at, iam.TypeRole, name, map[string]any{
 			"RoleName": name, "Path": path,
 			"AssumeRolePolicyDocument": document(map[string]any{"Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"}),
 			"ManagedPolicyArns":        []any{"arn:" + g.tx.Partition() + ":iam::aws:policy/AdministratorAccess"},
 		})
 	}
-	if path, name, ok := split(resource, "user"); ok {
-		return g.make(at, "AWS::IAM::User", name, map[string]any{"UserName": name, "Path": path})
+	if _, name, ok := split(resource, "user"); ok && g.tx.Get(iam.TypeUser, name) == nil {
+		iam.SeedUser(g.tx, arn)
+		g.note(iam.TypeUser, name, at)
 	}
 	return nil
 }
@@ -190,7 +196,7 @@ func (g *giver) secrets() error {
 		if i := strings.LastIndexByte(name, '-'); i > 0 {
 			name = name[:i]
 		}
-		if err := g.make(s.path, "AWS::SecretsManager::Secret", s.arn, map[string]any{
+		if err := g.make(s.path, secretsmanager.TypeSecret, s.arn, map[string]any{
 			"Name": name, "SecretString": `{"client_secret":"rehearsal"}`,
 		}); err != nil {
 			return err
@@ -242,7 +248,7 @@ func (g *giver) zone() error {
 	if g.c.DNS.Mode != config.DNSExistingZone {
 		return nil
 	}
-	return g.make("dns.zoneId", "AWS::Route53::HostedZone", g.c.DNS.ZoneID, map[string]any{"Name": domain(hosts(g.c))})
+	return g.make("dns.zoneId", route53.TypeHostedZone, g.c.DNS.ZoneID, map[string]any{"Name": domain(hosts(g.c))})
 }
 
 func (g *giver) certificate() error {
@@ -250,18 +256,36 @@ func (g *giver) certificate() error {
 	if g.own(arn) == "" {
 		return nil
 	}
-	names := []any{}
-	for _, h := range hosts(g.c)[1:] {
-		names = append(names, h)
-	}
-	return g.make("certificate.arn", "AWS::CertificateManager::Certificate", arn, map[string]any{
-		"DomainName": g.c.Access.Web.Host, "SubjectAlternativeNames": names, "ValidationMethod": "DNS",
-	})
-}
-
-func (g *giver) snapshot() error {
-	if g.c.Database.Snapshot == "" {
+	if g.tx.Get(acm.TypeCertificate, arn) != nil {
 		return nil
 	}
-	return fmt.Errorf("make database snapshot %s: the sandbox has no way to make one", g.c.Database.Snapshot)
+	names := hosts(g.c)
+	rename(g.tx, acm.Issued(g.tx, names[0], names[1:]...), arn)
+	g.note(acm.TypeCertificate, arn, "certificate.arn")
+	return nil
+}
+
+// snapshot makes a database snapshot that fits the configuration, and the key
+// that it is encrypted with.
+func (g *giver) snapshot() error {
+	d := g.c.Database
+	_, id, isARN := strings.Cut(d.Snapshot, ":snapshot:")
+	if !isARN {
+		id = d.Snapshot
+	}
+	if id == "" || isARN && g.own(d.Snapshot) == "" || g.tx.Get(rds.TypeSnapshot, id) != nil {
+		return nil
+	}
+	key, _, err := g.tx.Create("AWS::KMS::Key", map[string]any{
+		"KeyPolicy": document(map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": g.tx.GlobalARN("iam", "root")}, "Action": "kms:*", "Resource": "*"}),
+	}, "customer", false)
+	if err == nil {
+		err = g.tx.Settle(key, "create")
+	}
+	if err != nil {
+		return fmt.Errorf("make the key of snapshot %s: %w", id, err)
+	}
+	rds.SeedSnapshot(g.tx, id, d.Version, "poolside", d.StorageGiB, fmt.Sprint(key.Attrs["Arn"]))
+	g.note(rds.TypeSnapshot, id, "database.snapshot")
+	return nil
 }

@@ -152,6 +152,10 @@ func (r *run) step(s Step, title string, plan *deploy.Plan, f func() (outcome st
 		Step: s, Title: title, Outcome: outcome, Calls: int(r.calls.Load() - calls),
 		Simulated: r.clock.Now().Sub(simulated), Wall: time.Since(wall),
 	}
+	if s == StepCompare {
+		// Moving the clock past waiting periods is no operation.
+		done.Simulated -= r.report.Skipped
+	}
 	if err != nil {
 		done.Failure = err.Error()
 		err = fmt.Errorf("%s: %w", s, err)
@@ -205,7 +209,7 @@ func (r *run) prepare() error {
 	if err != nil {
 		return err
 	}
-	return r.step(StepValidate, "derive the update from the file", nil, func() (string, error) {
+	return r.step(StepValidate, "validate the file, and derive the update from it", nil, func() (string, error) {
 		next, edits, err := change(r.opts.Name, r.opts.Source, r.arch.Config)
 		if err != nil {
 			return "", err
@@ -271,6 +275,10 @@ func (r *run) unchanged(ctx context.Context, s Step, a *architecture.Architectur
 // target is a deployment as one process sees it.
 func (r *run) target(p *process, a *architecture.Architecture, s Step, also func(deploy.Event)) deploy.Target {
 	return deploy.Target{Architecture: a, AWS: p.clients, Emit: func(e deploy.Event) {
+		if p.dead.Load() {
+			// The dead say nothing.
+			return
+		}
 		r.report.see(s, e)
 		r.emit(Deployed{s, e})
 		if also != nil {
@@ -322,7 +330,8 @@ func (r *run) create(ctx context.Context, plan *deploy.Plan) error {
 	})
 }
 
-// killer ends a process once some stacks are done and others are in motion.
+// killer ends a process in the middle of things: some stacks are done, and
+// CloudFormation works on others.
 type killer struct {
 	r      *run
 	p      *process
@@ -333,17 +342,22 @@ type killer struct {
 }
 
 func (k *killer) event(e deploy.Event) {
-	switch e := e.(type) {
-	case deploy.StackStarted:
-		k.moving = append(k.moving, e.Stack)
-	case deploy.StackFinished:
-		if k.killed || e.Err != nil {
-			return
-		}
-		k.moving = slices.DeleteFunc(k.moving, func(n architecture.StackName) bool { return n == e.Stack })
-		k.done = append(k.done, e.Stack)
+	if k.killed {
+		return
 	}
-	if !k.killed && len(k.done) >= k.after && len(k.moving) > 0 {
+	switch e := e.(type) {
+	case deploy.StackFinished:
+		if e.Err == nil {
+			k.moving = slices.DeleteFunc(k.moving, func(n architecture.StackName) bool { return n == e.Stack })
+			k.done = append(k.done, e.Stack)
+		}
+	case deploy.ResourceEvent:
+		if !e.IsStack() && !slices.Contains(k.moving, e.Stack) && !slices.Contains(k.done, e.Stack) {
+			k.moving = append(k.moving, e.Stack)
+		}
+	}
+	// Later there may be only one stack in motion at a time.
+	if enough := 2; len(k.done) >= k.after && (len(k.moving) >= enough || len(k.moving) > 0 && len(k.done) >= k.after+enough) {
 		k.killed = true
 		k.p.kill()
 		k.r.emit(Killed{k.r.clock.Now(), int(k.r.calls.Load()), slices.Clone(k.done), slices.Clone(k.moving)})

@@ -121,10 +121,7 @@ func (r *Report) Wall() time.Duration {
 func (r *Report) sum(f func(StepReport) time.Duration) time.Duration {
 	var total time.Duration
 	for _, s := range r.Steps {
-		// Skipping to the end of waiting periods is no operation.
-		if s.Step != StepCompare || f(s) < r.Skipped {
-			total += f(s)
-		}
+		total += f(s)
 	}
 	return total
 }
@@ -278,17 +275,6 @@ func (r *Report) fits(m architecture.Match) bool {
 		}
 	}
 	return false
-}
-
-// ByType counts the resources of all stacks by type.
-func (r *Report) ByType() map[string]int {
-	all := map[string]int{}
-	for _, s := range r.Stacks {
-		for t, n := range s.Types {
-			all[t] += n
-		}
-	}
-	return all
 }
 
 // Path is the critical path in words.

@@ -10,7 +10,7 @@
 // [EnsureServiceLinkedRole] and the policy language in package policy below
 // this one.
 //
-// Limits: users, groups, policy versions but the first, and SAML are not
+// Limits: users beyond their existence, groups, policy versions but the first, and SAML are not
 // modelled; identity policies are checked but not enforced; a change is seen
 // everywhere at once.
 package iam
@@ -31,6 +31,8 @@ const (
 	TypeInstanceProfile = "AWS::IAM::InstanceProfile"
 	TypeManagedPolicy   = "AWS::IAM::ManagedPolicy"
 	TypeOIDCProvider    = "AWS::IAM::OIDCProvider"
+	// TypeUser has no behaviour: see [SeedUser].
+	TypeUser = "AWS::IAM::User"
 )
 
 // Quotas that IAM enforces.
@@ -77,6 +79,19 @@ func SeedPrincipal(tx *account.Tx, arn string) {
 		// A role settles without failing; its type has no Settle.
 		_ = tx.Settle(r, "create")
 	}
+}
+
+// SeedUser makes a user with an ARN of this account, for policies and access
+// entries to name. Nothing else can be done with it.
+func SeedUser(tx *account.Tx, arn string) *account.Resource {
+	name := arn[strings.LastIndex(arn, "/")+1:]
+	r := &account.Resource{
+		Type: TypeUser, ID: name, Owner: "iam.amazonaws.com", Tags: map[string]string{}, Data: map[string]any{},
+		Props: map[string]any{"UserName": name},
+		Attrs: map[string]any{"Arn": arn, "UserId": UniqueID(tx, "AIDA")},
+	}
+	tx.Put(r)
+	return r
 }
 
 // sessionRole is the role name of an assumed-role session's ARN, or "".
@@ -146,8 +161,7 @@ func PrincipalExists(tx *account.Tx, principal string) bool {
 	case kind == "role":
 		return RoleExists(tx, principal)
 	case kind == "user":
-		// Users are not modelled; the caller may still be one.
-		return principal == tx.Caller
+		return principal == tx.Caller || tx.Get(TypeUser, principal[strings.LastIndex(principal, "/")+1:]) != nil
 	}
 	return false
 }

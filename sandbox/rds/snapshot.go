@@ -34,6 +34,23 @@ func findSnapshot(tx *account.Tx, id string) *account.Resource {
 	return tx.Find(TypeSnapshot, func(s *account.Resource) bool { return strings.EqualFold(props.Str(s.Attrs, "DBSnapshotArn"), id) })
 }
 
+// SeedSnapshot puts a manual snapshot into the account, of an instance that is
+// no more: its version, master user, size and key.
+func SeedSnapshot(tx *account.Tx, id, version, user string, sizeGiB int, keyARN string) *account.Resource {
+	s := &account.Resource{
+		Type: TypeSnapshot, ID: id, Status: "available", Owner: service, Tags: map[string]string{},
+		Props: map[string]any{"DBInstanceIdentifier": id + "-source"},
+		Attrs: map[string]any{"DBSnapshotArn": tx.ARN("rds", "snapshot:"+id)},
+		Data: map[string]any{
+			"instance": id + "-source", "kind": "manual", "version": resolve(version), "user": user, "database": "", "key": keyARN, "encrypted": keyARN != "",
+			"size": sizeGiB, "zone": tx.Zones()[0].Name, "vpc": "", "port": "5432", "resource": "db-" + strings.ToUpper(tx.HexID(26)),
+			"storageType": "gp3", "instanceCreated": tx.Now(),
+		},
+	}
+	tx.Put(s)
+	return s
+}
+
 // takeSnapshot begins a snapshot of an instance. Its settling is for the
 // caller to bring about.
 func takeSnapshot(tx *account.Tx, r *account.Resource, id, kind string) (*account.Resource, error) {

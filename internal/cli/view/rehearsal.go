@@ -62,11 +62,12 @@ func (v *Rehearsal) Event(e rehearse.Event) {
 		}
 	case rehearse.StepFinished:
 		v.Close()
-		if e.Err == nil {
-			fmt.Fprintf(v.w, "%s %s: %s (%s simulated, %s)\n", marks[succeeded], e.Title, e.Outcome, Span(e.Simulated), wall(e.Wall))
-		} else {
-			paragraph(v.w, marks[failed]+" ", "  ", "%s: %s", e.Title, e.Failure)
+		mark, what := "✓", fmt.Sprintf("%s; %s simulated in %.1fs", e.Outcome, Span(e.Simulated), e.Wall.Seconds())
+		if e.Err != nil {
+			// What went wrong is said at the end.
+			mark, what = "✗", "failed"
 		}
+		paragraph(v.w, mark+" ", "  ", "%s: %s", e.Title, what)
 	}
 }
 
@@ -102,12 +103,13 @@ func (v *Rehearsal) Close() {
 	}
 }
 
-// wall is a short duration for people.
-func wall(d time.Duration) string { return fmt.Sprintf("%.1fs on the wall", d.Seconds()) }
-
 func edits(w io.Writer, list []rehearse.Edit) {
 	fmt.Fprintln(w, "the update changes in the file:")
 	for _, e := range list {
+		if e.Before == e.After {
+			fmt.Fprintf(w, "  %s: stays %s\n", e.Path, e.After)
+			continue
+		}
 		before, after := excerpt(e.Before, e.After)
 		line := fmt.Sprintf("  %s: %s -> %s", e.Path, before, after)
 		if len([]rune(line)) > Width {
@@ -128,10 +130,13 @@ func summary(w io.Writer, p *deploy.Plan) {
 			n[c.Action]++
 		}
 		var parts []string
-		for _, a := range []stack.Action{stack.Add, stack.Modify, stack.Replace, stack.MayReplace, stack.Remove} {
+		for _, a := range []stack.Action{stack.Add, stack.Modify, stack.Replace, stack.Remove} {
 			if n[a] > 0 {
-				parts = append(parts, fmt.Sprintf("%d to %s", n[a], strings.ReplaceAll(string(a), "-", " ")))
+				parts = append(parts, fmt.Sprintf("%d to %s", n[a], a))
 			}
+		}
+		if n := n[stack.MayReplace]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d to update or replace", n))
 		}
 		fmt.Fprintf(w, "  %s %-11s %s\n", s.Action, s.Stack, strings.Join(parts, ", "))
 	}
@@ -170,19 +175,26 @@ func Report(w io.Writer, r *rehearse.Report) {
 	})
 
 	if len(r.Stacks) > 0 {
-		section("Creation, by stack (# decides how long it takes: %s)", Join(r.Path()))
+		section("Creation, by stack; what decides how long it takes is drawn with #:")
+		paragraph(w, "  ", "  ", "%s", strings.ReplaceAll(Join(r.Path()), ", ", " > "))
 		timeline(w, r.Stacks)
 		section("%s", Count(r.Resources(), "resource"))
-		paragraph(w, "  ", "  ", "%s", counts(r.ByType()))
+		for _, s := range r.Stacks {
+			paragraph(w, fmt.Sprintf("  %-11s ", s.Stack), "              ", "%s", counts(s.Types))
+		}
 	}
 	if len(r.Calls) > 0 {
 		section("%s", Count(r.APICalls(), "API call"))
 		paragraph(w, "  ", "  ", "%s", counts(r.CallsByService()))
 	}
+	if r.Failure != "" {
+		fmt.Fprintln(w)
+		return
+	}
 	if len(r.Given) > 0 {
 		section("Given before, since the file names it and does not make it")
 		for _, g := range r.Given {
-			fmt.Fprintf(w, "  %s: %s (%s)\n", g.Path, g.ID, g.Type)
+			fmt.Fprintf(w, "  %s: %s\n", g.Path, g.ID)
 		}
 	}
 	if len(r.Kept) > 0 || len(r.LinkedRoles) > 0 {
@@ -192,7 +204,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 			paragraph(w, "  ", "    ", "%s: service-linked roles belong to the account's services and cost nothing", strings.Join(r.LinkedRoles, ", "))
 		}
 		if r.Skipped > 0 {
-			fmt.Fprintf(w, "  %.1f days later nothing of it but the roles was left.\n", r.Skipped.Hours()/24)
+			fmt.Fprintf(w, "  %.1f days later, what has a date was gone.\n", r.Skipped.Hours()/24)
 		}
 	}
 	rows(w, section, r.Rows)
@@ -200,12 +212,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 	for _, n := range r.NotModelled {
 		paragraph(w, "  - ", "    ", "%s", n)
 	}
-	fmt.Fprintln(w)
-	if r.Failure != "" {
-		fmt.Fprintln(w, "The rehearsal failed.")
-		return
-	}
-	fmt.Fprintf(w, "The rehearsal succeeded: %s of AWS's time in %.1fs.\n", Span(r.Simulated()), r.Wall().Seconds())
+	fmt.Fprintf(w, "\nThe rehearsal succeeded: %s of AWS's time in %.1fs.\n", Span(r.Simulated()), r.Wall().Seconds())
 }
 
 // counts lists numbers by name, the largest first.

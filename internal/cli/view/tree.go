@@ -161,7 +161,7 @@ func (b *branch) resource(e deploy.ResourceEvent) {
 		b.types[e.LogicalID] = e.Type
 		return
 	}
-	if e.Failed() && b.failure == "" {
+	if e.Failed() && b.failure == "" && !strings.Contains(e.Reason, " cancelled") {
 		b.failure = e.LogicalID + ": " + e.Reason
 	}
 	delete(b.types, e.LogicalID)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -126,7 +127,7 @@ func (v *Lines) Event(e deploy.Event) {
 		v.say(e.Time, e.Stack, "%s", finished(e))
 	case deploy.ResourceEvent:
 		switch {
-		case v.detail == Everything || e.Failed():
+		case v.detail == Everything || e.Failed() && !strings.Contains(e.Reason, " cancelled"):
 			reason := ""
 			if e.Reason != "" {
 				reason = ": " + e.Reason
@@ -145,6 +146,9 @@ func finished(e deploy.StackFinished) string {
 	switch {
 	case e.Err != nil:
 		return fmt.Sprintf("%s failed after %s", e.Action, Span(e.Took))
+	case e.Changes == 0 && e.Action != deploy.DeleteStack && e.Took > heartbeat:
+		// It was in motion, by an earlier run.
+		return "up to date after " + Span(e.Took)
 	case e.Changes == 0 && e.Action != deploy.DeleteStack:
 		return "up to date"
 	}

@@ -1,0 +1,161 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/cli"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/sandbox"
+)
+
+// speedVariable is how scripts hand the speed of the product's clock on.
+const speedVariable = "TEST_SPEED"
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"poolhouse": func() {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt)
+		go func() {
+			<-signals
+			cancel(cli.ErrInterrupted)
+		}()
+		s := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+		if speed, err := strconv.ParseFloat(os.Getenv(speedVariable), 64); err == nil {
+			s.Clock = clock.NewScaled(speed)
+		}
+		os.Exit(cli.Run(ctx, os.Args[1:], s))
+	}})
+}
+
+// TestScripts plays the user stories in testdata.
+func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("EXAMPLES", examples)
+			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"account": serveAccount,
+			"json":    checkJSON,
+			"status":  checkStatus,
+			"width":   checkWidth,
+			"bytes":   writeBytes,
+		},
+	})
+}
+
+// serveAccount [region] starts a sandbox with what the example evaluation.yaml
+// presupposes, and sets the environment that leads to it.
+func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
+	region := "us-east-1"
+	if len(args) > 0 {
+		region = args[0]
+	}
+	const speed = 3000
+	began := time.Now()
+	box := sandbox.New(sandbox.Options{
+		Region: region, Fresh: true,
+		Now: func() time.Time { return began.Add(time.Since(began) * speed) },
+	})
+	if region == "us-east-1" {
+		arch, err := loadExample(ts.Getenv("EXAMPLES") + "/evaluation.yaml")
+		ts.Check(err)
+		_, err = rehearse.Given(box, arch)
+		ts.Check(err)
+	}
+	server := httptest.NewServer(box)
+	ts.Defer(server.Close)
+	for _, v := range rehearse.NewEndpoint(box, server.URL).Environment {
+		ts.Setenv(v.Name, v.Value)
+	}
+	ts.Setenv(speedVariable, strconv.Itoa(speed))
+}
+
+// checkJSON stdout|stderr|FILE checks that each line, or all of it, is JSON.
+func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
+	dec := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
+	n := 0
+	for ; ; n++ {
+		var v any
+		err := dec.Decode(&v)
+		if err == io.EOF {
+			break
+		}
+		ts.Check(err)
+	}
+	if n == 0 {
+		ts.Fatalf("%s holds no JSON", args[0])
+	}
+}
+
+// checkStatus CODE ARGS... runs poolhouse and wants an exit code.
+func checkStatus(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("poolhouse", args[1:]...)
+	code := "0"
+	if err != nil {
+		code = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if code != args[0] {
+		ts.Fatalf("poolhouse %s: exit code %s, want %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}
+
+// checkWidth N stdout|stderr|FILE wants no line longer than N columns.
+func checkWidth(ts *testscript.TestScript, neg bool, args []string) {
+	most, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > most {
+			ts.Fatalf("a line has %d columns: %s", n, line)
+		}
+	}
+}
+
+// writeBytes FILE KIND writes what a script can't hold: binary, or 100 MB.
+func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
+	var data []byte
+	switch args[1] {
+	case "binary":
+		data = []byte("\x7fELF\x02\x01\x01\x00\x00\x00")
+	case "huge":
+		data = bytes.Repeat([]byte("name: poolside\n"), 100<<20/15)
+	default:
+		ts.Fatalf("unknown kind %s", args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
+}
+
+// loadExample reads a configuration and works out what it means.
+func loadExample(path string) (*architecture.Architecture, error) {
+	c, err := config.LoadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return architecture.New(c)
+}
