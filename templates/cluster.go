@@ -17,8 +17,13 @@ import (
 // that creates the deployment; of a role's session, the role. Whoever deploys
 // fills it at creation and hands on the previous value ever after, so that an
 // update by someone else takes nobody's access away. Without administrators in
-// the configuration it must be filled; with them, empty means none but those.
+// the configuration it must be filled; with them, [NoCaller] means none but
+// those.
 const CallerParameter = "CallerPrincipalArn"
+
+// NoCaller is the value of [CallerParameter] for nobody. It is no empty string,
+// since linters hold a parameter's default to what the property takes.
+const NoCaller = "none"
 
 // cluster is the EKS control plane, who may administer it, and what nodes need
 // before they come.
@@ -150,10 +155,10 @@ func administrators(t *cfn.Template, a *architecture.Architecture, h cfn.Handle)
 		entry("AdministratorCaller", t.Parameter(CallerParameter, parameter).Ref())
 		return
 	}
-	parameter.AllowedPattern = "(" + principal + ")?"
-	parameter.Default = cfn.V("")
+	parameter.AllowedPattern = NoCaller + "|" + principal
+	parameter.Default = cfn.V(NoCaller)
 	caller := t.Parameter(CallerParameter, parameter).Ref()
-	known := []cfn.Cond{cfn.Equals(caller, cfn.V(""))}
+	known := []cfn.Cond{cfn.Equals(caller, cfn.V(NoCaller))}
 	for _, principal := range listed {
 		entry("Administrator"+digest(principal), cfn.V(principal))
 		known = append(known, cfn.Equals(caller, cfn.V(principal)))

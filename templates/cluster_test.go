@@ -128,7 +128,7 @@ func TestAdministrators(t *testing.T) {
 				}
 				return
 			}
-			if !ok || value != "" || condition != "CallerIsApart" {
+			if !ok || value != NoCaller || condition != "CallerIsApart" {
 				t.Errorf("default %v, condition %q", value, condition)
 			}
 			if got := text(d.Conditions["CallerIsApart"]); got != `{"Fn::Not":[{"Condition":"CallerIsListed"}]}` {
@@ -136,7 +136,7 @@ func TestAdministrators(t *testing.T) {
 			}
 			// One who is listed, or nobody, gets no second entry.
 			listed := text(d.Conditions["CallerIsListed"])
-			for _, principal := range append([]string{""}, test.listed...) {
+			for _, principal := range append([]string{NoCaller}, test.listed...) {
 				if want := `{"Fn::Equals":[{"Ref":"CallerPrincipalArn"},"` + principal + `"]}`; !strings.Contains(listed, want) {
 					t.Errorf("CallerIsListed is %s, want %s in it", listed, want)
 				}
