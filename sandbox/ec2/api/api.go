@@ -28,9 +28,6 @@ func Types() []*account.Type {
 	return all
 }
 
-// Seed puts into an account what EC2 holds there from the start.
-func Seed(tx *account.Tx) { ec2.Seed(tx) }
-
 // Service is Amazon EC2.
 func Service() wire.Service {
 	s := wire.Service{

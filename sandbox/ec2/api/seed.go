@@ -1,9 +1,10 @@
-package ec2
+package api
 
 import (
 	"fmt"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
 )
 
 // Seed puts the default VPC into an account, unless it is fresh: a subnet for
@@ -25,22 +26,22 @@ func Seed(tx *account.Tx) {
 		}
 		return r
 	}
-	vpc := create(TypeVPC, map[string]any{"CidrBlock": "172.31.0.0/16", "EnableDnsHostnames": true, "EnableDnsSupport": true})
-	gateway := create(TypeInternetGateway, map[string]any{})
+	vpc := create(ec2.TypeVPC, map[string]any{"CidrBlock": "172.31.0.0/16", "EnableDnsHostnames": true, "EnableDnsSupport": true})
+	gateway := create(ec2.TypeInternetGateway, map[string]any{})
 	if vpc == nil || gateway == nil {
 		return
 	}
 	vpc.Data["default"] = true
-	create(TypeVPCGatewayAttachment, map[string]any{"VpcId": vpc.ID, "InternetGatewayId": gateway.ID})
+	create(ec2.TypeVPCGatewayAttachment, map[string]any{"VpcId": vpc.ID, "InternetGatewayId": gateway.ID})
 	for i, z := range tx.Zones() {
-		s := create(TypeSubnet, map[string]any{
+		s := create(ec2.TypeSubnet, map[string]any{
 			"VpcId": vpc.ID, "AvailabilityZone": z.Name, "CidrBlock": fmt.Sprintf("172.31.%d.0/20", i*16), "MapPublicIpOnLaunch": true,
 		})
 		if s != nil {
 			s.Data["default"] = true
 		}
 	}
-	for _, table := range InVPC(tx, TypeRouteTable, vpc.ID) {
-		create(TypeRoute, map[string]any{"RouteTableId": table.ID, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway.ID})
+	for _, table := range ec2.InVPC(tx, ec2.TypeRouteTable, vpc.ID) {
+		create(ec2.TypeRoute, map[string]any{"RouteTableId": table.ID, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway.ID})
 	}
 }
