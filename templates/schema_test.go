@@ -388,12 +388,8 @@ func (c *schemaCheck) attribute(path string, arg any) {
 }
 
 func (c *schemaCheck) text(path string, s *schema, v string) {
-	if s.Pattern != "" {
-		// A pattern that Go can't compile is for look-arounds, which the
-		// sandbox checks by hand.
-		if re, err := regexp.Compile(s.Pattern); err == nil && !re.MatchString(v) {
-			c.fault(path, "does not match %s", s.Pattern)
-		}
+	if s.Pattern != "" && !c.matches(path, s.Pattern, v) {
+		c.fault(path, "does not match %s", s.Pattern)
 	}
 	n := utf8.RuneCountInString(v)
 	if s.MinLength != nil && n < *s.MinLength {
@@ -402,6 +398,19 @@ func (c *schemaCheck) text(path string, s *schema, v string) {
 	if s.MaxLength != nil && n > *s.MaxLength {
 		c.fault(path, "longer than %d", *s.MaxLength)
 	}
+}
+
+// matches says whether a text matches a pattern. Patterns are written for other
+// engines than Go's: their look-aheads, which only bound lengths, and long
+// repetitions are let go.
+func (c *schemaCheck) matches(path, pattern, text string) bool {
+	plain := strings.NewReplacer(`\Z`, `\z`, `(?=.{2,256}$)`, ``, `+{1,255}`, `+`, `{1,1024}`, `+`).Replace(pattern)
+	re, err := regexp.Compile(plain)
+	if err != nil {
+		c.fault(path, "compile pattern: %v", err)
+		return true
+	}
+	return re.MatchString(text)
 }
 
 func (c *schemaCheck) array(path string, s *schema, v []any) {
@@ -439,12 +448,10 @@ func (c *schemaCheck) object(path string, s *schema, v map[string]any) {
 		}
 		known := false
 		for pattern, sub := range s.Patterns {
-			re, err := regexp.Compile(pattern)
-			if err == nil && !re.MatchString(name) {
-				continue
+			if c.matches(at, pattern, name) {
+				known = true
+				c.value(at, sub, v[name], false)
 			}
-			known = true
-			c.value(at, sub, v[name], false)
 		}
 		if !known && string(s.Additional) == "false" {
 			c.fault(at, "unknown")
