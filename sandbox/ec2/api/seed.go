@@ -17,7 +17,7 @@ func Seed(tx *account.Tx) {
 	// Creating cannot be refused in an empty account; if it were, the account
 	// simply has no default VPC, which the package's test would show.
 	create := func(typ string, p map[string]any) *account.Resource {
-		r, _, err := tx.Create(typ, p, owner, false)
+		r, _, err := tx.Create(typ, p, "ec2.amazonaws.com", false)
 		if err == nil {
 			err = tx.Settle(r, "create")
 		}
