@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"io"
@@ -185,6 +186,14 @@ func lines(b *bytes.Buffer, path string, v any) {
 			lines(b, fmt.Sprintf("%s[%d]", path, i), x)
 		}
 	case time.Time:
+	case string:
+		// An object's content, say, is told apart by its hash.
+		if len(v) > 1000 || strings.ContainsAny(v, "\n\r") {
+			sum := sha256.Sum256([]byte(v))
+			fmt.Fprintf(b, "%s = %.60q... (%d bytes, sha256 %x)\n", path, v, len(v), sum[:8])
+			return
+		}
+		fmt.Fprintf(b, "%s = %s\n", path, v)
 	default:
 		fmt.Fprintf(b, "%s = %v\n", path, v)
 	}

@@ -115,7 +115,8 @@ func RoleByARN(tx *account.Tx, arn string) *account.Resource {
 // RoleExists tells whether there is a role with the ARN.
 func RoleExists(tx *account.Tx, arn string) bool { return RoleByARN(tx, arn) != nil }
 
-// Trusts tells whether a role's trust policy lets an AWS service assume it.
+// Trusts tells whether a role's trust policy lets an AWS service assume it. Of
+// condition keys only aws:SourceAccount is known.
 func Trusts(r *account.Resource, service string) bool {
 	doc, err := policy.Parse(props.Get(r.Props, "AssumeRolePolicyDocument"), policy.Trust)
 	if err != nil {

@@ -1,0 +1,178 @@
+package sandbox_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	cfn "github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/sandbox"
+)
+
+// everything is a stack of all types that this test's packages have.
+const everything = `
+Resources:
+  Key:
+    Type: AWS::KMS::Key
+    Properties:
+      EnableKeyRotation: true
+      PendingWindowInDays: 7
+      KeyPolicy:
+        Version: "2012-10-17"
+        Statement:
+        - {Effect: Allow, Principal: {AWS: !Sub "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}, Action: "kms:*", Resource: "*"}
+        - {Effect: Allow, Principal: {Service: !Sub "logs.${AWS::Region}.amazonaws.com"}, Action: ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*"], Resource: "*"}
+  Alias:
+    Type: AWS::KMS::Alias
+    Properties: {AliasName: alias/stack, TargetKeyId: !Ref Key}
+  Policy:
+    Type: AWS::IAM::ManagedPolicy
+    Properties:
+      PolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:GetObject", Resource: !Sub "${Bucket.Arn}/*"}]}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {Service: ec2.amazonaws.com}, Action: "sts:AssumeRole"}]}
+      ManagedPolicyArns: [!Ref Policy, !Sub "arn:${AWS::Partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"]
+      Policies:
+      - PolicyName: key
+        PolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "kms:Decrypt", Resource: !GetAtt Key.Arn}]}
+  Profile:
+    Type: AWS::IAM::InstanceProfile
+    Properties: {Roles: [!Ref Role]}
+  Provider:
+    Type: AWS::IAM::OIDCProvider
+    Properties: {Url: "https://oidc.eks.us-east-1.amazonaws.com/id/0", ClientIdList: [sts.amazonaws.com]}
+  Logs:
+    Type: AWS::Logs::LogGroup
+    Properties: {LogGroupName: /stack, RetentionInDays: 30, KmsKeyId: !GetAtt Key.Arn}
+  LogBucket:
+    Type: AWS::S3::Bucket
+  Bucket:
+    Type: AWS::S3::Bucket
+    Properties:
+      VersioningConfiguration: {Status: Enabled}
+      BucketEncryption: {ServerSideEncryptionConfiguration: [{ServerSideEncryptionByDefault: {SSEAlgorithm: "aws:kms", KMSMasterKeyID: !GetAtt Key.Arn}}]}
+      LoggingConfiguration: {DestinationBucketName: !Ref LogBucket}
+  BucketPolicy:
+    Type: AWS::S3::BucketPolicy
+    Properties:
+      Bucket: !Ref Bucket
+      PolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Deny, Principal: "*", Action: "s3:*", Resource: !Sub "${Bucket.Arn}/*", Condition: {Bool: {"aws:SecureTransport": "false"}}}]}
+  Repository:
+    Type: AWS::ECR::Repository
+    Properties: {RepositoryName: stack/app, ImageTagMutability: IMMUTABLE, EncryptionConfiguration: {EncryptionType: KMS, KmsKey: !GetAtt Key.Arn}}
+  Parameter:
+    Type: AWS::SSM::Parameter
+    Properties: {Name: /stack/repository, Type: String, Value: !GetAtt Repository.RepositoryUri}
+  Secret:
+    Type: AWS::SecretsManager::Secret
+    Properties: {KmsKeyId: !GetAtt Key.Arn, GenerateSecretString: {PasswordLength: 40}}
+Outputs:
+  Uri: {Value: !GetAtt Parameter.Value}
+  Secret: {Value: !Ref Secret}
+  Bucket: {Value: !GetAtt Bucket.RegionalDomainName}
+  Role: {Value: !GetAtt Role.Arn}
+`
+
+// TestStack makes and deletes everything as CloudFormation does.
+func TestStack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		s := sandbox.New(sandbox.Options{})
+		start := testkit.Dump(s.Account())
+		c := cfn.NewFromConfig(testkit.Config(s))
+		if _, err := c.CreateStack(ctx, &cfn.CreateStackInput{StackName: aws.String("all"), TemplateBody: aws.String(everything), Capabilities: []types.Capability{types.CapabilityCapabilityIam}, Tags: []types.Tag{{Key: aws.String("owner"), Value: aws.String("me")}}}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := cfn.NewStackCreateCompleteWaiter(c).Wait(ctx, &cfn.DescribeStacksInput{StackName: aws.String("all")}, time.Hour); err != nil {
+			events, _ := c.DescribeStackEvents(ctx, &cfn.DescribeStackEventsInput{StackName: aws.String("all")})
+			for _, e := range events.StackEvents {
+				if strings.HasSuffix(string(e.ResourceStatus), "FAILED") {
+					t.Log(*e.LogicalResourceId, e.ResourceStatus, aws.ToString(e.ResourceStatusReason))
+				}
+			}
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < 2*time.Minute || took > 20*time.Minute {
+			t.Errorf("creation took %v", took)
+		}
+		out, err := c.DescribeStacks(ctx, &cfn.DescribeStacksInput{StackName: aws.String("all")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range out.Stacks[0].Outputs {
+			want := map[string]string{
+				"Uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/stack/app", "Secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:",
+				"Bucket": "all-bucket-", "Role": "arn:aws:iam::123456789012:role/all-Role-",
+			}[*o.OutputKey]
+			if !strings.HasPrefix(*o.OutputValue, want) {
+				t.Errorf("output %s is %s, want %s", *o.OutputKey, *o.OutputValue, want)
+			}
+		}
+		for _, r := range s.Account().Resources() {
+			switch r.Type {
+			case "AWS::IAM::InstanceProfile", "AWS::IAM::ManagedPolicy", "AWS::KMS::Alias", "AWS::S3::BucketPolicy":
+				// These take no tags, or none from stacks.
+			default:
+				if strings.Contains(r.Owner, ":stack/all/") && r.Tags["owner"] != "me" {
+					t.Errorf("%s %s lacks the stack's tag: %v", r.Type, r.ID, r.Tags)
+				}
+			}
+		}
+		if _, err := c.DeleteStack(ctx, &cfn.DeleteStackInput{StackName: aws.String("all")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := cfn.NewStackDeleteCompleteWaiter(c).Wait(ctx, &cfn.DescribeStacksInput{StackName: aws.String("all")}, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(8 * 24 * time.Hour)
+		var left []string
+		for line := range strings.Lines(testkit.DiffDumps(start, testkit.Dump(s.Account()))) {
+			// Deleted stacks are listed for 90 days.
+			if !strings.Contains(strings.ToLower(line), "cloudformation:stack") {
+				left = append(left, line)
+			}
+		}
+		if left != nil {
+			t.Errorf("left behind:\n%s", strings.Join(left, ""))
+		}
+	})
+}
+
+// TestPresignedIdentity is how EKS clients prove who they are.
+// https://docs.aws.amazon.com/eks/latest/userguide/cluster-auth.html
+func TestPresignedIdentity(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := sandbox.New(sandbox.Options{})
+		signed, err := sts.NewPresignClient(sts.NewFromConfig(testkit.Config(s))).PresignGetCallerIdentity(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []int{http.StatusOK, http.StatusForbidden} {
+			req, err := http.NewRequest(signed.Method, signed.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := testkit.Client(s).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != want {
+				t.Errorf("got %d, want %d", resp.StatusCode, want)
+			}
+			time.Sleep(16 * time.Minute)
+		}
+	})
+}
