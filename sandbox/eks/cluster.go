@@ -423,7 +423,7 @@ func updateCluster(tx *account.Tx, r *account.Resource, next map[string]any) err
 		for _, n := range nodegroups(tx, r.ID) {
 			// https://kubernetes.io/releases/version-skew-policy/#kubelet
 			if v := props.Str(n.Data, "version"); minor(to)-minor(v) > 3 {
-				return invalidRequest("Nodegroup %s runs Kubernetes %s, which is too far behind %s", n.ID, v, to)
+				return invalidRequest("Nodegroups [%s] must be updated to match cluster version %s before updating cluster version", nodegroupName(n), from)
 			}
 		}
 		change = "update-version"
@@ -574,6 +574,7 @@ func writeLogs(tx *account.Tx, c *account.Resource) error {
 // usableKey tells whether EKS may encrypt secrets with a key for the caller.
 // https://docs.aws.amazon.com/eks/latest/userguide/enable-kms.html
 func usableKey(tx *account.Tx, arn string) bool {
-	_, err := kms.Usable(tx, arn, "", map[string]string{"kms:GrantIsForAWSResource": "true"}, "kms:DescribeKey", "kms:CreateGrant")
+	// EKS does not say that its grants are for an AWS resource.
+	_, err := kms.Usable(tx, arn, "", nil, "kms:DescribeKey", "kms:CreateGrant")
 	return err == nil
 }

@@ -499,6 +499,63 @@ func TestNodesJoin(t *testing.T) {
 	}
 }
 
+// TestCapacityBlock shows that a node group and its reservation must fit.
+func TestCapacityBlock(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	reserve := func(w *world, v instance.Reservation) string {
+		var id string
+		w.do(t, func(tx *account.Tx) error {
+			v.Block = true
+			r, err := instance.Reserve(tx, v)
+			if err == nil {
+				id = r.ID
+			}
+			return err
+		})
+		return id
+	}
+	for name, c := range map[string]struct {
+		reservation instance.Reservation
+		size        int
+		want        string
+		fails       string
+	}{
+		"fits":       {instance.Reservation{InstanceType: "p5.48xlarge", Zone: "us-east-1a", Count: 2}, 2, "", ""},
+		"other type": {instance.Reservation{InstanceType: "p5en.48xlarge", Zone: "us-east-1a", Count: 2}, 2, "InvalidParameterException: The capacity reservation", ""},
+		"other zone": {instance.Reservation{InstanceType: "p5.48xlarge", Zone: "us-east-1b", Count: 2}, 2, "InvalidParameterException: None of the subnets", ""},
+		"too small":  {instance.Reservation{InstanceType: "p5.48xlarge", Zone: "us-east-1a", Count: 1}, 2, "", "AsgInstanceLaunchFailures: Could not launch On-Demand Instances."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := w.fork()
+			id := reserve(w, c.reservation)
+			lt, _, err := w.create(instance.TypeLaunchTemplate, obj{"LaunchTemplateData": obj{
+				"InstanceType": "p5.48xlarge", "InstanceMarketOptions": obj{"MarketType": "capacity-block"},
+				"CapacityReservationSpecification": obj{"CapacityReservationTarget": obj{"CapacityReservationId": id}},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, d, err := w.create(eks.TypeNodegroup, with(w.nodes(), obj{"InstanceTypes": nil, "CapacityType": "CAPACITY_BLOCK", "LaunchTemplate": obj{"Id": lt.ID}, "ScalingConfig": obj{"DesiredSize": c.size}}))
+			check(t, err, c.want)
+			if err != nil {
+				return
+			}
+			if d != 300*time.Second {
+				t.Errorf("GPU nodes take %v", d)
+			}
+			w.later(d)
+			w.do(t, func(tx *account.Tx) error {
+				if got := props.Str(tx.Get(eks.TypeNodegroup, "c/n").Data, "failure"); !strings.HasPrefix(got, c.fails) || c.fails == "" && got != "" {
+					t.Errorf("got %q, want %q", got, c.fails)
+				}
+				return nil
+			})
+		})
+	}
+}
+
 // TestNodegroupLives goes through sizes, a new template version and deletion,
 // with an add-on that needs nodes.
 func TestNodegroupLives(t *testing.T) {

@@ -203,15 +203,15 @@ func makeSecret(tx *account.Tx, r *account.Resource, p map[string]any) error {
 	if err := checkKey(tx, key); err != nil {
 		return err
 	}
-	content, err := json.Marshal(map[string]string{"username": props.Str(r.Data, "user"), "password": tx.HexID(28)})
+	content, err := password(tx, r)
 	if err != nil {
-		return fmt.Errorf("make password of %s: %w", r.ID, err)
+		return err
 	}
 	hex := tx.HexID(32)
 	secret := map[string]any{
 		"Name":         "rds!db-" + strings.Join([]string{hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:]}, "-"),
 		"Description":  "Secret associated with primary RDS DB instance: " + props.Str(r.Attrs, "DBInstanceArn"),
-		"SecretString": string(content),
+		"SecretString": content,
 		"Tags":         props.Pairs(map[string]string{"aws:rds:primaryDBInstanceArn": props.Str(r.Attrs, "DBInstanceArn"), "aws:secretsmanager:owningService": "rds"}),
 	}
 	if key != "" {
@@ -221,10 +221,45 @@ func makeSecret(tx *account.Tx, r *account.Resource, p map[string]any) error {
 	if err != nil {
 		return err
 	}
-	s.Data["rotationDays"] = 7
+	s.Data["rotationDays"] = rotationDays
+	tx.After(rotationDays*24*time.Hour, account.Event{Kind: rotation, ID: s.ID, Data: map[string]any{"instance": r.ID}})
 	r.Attrs["MasterUserSecret.SecretArn"] = s.ID
 	r.Data["secretKey"] = key
 	return nil
+}
+
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
+const (
+	rotation     = "rds:rotate"
+	rotationDays = 7
+)
+
+// password is the content of a secret with a new password.
+func password(tx *account.Tx, r *account.Resource) (string, error) {
+	content, err := json.Marshal(map[string]string{"username": props.Str(r.Data, "user"), "password": tx.HexID(28)})
+	if err != nil {
+		return "", fmt.Errorf("make password of %s: %w", r.ID, err)
+	}
+	return string(content), nil
+}
+
+// rotate sets a new master password, every week as long as the secret is there.
+func rotate(tx *account.Tx, e account.Event) {
+	s, r := tx.Get(typeSecret, e.ID), tx.Get(TypeInstance, props.Str(e.Data, "instance"))
+	if s == nil || r == nil {
+		return
+	}
+	next, _ := account.Copy(s.Props).(map[string]any)
+	content, err := password(tx, r)
+	if err == nil {
+		next["SecretString"] = content
+		_, err = tx.Update(s, next, true)
+	}
+	if err != nil {
+		s.Data["failure"] = err.Error()
+	}
+	e.Data = map[string]any{"instance": r.ID}
+	tx.After(rotationDays*24*time.Hour, e)
 }
 
 const typeSecret = "AWS::SecretsManager::Secret"
@@ -247,6 +282,10 @@ func replaced(r *account.Resource, next map[string]any) bool {
 	return key(r.Props) != "" && key(next) != "" && key(r.Props) != key(next) ||
 		!strings.EqualFold(props.Str(r.Props, "Engine"), props.Str(next, "Engine"))
 }
+
+// optimizing is how long no further change of the storage is possible.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.ModifyingExisting.html
+const optimizing = 6 * time.Hour
 
 func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) error {
 	if replaced(r, next) {
@@ -289,6 +328,13 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 	}
 	if err := checkInstance(tx, r.ID, next, to); err != nil {
 		return err
+	}
+	storage := slices.ContainsFunc([]string{"AllocatedStorage", "StorageType", "Iops", "StorageThroughput"}, func(k string) bool { return slices.Contains(changed, k) })
+	if at, ok := r.Data["storageChanged"].(time.Time); ok && storage && tx.Now().Before(at.Add(optimizing)) {
+		return combination("You can't currently modify the storage of this DB instance because the previous storage change is being optimized.")
+	}
+	if storage {
+		r.Data["storageChanged"] = tx.Now()
 	}
 	managed, was := props.Bool(next, false, "ManageMasterUserPassword"), props.Bool(r.Props, false, "ManageMasterUserPassword")
 	if was && !managed && props.Str(next, "MasterUserPassword") == "" {

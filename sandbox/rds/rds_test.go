@@ -311,6 +311,61 @@ func TestLife(t *testing.T) {
 	})
 }
 
+func TestMasterPasswordRotates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var secret string
+	w.do(t, func(tx *account.Tx) error {
+		r, _, err := tx.Create(rds.TypeInstance, w.instance(nil), "", true)
+		secret = props.Str(r.Attrs, "MasterUserSecret.SecretArn")
+		return err
+	})
+	seen := map[string]bool{}
+	for range 3 {
+		w.do(t, func(tx *account.Tx) error {
+			seen[props.Str(tx.Get("AWS::SecretsManager::Secret", secret).Props, "SecretString")] = true
+			return nil
+		})
+		w.now = w.now.Add(7 * 24 * time.Hour)
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d passwords in three weeks", len(seen))
+	}
+}
+
+func TestStorageIsOptimizedBeforeItChangesAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	grow := func(to int) error {
+		return w.Do(func(tx *account.Tx) error {
+			r := tx.Get(rds.TypeInstance, "db")
+			next, _ := account.Copy(r.Props).(map[string]any)
+			next["AllocatedStorage"] = to
+			_, err := tx.Update(r, next, true)
+			return err
+		})
+	}
+	w.do(t, func(tx *account.Tx) error {
+		_, _, err := tx.Create(rds.TypeInstance, w.instance(nil), "", true)
+		return err
+	})
+	w.now = w.now.Add(time.Hour)
+	if err := grow(105); !strings.HasPrefix(code(err), "InvalidParameterCombination: Invalid storage size for modification") {
+		t.Error(err)
+	}
+	if err := grow(200); err != nil {
+		t.Error(err)
+	}
+	w.now = w.now.Add(5 * time.Hour)
+	if err := grow(300); !strings.HasPrefix(code(err), "InvalidParameterCombination: You can't currently modify the storage") {
+		t.Error(err)
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	if err := grow(300); err != nil {
+		t.Error(err)
+	}
+}
+
 func call(t *testing.T, w *world, op string, in map[string]any) (any, error) {
 	t.Helper()
 	for _, o := range rds.Service().Operations {

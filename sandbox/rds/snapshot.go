@@ -76,7 +76,10 @@ func takeSnapshot(tx *account.Tx, r *account.Resource, id, kind string) (*accoun
 	}
 	if props.Bool(r.Props, false, "CopyTagsToSnapshot") {
 		for k, v := range r.Tags {
-			s.Tags[k] = v
+			// System tags stay with what they were made for.
+			if !strings.HasPrefix(k, "aws:") {
+				s.Tags[k] = v
+			}
 		}
 	}
 	tx.Put(s)
