@@ -19,8 +19,14 @@ import (
 func hostile(ids []string) []any {
 	values := []any{
 		"", "x", "-1", "arn:aws:iam::123456789012:role/x", strings.Repeat("a", 3000), "{}", "[1", "{\"Statement\":[null]}", "10.0.0.0/33", "::", "*", "/", "%00", "\x00\xff",
-		float64(-1), 1e300, 1, true, nil, []any{}, []any{nil, 1, "x", map[string]any{}, []any{[]any{}}}, map[string]any{}, map[string]any{"Key": 1, "Value": []any{}, "Name": "x", "Values": "x"},
-		[]any{map[string]any{"Key": "a", "Value": nil}}, []any{""}, time.Time{},
+		float64(-1), 1e300, 1, true, nil,
+		[]any{},
+		[]any{nil, 1, "x", map[string]any{}, []any{[]any{}}},
+		map[string]any{},
+		map[string]any{"Key": 1, "Value": []any{}, "Name": "x", "Values": "x"},
+		[]any{map[string]any{"Key": "a", "Value": nil}},
+		[]any{""},
+		time.Time{},
 	}
 	for _, id := range ids {
 		values = append(values, id)

@@ -51,7 +51,7 @@ type Options struct {
 	AccountID string
 	// Region is the only region; empty means us-east-1.
 	Region string
-	// Zones are the region's availability zones; empty means three.
+	// Zones are the region's availability zones; empty means its usual ones.
 	Zones []account.Zone
 	// Now is the simulated clock; it must never go back. Nil means time.Now.
 	Now func() time.Time

@@ -167,19 +167,26 @@ func TestUnauthenticRequests(t *testing.T) {
 		want       map[string]string
 	}{
 		{name: "unknown key", credential: wrongKey, want: map[string]string{
-			"iam": "InvalidClientTokenId", "ec2": "AuthFailure", "kms": "UnrecognizedClientException", "eks": "UnrecognizedClientException", "route53": "InvalidClientTokenId", "s3": "InvalidAccessKeyId"}},
+			"iam": "InvalidClientTokenId", "ec2": "AuthFailure", "kms": "UnrecognizedClientException", "eks": "UnrecognizedClientException", "route53": "InvalidClientTokenId", "s3": "InvalidAccessKeyId",
+		}},
 		{name: "wrong secret", credential: wrongSecret, want: map[string]string{
-			"iam": "SignatureDoesNotMatch", "ec2": "SignatureDoesNotMatch", "kms": "InvalidSignatureException", "eks": "InvalidSignatureException", "route53": "SignatureDoesNotMatch", "s3": "SignatureDoesNotMatch"}},
+			"iam": "SignatureDoesNotMatch", "ec2": "SignatureDoesNotMatch", "kms": "InvalidSignatureException", "eks": "InvalidSignatureException", "route53": "SignatureDoesNotMatch", "s3": "SignatureDoesNotMatch",
+		}},
 		{name: "unexpected token", credential: session, want: map[string]string{
-			"iam": "InvalidClientTokenId", "ec2": "AuthFailure", "kms": "UnrecognizedClientException", "eks": "UnrecognizedClientException", "route53": "InvalidClientTokenId", "s3": "InvalidAccessKeyId"}},
+			"iam": "InvalidClientTokenId", "ec2": "AuthFailure", "kms": "UnrecognizedClientException", "eks": "UnrecognizedClientException", "route53": "InvalidClientTokenId", "s3": "InvalidAccessKeyId",
+		}},
 		{name: "expired", credential: key, age: 16 * time.Minute, want: map[string]string{
-			"iam": "SignatureDoesNotMatch", "ec2": "RequestExpired", "kms": "InvalidSignatureException", "eks": "InvalidSignatureException", "route53": "SignatureDoesNotMatch", "s3": "RequestTimeTooSkewed"}},
+			"iam": "SignatureDoesNotMatch", "ec2": "RequestExpired", "kms": "InvalidSignatureException", "eks": "InvalidSignatureException", "route53": "SignatureDoesNotMatch", "s3": "RequestTimeTooSkewed",
+		}},
 		{name: "from the future", credential: key, age: -16 * time.Minute, want: map[string]string{
-			"iam": "SignatureDoesNotMatch", "ec2": "RequestExpired", "kms": "InvalidSignatureException", "eks": "InvalidSignatureException", "route53": "SignatureDoesNotMatch", "s3": "RequestTimeTooSkewed"}},
+			"iam": "SignatureDoesNotMatch", "ec2": "RequestExpired", "kms": "InvalidSignatureException", "eks": "InvalidSignatureException", "route53": "SignatureDoesNotMatch", "s3": "RequestTimeTooSkewed",
+		}},
 		{name: "other region", credential: key, region: "eu-west-1", want: map[string]string{
-			"iam": "NotModelled", "ec2": "NotModelled", "kms": "NotModelled", "eks": "NotModelled", "route53": "NotModelled", "s3": "NotModelled"}},
+			"iam": "NotModelled", "ec2": "NotModelled", "kms": "NotModelled", "eks": "NotModelled", "route53": "NotModelled", "s3": "NotModelled",
+		}},
 		{name: "almost expired", credential: key, age: 14 * time.Minute, want: map[string]string{
-			"iam": "", "ec2": "", "kms": "", "eks": "", "route53": "", "s3": ""}},
+			"iam": "", "ec2": "", "kms": "", "eks": "", "route53": "", "s3": "",
+		}},
 	} {
 		for service, call := range describe {
 			t.Run(c.name+"/"+service, func(t *testing.T) {

@@ -13,7 +13,6 @@ package policy
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -57,6 +56,13 @@ type Condition struct {
 	Values        []string
 }
 
+// Malformed is why a document isn't a policy, in IAM's words.
+type Malformed string
+
+func (m Malformed) Error() string { return string(m) }
+
+func malformed(format string, args ...any) error { return Malformed(fmt.Sprintf(format, args...)) }
+
 // Text is a document, given as JSON text or as a value, as JSON text.
 func Text(doc any) (string, error) {
 	if s, ok := doc.(string); ok {
@@ -89,7 +95,8 @@ func Size(doc any) int {
 
 var sidPattern = regexp.MustCompile(`^[0-9A-Za-z]*$`)
 
-// Parse reads a document, given as JSON text or as a value.
+// Parse reads a document, given as JSON text or as a value. What doesn't fit the
+// grammar is [Malformed].
 func Parse(doc any, kind Kind) (*Document, error) {
 	text, err := Text(doc)
 	if err != nil {
@@ -97,7 +104,7 @@ func Parse(doc any, kind Kind) (*Document, error) {
 	}
 	var top map[string]any
 	if err := json.Unmarshal([]byte(text), &top); err != nil {
-		return nil, errors.New("This policy contains invalid Json")
+		return nil, malformed("This policy contains invalid Json")
 	}
 	d := &Document{}
 	for _, k := range slices.Sorted(maps.Keys(top)) {
@@ -106,21 +113,21 @@ func Parse(doc any, kind Kind) (*Document, error) {
 		case "Version":
 			d.Version, _ = v.(string)
 			if d.Version != "2012-10-17" && d.Version != "2008-10-17" {
-				return nil, errors.New("Syntax errors in policy.")
+				return nil, malformed("Syntax errors in policy.")
 			}
 		case "Id":
 			id, ok := v.(string)
 			if !ok {
-				return nil, errors.New("Syntax errors in policy.")
+				return nil, malformed("Syntax errors in policy.")
 			}
 			d.ID = id
 		case "Statement":
 		default:
-			return nil, fmt.Errorf("Unknown field %s", k)
+			return nil, malformed("Unknown field %s", k)
 		}
 	}
 	if kind == Identity && d.Version != "2012-10-17" {
-		return nil, errors.New("Policy document must be version 2012-10-17 or greater.")
+		return nil, malformed("Policy document must be version 2012-10-17 or greater.")
 	}
 	var statements []any
 	switch s := top["Statement"].(type) {
@@ -130,20 +137,20 @@ func Parse(doc any, kind Kind) (*Document, error) {
 		statements = []any{s}
 	}
 	if len(statements) == 0 {
-		return nil, errors.New("Missing required field Statement")
+		return nil, malformed("Missing required field Statement")
 	}
 	sids := map[string]bool{}
 	for _, s := range statements {
 		m, ok := s.(map[string]any)
 		if !ok {
-			return nil, errors.New("Syntax errors in policy.")
+			return nil, malformed("Syntax errors in policy.")
 		}
 		st, err := statement(m, kind)
 		if err != nil {
 			return nil, err
 		}
 		if st.Sid != "" && sids[st.Sid] {
-			return nil, errors.New("Statement IDs (SID) in a single policy must be unique.")
+			return nil, malformed("Statement IDs (SID) in a single policy must be unique.")
 		}
 		sids[st.Sid] = true
 		d.Statements = append(d.Statements, st)
@@ -161,11 +168,11 @@ func statement(m map[string]any, kind Kind) (Statement, error) {
 			s.Sid, _ = v.(string)
 			// Resource policies may have spaces in a Sid.
 			if _, ok := v.(string); !ok || kind != Resource && !sidPattern.MatchString(s.Sid) {
-				return s, errors.New("Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*")
+				return s, malformed("Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*")
 			}
 		case "Effect":
 			if v != "Allow" && v != "Deny" {
-				return s, fmt.Errorf("Invalid effect: %v", v)
+				return s, malformed("Invalid effect: %v", v)
 			}
 			s.Allow = v == "Allow"
 		case "Principal":
@@ -183,41 +190,41 @@ func statement(m map[string]any, kind Kind) (Statement, error) {
 		case "Condition":
 			s.Conditions, err = conditions(v)
 		default:
-			return s, fmt.Errorf("Unknown field %s", k)
+			return s, malformed("Unknown field %s", k)
 		}
 		if err != nil {
 			return s, err
 		}
 	}
 	if m["Effect"] == nil {
-		return s, errors.New("Missing required field Effect")
+		return s, malformed("Missing required field Effect")
 	}
 	if len(s.Actions) == 0 && len(s.NotActions) == 0 {
-		return s, errors.New("Policy statement must contain actions.")
+		return s, malformed("Policy statement must contain actions.")
 	}
 	if len(s.Actions) > 0 && len(s.NotActions) > 0 || len(s.Resources) > 0 && len(s.NotResources) > 0 || s.Principals != nil && s.NotPrincipals != nil {
-		return s, errors.New("Syntax errors in policy.")
+		return s, malformed("Syntax errors in policy.")
 	}
 	for _, a := range slices.Concat(s.Actions, s.NotActions) {
 		if vendor, name, ok := strings.Cut(a, ":"); a != "*" && (!ok || vendor == "" || name == "") {
-			return s, errors.New("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
+			return s, malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
 		}
 	}
 	principal := s.Principals != nil || s.NotPrincipals != nil
 	resources := slices.Concat(s.Resources, s.NotResources)
 	switch {
 	case kind == Identity && principal:
-		return s, errors.New("Policy document should not specify a principal.")
+		return s, malformed("Policy document should not specify a principal.")
 	case kind != Identity && !principal:
-		return s, errors.New("Missing required field Principal")
+		return s, malformed("Missing required field Principal")
 	case kind == Trust && len(resources) > 0:
-		return s, errors.New("Has prohibited field Resource")
+		return s, malformed("Has prohibited field Resource")
 	case kind != Trust && len(resources) == 0:
-		return s, errors.New("Policy statement must contain resources.")
+		return s, malformed("Policy statement must contain resources.")
 	}
 	for _, r := range resources {
 		if r != "*" && !strings.HasPrefix(r, "arn:") {
-			return s, fmt.Errorf("Resource %s must be in ARN format or \"*\".", r)
+			return s, malformed("Resource %s must be in ARN format or \"*\".", r)
 		}
 	}
 	return s, nil
@@ -233,13 +240,13 @@ func texts(v any) ([]string, error) {
 		for _, x := range v {
 			s, ok := x.(string)
 			if !ok {
-				return nil, errors.New("Syntax errors in policy.")
+				return nil, malformed("Syntax errors in policy.")
 			}
 			out = append(out, s)
 		}
 		return out, nil
 	}
-	return nil, errors.New("Syntax errors in policy.")
+	return nil, malformed("Syntax errors in policy.")
 }
 
 func principals(v any) (map[string][]string, error) {
@@ -252,7 +259,7 @@ func principals(v any) (map[string][]string, error) {
 		out := map[string][]string{}
 		for k, x := range v {
 			if !slices.Contains([]string{"AWS", "Service", "Federated", "CanonicalUser"}, k) {
-				return nil, fmt.Errorf("Invalid principal in policy: %q:%q", strings.ToUpper(k), fmt.Sprint(x))
+				return nil, malformed("Invalid principal in policy: %q:%q", strings.ToUpper(k), fmt.Sprint(x))
 			}
 			list, err := texts(x)
 			if err != nil {
@@ -264,7 +271,7 @@ func principals(v any) (map[string][]string, error) {
 			return out, nil
 		}
 	}
-	return nil, errors.New("Invalid principal in policy.")
+	return nil, malformed("Invalid principal in policy.")
 }
 
 // operators are the condition operators.
@@ -274,20 +281,20 @@ var operators = regexp.MustCompile(`^(ForAnyValue:|ForAllValues:)?(String(Equals
 func conditions(v any) ([]Condition, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		return nil, errors.New("Syntax errors in policy.")
+		return nil, malformed("Syntax errors in policy.")
 	}
 	var out []Condition
 	for _, op := range slices.Sorted(maps.Keys(m)) {
 		if !operators.MatchString(op) {
-			return nil, fmt.Errorf("Invalid Condition type : %s.", op)
+			return nil, malformed("Invalid Condition type : %s.", op)
 		}
 		keys, ok := m[op].(map[string]any)
 		if !ok {
-			return nil, errors.New("Syntax errors in policy.")
+			return nil, malformed("Syntax errors in policy.")
 		}
 		for _, k := range slices.Sorted(maps.Keys(keys)) {
 			if !strings.Contains(k, ":") {
-				return nil, errors.New("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
+				return nil, malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
 			}
 			var values []string
 			list, ok := keys[k].([]any)
@@ -299,7 +306,7 @@ func conditions(v any) ([]Condition, error) {
 				case string, bool, float64:
 					values = append(values, fmt.Sprint(x))
 				default:
-					return nil, errors.New("Syntax errors in policy.")
+					return nil, malformed("Syntax errors in policy.")
 				}
 			}
 			out = append(out, Condition{Operator: op, Key: k, Values: values})

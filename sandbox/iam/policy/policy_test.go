@@ -15,30 +15,66 @@ func TestAllows(t *testing.T) {
 		request          policy.Request
 		want             bool
 	}{
-		{"service", `{"Effect":"Allow","Principal":{"Service":"logs.us-east-1.amazonaws.com"},"Action":"kms:*","Resource":"*"}`,
-			policy.Request{Type: "Service", Principal: "logs.us-east-1.amazonaws.com", Action: "kms:Decrypt"}, true},
-		{"other service", `{"Effect":"Allow","Principal":{"Service":"logs.us-east-1.amazonaws.com"},"Action":"kms:*","Resource":"*"}`,
-			policy.Request{Type: "Service", Principal: "sns.amazonaws.com", Action: "kms:Decrypt"}, false},
-		{"account root stands for its roles", `{"Effect":"Allow","Principal":{"AWS":"` + root + `"},"Action":["kms:PutKeyPolicy"],"Resource":"*"}`,
-			policy.Request{Type: "AWS", Principal: "arn:aws:iam::123456789012:role/x", Action: "KMS:putkeypolicy"}, true},
-		{"action pattern", `{"Effect":"Allow","Principal":"*","Action":"kms:Re*","Resource":"*"}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt"}, false},
-		{"deny wins", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},{"Effect":"Deny","Principal":"*","NotAction":"s3:GetObject","Resource":"*"}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "s3:PutObject"}, false},
-		{"not denied", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},{"Effect":"Deny","Principal":"*","NotAction":"s3:GetObject","Resource":"*"}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject"}, true},
-		{"resource", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"arn:aws:s3:::b/*"}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject", Resource: "arn:aws:s3:::c/x"}, false},
-		{"condition holds", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"ArnLike":{"kms:EncryptionContext:aws:logs:arn":"arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/*"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"KMS:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/x/cluster"}}, true},
-		{"condition fails", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:SourceAccount":"999999999999"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"aws:SourceAccount": "123456789012"}}, false},
-		{"numbers", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"NumericLessThan":{"s3:TlsVersion":"1.2"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject", Context: map[string]string{"s3:TlsVersion": "1.10"}}, true},
-		{"condition key missing", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt"}, false},
-		{"condition key missing, negative", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:a":"b"},"Null":{"aws:a":"true"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt"}, true},
+		{
+			"service", `{"Effect":"Allow","Principal":{"Service":"logs.us-east-1.amazonaws.com"},"Action":"kms:*","Resource":"*"}`,
+			policy.Request{Type: "Service", Principal: "logs.us-east-1.amazonaws.com", Action: "kms:Decrypt"},
+			true,
+		},
+		{
+			"other service", `{"Effect":"Allow","Principal":{"Service":"logs.us-east-1.amazonaws.com"},"Action":"kms:*","Resource":"*"}`,
+			policy.Request{Type: "Service", Principal: "sns.amazonaws.com", Action: "kms:Decrypt"},
+			false,
+		},
+		{
+			"account root stands for its roles", `{"Effect":"Allow","Principal":{"AWS":"` + root + `"},"Action":["kms:PutKeyPolicy"],"Resource":"*"}`,
+			policy.Request{Type: "AWS", Principal: "arn:aws:iam::123456789012:role/x", Action: "KMS:putkeypolicy"},
+			true,
+		},
+		{
+			"action pattern", `{"Effect":"Allow","Principal":"*","Action":"kms:Re*","Resource":"*"}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt"},
+			false,
+		},
+		{
+			"deny wins", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},{"Effect":"Deny","Principal":"*","NotAction":"s3:GetObject","Resource":"*"}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "s3:PutObject"},
+			false,
+		},
+		{
+			"not denied", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},{"Effect":"Deny","Principal":"*","NotAction":"s3:GetObject","Resource":"*"}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject"},
+			true,
+		},
+		{
+			"resource", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"arn:aws:s3:::b/*"}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject", Resource: "arn:aws:s3:::c/x"},
+			false,
+		},
+		{
+			"condition holds", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"ArnLike":{"kms:EncryptionContext:aws:logs:arn":"arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/*"}}}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"KMS:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/x/cluster"}},
+			true,
+		},
+		{
+			"condition fails", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:SourceAccount":"999999999999"}}}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"aws:SourceAccount": "123456789012"}},
+			false,
+		},
+		{
+			"numbers", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"NumericLessThan":{"s3:TlsVersion":"1.2"}}}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject", Context: map[string]string{"s3:TlsVersion": "1.10"}},
+			true,
+		},
+		{
+			"condition key missing", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt"},
+			false,
+		},
+		{
+			"condition key missing, negative", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:a":"b"},"Null":{"aws:a":"true"}}}`,
+			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt"},
+			true,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
