@@ -147,10 +147,10 @@ type ServiceAccount struct {
 
 // Deviation is a difference from the reference architecture.
 type Deviation struct {
-	ID     string
-	Path   string // of the configuration that causes it
-	What   string // what differs, and what follows from it
-	Reason string // from the configuration; may be empty in evaluation
+	ID     string `json:"id"`
+	Path   string `json:"path"`   // of the configuration that causes it
+	What   string `json:"what"`   // what differs, and what follows from it
+	Reason string `json:"reason"` // from the configuration; may be empty in evaluation
 }
 
 // Architecture is what a configuration means.

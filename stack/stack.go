@@ -71,11 +71,13 @@ func (s *State) Exists() bool { return s != nil && ConditionOf(s.Status) != Abse
 
 // Event is a stack event of CloudFormation.
 type Event struct {
-	Time                        time.Time
-	Stack                       string
-	LogicalID, PhysicalID, Type string
-	Status                      types.ResourceStatus
-	Reason                      string
+	Time       time.Time            `json:"time"`
+	Stack      string               `json:"stackName"`
+	LogicalID  string               `json:"logicalId"`
+	PhysicalID string               `json:"physicalId,omitempty"`
+	Type       string               `json:"type"`
+	Status     types.ResourceStatus `json:"status"`
+	Reason     string               `json:"reason,omitempty"`
 }
 
 // IsStack tells that the event is the stack's own, not a resource's.

@@ -134,13 +134,17 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case deploy.StackFinished:
 		b := m.branch(e.Stack)
-		// Protection comes after a stack's own change and says less.
-		if e.Action != deploy.ProtectStack || b.outcome == "" || e.Err != nil {
-			b.outcome = finished(e)
-		}
-		b.state, b.working = succeeded, nil
-		if e.Err != nil {
-			b.state = failed
+		b.working = nil
+		switch {
+		case e.Err != nil:
+			b.state, b.outcome = failed, finished(e)
+		case e.Action != deploy.ProtectStack:
+			b.state, b.outcome = succeeded, finished(e)
+		case b.outcome == "":
+			// Protection is lifted before a deletion, which is to come.
+			b.state = waiting
+		default:
+			b.state = succeeded
 		}
 	case deploy.ResourceEvent:
 		m.branch(e.Stack).resource(e)
@@ -213,7 +217,8 @@ func (m *model) lines(resources, steps int, brief bool) []string {
 		head += fmt.Sprintf(", about %s to go", Span(left))
 	}
 	out := []string{head}
-	var idle, over []architecture.StackName
+	var idle []architecture.StackName
+	over := 0
 	for _, b := range m.branches {
 		switch b.state {
 		case waiting:
@@ -236,7 +241,7 @@ func (m *model) lines(resources, steps int, brief bool) []string {
 			}
 		case succeeded:
 			if brief {
-				over = append(over, b.name)
+				over++
 				continue
 			}
 			out = append(out, fmt.Sprintf("%s %-11s %s", marks[b.state], b.name, b.outcome))
@@ -248,8 +253,8 @@ func (m *model) lines(resources, steps int, brief bool) []string {
 			out = append(out, fmt.Sprintf("%s %-11s %s", marks[b.state], b.name, what))
 		}
 	}
-	if len(over) > 0 {
-		out = append(out, fmt.Sprintf("%s done: %s", marks[succeeded], Join(over)))
+	if over > 0 {
+		out = append(out, fmt.Sprintf("%s %s done", marks[succeeded], Count(over, "stack")))
 	}
 	if len(idle) > 0 {
 		out = append(out, fmt.Sprintf("%s %s", marks[waiting], faint.Render("waiting: "+Join(idle))))

@@ -1,0 +1,370 @@
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// t0 is the beginning of all runs in these tests.
+var t0 = time.Date(2026, 11, 23, 9, 0, 0, 0, time.Local)
+
+func started(at time.Duration, name architecture.StackName, a deploy.Action, expected time.Duration) deploy.Event {
+	return deploy.StackStarted{Time: t0.Add(at), Stack: name, Action: a, Expected: expected}
+}
+
+func finish(at time.Duration, name architecture.StackName, a deploy.Action, took time.Duration, changes int, err error) deploy.Event {
+	e := deploy.StackFinished{Time: t0.Add(at), Stack: name, Action: a, Took: took, Changes: changes, Err: err}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	return e
+}
+
+func resource(at time.Duration, name architecture.StackName, id, typ string, status types.ResourceStatus, reason string) deploy.Event {
+	return deploy.ResourceEvent{Stack: name, Event: stack.Event{Time: t0.Add(at), Stack: "poolside-" + string(name), LogicalID: id, Type: typ, Status: status, Reason: reason}}
+}
+
+// story is a run with all there is to show: progress, silence, a failure.
+func story() []deploy.Event {
+	return []deploy.Event{
+		started(0, "keys", deploy.CreateStack, 200*time.Second),
+		resource(time.Second, "keys", "LogsKey", "AWS::KMS::Key", "CREATE_IN_PROGRESS", ""),
+		resource(40*time.Second, "keys", "LogsKey", "AWS::KMS::Key", "CREATE_COMPLETE", ""),
+		finish(2*time.Minute, "keys", deploy.CreateStack, 2*time.Minute, 18, nil),
+		started(2*time.Minute, "network", deploy.CreateStack, 3*time.Minute),
+		started(2*time.Minute, "storage", deploy.UpdateStack, 0),
+		finish(2*time.Minute+time.Second, "storage", deploy.UpdateStack, time.Second, 0, nil),
+		resource(3*time.Minute, "network", "Vpc", "AWS::EC2::VPC", "CREATE_FAILED", "The maximum number of VPCs has been reached."),
+		resource(3*time.Minute, "network", "InternetGateway", "AWS::EC2::InternetGateway", "CREATE_FAILED", "Resource creation cancelled"),
+		deploy.Step{Time: t0.Add(3 * time.Minute), Stack: "network", Text: "did something by API"},
+		finish(4*time.Minute, "network", deploy.CreateStack, 2*time.Minute, 0, errors.New("stack poolside-network is ROLLBACK_COMPLETE")),
+	}
+}
+
+func TestLines(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		detail Detail
+		want   string
+	}{
+		{"results", Results, `
+09:02:00  keys         created after 2m, 18 resources
+09:02:01  storage      up to date
+09:03:00  network      Vpc (AWS::EC2::VPC) CREATE_FAILED: The maximum number of VPCs has been
+                       reached.
+09:03:00  network      did something by API
+09:04:00  network      create failed after 2m
+`},
+		{"progress", Progress, `
+09:00:00  keys         create, about 3m
+09:00:40               working on keys
+09:02:00  keys         created after 2m, 18 resources
+09:02:00  network      create, about 3m
+09:02:00  storage      update
+09:02:01  storage      up to date
+09:03:00  network      Vpc (AWS::EC2::VPC) CREATE_FAILED: The maximum number of VPCs has been
+                       reached.
+09:03:00  network      did something by API
+09:04:00  network      create failed after 2m
+`},
+		{"everything", Everything, `
+09:00:00  keys         create, about 3m
+09:00:01  keys         LogsKey (AWS::KMS::Key) CREATE_IN_PROGRESS
+09:00:40  keys         LogsKey (AWS::KMS::Key) CREATE_COMPLETE
+09:02:00  keys         created after 2m, 18 resources
+09:02:00  network      create, about 3m
+09:02:00  storage      update
+09:02:01  storage      up to date
+09:03:00  network      Vpc (AWS::EC2::VPC) CREATE_FAILED: The maximum number of VPCs has been
+                       reached.
+09:03:00  network      InternetGateway (AWS::EC2::InternetGateway) CREATE_FAILED: Resource creation
+                       cancelled
+09:03:00  network      did something by API
+09:04:00  network      create failed after 2m
+`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var b bytes.Buffer
+			v := NewLines(&b, tt.detail)
+			for _, e := range story() {
+				v.Event(e)
+			}
+			v.Close()
+			if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), b.String()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestJSONLines(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	v := NewJSONLines(&b)
+	for _, e := range story() {
+		v.Event(e)
+	}
+	v.Close()
+	var kinds []string
+	for line := range strings.Lines(b.String()) {
+		var e struct {
+			Event string
+			Data  map[string]any
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if e.Data["stack"] == nil || e.Data["time"] == nil {
+			t.Errorf("no stack or time in %s", line)
+		}
+		kinds = append(kinds, e.Event)
+	}
+	want := "StackStarted ResourceEvent ResourceEvent StackFinished StackStarted StackStarted StackFinished ResourceEvent ResourceEvent Step StackFinished"
+	if got := strings.Join(kinds, " "); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if !strings.Contains(b.String(), `"error":"stack poolside-network is ROLLBACK_COMPLETE"`) {
+		t.Error("the failure is not in the lines")
+	}
+}
+
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+func plain(m *model) string {
+	return colour.ReplaceAllString(m.View().Content, "")
+}
+
+func TestTree(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		plan := &deploy.Plan{Expected: 10 * time.Minute, Stacks: []deploy.StackPlan{
+			{Stack: "keys", Action: deploy.CreateStack}, {Stack: "dns", Action: deploy.NoChange},
+			{Stack: "network", Action: deploy.CreateStack}, {Stack: "cluster", Action: deploy.CreateStack},
+		}}
+		m := newModel("create poolside", clock.Real{}, plan)
+		offset := time.Since(t0)
+		at := func(e deploy.Event) { m.Update(shift(e, offset)) }
+		check := func(want string) {
+			t.Helper()
+			if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), plain(m)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+		check(`
+create poolside, 0s, about 10m to go
+· waiting: keys, network, cluster
+`)
+		at(started(0, "keys", deploy.CreateStack, 200*time.Second))
+		for i := range 5 {
+			at(resource(time.Second, "keys", fmt.Sprintf("Key%d", i), "AWS::KMS::Key", "CREATE_IN_PROGRESS", ""))
+		}
+		at(resource(time.Second, "keys", "Key0", "AWS::KMS::Key", "CREATE_COMPLETE", ""))
+		at(deploy.Step{Text: "a step"})
+		time.Sleep(time.Minute)
+		check(`
+create poolside, 60s, about 9m to go
+● keys        create, 60s of about 3m
+  └ Key1 (AWS::KMS::Key)
+  └ Key2 (AWS::KMS::Key)
+  └ Key3 (AWS::KMS::Key)
+  └ and 1 more
+· waiting: network, cluster
+a step
+`)
+		m.Update(tea.WindowSizeMsg{Width: 30, Height: 7})
+		check(`
+create poolside, 60s, about 9m
+● keys        create, 60s of a
+  └ Key1 (AWS::KMS::Key)
+  └ and 3 more
+· waiting: network, cluster
+a step
+`)
+		m.Update(tea.WindowSizeMsg{Width: 100, Height: 40})
+		at(finish(time.Minute, "keys", deploy.CreateStack, time.Minute, 18, nil))
+		at(started(time.Minute, "network", deploy.CreateStack, 0))
+		at(resource(time.Minute, "network", "Subnet", "AWS::EC2::Subnet", "CREATE_FAILED", "Resource creation cancelled"))
+		at(resource(time.Minute, "network", "Vpc", "AWS::EC2::VPC", "CREATE_FAILED", "too many"))
+		at(finish(time.Minute, "network", deploy.CreateStack, time.Second, 0, errors.New("failed")))
+		m.Update(ended{})
+		check(`
+create poolside, 60s
+✓ keys        created after 60s, 18 resources
+✗ network     Vpc: too many
+· waiting: cluster
+a step
+`)
+		m.Update(tea.WindowSizeMsg{Width: 100, Height: 3})
+		if n := strings.Count(plain(m), "\n"); n > 3 {
+			t.Errorf("%d lines on a terminal of 3:\n%s", n, plain(m))
+		}
+	})
+}
+
+// shift moves an event in time.
+func shift(e deploy.Event, d time.Duration) deploy.Event {
+	switch e := e.(type) {
+	case deploy.StackStarted:
+		e.Time = e.Time.Add(d)
+		return e
+	case deploy.StackFinished:
+		e.Time = e.Time.Add(d)
+		return e
+	}
+	return e
+}
+
+// Protection is lifted before a deletion: the stack is not done by that.
+func TestTreeOfDeletion(t *testing.T) {
+	t.Parallel()
+	m := newModel("delete poolside", clock.Real{}, nil)
+	for _, e := range []deploy.Event{
+		started(0, "database", deploy.ProtectStack, 0),
+		finish(0, "database", deploy.ProtectStack, time.Second, 1, nil),
+	} {
+		m.Update(e)
+	}
+	if got := plain(m); !strings.Contains(got, "· waiting: database") {
+		t.Errorf("after protection was lifted:\n%s", got)
+	}
+	m.Update(finish(0, "database", deploy.DeleteStack, time.Minute, 13, nil))
+	if got := plain(m); !strings.Contains(got, "✓ database    deleted after 60s, 13 resources") {
+		t.Errorf("after the deletion:\n%s", got)
+	}
+}
+
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "0s", 1499 * time.Millisecond: "1s", 119 * time.Second: "119s", 2 * time.Minute: "2m",
+		59*time.Minute + 29*time.Second: "59m", 59*time.Minute + 30*time.Second: "1h00m", 125 * time.Minute: "2h05m",
+	} {
+		if got := Span(d); got != want {
+			t.Errorf("Span(%v) = %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		n    int
+		noun string
+		want string
+	}{{0, "stack", "0 stacks"}, {1, "policy", "1 policy"}, {2, "policy", "2 policies"}} {
+		if got := Count(tt.n, tt.noun); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	t.Parallel()
+	long := `{"Statement":[{"Effect":"Allow","Action":["` + strings.Repeat("s3:GetObject,", 20) + `"],"Resource":"arn:aws:s3:::`
+	for _, tt := range []struct{ name, before, after, wantBefore, wantAfter string }{
+		{"unknown", "", "", "", ""},
+		{"new", "", "5", "(none)", "5"},
+		{"short", "a b", "a c", "a b", "a c"},
+		{"far", long + `one"}]}`, long + `two"}]}`, `...,"Resource":"arn:aws:s3:::one"}]}`, `...,"Resource":"arn:aws:s3:::two"}]}`},
+	} {
+		before, after := excerpt(tt.before, tt.after)
+		if before != tt.wantBefore || after != tt.wantAfter {
+			t.Errorf("%s: got %q and %q, want %q and %q", tt.name, before, after, tt.wantBefore, tt.wantAfter)
+		}
+	}
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	p := &deploy.Plan{
+		Deployment: "poolside", Region: "us-east-1", Expected: 5 * time.Minute,
+		Deviations: []architecture.Deviation{{ID: "single-nat", What: "one NAT serves all zones", Reason: "cheap"}},
+		Path:       []deploy.PathStep{{Stack: "network", Takes: 5 * time.Minute}},
+		Stacks: []deploy.StackPlan{
+			{Stack: "keys", Name: "poolside-keys", Action: deploy.NoChange},
+			{Stack: "dns", Name: "poolside-dns", Action: deploy.CreateStack, Changes: []stack.Change{{LogicalID: "HostedZone", Type: "AWS::Route53::HostedZone", Action: stack.Add}}},
+			{Stack: "network", Name: "poolside-network", Action: deploy.UpdateStack, Expected: 5 * time.Minute, KnownAfter: []architecture.StackName{"dns"}, Changes: []stack.Change{
+				{LogicalID: "Vpc", Type: "AWS::EC2::VPC", Action: stack.Replace, Properties: []stack.Property{{Path: "CidrBlock", Before: "10.0.0.0/16", After: "10.1.0.0/16"}}},
+				{LogicalID: "Acl", Type: "AWS::EC2::NetworkAcl", Action: stack.Remove},
+			}},
+			{Stack: "gpu", Name: "poolside-gpu", Action: deploy.DeleteStack, Status: "DELETE_FAILED"},
+		},
+	}
+	var b bytes.Buffer
+	Plan(&b, p, false)
+	want := `poolside in us-east-1
+
+Deviations from the reference architecture:
+  single-nat: one NAT serves all zones (reason: cheap)
+
+create stack poolside-dns, 1 resource
+  + 1 Route53::HostedZone
+
+update stack poolside-network, 2 resources, about 5m
+  some values are known after: dns
+  ± Vpc (AWS::EC2::VPC), replaced
+      CidrBlock: 10.0.0.0/16 -> 10.1.0.0/16
+  - Acl (AWS::EC2::NetworkAcl)
+
+delete stack poolside-gpu, 0 resources
+  it is DELETE_FAILED now, which is dealt with first
+
+unchanged: keys
+
+Plan: 1 to create, 0 to change, 1 to replace, 1 to delete.
+Time: about 5m, decided by network 5m.
+With --verbose, every resource is listed.
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	got := Records(map[architecture.StackName]map[string]string{architecture.Edge: {
+		"WebRecord": "a.example.com CNAME lb-1.elb.amazonaws.com", "WebUrl": "https://a.example.com", "AdminRecord": "b.example.com CNAME lb-2.elb.amazonaws.com",
+	}})
+	want := []Record{{"b.example.com", "CNAME", "lb-2.elb.amazonaws.com"}, {"a.example.com", "CNAME", "lb-1.elb.amazonaws.com"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestTimeline(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	timeline(&b, []rehearse.StackReport{
+		{Stack: "keys", End: time.Minute, Critical: true, Types: map[string]int{"AWS::KMS::Key": 9}},
+		{Stack: "dns", Start: 10 * time.Second, End: 30 * time.Second, Types: map[string]int{"AWS::Route53::HostedZone": 1}},
+		{Stack: "network", Start: time.Minute, End: 4 * time.Minute, Critical: true},
+	})
+	want := `
+  keys        |##############                                          |    60s    9
+  dns         |  =====                                                 |    20s    1
+  network     |              ##########################################|     3m    0
+              0                                                       4m  takes  has
+`
+	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
