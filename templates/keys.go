@@ -81,16 +81,22 @@ func keyPolicy(a *architecture.Architecture, p architecture.KeyPurpose) []cfn.St
 		Principal: cfn.Principal{AWS: cfn.ListOf(cfn.Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root"))},
 		Action:    cfn.L("kms:*"),
 		Resource:  self,
-	}, {
-		// Grants are for AWS services to act for us, never for people.
-		// https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
-		Sid:       "GrantsForServicesOnly",
-		Effect:    cfn.Deny,
-		Principal: cfn.Principal{Any: true},
-		Action:    cfn.L("kms:CreateGrant"),
-		Resource:  self,
-		Condition: cfn.Conditions{"BoolIfExists": {"aws:PrincipalIsAWSService": "false", "kms:GrantIsForAWSResource": "false"}},
 	}}
+	if p == architecture.KeyVolumes || p == architecture.KeyDatabase {
+		// Grants are for AWS services to act for us, never for people. EBS and
+		// RDS say so in their requests; EKS is documented not to, and of the
+		// other services it isn't known, so their keys leave it to IAM.
+		// https://docs.aws.amazon.com/eks/latest/userguide/enable-kms.html
+		// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Overview.Encryption.Keys.html
+		out = append(out, cfn.Statement{
+			Sid:       "GrantsForServicesOnly",
+			Effect:    cfn.Deny,
+			Principal: cfn.Principal{Any: true},
+			Action:    cfn.L("kms:CreateGrant"),
+			Resource:  self,
+			Condition: cfn.Conditions{"BoolIfExists": {"aws:PrincipalIsAWSService": "false", "kms:GrantIsForAWSResource": "false"}},
+		})
+	}
 	switch p {
 	case architecture.KeyVolumes:
 		// Groups of self-managed NAT and of nodes start instances with
