@@ -120,10 +120,10 @@ func createCluster(tx *account.Tx, r *account.Resource) error {
 		"Arn":                      tx.ARN("eks", "cluster/"+name),
 		"Id":                       name,
 		"Endpoint":                 fmt.Sprintf("https://%s.gr7.%s.eks.%s", id, tx.Region(), domain),
-		"CertificateAuthorityData": ca,
-		"ClusterSecurityGroupId":   own,
-		"OpenIdConnectIssuerUrl":   fmt.Sprintf("https://oidc.eks.%s.%s/id/%s", tx.Region(), domain, id),
-		"EncryptionConfigKeyArn":   encryptionKey(p),
+		"CertificateAuthorityData": ca, "CertificateAuthority.Data": ca,
+		"ClusterSecurityGroupId":                  own,
+		"OpenIdConnectIssuerUrl":                  fmt.Sprintf("https://oidc.eks.%s.%s/id/%s", tx.Region(), domain, id),
+		"EncryptionConfigKeyArn":                  encryptionKey(p),
 		"KubernetesNetworkConfig.ServiceIpv4Cidr": serviceCIDR,
 	}
 	version := props.Str(p, "Version")

@@ -13,7 +13,8 @@ type kubernetes struct {
 	released, standard, extended string // days; standard and extended support end
 }
 
-// versions are those that can be created, in order.
+// versions are those that can be created, in order. The day on which 1.36 came
+// is near the true one; its support is reckoned from it.
 // https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html
 var versions = []kubernetes{
 	{"1.31", "1.31.14", "2024-09-26", "2025-11-26", "2026-11-26"},

@@ -58,7 +58,9 @@ var policies = []string{
 // defaultPolicy is that of CloudFormation and the API.
 const defaultPolicy = "ELBSecurityPolicy-2016-08"
 
-// headers are the listener attributes, all of which take text or a boolean.
+// listenerAttributes are those of listeners, all of which take text or a
+// boolean.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ListenerAttribute.html
 var listenerAttributes = func() map[string]attribute {
 	m := map[string]attribute{"routing.http.response.server.enabled": {words: boolean, value: "true"}}
 	for _, h := range []string{

@@ -230,7 +230,7 @@ func (p parameter) admits(value string) bool {
 	return slices.Contains(strings.Split(p.allowed, ","), value)
 }
 
-// zones are the hosted zones of RDS endpoints.
+// hostedZones are the zones of RDS endpoints, by region.
 // https://docs.aws.amazon.com/general/latest/gr/rds-service.html
 var hostedZones = map[string]string{
 	"us-east-1": "Z2R2ITUGPM61AM", "us-east-2": "Z2XHWR1WZ565X2", "us-west-1": "Z10WI91S59XXQN", "us-west-2": "Z1PVIF0B656C1W",

@@ -374,6 +374,7 @@ func settleInstance(tx *account.Tx, r *account.Resource, op string) error {
 		}
 	}
 	r.Status = "available"
+	r.Attrs["DBInstanceStatus"], r.Attrs["InstanceCreateTime"], r.Attrs["SecondaryAvailabilityZone"] = r.Status, r.Created.UTC().Format(time.RFC3339), props.Str(r.Data, "standby")
 	if err := keepBackups(tx, r, op == "create"); err != nil {
 		return err
 	}
