@@ -1,7 +1,11 @@
 package cloudformation
 
 import (
+	"strings"
+
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/plan"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -23,8 +27,8 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 	if kind == "" {
 		kind = "UPDATE"
 	}
-	e := find(tx, stackName)
-	if e != nil && e.st.status == "DELETE_COMPLETE" {
+	e := stack.Find(tx, stackName)
+	if e != nil && e.Stack.Status == "DELETE_COMPLETE" {
 		e = nil
 	}
 	isNew := false
@@ -35,16 +39,16 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 			if err := checkName(stackName, "stackName"); err != nil {
 				return nil, err
 			}
-			e, isNew = blank(tx, stackName), true
-		case e.st.status != "REVIEW_IN_PROGRESS":
-			return nil, invalid("Stack [%s] already exists and cannot be created again with the changeSet [%s].", e.st.name, name)
+			e, isNew = stack.New(tx, stackName), true
+		case e.Stack.Status != "REVIEW_IN_PROGRESS":
+			return nil, invalid("Stack [%s] already exists and cannot be created again with the changeSet [%s].", e.Stack.Name, name)
 		}
 	case "UPDATE":
 		if e == nil {
 			return nil, invalid(missingInBrackets, stackName)
 		}
-		if e.st.status == "REVIEW_IN_PROGRESS" {
-			return nil, invalid("Stack:%s is in %s state and can not be updated.", e.st.id, e.st.status)
+		if e.Stack.Status == "REVIEW_IN_PROGRESS" {
+			return nil, invalid("Stack:%s is in %s state and can not be updated.", e.Stack.ID, e.Stack.Status)
 		}
 		// A change set can be made for a failed stack; executing it needs
 		// rollback disabled.
@@ -61,7 +65,7 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	token := r.String("ClientToken")
 	if !isNew {
-		for _, c := range e.changeSets() {
+		for _, c := range changeSets(tx, e) {
 			if c.name != name {
 				continue
 			}
@@ -71,22 +75,21 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, account.Errorf("AlreadyExistsException", "ChangeSet [%s] already exists", name)
 		}
 	}
-	d, err := newDeployment(tx, r, e.st.current, e.st.id, e.st.name)
+	d, err := newDeployment(tx, r, e.Stack.Current, e.Stack.ID, e.Stack.Name)
 	if err != nil {
 		return nil, err
 	}
 	if isNew {
-		tx.Put(e.r)
-		e.become("REVIEW_IN_PROGRESS", "User Initiated")
+		e.Review()
 	}
 	c := &changeSet{
-		id: tx.ARN("cloudformation", "changeSet/"+name+"/"+uuid(tx)), name: name, stack: e.st.id, stackName: e.st.name, kind: kind,
+		id: tx.ARN("cloudformation", "changeSet/"+name+"/"+stack.UUID(tx)), name: name, stack: e.Stack.ID, stackName: e.Stack.Name, kind: kind,
 		description: r.String("Description"), onStackFailure: onFailure, created: tx.Now(), token: token, target: d,
-		validate: !r.Bool("DisableValidation", false),
+		validate: !r.Bool("DisableValidation", false), revision: len(e.Stack.Operations),
 	}
 	c.put(tx)
 	r.Resource = c.id
-	return map[string]any{"Id": c.id, "StackId": e.st.id}, nil
+	return map[string]any{"Id": c.id, "StackId": e.Stack.ID}, nil
 }
 
 func describeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
@@ -101,49 +104,49 @@ func describeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 	values := r.Bool("IncludePropertyValues", false)
 	return map[string]any{
 		"ChangeSetId": c.id, "ChangeSetName": c.name, "StackId": c.stack, "StackName": c.stackName,
-		"Description": optional(c.description), "CreationTime": stamp(c.created),
-		"Status": c.status, "StatusReason": optional(c.reason), "ExecutionStatus": c.execution,
-		"Parameters": parameters(c.target), "Tags": tagList(c.target.tags),
-		"NotificationARNs": texts2any(c.target.notifications), "Capabilities": texts2any(c.target.capabilities),
+		"Description": optional(c.description), "CreationTime": wire.ISO(c.created),
+		"Status": c.status, "StatusReason": optional(c.reason), "ExecutionStatus": c.execution(tx),
+		"Parameters": parameters(c.target), "Tags": tagList(c.target.Tags),
+		"NotificationARNs": texts2any(c.target.Notifications), "Capabilities": texts2any(c.target.Capabilities),
 		"RollbackConfiguration": map[string]any{}, "OnStackFailure": optional(c.onStackFailure),
 		"IncludeNestedStacks": false,
-		"Changes": list(changes, func(x change) map[string]any {
+		"Changes": list(changes, func(x plan.Change) map[string]any {
 			return map[string]any{"Type": "Resource", "ResourceChange": c.show(x, values)}
 		}),
 		"NextToken": optional(next),
 	}, nil
 }
 
-func (c *changeSet) show(x change, values bool) map[string]any {
+func (c *changeSet) show(x plan.Change, values bool) map[string]any {
 	m := map[string]any{
-		"Action": x.action, "LogicalResourceId": x.id, "PhysicalResourceId": optional(x.physical), "ResourceType": x.typ,
-		"Replacement": optional(x.replacement), "PolicyAction": optional(x.policyAction), "Scope": texts2any(x.scope),
-		"Details": list(x.details, func(d detail) map[string]any { return c.showDetail(d, values) }),
+		"Action": x.Action, "LogicalResourceId": x.LogicalID, "PhysicalResourceId": optional(x.PhysicalID), "ResourceType": x.Type,
+		"Replacement": optional(x.Replacement), "PolicyAction": optional(x.PolicyAction), "Scope": texts2any(x.Scope),
+		"Details": list(x.Details, func(d plan.Detail) map[string]any { return c.showDetail(d, values) }),
 	}
 	if values {
-		if x.before != nil {
-			m["BeforeContext"] = template.JSON(mask(c.secrets, x.before))
+		if x.Before != nil {
+			m["BeforeContext"] = template.JSON(mask(c.secrets, x.Before))
 		}
-		if x.after != nil {
-			m["AfterContext"] = template.JSON(mask(c.secrets, x.after))
+		if x.After != nil {
+			m["AfterContext"] = template.JSON(mask(c.secrets, x.After))
 		}
 	}
 	return m
 }
 
-func (c *changeSet) showDetail(d detail, values bool) map[string]any {
-	target := map[string]any{"Attribute": d.attribute, "Name": optional(d.name), "RequiresRecreation": d.recreation}
+func (c *changeSet) showDetail(d plan.Detail, values bool) map[string]any {
+	target := map[string]any{"Attribute": d.Attribute, "Name": optional(d.Name), "RequiresRecreation": d.Recreation}
 	if values {
-		target["Path"] = d.path
-		target["AttributeChangeType"] = d.changeType
-		if d.before != nil {
-			target["BeforeValue"] = shownValue(mask(c.secrets, d.before))
+		target["Path"] = d.Path
+		target["AttributeChangeType"] = d.ChangeType
+		if d.Before != nil {
+			target["BeforeValue"] = shownValue(mask(c.secrets, d.Before))
 		}
-		if d.after != nil {
-			target["AfterValue"] = shownValue(mask(c.secrets, d.after))
+		if d.After != nil {
+			target["AfterValue"] = shownValue(mask(c.secrets, d.After))
 		}
 	}
-	return map[string]any{"Target": target, "Evaluation": d.evaluation, "ChangeSource": d.source, "CausingEntity": optional(d.cause)}
+	return map[string]any{"Target": target, "Evaluation": d.Evaluation, "ChangeSource": d.Source, "CausingEntity": optional(d.Cause)}
 }
 
 // shownValue is a property's value: text as it is, anything else as JSON.
@@ -163,20 +166,20 @@ func executeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := find(tx, c.stack)
+	e := stack.Find(tx, c.stack)
 	if e == nil {
 		return nil, invalid(missingInBrackets, c.stackName)
 	}
-	r.Resource = e.st.id
-	token, repeated, err := e.token(r, "EXECUTE "+c.id)
+	r.Resource = e.Stack.ID
+	token, repeated, err := repeats(e.Stack, r, "EXECUTE "+c.id)
 	if err != nil || repeated {
 		return nil, err
 	}
 	if c.status != "CREATE_COMPLETE" {
 		return nil, account.Errorf("InvalidChangeSetStatus", "ChangeSet [%s] cannot be executed in its current status of [%s]", c.id, c.status)
 	}
-	if c.execution != "AVAILABLE" {
-		return nil, account.Errorf("InvalidChangeSetStatus", "ChangeSet [%s] cannot be executed in its current execution status of [%s]", c.id, c.execution)
+	if execution := c.execution(tx); execution != "AVAILABLE" {
+		return nil, account.Errorf("InvalidChangeSetStatus", "ChangeSet [%s] cannot be executed in its current execution status of [%s]", c.id, execution)
 	}
 	noRollback := r.Bool("DisableRollback", false)
 	if r.Has("DisableRollback") && c.onStackFailure != "" {
@@ -187,27 +190,24 @@ func executeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 		if err := updatable(e, noRollback); err != nil {
 			return nil, err
 		}
-	} else if e.st.status != "REVIEW_IN_PROGRESS" {
-		return nil, invalid("Stack:%s is in %s state and can not be updated.", e.st.id, e.st.status)
+	} else if e.Stack.Status != "REVIEW_IN_PROGRESS" {
+		return nil, invalid("Stack:%s is in %s state and can not be updated.", e.Stack.ID, e.Stack.Status)
 	}
-	st := e.st
-	e.use(token, "EXECUTE "+c.id)
-	st.disableRollback, st.retainExceptOnCreate = noRollback, r.Bool("RetainExceptOnCreate", false)
-	st.duringUpdate = nil
-	c.execution = "EXECUTE_IN_PROGRESS"
-	st.changeSet = c.id
+	st := e.Stack
+	use(e.Stack, token, "EXECUTE "+c.id)
+	st.DisableRollback, st.RetainExceptOnCreate = noRollback, r.Bool("RetainExceptOnCreate", false)
+	st.ChangeSet = c.id
 	if c.kind == "CREATE" {
-		st.onFailure = "ROLLBACK"
+		st.OnFailure = "ROLLBACK"
 		if c.onStackFailure != "" {
-			st.onFailure = c.onStackFailure
+			st.OnFailure = c.onStackFailure
 		}
-		e.outdate()
 		// The stack is there since the change set was made for it.
-		st.updated = tx.Now()
-		e.createWith(c.target, token)
+		st.Updated = tx.Now()
+		c.operation = e.Create(c.target, token)
 		return nil, nil
 	}
-	e.updateWith(c.target, token)
+	c.operation = e.Update(c.target, token, nil)
 	return nil, nil
 }
 
@@ -220,11 +220,11 @@ func deleteChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 		}
 		return nil, err
 	}
-	if c.status == "CREATE_PENDING" || c.status == "CREATE_IN_PROGRESS" || c.execution == "EXECUTE_IN_PROGRESS" {
-		status := c.status
-		if c.execution == "EXECUTE_IN_PROGRESS" {
-			status = c.execution
-		}
+	status, execution := c.status, c.execution(tx)
+	if execution == "EXECUTE_IN_PROGRESS" {
+		status = execution
+	}
+	if strings.HasSuffix(status, "_PENDING") || strings.HasSuffix(status, "_IN_PROGRESS") {
 		return nil, account.Errorf("InvalidChangeSetStatus", "ChangeSet [%s] cannot be deleted in its current status of [%s]", c.id, status)
 	}
 	tx.Drop(changeSetType, c.id)
@@ -236,7 +236,7 @@ func listChangeSets(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := wire.Page(e.changeSets(), r.String("NextToken"), pageSize, "ValidationError")
+	page, next, err := wire.Page(changeSets(tx, e), r.String("NextToken"), pageSize, "ValidationError")
 	if err != nil {
 		return nil, err
 	}
@@ -244,8 +244,8 @@ func listChangeSets(tx *account.Tx, r *wire.Request) (any, error) {
 		"Summaries": list(page, func(c *changeSet) map[string]any {
 			return map[string]any{
 				"ChangeSetId": c.id, "ChangeSetName": c.name, "StackId": c.stack, "StackName": c.stackName,
-				"CreationTime": stamp(c.created), "Description": optional(c.description),
-				"Status": c.status, "StatusReason": optional(c.reason), "ExecutionStatus": c.execution, "IncludeNestedStacks": false,
+				"CreationTime": wire.ISO(c.created), "Description": optional(c.description),
+				"Status": c.status, "StatusReason": optional(c.reason), "ExecutionStatus": c.execution(tx), "IncludeNestedStacks": false,
 			}
 		}),
 		"NextToken": optional(next),

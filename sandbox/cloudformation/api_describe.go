@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -13,16 +14,16 @@ import (
 var notChecked = map[string]any{"StackDriftStatus": "NOT_CHECKED"}
 
 func describeStacks(tx *account.Tx, r *wire.Request) (any, error) {
-	var found []*stack
+	var found []*stack.Stack
 	if r.String("StackName") != "" {
 		e, err := named(tx, r, missingWithID)
 		if err != nil {
 			return nil, err
 		}
-		found = []*stack{e.st}
+		found = []*stack.Stack{e.Stack}
 	} else {
-		for _, st := range stacks(tx) {
-			if st.status != "DELETE_COMPLETE" {
+		for _, st := range stack.All(tx) {
+			if st.Status != "DELETE_COMPLETE" {
 				found = append(found, st)
 			}
 		}
@@ -34,42 +35,42 @@ func describeStacks(tx *account.Tx, r *wire.Request) (any, error) {
 	return map[string]any{"Stacks": list(page, showStack), "NextToken": optional(next)}, nil
 }
 
-func showStack(st *stack) map[string]any {
+func showStack(st *stack.Stack) map[string]any {
 	m := map[string]any{
-		"StackId": st.id, "StackName": st.name, "StackStatus": st.status, "StackStatusReason": optional(st.reason),
-		"CreationTime": stamp(st.created), "DisableRollback": st.disableRollback, "EnableTerminationProtection": st.protected,
-		"DriftInformation": notChecked, "RollbackConfiguration": map[string]any{}, "ChangeSetId": optional(st.changeSet),
-		"DeletionMode": optional(st.deletionMode), "RetainExceptOnCreate": st.retainExceptOnCreate,
-		"Outputs": list(st.outputs, func(o template.Output) map[string]any {
+		"StackId": st.ID, "StackName": st.Name, "StackStatus": st.Status, "StackStatusReason": optional(st.Reason),
+		"CreationTime": wire.ISO(st.Created), "DisableRollback": st.DisableRollback, "EnableTerminationProtection": st.Protected,
+		"DriftInformation": notChecked, "RollbackConfiguration": map[string]any{}, "ChangeSetId": optional(st.ChangeSet),
+		"DeletionMode": optional(st.DeletionMode), "RetainExceptOnCreate": st.RetainExceptOnCreate,
+		"Outputs": list(st.Outputs, func(o template.Output) map[string]any {
 			return map[string]any{"OutputKey": o.Key, "OutputValue": o.Value, "Description": optional(o.Description), "ExportName": optional(o.Export)}
 		}),
 	}
-	if !st.updated.IsZero() {
-		m["LastUpdatedTime"] = stamp(st.updated)
+	if !st.Updated.IsZero() {
+		m["LastUpdatedTime"] = wire.ISO(st.Updated)
 	}
-	if !st.deleted.IsZero() {
-		m["DeletionTime"] = stamp(st.deleted)
+	if !st.Deleted.IsZero() {
+		m["DeletionTime"] = wire.ISO(st.Deleted)
 	}
-	if st.timeout > 0 {
-		m["TimeoutInMinutes"] = st.timeout
+	if st.Timeout > 0 {
+		m["TimeoutInMinutes"] = st.Timeout
 	}
-	if n := len(st.operations); n > 0 {
-		o := st.operations[n-1]
-		m["LastOperations"] = []any{map[string]any{"OperationId": o.id, "OperationType": o.kind}}
+	if n := len(st.Operations); n > 0 {
+		o := st.Operations[n-1]
+		m["LastOperations"] = []any{map[string]any{"OperationId": o.ID, "OperationType": o.Kind}}
 	}
-	if d := st.current; d != nil {
-		m["Description"] = optional(d.template.Description)
+	if d := st.Current; d != nil {
+		m["Description"] = optional(d.Template.Description)
 		m["Parameters"] = parameters(d)
-		m["Tags"] = tagList(d.tags)
-		m["Capabilities"] = texts2any(d.capabilities)
-		m["NotificationARNs"] = texts2any(d.notifications)
-		m["RoleARN"] = optional(d.role)
+		m["Tags"] = tagList(d.Tags)
+		m["Capabilities"] = texts2any(d.Capabilities)
+		m["NotificationARNs"] = texts2any(d.Notifications)
+		m["RoleARN"] = optional(d.Role)
 	}
 	return m
 }
 
-func parameters(d *deployment) any {
-	return list(d.values, func(v template.Value) map[string]any {
+func parameters(d *stack.Deployment) any {
+	return list(d.Values, func(v template.Value) map[string]any {
 		m := map[string]any{"ParameterKey": v.Key, "ParameterValue": v.Given, "ResolvedValue": optional(v.Resolved)}
 		if v.NoEcho {
 			m["ParameterValue"] = "****"
@@ -83,9 +84,9 @@ func parameters(d *deployment) any {
 
 func listStacks(tx *account.Tx, r *wire.Request) (any, error) {
 	filter := r.Strings("StackStatusFilter")
-	var found []*stack
-	for _, st := range stacks(tx) {
-		if len(filter) == 0 || slices.Contains(filter, st.status) {
+	var found []*stack.Stack
+	for _, st := range stack.All(tx) {
+		if len(filter) == 0 || slices.Contains(filter, st.Status) {
 			found = append(found, st)
 		}
 	}
@@ -93,7 +94,7 @@ func listStacks(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"NextToken": optional(next), "StackSummaries": list(page, func(st *stack) map[string]any {
+	return map[string]any{"NextToken": optional(next), "StackSummaries": list(page, func(st *stack.Stack) map[string]any {
 		m := showStack(st)
 		s := map[string]any{"TemplateDescription": m["Description"]}
 		for _, k := range []string{"StackId", "StackName", "StackStatus", "StackStatusReason", "CreationTime", "LastUpdatedTime", "DeletionTime", "DriftInformation", "LastOperations"} {
@@ -110,7 +111,7 @@ func describeStackEvents(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	// Pages are counted from the oldest event, so that new ones, which come
 	// first, don't move the rest.
-	all := e.st.events
+	all := e.Stack.Events
 	if t := r.String("NextToken"); t != "" {
 		seen, _, err := wire.Page(all, t, 0, "ValidationError")
 		if err != nil {
@@ -121,24 +122,24 @@ func describeStackEvents(tx *account.Tx, r *wire.Request) (any, error) {
 	page := all[max(0, len(all)-pageSize):]
 	next := ""
 	if rest := len(all) - len(page); rest > 0 {
-		if _, next, err = wire.Page(e.st.events, "", rest, "ValidationError"); err != nil {
+		if _, next, err = wire.Page(e.Stack.Events, "", rest, "ValidationError"); err != nil {
 			return nil, err
 		}
 	}
 	newest := slices.Clone(page)
 	slices.Reverse(newest)
-	return map[string]any{"NextToken": optional(next), "StackEvents": list(newest, func(ev *event) map[string]any { return e.showEvent(ev) })}, nil
+	return map[string]any{"NextToken": optional(next), "StackEvents": list(newest, func(ev *stack.Event) map[string]any { return showEvent(e.Stack, ev) })}, nil
 }
 
-func (e *engine) showEvent(ev *event) map[string]any {
+func showEvent(st *stack.Stack, ev *stack.Event) map[string]any {
 	m := map[string]any{
-		"EventId": ev.id, "StackId": e.st.id, "StackName": e.st.name, "Timestamp": stamp(ev.at),
-		"LogicalResourceId": ev.logical, "PhysicalResourceId": ev.physical, "ResourceType": ev.typ,
-		"ResourceStatus": ev.status, "ResourceStatusReason": optional(ev.reason),
-		"ClientRequestToken": optional(ev.token), "OperationId": optional(ev.operation),
+		"EventId": ev.ID, "StackId": st.ID, "StackName": st.Name, "Timestamp": wire.ISO(ev.At),
+		"LogicalResourceId": ev.LogicalID, "PhysicalResourceId": ev.PhysicalID, "ResourceType": ev.Type,
+		"ResourceStatus": ev.Status, "ResourceStatusReason": optional(ev.Reason),
+		"ClientRequestToken": optional(ev.Token), "OperationId": optional(ev.Operation),
 	}
-	if ev.props != nil {
-		m["ResourceProperties"] = template.JSON(mask(e.st.secrets, ev.props))
+	if ev.Props != nil {
+		m["ResourceProperties"] = template.JSON(mask(st.Secrets, ev.Props))
 	}
 	return m
 }
@@ -146,58 +147,58 @@ func (e *engine) showEvent(ev *event) map[string]any {
 // describeEvents answers with the events of operations, and with what the
 // checks before deployment found, which no other operation shows.
 func describeEvents(tx *account.Tx, r *wire.Request) (any, error) {
-	var e *engine
-	var evs []*event
+	var e *stack.Engine
+	var evs []*stack.Event
 	if name := r.String("ChangeSetName"); name != "" {
 		c, err := findChangeSet(tx, name, r.String("StackName"))
 		if err != nil {
 			return nil, err
 		}
-		evs, e = c.validations, find(tx, c.stack)
+		evs, e = c.validations, stack.Find(tx, c.stack)
 	} else {
 		var err error
 		if e, err = named(tx, r, missingInBrackets); err != nil {
 			return nil, err
 		}
-		evs = append(slices.Clone(e.st.events), e.st.validations...)
-		slices.SortStableFunc(evs, func(a, b *event) int { return a.at.Compare(b.at) })
+		evs = append(slices.Clone(e.Stack.Events), e.Stack.Validations...)
+		slices.SortStableFunc(evs, func(a, b *stack.Event) int { return a.At.Compare(b.At) })
 		slices.Reverse(evs)
 	}
 	operation := r.String("OperationId")
 	failed := r.Map("Filters")["FailedEvents"] == "true"
-	evs = slices.DeleteFunc(slices.Clone(evs), func(ev *event) bool {
-		return operation != "" && ev.operation != operation || failed && ev.validation == "" && !strings.HasSuffix(ev.status, "_FAILED")
+	evs = slices.DeleteFunc(slices.Clone(evs), func(ev *stack.Event) bool {
+		return operation != "" && ev.Operation != operation || failed && ev.Validation == "" && !strings.HasSuffix(ev.Status, "_FAILED")
 	})
 	page, next, err := wire.Page(evs, r.String("NextToken"), pageSize, "ValidationError")
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"NextToken": optional(next), "OperationEvents": list(page, func(ev *event) map[string]any {
-		m := e.showEvent(ev)
+	return map[string]any{"NextToken": optional(next), "OperationEvents": list(page, func(ev *stack.Event) map[string]any {
+		m := showEvent(e.Stack, ev)
 		delete(m, "StackName")
 		m["EventType"] = "STACK_EVENT"
-		if ev.validation != "" {
+		if ev.Validation != "" {
 			maps.DeleteFunc(m, func(k string, _ any) bool { return strings.HasPrefix(k, "ResourceStatus") })
 			m["EventType"] = "VALIDATION_ERROR"
-			m["ValidationName"], m["ValidationStatus"], m["ValidationFailureMode"] = ev.validation, "FAILED", "FAIL"
-			m["ValidationStatusReason"], m["ValidationPath"] = ev.reason, ev.path
+			m["ValidationName"], m["ValidationStatus"], m["ValidationFailureMode"] = ev.Validation, "FAILED", "FAIL"
+			m["ValidationStatusReason"], m["ValidationPath"] = ev.Reason, ev.Path
 		}
 		return m
 	})}, nil
 }
 
-func (e *engine) showResource(r *resource) map[string]any {
+func showResource(r *stack.Resource) map[string]any {
 	return map[string]any{
-		"LogicalResourceId": r.id, "PhysicalResourceId": optional(r.physical), "ResourceType": r.def.Type.Name,
-		"ResourceStatus": r.status, "ResourceStatusReason": optional(r.reason),
+		"LogicalResourceId": r.ID, "PhysicalResourceId": optional(r.Physical), "ResourceType": r.Def.Type.Name,
+		"ResourceStatus": r.Status, "ResourceStatusReason": optional(r.Reason),
 		"DriftInformation": map[string]any{"StackResourceDriftStatus": "NOT_CHECKED"},
 	}
 }
 
-func (e *engine) sorted() []*resource {
-	var out []*resource
-	for _, id := range slices.Sorted(maps.Keys(e.st.resources)) {
-		if r := e.st.resources[id]; r.status != "" {
+func sorted(st *stack.Stack) []*stack.Resource {
+	var out []*stack.Resource
+	for _, id := range slices.Sorted(maps.Keys(st.Resources)) {
+		if r := st.Resources[id]; r.Status != "" {
 			out = append(out, r)
 		}
 	}
@@ -210,13 +211,13 @@ func describeStackResource(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	id := r.String("LogicalResourceId")
-	res := e.st.resources[id]
-	if res == nil || res.status == "" {
-		return nil, invalid("Resource %s does not exist for stack %s", id, e.st.name)
+	res := e.Stack.Resources[id]
+	if res == nil || res.Status == "" {
+		return nil, invalid("Resource %s does not exist for stack %s", id, e.Stack.Name)
 	}
-	m := e.showResource(res)
-	m["StackId"], m["StackName"], m["LastUpdatedTimestamp"] = e.st.id, e.st.name, stamp(res.changed)
-	metadata := res.def.Metadata
+	m := showResource(res)
+	m["StackId"], m["StackName"], m["LastUpdatedTimestamp"] = e.Stack.ID, e.Stack.Name, wire.ISO(res.Changed)
+	metadata := res.Def.Metadata
 	if metadata == nil {
 		metadata = map[string]any{}
 	}
@@ -226,40 +227,27 @@ func describeStackResource(tx *account.Tx, r *wire.Request) (any, error) {
 
 func describeStackResources(tx *account.Tx, r *wire.Request) (any, error) {
 	physical, logical := r.String("PhysicalResourceId"), r.String("LogicalResourceId")
-	var e *engine
+	var e *stack.Engine
 	switch {
 	case r.String("StackName") != "" && physical != "":
 		return nil, invalid("StackName and PhysicalResourceId cannot be specified together.")
 	case physical != "":
-		owner := tx.Find(stackType, func(x *account.Resource) bool {
-			st := x.State.(*stack)
-			if st.status == "DELETE_COMPLETE" {
-				return false
-			}
-			for _, res := range st.resources {
-				if res.physical == physical {
-					return true
-				}
-			}
-			return false
-		})
-		if owner == nil {
+		if e = stack.Owner(tx, physical); e == nil {
 			return nil, invalid("Stack for %s does not exist", physical)
 		}
-		e = open(tx, owner)
 	default:
 		var err error
 		if e, err = named(tx, r, missingWithID); err != nil {
 			return nil, err
 		}
 	}
-	found := slices.DeleteFunc(e.sorted(), func(res *resource) bool { return logical != "" && res.id != logical })
+	found := slices.DeleteFunc(sorted(e.Stack), func(res *stack.Resource) bool { return logical != "" && res.ID != logical })
 	if logical != "" && len(found) == 0 {
-		return nil, invalid("Resource %s does not exist for stack %s", logical, e.st.name)
+		return nil, invalid("Resource %s does not exist for stack %s", logical, e.Stack.Name)
 	}
-	return map[string]any{"StackResources": list(found, func(res *resource) map[string]any {
-		m := e.showResource(res)
-		m["StackId"], m["StackName"], m["Timestamp"] = e.st.id, e.st.name, stamp(res.changed)
+	return map[string]any{"StackResources": list(found, func(res *stack.Resource) map[string]any {
+		m := showResource(res)
+		m["StackId"], m["StackName"], m["Timestamp"] = e.Stack.ID, e.Stack.Name, wire.ISO(res.Changed)
 		return m
 	})}, nil
 }
@@ -269,13 +257,13 @@ func listStackResources(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := wire.Page(e.sorted(), r.String("NextToken"), pageSize, "ValidationError")
+	page, next, err := wire.Page(sorted(e.Stack), r.String("NextToken"), pageSize, "ValidationError")
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"NextToken": optional(next), "StackResourceSummaries": list(page, func(res *resource) map[string]any {
-		m := e.showResource(res)
-		m["LastUpdatedTimestamp"] = stamp(res.changed)
+	return map[string]any{"NextToken": optional(next), "StackResourceSummaries": list(page, func(res *stack.Resource) map[string]any {
+		m := showResource(res)
+		m["LastUpdatedTimestamp"] = wire.ISO(res.Changed)
 		return m
 	})}, nil
 }
@@ -283,13 +271,13 @@ func listStackResources(tx *account.Tx, r *wire.Request) (any, error) {
 func listExports(tx *account.Tx, r *wire.Request) (any, error) {
 	type exported struct{ id, name, value string }
 	var all []exported
-	for _, st := range stacks(tx) {
-		if st.status == "DELETE_COMPLETE" {
+	for _, st := range stack.All(tx) {
+		if st.Status == "DELETE_COMPLETE" {
 			continue
 		}
-		for _, o := range st.outputs {
+		for _, o := range st.Outputs {
 			if o.Export != "" {
-				all = append(all, exported{st.id, o.Export, o.Value})
+				all = append(all, exported{st.ID, o.Export, o.Value})
 			}
 		}
 	}
@@ -305,7 +293,7 @@ func listExports(tx *account.Tx, r *wire.Request) (any, error) {
 
 func listImports(tx *account.Tx, r *wire.Request) (any, error) {
 	name := r.String("ExportName")
-	users := importers(tx, name)
+	users := stack.Importers(tx, name)
 	if len(users) == 0 {
 		return nil, invalid("Export '%s' is not imported by any stack.", name)
 	}

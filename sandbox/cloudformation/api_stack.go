@@ -3,9 +3,11 @@ package cloudformation
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/plan"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/policy"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -14,9 +16,9 @@ func createStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err := checkName(name, "stackName"); err != nil {
 		return nil, err
 	}
-	if e := find(tx, name); e != nil {
-		if _, repeated, err := e.token(r, "CREATE_STACK"); err != nil || repeated {
-			return map[string]any{"StackId": e.st.id}, err
+	if e := stack.Find(tx, name); e != nil {
+		if _, repeated, err := repeats(e.Stack, r, "CREATE_STACK"); err != nil || repeated {
+			return map[string]any{"StackId": e.Stack.ID}, err
 		}
 		return nil, account.Errorf("AlreadyExistsException", "Stack [%s] already exists", name)
 	}
@@ -27,42 +29,39 @@ func createStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err := checkOnFailure(onFailure, "onFailure"); err != nil {
 		return nil, err
 	}
-	var p *policy
+	var p *policy.Policy
 	if body := r.String("StackPolicyBody"); body != "" {
 		var err error
-		if p, err = parsePolicy(body); err != nil {
+		if p, err = policy.Parse(body); err != nil {
 			return nil, err
 		}
 	}
-	e := blank(tx, name)
-	st := e.st
-	d, err := newDeployment(tx, r, nil, st.id, name)
+	e := stack.New(tx, name)
+	st := e.Stack
+	d, err := newDeployment(tx, r, nil, st.ID, name)
 	if err != nil {
 		return nil, err
 	}
-	token, _, err := e.token(r, "CREATE_STACK")
+	token, _, err := repeats(e.Stack, r, "CREATE_STACK")
 	if err != nil {
 		return nil, err
 	}
-	plan, err := e.plan(d)
+	planned, err := plan.New(tx, e.Stack, d)
 	if err != nil {
 		return nil, err
 	}
-	tx.Put(e.r)
-	r.Resource = st.id
-	st.policy, st.protected = p, r.Bool("EnableTerminationProtection", false)
-	st.retainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
-	st.timeout = r.Int("TimeoutInMinutes", 0)
-	st.disableRollback = disableRollback(r) || onFailure == "DO_NOTHING"
+	r.Resource = st.ID
+	st.Policy, st.Protected = p, r.Bool("EnableTerminationProtection", false)
+	st.RetainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
+	st.Timeout = r.Int("TimeoutInMinutes", 0)
+	st.DisableRollback = disableRollback(r) || onFailure == "DO_NOTHING"
 	if onFailure != "" {
-		st.onFailure = onFailure
+		st.OnFailure = onFailure
 	}
-	e.use(token, "CREATE_STACK")
-	op := e.createWith(d, token)
-	if !r.Bool("DisableValidation", false) {
-		e.checked(op, plan)
-	}
-	return map[string]any{"StackId": st.id, "OperationId": op.id}, nil
+	use(e.Stack, token, "CREATE_STACK")
+	op := e.Create(d, token)
+	check(tx, r, e, planned)
+	return map[string]any{"StackId": st.ID, "OperationId": op}, nil
 }
 
 // disableRollback is asked for in one of two places.
@@ -80,48 +79,25 @@ func checkOnFailure(v, member string) error {
 	return nil
 }
 
-// createWith starts the creation of the stack.
-func (e *engine) createWith(d *deployment, token string) *operation {
-	e.adopt(d)
-	op := e.begin("CREATE_STACK", token, d)
-	e.become("CREATE_IN_PROGRESS", "User Initiated")
-	if e.st.timeout > 0 {
-		e.after(time.Duration(e.st.timeout)*time.Minute, "timeout", op.id)
+// check makes the operation fail on what the checks before deployment found,
+// unless they are disabled.
+func check(tx *account.Tx, r *wire.Request, e *stack.Engine, p *plan.Plan) {
+	if refusal := p.Refusal(); refusal != "" && !r.Bool("DisableValidation", false) {
+		e.Refuse(refusal, p.Events(tx))
 	}
-	e.after(e.overhead(), "begin", "")
-	return op
 }
 
-// updateWith starts an update of the stack.
-func (e *engine) updateWith(d *deployment, token string) *operation {
-	e.adopt(d)
-	e.st.updated = e.tx.Now()
-	op := e.begin("UPDATE_STACK", token, d)
-	e.become("UPDATE_IN_PROGRESS", "User Initiated")
-	e.outdate()
-	e.after(e.overhead(), "begin", "")
-	return op
-}
-
-// checked makes the operation fail on what the checks before deployment found.
-func (e *engine) checked(op *operation, p *plan) {
-	if op.refusal = p.refusal(); op.refusal == "" {
-		return
-	}
-	e.st.validations = validationEvents(e.tx, op.id, e.st.id, p)
-}
-
-func updatable(e *engine, disableRollback bool) error {
-	switch s := e.st.status; s {
+func updatable(e *stack.Engine, disableRollback bool) error {
+	switch s := e.Stack.Status; s {
 	case "CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE":
 		return nil
 	case "CREATE_FAILED", "UPDATE_FAILED":
 		if disableRollback {
 			return nil
 		}
-		return invalid("Stack %s is currently in a non-terminal [%s] state. To update the stack from this state, please use the disable-rollback parameter with update-stack API. To rollback to the last known good state, use the rollback-stack API", e.st.id, s)
+		return invalid("Stack %s is currently in a non-terminal [%s] state. To update the stack from this state, please use the disable-rollback parameter with update-stack API. To rollback to the last known good state, use the rollback-stack API", e.Stack.ID, s)
 	}
-	return invalid("Stack:%s is in %s state and can not be updated.", e.st.id, e.st.status)
+	return invalid("Stack:%s is in %s state and can not be updated.", e.Stack.ID, e.Stack.Status)
 }
 
 func updateStack(tx *account.Tx, r *wire.Request) (any, error) {
@@ -129,47 +105,44 @@ func updateStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := e.token(r, "UPDATE_STACK")
+	token, repeated, err := repeats(e.Stack, r, "UPDATE_STACK")
 	if err != nil || repeated {
-		return map[string]any{"StackId": e.st.id}, err
+		return map[string]any{"StackId": e.Stack.ID}, err
 	}
 	if err := updatable(e, disableRollback(r)); err != nil {
 		return nil, err
 	}
-	var standing, during *policy
+	var standing, during *policy.Policy
 	if body := r.String("StackPolicyBody"); body != "" {
-		if standing, err = parsePolicy(body); err != nil {
+		if standing, err = policy.Parse(body); err != nil {
 			return nil, err
 		}
 	}
 	if body := r.String("StackPolicyDuringUpdateBody"); body != "" {
-		if during, err = parsePolicy(body); err != nil {
+		if during, err = policy.Parse(body); err != nil {
 			return nil, err
 		}
 	}
-	d, err := newDeployment(tx, r, e.st.current, e.st.id, e.st.name)
+	d, err := newDeployment(tx, r, e.Stack.Current, e.Stack.ID, e.Stack.Name)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := e.plan(d)
+	planned, err := plan.New(tx, e.Stack, d)
 	if err != nil {
 		return nil, err
 	}
-	if plan.empty() && e.st.status != "CREATE_FAILED" && e.st.status != "UPDATE_FAILED" {
+	if planned.Empty() && e.Stack.Status != "CREATE_FAILED" && e.Stack.Status != "UPDATE_FAILED" {
 		return nil, invalid("No updates are to be performed.")
 	}
 	if standing != nil {
-		e.st.policy = standing
+		e.Stack.Policy = standing
 	}
-	e.st.duringUpdate = during
-	e.st.disableRollback = disableRollback(r)
-	e.st.retainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
-	e.use(token, "UPDATE_STACK")
-	op := e.updateWith(d, token)
-	if !r.Bool("DisableValidation", false) {
-		e.checked(op, plan)
-	}
-	return map[string]any{"StackId": e.st.id, "OperationId": op.id}, nil
+	e.Stack.DisableRollback = disableRollback(r)
+	e.Stack.RetainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
+	use(e.Stack, token, "UPDATE_STACK")
+	op := e.Update(d, token, during)
+	check(tx, r, e, planned)
+	return map[string]any{"StackId": e.Stack.ID, "OperationId": op}, nil
 }
 
 func deleteStack(tx *account.Tx, r *wire.Request) (any, error) {
@@ -177,58 +150,48 @@ func deleteStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if name == "" {
 		return nil, checkName("", "stackName")
 	}
-	e := find(tx, name)
-	if e == nil || e.st.status == "DELETE_COMPLETE" {
+	e := stack.Find(tx, name)
+	if e == nil || e.Stack.Status == "DELETE_COMPLETE" {
 		// Deleting what isn't there is no error.
 		return nil, nil
 	}
-	st := e.st
-	r.Resource = st.id
-	token, repeated, err := e.token(r, "DELETE_STACK")
+	st := e.Stack
+	r.Resource = st.ID
+	token, repeated, err := repeats(e.Stack, r, "DELETE_STACK")
 	if err != nil || repeated {
 		return nil, err
 	}
 	mode, retain := r.String("DeletionMode"), r.Strings("RetainResources")
 	switch {
-	case st.protected:
-		return nil, invalid("Stack [%s] cannot be deleted while TerminationProtection is enabled", st.id)
-	case st.status == "DELETE_IN_PROGRESS":
+	case st.Protected:
+		return nil, invalid("Stack [%s] cannot be deleted while TerminationProtection is enabled", st.ID)
+	case st.Status == "DELETE_IN_PROGRESS":
 		return nil, nil
-	case strings.HasPrefix(st.status, "UPDATE_") && strings.HasSuffix(st.status, "_IN_PROGRESS"):
-		return nil, invalid("Stack [%s] cannot be deleted while in status %s", st.id, st.status)
-	case len(retain) > 0 && st.status != "DELETE_FAILED":
-		return nil, invalid("Invalid operation on stack [%s]. When you delete a stack, specify which resources to retain only when the stack is in the DELETE_FAILED state.", st.id)
-	case mode == "FORCE_DELETE_STACK" && st.status != "DELETE_FAILED":
-		return nil, invalid("Invalid operation on stack [%s]. You can only force delete a stack that is in the DELETE_FAILED state.", st.id)
+	case strings.HasPrefix(st.Status, "UPDATE_") && strings.HasSuffix(st.Status, "_IN_PROGRESS"):
+		return nil, invalid("Stack [%s] cannot be deleted while in status %s", st.ID, st.Status)
+	case len(retain) > 0 && st.Status != "DELETE_FAILED":
+		return nil, invalid("Invalid operation on stack [%s]. When you delete a stack, specify which resources to retain only when the stack is in the DELETE_FAILED state.", st.ID)
+	case mode == "FORCE_DELETE_STACK" && st.Status != "DELETE_FAILED":
+		return nil, invalid("Invalid operation on stack [%s]. You can only force delete a stack that is in the DELETE_FAILED state.", st.ID)
 	case mode != "" && mode != "STANDARD" && mode != "FORCE_DELETE_STACK":
 		return nil, constraint(mode, "deletionMode", "Member must satisfy enum value set: [STANDARD, FORCE_DELETE_STACK]")
 	}
 	for _, id := range retain {
-		if res := st.resources[id]; res == nil || res.status == "DELETE_COMPLETE" {
+		if res := st.Resources[id]; res == nil || res.Status == "DELETE_COMPLETE" {
 			return nil, invalid("The specified resources to retain must be in a valid state. Do not include resources that are in the following state: DELETE_COMPLETE or that do not exist [%s]", id)
 		}
 	}
-	for _, o := range st.outputs {
+	for _, o := range st.Outputs {
 		if o.Export == "" {
 			continue
 		}
-		if users := importers(tx, o.Export); len(users) > 0 {
+		if users := stack.Importers(tx, o.Export); len(users) > 0 {
 			return nil, invalid("Export %s cannot be deleted as it is in use by %s", o.Export, strings.Join(users, " and "))
 		}
 	}
-	st.deletionMode = mode
-	e.use(token, "DELETE_STACK")
-	op := e.begin("DELETE_STACK", token, nil)
-	op.retain, op.force = retain, mode == "FORCE_DELETE_STACK"
-	st.deleted = tx.Now()
-	st.retainExceptOnCreate = false
-	e.become("DELETE_IN_PROGRESS", "User Initiated")
-	if st.current == nil {
-		// Only change sets were ever made for it.
-		e.deleted()
-		return nil, nil
-	}
-	e.after(e.overhead(), "begin", "")
+	st.DeletionMode = mode
+	use(e.Stack, token, "DELETE_STACK")
+	e.Delete(token, retain, mode == "FORCE_DELETE_STACK")
 	return nil, nil
 }
 
@@ -237,16 +200,15 @@ func cancelUpdateStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := e.token(r, "CANCEL_UPDATE")
+	token, repeated, err := repeats(e.Stack, r, "CANCEL_UPDATE")
 	if err != nil || repeated {
 		return nil, err
 	}
-	if e.st.status != "UPDATE_IN_PROGRESS" {
+	if e.Stack.Status != "UPDATE_IN_PROGRESS" {
 		return nil, invalid("CancelUpdateStack cannot be called from current stack status")
 	}
-	e.use(token, "CANCEL_UPDATE")
-	e.st.disableRollback = false
-	e.turn("User Initiated", nil)
+	use(e.Stack, token, "CANCEL_UPDATE")
+	e.Cancel()
 	return nil, nil
 }
 
@@ -255,31 +217,26 @@ func continueUpdateRollback(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := e.token(r, "CONTINUE_ROLLBACK")
+	token, repeated, err := repeats(e.Stack, r, "CONTINUE_ROLLBACK")
 	if err != nil || repeated {
 		return nil, err
 	}
-	st := e.st
-	if st.status != "UPDATE_ROLLBACK_FAILED" {
-		return nil, invalid("Stack:%s is in %s state and can not continue update rollback.", st.id, st.status)
+	st := e.Stack
+	if st.Status != "UPDATE_ROLLBACK_FAILED" {
+		return nil, invalid("Stack:%s is in %s state and can not continue update rollback.", st.ID, st.Status)
 	}
 	skip := r.Strings("ResourcesToSkip")
 	for _, id := range skip {
-		res := st.resources[id]
-		if res == nil || st.undo[id] == nil {
-			return nil, invalid("ContinueUpdateRollback failed: the resource [%s] to skip does not exist in stack [%s] or is not part of the rollback", id, st.name)
+		res := st.Resources[id]
+		if res == nil || !e.Undoable(id) {
+			return nil, invalid("ContinueUpdateRollback failed: the resource [%s] to skip does not exist in stack [%s] or is not part of the rollback", id, st.Name)
 		}
-		if res.status != "UPDATE_FAILED" {
+		if res.Status != "UPDATE_FAILED" {
 			return nil, invalid("ContinueUpdateRollback failed: resources to skip must be in the UPDATE_FAILED state: [%s]", id)
 		}
 	}
-	e.use(token, "CONTINUE_ROLLBACK")
-	e.begin("CONTINUE_ROLLBACK", token, st.stable)
-	e.become("UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
-	for _, id := range skip {
-		e.skip(id)
-	}
-	e.restore()
+	use(e.Stack, token, "CONTINUE_ROLLBACK")
+	e.ContinueRollback(token, skip)
 	return nil, nil
 }
 
@@ -288,25 +245,17 @@ func rollbackStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := e.token(r, "ROLLBACK")
+	token, repeated, err := repeats(e.Stack, r, "ROLLBACK")
 	if err != nil || repeated {
-		return map[string]any{"StackId": e.st.id}, err
+		return map[string]any{"StackId": e.Stack.ID}, err
 	}
-	st := e.st
-	if st.status != "CREATE_FAILED" && st.status != "UPDATE_FAILED" {
-		return nil, invalid("Stack:%s is in %s state and can not be rolled back. Stacks can be rolled back from CREATE_FAILED and UPDATE_FAILED.", st.id, st.status)
+	st := e.Stack
+	if st.Status != "CREATE_FAILED" && st.Status != "UPDATE_FAILED" {
+		return nil, invalid("Stack:%s is in %s state and can not be rolled back. Stacks can be rolled back from CREATE_FAILED and UPDATE_FAILED.", st.ID, st.Status)
 	}
-	st.retainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
-	e.use(token, "ROLLBACK")
-	op := e.begin("ROLLBACK", token, st.stable)
-	if st.stable == nil {
-		e.become("ROLLBACK_IN_PROGRESS", "User Initiated")
-		e.unmake()
-	} else {
-		e.become("UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
-		e.restore()
-	}
-	return map[string]any{"StackId": st.id, "OperationId": op.id}, nil
+	st.RetainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
+	use(e.Stack, token, "ROLLBACK")
+	return map[string]any{"StackId": st.ID, "OperationId": e.Rollback(token)}, nil
 }
 
 func setStackPolicy(tx *account.Tx, r *wire.Request) (any, error) {
@@ -317,18 +266,18 @@ func setStackPolicy(tx *account.Tx, r *wire.Request) (any, error) {
 	if err := unmodelled(r); err != nil {
 		return nil, err
 	}
-	if e.st.status == "DELETE_COMPLETE" {
+	if e.Stack.Status == "DELETE_COMPLETE" {
 		return nil, invalid(missingWithID, r.String("StackName"))
 	}
 	body := r.String("StackPolicyBody")
 	if body == "" {
 		return nil, invalid("You must specify either StackPolicyBody or StackPolicyURL.")
 	}
-	p, err := parsePolicy(body)
+	p, err := policy.Parse(body)
 	if err != nil {
 		return nil, err
 	}
-	e.st.policy = p
+	e.Stack.Policy = p
 	return nil, nil
 }
 
@@ -338,8 +287,8 @@ func getStackPolicy(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	out := map[string]any{}
-	if e.st.policy != nil {
-		out["StackPolicyBody"] = e.st.policy.body
+	if e.Stack.Policy != nil {
+		out["StackPolicyBody"] = e.Stack.Policy.Body
 	}
 	return out, nil
 }
@@ -352,9 +301,9 @@ func updateTerminationProtection(tx *account.Tx, r *wire.Request) (any, error) {
 	if !r.Has("EnableTerminationProtection") {
 		return nil, invalid("1 validation error detected: Value null at 'enableTerminationProtection' failed to satisfy constraint: Member must not be null")
 	}
-	if strings.HasPrefix(e.st.status, "DELETE_") && e.st.status != "DELETE_FAILED" {
-		return nil, invalid("Stack [%s] is in %s state and its TerminationProtection can not be updated", e.st.id, e.st.status)
+	if strings.HasPrefix(e.Stack.Status, "DELETE_") && e.Stack.Status != "DELETE_FAILED" {
+		return nil, invalid("Stack [%s] is in %s state and its TerminationProtection can not be updated", e.Stack.ID, e.Stack.Status)
 	}
-	e.st.protected = r.Bool("EnableTerminationProtection", false)
-	return map[string]any{"StackId": e.st.id}, nil
+	e.Stack.Protected = r.Bool("EnableTerminationProtection", false)
+	return map[string]any{"StackId": e.Stack.ID}, nil
 }

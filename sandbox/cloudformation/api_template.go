@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
 func getTemplate(tx *account.Tx, r *wire.Request) (any, error) {
-	var d *deployment
+	var d *stack.Deployment
 	if name := r.String("ChangeSetName"); name != "" {
 		c, err := findChangeSet(tx, name, r.String("StackName"))
 		if err != nil {
@@ -24,11 +25,11 @@ func getTemplate(tx *account.Tx, r *wire.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		d = e.st.current
+		d = e.Stack.Current
 	}
 	out := map[string]any{"StagesAvailable": []string{"Original", "Processed"}}
 	if d != nil {
-		out["TemplateBody"] = d.template.Body
+		out["TemplateBody"] = d.Template.Body
 	}
 	return out, nil
 }
@@ -50,10 +51,10 @@ func requested(tx *account.Tx, r *wire.Request) (*template.Template, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.st.current == nil {
-			return nil, invalid("Stack %s has no template yet", e.st.id)
+		if e.Stack.Current == nil {
+			return nil, invalid("Stack %s has no template yet", e.Stack.ID)
 		}
-		return e.st.current.template, nil
+		return e.Stack.Current.Template, nil
 	}
 	if body == "" {
 		return nil, invalid("Either Template URL or Template Body must be specified.")

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/plan"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 )
 
 // How long the service takes over a change set.
@@ -14,18 +16,25 @@ const (
 	changeSetCompute = 3 * time.Second
 )
 
+// changeSetType is the account's type of change sets.
+const changeSetType = "cloudformation:changeset"
+
 // changeSet is the state of a change set.
 type changeSet struct {
 	id, name, stack, stackName, kind string
 	description, onStackFailure      string
 	created                          time.Time
-	status, reason, execution        string
+	status, reason                   string
 	token                            string
-	target                           *deployment
-	validate                         bool
-	changes                          []change
-	secrets                          []string
-	validations                      []*event
+	// revision is how many operations the stack had seen, and operation the
+	// one that executes the change set.
+	revision    int
+	operation   string
+	target      *stack.Deployment
+	validate    bool
+	changes     []plan.Change
+	secrets     []string
+	validations []*stack.Event
 }
 
 // CloneState implements [account.State]. What a change set points to never
@@ -35,11 +44,15 @@ func (c *changeSet) CloneState() account.State {
 	return &x
 }
 
-// changeSets are a stack's change sets, the newest first.
-func (e *engine) changeSets() []*changeSet {
+// changeSets are a stack's change sets, the newest first. Those of a deleted
+// stack are gone with it.
+func changeSets(tx *account.Tx, e *stack.Engine) []*changeSet {
 	var out []*changeSet
-	for _, r := range e.tx.List(changeSetType) {
-		if c := r.State.(*changeSet); c.stack == e.st.id {
+	if e.Stack.Status == "DELETE_COMPLETE" {
+		return nil
+	}
+	for _, r := range tx.List(changeSetType) {
+		if c := r.State.(*changeSet); c.stack == e.Stack.ID {
 			out = append(out, c)
 		}
 	}
@@ -56,16 +69,20 @@ func findChangeSet(tx *account.Tx, nameOrID, stackName string) (*changeSet, erro
 		if r == nil {
 			return nil, missing
 		}
-		return r.State.(*changeSet), nil
+		c := r.State.(*changeSet)
+		if e := stack.Find(tx, c.stack); e == nil || e.Stack.Status == "DELETE_COMPLETE" {
+			return nil, missing
+		}
+		return c, nil
 	}
 	if stackName == "" {
 		return nil, invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
 	}
-	e := find(tx, stackName)
+	e := stack.Find(tx, stackName)
 	if e == nil {
 		return nil, invalid(missingInBrackets, stackName)
 	}
-	for _, c := range e.changeSets() {
+	for _, c := range changeSets(tx, e) {
 		if c.name == nameOrID {
 			return c, nil
 		}
@@ -73,18 +90,37 @@ func findChangeSet(tx *account.Tx, nameOrID, stackName string) (*changeSet, erro
 	return nil, missing
 }
 
-// outdate makes change sets obsolete that were made for the stack as it was.
-func (e *engine) outdate() {
-	for _, c := range e.changeSets() {
-		if c.execution == "AVAILABLE" || c.execution == "UNAVAILABLE" && c.status != "FAILED" {
-			c.execution = "OBSOLETE"
+// execution is the change set's execution status.
+func (c *changeSet) execution(tx *account.Tx) string {
+	e := stack.Find(tx, c.stack)
+	switch {
+	case e == nil || c.status == "FAILED":
+		return "UNAVAILABLE"
+	case c.operation != "":
+		switch e.Stack.Outcome(c.operation) {
+		case "":
+			return "EXECUTE_IN_PROGRESS"
+		case "done":
+			return "EXECUTE_COMPLETE"
 		}
+		return "EXECUTE_FAILED"
+	case c.revision != len(e.Stack.Operations):
+		// It was made for the stack as it was before.
+		return "OBSOLETE"
+	case c.status != "CREATE_COMPLETE":
+		return "UNAVAILABLE"
 	}
+	return "AVAILABLE"
 }
 
-// put starts the making of a change set.
+// put starts the making of a change set. Those of deleted stacks make room.
 func (c *changeSet) put(tx *account.Tx) {
-	c.status, c.execution = "CREATE_PENDING", "UNAVAILABLE"
+	for _, r := range tx.List(changeSetType) {
+		if e := stack.Find(tx, r.State.(*changeSet).stack); e == nil || e.Stack.Status == "DELETE_COMPLETE" {
+			tx.Drop(changeSetType, r.ID)
+		}
+	}
+	c.status = "CREATE_PENDING"
 	tx.Put(&account.Resource{Type: changeSetType, ID: c.id, Owner: tx.Caller, Status: c.status, State: c})
 	tx.After(changeSetPending, account.Event{Kind: changeSetEventKind, Type: changeSetType, ID: c.id})
 }
@@ -111,56 +147,27 @@ func handleChangeSet(tx *account.Tx, ev account.Event) {
 
 // compute finds out the changes.
 func (c *changeSet) compute(tx *account.Tx) {
-	fail := func(reason string) { c.status, c.reason, c.execution = "FAILED", reason, "UNAVAILABLE" }
-	e := find(tx, c.stack)
-	if e == nil {
+	fail := func(reason string) { c.status, c.reason = "FAILED", reason }
+	e := stack.Find(tx, c.stack)
+	if e == nil || e.Stack.Status == "DELETE_COMPLETE" {
 		fail("Stack [" + c.stackName + "] does not exist")
 		return
 	}
-	c.secrets = secrets(e.st.secrets, c.target)
-	p, err := e.plan(c.target)
+	c.secrets = stack.Secrets(e.Stack.Secrets, c.target)
+	p, err := plan.New(tx, e.Stack, c.target)
 	if err != nil {
-		fail(message(err))
+		fail(stack.Message(err))
 		return
 	}
-	c.changes = p.changes
-	if c.kind == "UPDATE" && p.empty() {
+	c.changes = p.Changes
+	if c.kind == "UPDATE" && p.Empty() {
 		fail("The submitted information didn't contain changes. Submit different information to create a change set.")
 		return
 	}
-	if refusal := p.refusal(); refusal != "" && c.validate {
-		c.validations = validationEvents(tx, uuid(tx), c.stack, p)
+	if refusal := p.Refusal(); refusal != "" && c.validate {
+		c.validations = p.Events(tx)
 		fail(refusal)
 		return
 	}
 	c.status = "CREATE_COMPLETE"
-	if c.execution == "UNAVAILABLE" {
-		c.execution = "AVAILABLE"
-	}
-}
-
-// executed notes how the operation that a change set started has ended.
-func (e *engine) executed(ok bool) {
-	r := e.tx.Get(changeSetType, e.st.changeSet)
-	if r == nil {
-		return
-	}
-	if c := r.State.(*changeSet); c.execution == "EXECUTE_IN_PROGRESS" {
-		c.execution = "EXECUTE_FAILED"
-		if ok {
-			c.execution = "EXECUTE_COMPLETE"
-		}
-	}
-}
-
-// validationEvents are the findings of the checks before deployment.
-func validationEvents(tx *account.Tx, operation, stackID string, p *plan) []*event {
-	var out []*event
-	for _, f := range p.faults {
-		out = append(out, &event{
-			id: uuid(tx), at: tx.Now(), logical: f.id, typ: f.typ, reason: f.message,
-			operation: operation, validation: f.kind, path: f.path, validationOf: stackID,
-		})
-	}
-	return out
 }

@@ -89,11 +89,11 @@ func TestChangeSetOfNewStack(t *testing.T) {
 func TestDeleteStackInReview(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.planned(network, in{"ChangeSetType": "CREATE"})
+	cs := w.planned(network, in{"ChangeSetType": "CREATE"})
 	id := w.idOf("s")
 	w.must("DeleteStack", in{"StackName": "s"})
 	equal(t, w.status(id), "DELETE_COMPLETE")
-	equal(t, w.count(changeSetType), 0)
+	w.refused("ChangeSetNotFound: ChangeSet ["+cs["ChangeSetId"].(string)+"] does not exist", "DescribeChangeSet", in{"ChangeSetName": cs["ChangeSetId"]})
 }
 
 func TestChanges(t *testing.T) {

@@ -18,6 +18,7 @@ package cloudformation
 
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -59,5 +60,5 @@ func Service() wire.Service {
 
 // Events are the handlers that the account's model needs for stacks to go on.
 func Events() map[string]func(*account.Tx, account.Event) {
-	return map[string]func(*account.Tx, account.Event){eventKind: handle, changeSetEventKind: handleChangeSet}
+	return map[string]func(*account.Tx, account.Event){stack.EventKind: stack.Handle, changeSetEventKind: handleChangeSet}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
@@ -48,16 +49,16 @@ func checkName(name, member string) error {
 }
 
 // named finds the stack that a request names.
-func named(tx *account.Tx, r *wire.Request, missing string) (*engine, error) {
+func named(tx *account.Tx, r *wire.Request, missing string) (*stack.Engine, error) {
 	name := r.String("StackName")
 	if name == "" {
 		return nil, checkName("", "stackName")
 	}
-	e := find(tx, name)
+	e := stack.Find(tx, name)
 	if e == nil {
 		return nil, invalid(missing, name)
 	}
-	r.Resource = e.st.id
+	r.Resource = e.Stack.ID
 	return e, nil
 }
 
@@ -88,9 +89,9 @@ func unmodelled(r *wire.Request) error {
 	return nil
 }
 
-// token checks a request's token: repeated tells that the request was carried
+// repeats checks a request's token: repeated tells that the request was carried
 // out before.
-func (e *engine) token(r *wire.Request, kind string) (token string, repeated bool, err error) {
+func repeats(st *stack.Stack, r *wire.Request, kind string) (token string, repeated bool, err error) {
 	token = r.String("ClientRequestToken")
 	if token == "" {
 		return "", false, nil
@@ -98,7 +99,7 @@ func (e *engine) token(r *wire.Request, kind string) (token string, repeated boo
 	if len(token) > 128 || !tokenPattern.MatchString(token) {
 		return "", false, constraint(token, "clientRequestToken", "Member must satisfy regular expression pattern: [a-zA-Z0-9][-a-zA-Z0-9]*")
 	}
-	switch used := e.st.tokens[token]; used {
+	switch used := st.Tokens[token]; used {
 	case "":
 		return token, false, nil
 	case kind:
@@ -107,9 +108,9 @@ func (e *engine) token(r *wire.Request, kind string) (token string, repeated boo
 	return "", false, account.Errorf("TokenAlreadyExistsException", "Token %s is already in use by another operation", token)
 }
 
-func (e *engine) use(token, kind string) {
+func use(st *stack.Stack, token, kind string) {
 	if token != "" {
-		e.st.tokens[token] = kind
+		st.Tokens[token] = kind
 	}
 }
 
@@ -141,11 +142,11 @@ func parse(tx *account.Tx, body string) (*template.Template, error) {
 // deployment makes of a request what it asks for, checked as far as
 // CloudFormation checks before it accepts a request. Before is the deployment
 // that the stack is described by, or nil.
-func newDeployment(tx *account.Tx, r *wire.Request, before *deployment, stackID, stackName string) (*deployment, error) {
+func newDeployment(tx *account.Tx, r *wire.Request, before *stack.Deployment, stackID, stackName string) (*stack.Deployment, error) {
 	if err := unmodelled(r); err != nil {
 		return nil, err
 	}
-	d := &deployment{}
+	d := &stack.Deployment{}
 	body := r.String("TemplateBody")
 	var err error
 	switch previous := r.Bool("UsePreviousTemplate", false); {
@@ -154,15 +155,15 @@ func newDeployment(tx *account.Tx, r *wire.Request, before *deployment, stackID,
 	case previous && before == nil:
 		return nil, invalid("Stack [%s] does not exist", stackName)
 	case previous:
-		d.template = before.template
+		d.Template = before.Template
 	case body == "":
 		return nil, invalid("Either Template URL or Template Body must be specified.")
 	default:
-		if d.template, err = parse(tx, body); err != nil {
+		if d.Template, err = parse(tx, body); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.readRest(tx, r, before); err != nil {
+	if err := readRest(d, tx, r, before); err != nil {
 		return nil, err
 	}
 	var inputs []template.Input
@@ -176,43 +177,43 @@ func newDeployment(tx *account.Tx, r *wire.Request, before *deployment, stackID,
 	}
 	var previous []template.Value
 	if before != nil {
-		previous = before.values
+		previous = before.Values
 	}
-	if d.values, err = d.template.Values(inputs, previous, lookups(tx)); err != nil {
+	if d.Values, err = d.Template.Values(inputs, previous, lookups(tx)); err != nil {
 		return nil, err
 	}
-	if need, _ := d.template.Capability(); need != "" && !slices.Contains(d.capabilities, need) && !slices.Contains(d.capabilities, "CAPABILITY_NAMED_IAM") {
+	if need, _ := d.Template.Capability(); need != "" && !slices.Contains(d.Capabilities, need) && !slices.Contains(d.Capabilities, "CAPABILITY_NAMED_IAM") {
 		return nil, account.Errorf("InsufficientCapabilitiesException", "Requires capabilities : [%s]", need)
 	}
-	return d, d.bind(tx, stackID, stackName)
+	return d, d.Bind(tx, stackID, stackName)
 }
 
-func (d *deployment) readRest(tx *account.Tx, r *wire.Request, before *deployment) error {
-	d.capabilities = r.Strings("Capabilities")
-	for _, c := range d.capabilities {
+func readRest(d *stack.Deployment, tx *account.Tx, r *wire.Request, before *stack.Deployment) error {
+	d.Capabilities = r.Strings("Capabilities")
+	for _, c := range d.Capabilities {
 		if !slices.Contains([]string{"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"}, c) {
 			return constraint("["+c+"]", "capabilities", "Member must satisfy constraint: [Member must satisfy enum value set: [CAPABILITY_NAMED_IAM, CAPABILITY_AUTO_EXPAND, CAPABILITY_IAM]]")
 		}
 	}
-	d.role = r.String("RoleARN")
-	d.notifications = r.Strings("NotificationARNs")
-	d.tags = r.Tags("Tags")
+	d.Role = r.String("RoleARN")
+	d.Notifications = r.Strings("NotificationARNs")
+	d.Tags = r.Tags("Tags")
 	if before != nil {
 		// What an update doesn't mention stays.
-		if d.role == "" {
-			d.role = before.role
+		if d.Role == "" {
+			d.Role = before.Role
 		}
 		if !r.Has("NotificationARNs") {
-			d.notifications = before.notifications
+			d.Notifications = before.Notifications
 		}
 		if !r.Has("Tags") {
-			d.tags = maps.Clone(before.tags)
+			d.Tags = maps.Clone(before.Tags)
 		}
 	}
-	if d.role != "" && tx.Type("AWS::IAM::Role") != nil {
-		name := d.role[strings.LastIndexByte(d.role, '/')+1:]
+	if d.Role != "" && tx.Type("AWS::IAM::Role") != nil {
+		name := d.Role[strings.LastIndexByte(d.Role, '/')+1:]
 		if tx.Get("AWS::IAM::Role", name) == nil {
-			return invalid("Role %s is invalid or cannot be assumed", d.role)
+			return invalid("Role %s is invalid or cannot be assumed", d.Role)
 		}
 	}
 	if n := len(r.Maps("Tags")); n > maxTags {
@@ -232,51 +233,6 @@ func (d *deployment) readRest(tx *account.Tx, r *wire.Request, before *deploymen
 		}
 	}
 	return nil
-}
-
-// bind evaluates conditions and dependencies, and everything else with what is
-// unknown, so that a fault in the template comes to light.
-func (d *deployment) bind(tx *account.Tx, stackID, stackName string) error {
-	s := template.Scope{
-		Pseudo: template.Pseudo{
-			AccountID: tx.AccountID(), Region: tx.Region(), Partition: tx.Partition(), URLSuffix: urlSuffix(tx.Partition()),
-			StackID: stackID, StackName: stackName, NotificationARNs: d.notifications,
-		},
-		Parameters: make(map[string]any, len(d.values)),
-	}
-	for _, v := range d.values {
-		s.Parameters[v.Key] = v.Ref
-	}
-	for _, z := range tx.Zones() {
-		s.Zones = append(s.Zones, z.Name)
-	}
-	bound, err := d.template.Bind(s)
-	if err != nil {
-		return err
-	}
-	d.scope = bound
-	if d.needs, err = bound.Dependencies(); err != nil {
-		return err
-	}
-	if len(d.needs) == 0 {
-		return invalid("Template format error: At least one Resources member must be defined.")
-	}
-	trial := *bound
-	trial.Import = func(name string) (string, bool) { return export(tx, name) }
-	for _, id := range slices.Sorted(maps.Keys(d.needs)) {
-		if _, err := trial.Properties(d.template.Resources[id]); err != nil {
-			return err
-		}
-	}
-	_, err = trial.Outputs()
-	return err
-}
-
-func urlSuffix(partition string) string {
-	if partition == "aws-cn" {
-		return "amazonaws.com.cn"
-	}
-	return "amazonaws.com"
 }
 
 // lookups is what parameters are checked against.
@@ -334,19 +290,11 @@ func tagList(tags map[string]string) any {
 	if len(tags) == 0 {
 		return nil
 	}
-	return pairs(tags)
-}
-
-// secrets adds the values of a deployment's NoEcho parameters to those known.
-func secrets(known []string, d *deployment) []string {
-	for _, p := range d.values {
-		for _, v := range []string{p.Given, p.Resolved} {
-			if p.NoEcho && v != "" && !slices.Contains(known, v) {
-				known = append(slices.Clip(known), v)
-			}
-		}
+	var out []any
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		out = append(out, map[string]any{"Key": k, "Value": tags[k]})
 	}
-	return known
+	return out
 }
 
 // mask hides secrets in what is shown, short ones only where they are all of a

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -170,8 +171,8 @@ func (w *world) refused(want, op string, input in) {
 func (w *world) idOf(name string) string {
 	id := name + "!"
 	_ = w.a.Do(func(tx *account.Tx) error {
-		if e := find(tx, name); e != nil {
-			id = e.st.id
+		if e := stack.Find(tx, name); e != nil {
+			id = e.Stack.ID
 		}
 		return nil
 	})

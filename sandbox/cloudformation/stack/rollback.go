@@ -1,29 +1,30 @@
-package cloudformation
+package stack
 
 import (
 	"maps"
 	"slices"
 
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 )
 
 // restore enters the phase that goes back to the stable deployment.
-func (e *engine) restore() {
-	st := e.st
+func (e *Engine) restore() {
+	st := e.Stack
 	e.adopt(st.stable)
 	tasks := map[string]*task{}
 	for _, id := range slices.Sorted(maps.Keys(st.undo)) {
-		u, now := st.undo[id], st.resources[id]
+		u, now := st.undo[id], st.Resources[id]
 		switch {
 		case u == nil:
 			// Not there before: it goes in the clean-up.
-			if now != nil && now.physical != "" {
-				e.discard(now, now.def.DeletionPolicy, true)
+			if now != nil && now.Physical != "" {
+				e.discard(now, now.Def.DeletionPolicy, true)
 			}
-			delete(st.resources, id)
+			delete(st.Resources, id)
 			delete(st.undo, id)
 		case now == nil || !now.touched:
-			st.resources[id] = u
+			st.Resources[id] = u
 			delete(st.undo, id)
 		default:
 			tasks[id] = &task{key: id, id: id, verb: "update"}
@@ -35,17 +36,17 @@ func (e *engine) restore() {
 }
 
 // discard remembers a resource to be removed in the clean-up.
-func (e *engine) discard(r *resource, policy string, fresh bool) {
+func (e *Engine) discard(r *Resource, policy string, fresh bool) {
 	x := *r
 	x.policy, x.fresh = policy, fresh
-	e.st.garbage = append(e.st.garbage, &x)
+	e.Stack.garbage = append(e.Stack.garbage, &x)
 }
 
-func (e *engine) startRestore(t *task) {
-	u, now := e.st.undo[t.id], e.st.resources[t.id]
-	if now.physical != u.physical {
+func (e *Engine) startRestore(t *task) {
+	u, now := e.Stack.undo[t.id], e.Stack.Resources[t.id]
+	if now.Physical != u.Physical {
 		// Replaced: the old one still exists.
-		if now.physical != "" {
+		if now.Physical != "" {
 			e.discard(now, "Delete", true)
 		}
 		now = e.back(t.id)
@@ -61,16 +62,16 @@ func (e *engine) startRestore(t *task) {
 }
 
 // back puts the record of the stable deployment into force.
-func (e *engine) back(id string) *resource {
-	x := *e.st.undo[id]
-	e.st.resources[id] = &x
+func (e *Engine) back(id string) *Resource {
+	x := *e.Stack.undo[id]
+	e.Stack.Resources[id] = &x
 	return &x
 }
 
 // revert gives a resource its old properties back.
-func (e *engine) revert(t *task) {
-	now := e.st.resources[t.id]
-	real := e.tx.Get(now.def.Type.Name, now.physical)
+func (e *Engine) revert(t *task) {
+	now := e.Stack.Resources[t.id]
+	real := e.tx.Get(now.Def.Type.Name, now.Physical)
 	if now.busy != "" && real != nil {
 		// The outcome of the cancelled change doesn't matter any more.
 		_ = e.tx.Settle(real, now.busy)
@@ -80,64 +81,64 @@ func (e *engine) revert(t *task) {
 	e.mark(r, "UPDATE_IN_PROGRESS", "")
 	differ := false
 	if real != nil {
-		resolved, err := resolve(e.tx, r.props)
+		resolved, err := dynamic.Resolve(e.tx, r.Props)
 		differ = err != nil || !template.Equal(real.Props, resolved)
 	}
-	took, err := e.update(r, r.props, differ)
+	took, err := e.update(r, r.Props, differ)
 	if err != nil {
-		e.mark(r, "UPDATE_FAILED", handlerError(e.tx, r.def.Type.Name, err))
+		e.mark(r, "UPDATE_FAILED", handlerError(e.tx, r.Def.Type.Name, err))
 		e.stop(t, "update")
 		return
 	}
 	e.wait(t, acting, took)
 }
 
-func (e *engine) finishRestore(t *task) {
+func (e *Engine) finishRestore(t *task) {
 	if t.stage == settling {
 		e.revert(t)
 		return
 	}
-	r := e.st.resources[t.id]
+	r := e.Stack.Resources[t.id]
 	op := r.busy
 	r.busy = ""
 	err := notFound(r)
-	if real := e.tx.Get(r.def.Type.Name, r.physical); real != nil {
+	if real := e.tx.Get(r.Def.Type.Name, r.Physical); real != nil {
 		err = e.tx.Settle(real, op)
 	}
 	if err != nil {
-		e.mark(r, "UPDATE_FAILED", handlerError(e.tx, r.def.Type.Name, err))
+		e.mark(r, "UPDATE_FAILED", handlerError(e.tx, r.Def.Type.Name, err))
 		e.stop(t, "update")
 		return
 	}
 	e.restoredOne(t)
 }
 
-func (e *engine) restoredOne(t *task) {
-	r := e.st.resources[t.id]
+func (e *Engine) restoredOne(t *task) {
+	r := e.Stack.Resources[t.id]
 	r.touched = false
 	e.mark(r, "UPDATE_COMPLETE", "")
-	delete(e.st.undo, t.id)
+	delete(e.Stack.undo, t.id)
 	e.complete(t)
 }
 
 // restored ends the phase.
-func (e *engine) restored() {
-	if op := e.st.op; len(op.fails) > 0 {
-		e.st.op = nil
+func (e *Engine) restored() {
+	if op := e.Stack.op; len(op.fails) > 0 {
+		e.Stack.op = nil
 		e.become("UPDATE_ROLLBACK_FAILED", reasons(op.fails))
 		return
 	}
 	e.become("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "")
-	e.enter(sweeping, tasksFor(e.st.garbage))
+	e.enter(sweeping, tasksFor(e.Stack.garbage))
 	e.run()
 }
 
 // skip takes a resource out of a failed rollback: it stays as it is, and the
 // stack takes it for restored.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-updating-stacks-continueupdaterollback.html
-func (e *engine) skip(id string) {
-	r := e.st.resources[id]
+func (e *Engine) skip(id string) {
+	r := e.Stack.Resources[id]
 	r.touched, r.busy = false, ""
 	e.mark(r, "UPDATE_COMPLETE", "")
-	delete(e.st.undo, id)
+	delete(e.Stack.undo, id)
 }

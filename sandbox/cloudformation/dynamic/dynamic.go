@@ -1,4 +1,9 @@
-package cloudformation
+// Package dynamic resolves dynamic references to parameters and secrets.
+//
+// The current value of a secret and every version of a parameter that the
+// account still knows can be referred to; other versions and stages of secrets
+// are refused as not modelled.
+package dynamic
 
 import (
 	"encoding/json"
@@ -11,11 +16,11 @@ import (
 
 var dynamicReference = regexp.MustCompile(`\{\{resolve:([a-z-]+):([^{}]+)\}\}`)
 
-// resolve copies properties for a resource's type, with dynamic references
+// Resolve copies properties for a resource's type, with dynamic references
 // resolved. They are resolved nowhere else, so that no answer of the service
 // can show them.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references.html
-func resolve(tx *account.Tx, props map[string]any) (map[string]any, error) {
+func Resolve(tx *account.Tx, props map[string]any) (map[string]any, error) {
 	v, err := resolveValue(tx, props)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package cloudformation
+package stack
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
@@ -17,8 +18,8 @@ import (
 const tagChange = 2 * time.Second
 
 // deploy enters the phase that creates and updates.
-func (e *engine) deploy() {
-	op := e.st.op
+func (e *Engine) deploy() {
+	op := e.Stack.op
 	if op.kind == "DELETE_STACK" {
 		e.remove()
 		return
@@ -27,20 +28,20 @@ func (e *engine) deploy() {
 		e.turn(op.refusal+" ", nil)
 		return
 	}
-	tasks := make(map[string]*task, len(op.target.needs))
-	for id := range op.target.needs {
+	tasks := make(map[string]*task, len(op.target.Needs))
+	for id := range op.target.Needs {
 		tasks[id] = &task{key: id, id: id}
 	}
-	order(tasks, func(t *task) []string { return op.target.needs[t.id] })
+	order(tasks, func(t *task) []string { return op.target.Needs[t.id] })
 	e.enter(deploying, tasks)
-	if e.st.undo == nil && e.st.stable != nil {
-		e.st.undo = map[string]*resource{}
+	if e.Stack.undo == nil && e.Stack.stable != nil {
+		e.Stack.undo = map[string]*Resource{}
 	}
 	// What the template no longer has is removed at the end, but a policy
 	// speaks up at once.
-	for _, id := range slices.Sorted(maps.Keys(e.st.resources)) {
-		r := e.st.resources[id]
-		if _, stays := op.target.needs[id]; stays {
+	for _, id := range slices.Sorted(maps.Keys(e.Stack.Resources)) {
+		r := e.Stack.Resources[id]
+		if _, stays := op.target.Needs[id]; stays {
 			continue
 		}
 		if reason := e.denied("Update:Delete", r); reason != "" {
@@ -55,37 +56,46 @@ func (e *engine) deploy() {
 	e.run()
 }
 
+// denied is why the policy in force refuses an update, or "".
+func (e *Engine) denied(action string, r *Resource) string {
+	p := e.Stack.Policy
+	if e.Stack.duringUpdate != nil {
+		p = e.Stack.duringUpdate
+	}
+	return p.Denied(action, r.ID, r.Def.Type.Name)
+}
+
 // touch keeps the record as it was when the stack was last stable.
-func (e *engine) touch(id string) {
-	if e.st.undo == nil {
+func (e *Engine) touch(id string) {
+	if e.Stack.undo == nil {
 		return
 	}
-	if _, ok := e.st.undo[id]; ok {
+	if _, ok := e.Stack.undo[id]; ok {
 		return
 	}
-	r := e.st.resources[id]
+	r := e.Stack.Resources[id]
 	if r != nil {
 		x := *r
 		r = &x
 	}
-	e.st.undo[id] = r
+	e.Stack.undo[id] = r
 }
 
-func (e *engine) startDeploy(t *task) {
-	d := e.st.op.target
-	def := d.template.Resources[t.id]
-	r := e.st.resources[t.id]
+func (e *Engine) startDeploy(t *task) {
+	d := e.Stack.op.target
+	def := d.Template.Resources[t.id]
+	r := e.Stack.Resources[t.id]
 	e.touch(t.id)
-	if r == nil || r.physical == "" {
-		r = &resource{id: t.id, def: def}
-		e.st.resources[t.id] = r
+	if r == nil || r.Physical == "" {
+		r = &Resource{ID: t.id, Def: def}
+		e.Stack.Resources[t.id] = r
 	}
-	if r.status == "CREATE_FAILED" && r.physical != "" {
+	if r.Status == "CREATE_FAILED" && r.Physical != "" {
 		// Made by an earlier attempt that failed: it goes first.
 		e.clear(t, r)
 		return
 	}
-	if r.physical == "" {
+	if r.Physical == "" {
 		e.create(t, r, def)
 		return
 	}
@@ -93,22 +103,22 @@ func (e *engine) startDeploy(t *task) {
 }
 
 // clear deletes a resource whose creation failed in an earlier attempt.
-func (e *engine) clear(t *task, r *resource) {
+func (e *Engine) clear(t *task, r *Resource) {
 	t.verb = "create"
 	if r.busy != "" && r.settles.After(e.tx.Now()) {
 		e.wait(t, clearing, r.settles.Sub(e.tx.Now()))
 		return
 	}
 	r.busy = ""
-	real := e.tx.Get(r.def.Type.Name, r.physical)
+	real := e.tx.Get(r.Def.Type.Name, r.Physical)
 	if real == nil {
-		r.physical = ""
+		r.Physical = ""
 		e.wait(t, clearing, 0)
 		return
 	}
 	took, err := e.tx.Delete(real, false)
 	if err != nil {
-		e.failTask(t, r, "create", handlerError(e.tx, r.def.Type.Name, err))
+		e.failTask(t, r, "create", handlerError(e.tx, r.Def.Type.Name, err))
 		return
 	}
 	r.busy, r.settles = "delete", e.tx.Now().Add(took)
@@ -116,10 +126,10 @@ func (e *engine) clear(t *task, r *resource) {
 }
 
 // properties evaluates and checks a resource's properties.
-func (e *engine) properties(d *deployment, def *template.Resource) (map[string]any, error) {
+func (e *Engine) properties(d *Deployment, def *template.Resource) (map[string]any, error) {
 	props, err := e.scope(d).Properties(def)
 	if err != nil {
-		return nil, errors.New(message(err))
+		return nil, errors.New(Message(err))
 	}
 	out, faults := def.Type.Normalise(props)
 	if len(faults) > 0 {
@@ -133,12 +143,12 @@ func (e *engine) properties(d *deployment, def *template.Resource) (map[string]a
 	return out, nil
 }
 
-func (e *engine) create(t *task, r *resource, def *template.Resource) {
+func (e *Engine) create(t *task, r *Resource, def *template.Resource) {
 	t.verb = "create"
-	d := e.st.op.target
-	r.def, r.needs, r.touched = def, d.needs[t.id], true
+	d := e.Stack.op.target
+	r.Def, r.needs, r.touched = def, d.Needs[t.id], true
 	props, err := e.properties(d, def)
-	r.props = props
+	r.Props = props
 	e.mark(r, "CREATE_IN_PROGRESS", "")
 	if err != nil {
 		e.failTask(t, r, "create", err.Error())
@@ -154,38 +164,38 @@ func (e *engine) create(t *task, r *resource, def *template.Resource) {
 }
 
 // make creates the resource itself and takes note of its id.
-func (e *engine) make(r *resource, props map[string]any) (time.Duration, string) {
-	typ := r.def.Type.Name
-	resolved, err := resolve(e.tx, props)
+func (e *Engine) make(r *Resource, props map[string]any) (time.Duration, string) {
+	typ := r.Def.Type.Name
+	resolved, err := dynamic.Resolve(e.tx, props)
 	if err != nil {
-		return 0, message(err)
+		return 0, Message(err)
 	}
-	real, took, err := e.tx.CreateInStack(typ, resolved, e.st.id, r.id)
+	real, took, err := e.tx.CreateInStack(typ, resolved, e.Stack.ID, r.ID)
 	if err != nil {
 		return 0, handlerError(e.tx, typ, err)
 	}
-	r.physical, r.tags = real.ID, nil
+	r.Physical, r.tags = real.ID, nil
 	e.tag(r, real)
 	r.busy, r.settles = "create", e.tx.Now().Add(took)
 	return took, ""
 }
 
 // tag puts the stack's tags on a resource, except where it has its own.
-func (e *engine) tag(r *resource, real *account.Resource) {
-	tg := r.def.Type.Tagging()
+func (e *Engine) tag(r *Resource, real *account.Resource) {
+	tg := r.Def.Type.Tagging()
 	want := map[string]string{}
 	if tg.Stack {
-		maps.Copy(want, e.st.current.tags)
+		maps.Copy(want, e.Stack.Current.Tags)
 	}
 	if tg.System {
-		want["aws:cloudformation:stack-name"] = e.st.name
-		want["aws:cloudformation:stack-id"] = e.st.id
-		want["aws:cloudformation:logical-id"] = r.id
+		want["aws:cloudformation:stack-name"] = e.Stack.Name
+		want["aws:cloudformation:stack-id"] = e.Stack.ID
+		want["aws:cloudformation:logical-id"] = r.ID
 	}
 	if real.Tags == nil {
 		real.Tags = map[string]string{}
 	}
-	r.tags, r.stackTags = map[string]string{}, e.st.current.tags
+	r.tags, r.StackTags = map[string]string{}, e.Stack.Current.Tags
 	for k, v := range want {
 		if _, own := real.Tags[k]; !own {
 			real.Tags[k] = v
@@ -195,7 +205,7 @@ func (e *engine) tag(r *resource, real *account.Resource) {
 }
 
 // untag takes the stack's tags away again, for the type to see its own only.
-func untag(r *resource, real *account.Resource) {
+func untag(r *Resource, real *account.Resource) {
 	for k, v := range r.tags {
 		if real.Tags[k] == v {
 			delete(real.Tags, k)
@@ -203,13 +213,13 @@ func untag(r *resource, real *account.Resource) {
 	}
 }
 
-// tagsDiffer tells whether the stack's tags differ from those deployed.
-func tagsDiffer(r *resource, d *deployment) bool {
-	return r.def.Type.Tagging().Stack && !maps.Equal(r.stackTags, d.tags)
+// TagsDiffer tells whether the stack's tags differ from those deployed.
+func TagsDiffer(r *Resource, d *Deployment) bool {
+	return r.Def.Type.Tagging().Stack && !maps.Equal(r.StackTags, d.Tags)
 }
 
-// changed are the properties that differ, in order.
-func changed(before, after map[string]any) []string {
+// Changed are the properties that differ, in order.
+func Changed(before, after map[string]any) []string {
 	var out []string
 	for k, v := range after {
 		if old, ok := before[k]; !ok || !template.Equal(old, v) {
@@ -226,9 +236,9 @@ func changed(before, after map[string]any) []string {
 }
 
 // change brings an existing resource to the new deployment.
-func (e *engine) change(t *task, r *resource, def *template.Resource) {
+func (e *Engine) change(t *task, r *Resource, def *template.Resource) {
 	t.verb = "update"
-	d := e.st.op.target
+	d := e.Stack.op.target
 	props, err := e.properties(d, def)
 	if err != nil {
 		r.touched = true
@@ -236,10 +246,10 @@ func (e *engine) change(t *task, r *resource, def *template.Resource) {
 		e.failTask(t, r, "update", err.Error())
 		return
 	}
-	diff := changed(r.props, props)
-	retag := tagsDiffer(r, d)
-	if len(diff) == 0 && !retag && r.status != "UPDATE_FAILED" {
-		r.def, r.needs, r.props, r.stackTags = def, d.needs[t.id], props, d.tags
+	diff := Changed(r.Props, props)
+	retag := TagsDiffer(r, d)
+	if len(diff) == 0 && !retag && r.Status != "UPDATE_FAILED" {
+		r.Def, r.needs, r.Props, r.StackTags = def, d.Needs[t.id], props, d.Tags
 		e.complete(t)
 		return
 	}
@@ -252,19 +262,19 @@ func (e *engine) change(t *task, r *resource, def *template.Resource) {
 		action = "Update:Replace"
 	}
 	r.touched = true
-	old := r.props
+	old := r.Props
 	t.before = old
 	if reason := e.denied(action, r); reason != "" {
 		e.failTask(t, r, "update", reason)
 		return
 	}
-	r.def, r.needs, r.props = def, d.needs[t.id], props
+	r.Def, r.needs, r.Props = def, d.Needs[t.id], props
 	if replace {
 		e.replace(t, r, old)
 		return
 	}
 	e.mark(r, "UPDATE_IN_PROGRESS", "")
-	took, err := e.update(r, props, len(diff) > 0 || r.status == "UPDATE_FAILED")
+	took, err := e.update(r, props, len(diff) > 0 || r.Status == "UPDATE_FAILED")
 	switch {
 	case errors.Is(err, account.ErrReplace):
 		if reason := e.denied("Update:Replace", r); reason != "" {
@@ -280,15 +290,15 @@ func (e *engine) change(t *task, r *resource, def *template.Resource) {
 }
 
 // update changes the resource itself; if props stay, only its tags.
-func (e *engine) update(r *resource, props map[string]any, differ bool) (time.Duration, error) {
-	real := e.tx.Get(r.def.Type.Name, r.physical)
+func (e *Engine) update(r *Resource, props map[string]any, differ bool) (time.Duration, error) {
+	real := e.tx.Get(r.Def.Type.Name, r.Physical)
 	if real == nil {
 		return 0, notFound(r)
 	}
 	untag(r, real)
 	took := tagChange
 	if differ {
-		resolved, err := resolve(e.tx, props)
+		resolved, err := dynamic.Resolve(e.tx, props)
 		if err == nil {
 			took, err = e.tx.Update(real, resolved, false)
 		}
@@ -302,35 +312,35 @@ func (e *engine) update(r *resource, props map[string]any, differ bool) (time.Du
 	return took, nil
 }
 
-func notFound(r *resource) error {
-	return account.Errorf("NotFound", "Resource of type '%s' with identifier '%s' was not found.", r.def.Type.Name, r.physical)
+func notFound(r *Resource) error {
+	return account.Errorf("NotFound", "Resource of type '%s' with identifier '%s' was not found.", r.Def.Type.Name, r.Physical)
 }
 
 // replace makes a new resource; the old one goes in the clean-up.
-func (e *engine) replace(t *task, r *resource, old map[string]any) {
+func (e *Engine) replace(t *task, r *Resource, old map[string]any) {
 	e.mark(r, "UPDATE_IN_PROGRESS", "Requested update requires the creation of a new physical resource; hence creating one.")
-	if name := customName(r.def.Type, r.props); name != "" && name == customName(r.def.Type, old) {
+	if name := CustomName(r.Def.Type, r.Props); name != "" && name == CustomName(r.Def.Type, old) {
 		e.failTask(t, r, "update", fmt.Sprintf("CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename %s and update the stack again.", name))
 		return
 	}
 	before := *r
-	before.props, before.policy = old, r.def.UpdateReplacePolicy
-	took, reason := e.make(r, r.props)
+	before.Props, before.policy = old, r.Def.UpdateReplacePolicy
+	took, reason := e.make(r, r.Props)
 	if reason != "" {
 		e.failTask(t, r, "update", reason)
 		return
 	}
 	// The stable one is known from undo; any other is garbage at once.
-	if u := e.st.undo[t.id]; u == nil || u.physical != before.physical {
-		e.st.garbage = append(e.st.garbage, &before)
+	if u := e.Stack.undo[t.id]; u == nil || u.Physical != before.Physical {
+		e.Stack.garbage = append(e.Stack.garbage, &before)
 	}
 	e.mark(r, "UPDATE_IN_PROGRESS", "Resource creation Initiated")
 	e.wait(t, acting, took)
 }
 
-// customName is the name that the template gives a resource, where the name is
+// CustomName is the name that the template gives a resource, where the name is
 // all that identifies it.
-func customName(t *facts.Type, props map[string]any) string {
+func CustomName(t *facts.Type, props map[string]any) string {
 	var parts []string
 	for _, p := range t.ID {
 		s, ok := props[p].(string)
@@ -342,30 +352,30 @@ func customName(t *facts.Type, props map[string]any) string {
 	return strings.Join(parts, "|")
 }
 
-func (e *engine) finishDeploy(t *task) {
-	r := e.st.resources[t.id]
+func (e *Engine) finishDeploy(t *task) {
+	r := e.Stack.Resources[t.id]
 	if t.stage == clearing {
 		if r.busy == "delete" {
-			if real := e.tx.Get(r.def.Type.Name, r.physical); real != nil {
+			if real := e.tx.Get(r.Def.Type.Name, r.Physical); real != nil {
 				if err := e.tx.Settle(real, "delete"); err != nil {
-					e.failTask(t, r, "create", handlerError(e.tx, r.def.Type.Name, err))
+					e.failTask(t, r, "create", handlerError(e.tx, r.Def.Type.Name, err))
 					return
 				}
 			}
-			r.busy, r.physical = "", ""
+			r.busy, r.Physical = "", ""
 		}
-		if r.physical != "" {
+		if r.Physical != "" {
 			e.clear(t, r)
 			return
 		}
-		e.create(t, r, e.st.op.target.template.Resources[t.id])
+		e.create(t, r, e.Stack.op.target.Template.Resources[t.id])
 		return
 	}
 	op := r.busy
 	r.busy = ""
-	real := e.tx.Get(r.def.Type.Name, r.physical)
+	real := e.tx.Get(r.Def.Type.Name, r.Physical)
 	if real == nil {
-		e.failTask(t, r, t.verb, handlerError(e.tx, r.def.Type.Name, notFound(r)))
+		e.failTask(t, r, t.verb, handlerError(e.tx, r.Def.Type.Name, notFound(r)))
 		return
 	}
 	var later account.Later
@@ -374,7 +384,7 @@ func (e *engine) finishDeploy(t *task) {
 		e.wait(t, acting, time.Duration(later))
 		return
 	} else if err != nil {
-		e.failTask(t, r, t.verb, handlerError(e.tx, r.def.Type.Name, err))
+		e.failTask(t, r, t.verb, handlerError(e.tx, r.Def.Type.Name, err))
 		return
 	}
 	e.mark(r, strings.ToUpper(t.verb)+"_COMPLETE", "")
@@ -383,33 +393,33 @@ func (e *engine) finishDeploy(t *task) {
 
 // failTask ends a task badly and, unless rollback is disabled, turns the
 // operation round.
-func (e *engine) failTask(t *task, r *resource, verb, reason string) {
+func (e *Engine) failTask(t *task, r *Resource, verb, reason string) {
 	e.mark(r, strings.ToUpper(verb)+"_FAILED", reason)
 	if t.stage == waiting && t.before != nil {
 		// The service never took the change.
-		r.props = t.before
+		r.Props = t.before
 	}
 	e.stop(t, verb)
-	if !e.st.disableRollback {
+	if !e.Stack.DisableRollback {
 		e.turn("", t)
 	}
 }
 
 // abandon ends an operation that goes on for too long or isn't wanted.
-func (e *engine) abandon(reason string) {
+func (e *Engine) abandon(reason string) {
 	e.turn(reason, nil)
 }
 
 // turn cancels what is under way and goes back. The reason is that of the
 // failures unless it is given.
-func (e *engine) turn(reason string, cause *task) {
-	st, op := e.st, e.st.op
+func (e *Engine) turn(reason string, cause *task) {
+	st, op := e.Stack, e.Stack.op
 	for _, k := range slices.Sorted(maps.Keys(op.tasks)) {
 		t := op.tasks[k]
 		if t == cause || t.stage == waiting || t.stage == done || t.stage == failed {
 			continue
 		}
-		r := st.resources[t.id]
+		r := st.Resources[t.id]
 		if t.verb == "create" {
 			e.mark(r, "CREATE_FAILED", "Resource creation cancelled")
 		} else {
@@ -421,7 +431,7 @@ func (e *engine) turn(reason string, cause *task) {
 		reason = reasons(op.fails)
 	}
 	op.fails = nil
-	if st.disableRollback {
+	if st.DisableRollback {
 		st.op = nil
 		e.become(failedStatus(op), reason)
 		return
@@ -434,9 +444,9 @@ func (e *engine) turn(reason string, cause *task) {
 	e.restore()
 }
 
-func (e *engine) turnCreation(reason string) {
-	st := e.st
-	if st.onFailure == "DELETE" {
+func (e *Engine) turnCreation(reason string) {
+	st := e.Stack
+	if st.OnFailure == "DELETE" {
 		e.become("DELETE_IN_PROGRESS", reason+"Delete requested by user.")
 		e.remove()
 		return
@@ -446,7 +456,7 @@ func (e *engine) turnCreation(reason string) {
 }
 
 // failedStatus is where an operation without rollback ends when it fails.
-func failedStatus(op *operation) string {
+func failedStatus(op *running) string {
 	if op.kind == "CREATE_STACK" {
 		return "CREATE_FAILED"
 	}
@@ -454,7 +464,7 @@ func failedStatus(op *operation) string {
 }
 
 // outputs evaluates the outputs and checks exports.
-func (e *engine) outputs(d *deployment) ([]template.Output, error) {
+func (e *Engine) outputs(d *Deployment) ([]template.Output, error) {
 	out, err := e.scope(d).Outputs()
 	if err != nil {
 		return nil, err
@@ -464,12 +474,12 @@ func (e *engine) outputs(d *deployment) ([]template.Output, error) {
 		if o.Export == "" {
 			continue
 		}
-		if st, _ := exporter(e.tx, o.Export); st != nil && st.id != e.st.id {
-			return nil, account.Errorf("ValidationError", "Export with name %s is already exported by stack %s", o.Export, st.name)
+		if st, _ := exporter(e.tx, o.Export); st != nil && st.ID != e.Stack.ID {
+			return nil, account.Errorf("ValidationError", "Export with name %s is already exported by stack %s", o.Export, st.Name)
 		}
 		now[o.Export] = o.Value
 	}
-	for _, o := range e.st.outputs {
+	for _, o := range e.Stack.Outputs {
 		if o.Export == "" {
 			continue
 		}
@@ -477,7 +487,7 @@ func (e *engine) outputs(d *deployment) ([]template.Output, error) {
 		if stays && v == o.Value {
 			continue
 		}
-		if users := importers(e.tx, o.Export); len(users) > 0 {
+		if users := Importers(e.tx, o.Export); len(users) > 0 {
 			verb := "updated"
 			if !stays {
 				verb = "deleted"

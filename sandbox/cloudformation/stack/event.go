@@ -1,4 +1,4 @@
-package cloudformation
+package stack
 
 import (
 	"fmt"
@@ -8,45 +8,47 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
-// event is a stack event. It never changes.
-type event struct {
-	id                             string
-	at                             time.Time
-	logical, physical, typ         string
-	status, reason                 string
-	props                          map[string]any
-	token, operation               string
-	validation, path, validationOf string // for events of the checks before deployment
+// Event is a stack event. It never changes.
+type Event struct {
+	ID                          string
+	At                          time.Time
+	LogicalID, PhysicalID, Type string
+	Status, Reason              string
+	Props                       map[string]any
+	Token, Operation            string
+	// validation and path are set for findings of the checks before
+	// deployment.
+	Validation, Path string
 }
 
 // stamp writes a time as the service does.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-func (e *engine) record(ev event) {
+func (e *Engine) record(ev Event) {
 	// Clients tell events apart by their ids, which hold the time, so no two
 	// of a stack have the same.
-	ev.at = e.tx.Now()
-	if n := len(e.st.events); n > 0 {
-		if last := e.st.events[n-1].at; !ev.at.After(last) {
-			ev.at = last.Add(time.Millisecond)
+	ev.At = e.tx.Now()
+	if n := len(e.Stack.Events); n > 0 {
+		if last := e.Stack.Events[n-1].At; !ev.At.After(last) {
+			ev.At = last.Add(time.Millisecond)
 		}
 	}
-	if ev.typ == "AWS::CloudFormation::Stack" {
-		ev.id = uuid(e.tx)
+	if ev.Type == "AWS::CloudFormation::Stack" {
+		ev.ID = UUID(e.tx)
 	} else {
-		ev.id = ev.logical + "-" + ev.status + "-" + stamp(ev.at)
+		ev.ID = ev.LogicalID + "-" + ev.Status + "-" + stamp(ev.At)
 	}
-	if op := e.st.op; op != nil {
-		ev.token, ev.operation = op.token, op.id
+	if op := e.Stack.op; op != nil {
+		ev.Token, ev.Operation = op.token, op.id
 	}
-	e.st.events = append(e.st.events, &ev)
+	e.Stack.Events = append(e.Stack.Events, &ev)
 }
 
 // handlerError words an error as the events of a stack do.
 func handlerError(tx *account.Tx, typ string, err error) string {
 	ae, ok := err.(*account.Error)
 	if !ok {
-		return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: InternalFailure)", err, uuid(tx))
+		return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: InternalFailure)", err, UUID(tx))
 	}
 	code := handlerCode(ae.Code)
 	message := ae.Message
@@ -55,9 +57,9 @@ func handlerError(tx *account.Tx, typ string, err error) string {
 		if status == 0 {
 			status = 400
 		}
-		message = fmt.Sprintf("%s (Service: %s, Status Code: %d, Request ID: %s)", message, serviceName(typ), status, uuid(tx))
+		message = fmt.Sprintf("%s (Service: %s, Status Code: %d, Request ID: %s)", message, serviceName(typ), status, UUID(tx))
 	}
-	return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: %s)", message, uuid(tx), code)
+	return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: %s)", message, UUID(tx), code)
 }
 
 // handlerCode sorts a service's error into CloudFormation's kinds.

@@ -1,4 +1,4 @@
-package cloudformation
+package stack
 
 import (
 	"errors"
@@ -18,54 +18,54 @@ const (
 )
 
 // remove enters the phase that deletes the stack's resources.
-func (e *engine) remove() {
+func (e *Engine) remove() {
 	e.enter(removing, e.removals(false))
 	e.run()
 }
 
 // unmake enters the phase that rolls a creation back.
-func (e *engine) unmake() {
+func (e *Engine) unmake() {
 	e.enter(unmaking, e.removals(true))
 	e.run()
 }
 
 // removals are tasks for all of the stack's resources, and for what earlier
 // operations have left.
-func (e *engine) removals(fresh bool) map[string]*task {
-	items := slices.Clone(e.st.garbage)
-	for _, id := range slices.Sorted(maps.Keys(e.st.undo)) {
-		u, now := e.st.undo[id], e.st.resources[id]
-		if u != nil && (now == nil || now.physical != u.physical) {
-			u.policy = u.def.UpdateReplacePolicy
+func (e *Engine) removals(fresh bool) map[string]*task {
+	items := slices.Clone(e.Stack.garbage)
+	for _, id := range slices.Sorted(maps.Keys(e.Stack.undo)) {
+		u, now := e.Stack.undo[id], e.Stack.Resources[id]
+		if u != nil && (now == nil || now.Physical != u.Physical) {
+			u.policy = u.Def.UpdateReplacePolicy
 			items = append(items, u)
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(e.st.resources)) {
-		r := e.st.resources[id]
-		if r.status == "DELETE_COMPLETE" || r.status == "DELETE_SKIPPED" {
+	for _, id := range slices.Sorted(maps.Keys(e.Stack.Resources)) {
+		r := e.Stack.Resources[id]
+		if r.Status == "DELETE_COMPLETE" || r.Status == "DELETE_SKIPPED" {
 			continue
 		}
-		r.policy, r.fresh = r.def.DeletionPolicy, fresh
+		r.policy, r.fresh = r.Def.DeletionPolicy, fresh
 		items = append(items, r)
 	}
 	return tasksFor(items)
 }
 
 // clean enters the phase that removes what a successful update has left.
-func (e *engine) clean() {
-	st := e.st
+func (e *Engine) clean() {
+	st := e.Stack
 	for _, id := range slices.Sorted(maps.Keys(st.undo)) {
-		u, now := st.undo[id], st.resources[id]
-		if u != nil && now != nil && u.physical != now.physical {
-			e.discard(u, now.def.UpdateReplacePolicy, false)
+		u, now := st.undo[id], st.Resources[id]
+		if u != nil && now != nil && u.Physical != now.Physical {
+			e.discard(u, now.Def.UpdateReplacePolicy, false)
 		}
 	}
 	st.undo = nil
-	for _, id := range slices.Sorted(maps.Keys(st.resources)) {
-		r := st.resources[id]
-		if _, stays := st.stable.needs[id]; !stays {
-			e.discard(r, r.def.DeletionPolicy, false)
-			delete(st.resources, id)
+	for _, id := range slices.Sorted(maps.Keys(st.Resources)) {
+		r := st.Resources[id]
+		if _, stays := st.stable.Needs[id]; !stays {
+			e.discard(r, r.Def.DeletionPolicy, false)
+			delete(st.Resources, id)
 		}
 	}
 	e.enter(cleaning, tasksFor(st.garbage))
@@ -73,16 +73,16 @@ func (e *engine) clean() {
 }
 
 // tasksFor are tasks that remove the items, dependants first.
-func tasksFor(items []*resource) map[string]*task {
+func tasksFor(items []*Resource) map[string]*task {
 	tasks := make(map[string]*task, len(items))
 	byID := map[string][]string{}
 	for i, r := range items {
-		key := r.id
+		key := r.ID
 		if tasks[key] != nil {
 			key += "#" + strconv.Itoa(i)
 		}
-		tasks[key] = &task{key: key, id: r.id, verb: "delete", item: r}
-		byID[r.id] = append(byID[r.id], key)
+		tasks[key] = &task{key: key, id: r.ID, verb: "delete", item: r}
+		byID[r.ID] = append(byID[r.ID], key)
 	}
 	for k, t := range tasks {
 		for _, need := range t.item.needs {
@@ -98,22 +98,22 @@ func tasksFor(items []*resource) map[string]*task {
 }
 
 // record is the record of a task's resource: that of the stack, if it is one.
-func (t *task) record(st *stack) *resource {
-	if r := st.resources[t.id]; r != nil && r.physical == t.item.physical {
+func (t *task) record(st *Stack) *Resource {
+	if r := st.Resources[t.id]; r != nil && r.Physical == t.item.Physical {
 		return r
 	}
 	return t.item
 }
 
-func (e *engine) startRemove(t *task) {
-	r, op := t.record(e.st), e.st.op
-	if r.physical == "" {
+func (e *Engine) startRemove(t *task) {
+	r, op := t.record(e.Stack), e.Stack.op
+	if r.Physical == "" {
 		e.mark(r, "DELETE_COMPLETE", "")
 		e.complete(t)
 		return
 	}
 	keep := t.item.policy == "Retain" || t.item.policy == "RetainExceptOnCreate"
-	if t.item.fresh && (t.item.policy == "RetainExceptOnCreate" || e.st.retainExceptOnCreate) {
+	if t.item.fresh && (t.item.policy == "RetainExceptOnCreate" || e.Stack.RetainExceptOnCreate) {
 		keep = false
 	}
 	if keep || slices.Contains(op.retain, t.id) {
@@ -130,9 +130,9 @@ func (e *engine) startRemove(t *task) {
 }
 
 // destroy asks the service to delete the resource.
-func (e *engine) destroy(t *task, r *resource) {
-	typ := r.def.Type.Name
-	real := e.tx.Get(typ, r.physical)
+func (e *Engine) destroy(t *task, r *Resource) {
+	typ := r.Def.Type.Name
+	real := e.tx.Get(typ, r.Physical)
 	if real == nil {
 		e.gone(t, r)
 		return
@@ -150,7 +150,7 @@ func (e *engine) destroy(t *task, r *resource) {
 		real.Data = map[string]any{}
 	}
 	delete(real.Data, "DeletionPolicy")
-	if t.item.policy == "Snapshot" && !(t.item.fresh && r.status != "CREATE_COMPLETE") {
+	if t.item.policy == "Snapshot" && !(t.item.fresh && r.Status != "CREATE_COMPLETE") {
 		real.Data["DeletionPolicy"] = "Snapshot"
 	}
 	took, err := e.tx.Delete(real, false)
@@ -168,8 +168,8 @@ func (e *engine) destroy(t *task, r *resource) {
 }
 
 // undeleted deals with a resource that can't be deleted.
-func (e *engine) undeleted(t *task, r *resource, reason string) {
-	if e.st.op.force {
+func (e *Engine) undeleted(t *task, r *Resource, reason string) {
+	if e.Stack.op.force {
 		e.mark(r, "DELETE_SKIPPED", reason)
 		e.complete(t)
 		return
@@ -178,14 +178,14 @@ func (e *engine) undeleted(t *task, r *resource, reason string) {
 	e.stop(t, "delete")
 }
 
-func (e *engine) gone(t *task, r *resource) {
+func (e *Engine) gone(t *task, r *Resource) {
 	e.mark(r, "DELETE_COMPLETE", "")
 	e.complete(t)
 }
 
-func (e *engine) finishRemove(t *task) {
-	r := t.record(e.st)
-	real := e.tx.Get(r.def.Type.Name, r.physical)
+func (e *Engine) finishRemove(t *task) {
+	r := t.record(e.Stack)
+	real := e.tx.Get(r.Def.Type.Name, r.Physical)
 	if t.stage != acting || real == nil {
 		e.destroy(t, r)
 		return
@@ -194,10 +194,10 @@ func (e *engine) finishRemove(t *task) {
 }
 
 // settleDelete ends a deletion that the service has accepted.
-func (e *engine) settleDelete(t *task, r *resource, real *account.Resource) {
+func (e *Engine) settleDelete(t *task, r *Resource, real *account.Resource) {
 	r.busy = ""
 	if err := e.tx.Settle(real, "delete"); err != nil {
-		e.undeleted(t, r, handlerError(e.tx, r.def.Type.Name, err))
+		e.undeleted(t, r, handlerError(e.tx, r.Def.Type.Name, err))
 		return
 	}
 	e.gone(t, r)

@@ -1,4 +1,4 @@
-package cloudformation
+package stack
 
 import (
 	"fmt"
@@ -28,18 +28,18 @@ const (
 	notStarted phase = "not started" // the service prepares
 )
 
-// operation is an operation in flight.
-type operation struct {
+// running is an operation in flight.
+type running struct {
 	id, kind, token string
 	// caller is whose permissions the operation uses: the role given to
 	// CloudFormation, or who asked for it.
-	caller  string
-	target  *deployment
-	phase   phase
-	serial  int // of the phase; events of earlier phases are stale
-	tasks   map[string]*task
-	ready   []string
-	running int
+	caller   string
+	target   *Deployment
+	phase    phase
+	serial   int // of the phase; events of earlier phases are stale
+	tasks    map[string]*task
+	ready    []string
+	inFlight int
 	// refusal makes the operation fail before it touches anything.
 	refusal string
 	// retain are the resources that a deletion leaves alone, and force leaves
@@ -72,16 +72,16 @@ type task struct {
 	open  int      // tasks it waits for
 	next  []string // tasks that wait for it
 	verb  string   // create, update, restore, delete
-	item  *resource
+	item  *Resource
 	tries int
 	// before are the properties that a refused update leaves.
 	before map[string]any
 }
 
-func (o *operation) clone() *operation {
+func (o *running) clone() *running {
 	c := *o
 	c.tasks = make(map[string]*task, len(o.tasks))
-	items := map[*resource]*resource{}
+	items := map[*Resource]*Resource{}
 	for k, t := range o.tasks {
 		x := *t
 		if t.item != nil {
@@ -98,21 +98,21 @@ func (o *operation) clone() *operation {
 	return &c
 }
 
-// eventKind is the account event that drives stacks.
-const eventKind = "cloudformation:stack"
+// EventKind is the account event that drives stacks.
+const EventKind = "cloudformation:stack"
 
-func (e *engine) after(d time.Duration, do, key string) {
-	e.tx.After(d, account.Event{Kind: eventKind, Type: stackType, ID: e.st.id, Data: map[string]any{"do": do, "key": key, "serial": e.st.op.serial}})
+func (e *Engine) after(d time.Duration, do, key string) {
+	e.tx.After(d, account.Event{Kind: EventKind, Type: Type, ID: e.Stack.ID, Data: map[string]any{"do": do, "key": key, "serial": e.Stack.op.serial}})
 }
 
-// handle is the handler of [eventKind].
-func handle(tx *account.Tx, ev account.Event) {
+// Handle is the handler of [EventKind].
+func Handle(tx *account.Tx, ev account.Event) {
 	r := tx.Get(ev.Type, ev.ID)
 	if r == nil {
 		return
 	}
 	e := open(tx, r)
-	op := e.st.op
+	op := e.Stack.op
 	do, _ := ev.Data["do"].(string)
 	if op == nil {
 		return
@@ -143,26 +143,26 @@ func handle(tx *account.Tx, ev account.Event) {
 
 // begin starts an operation. The first half of the service's own time comes
 // before the resources, the other half after.
-func (e *engine) begin(kind, token string, target *deployment) *operation {
-	id := uuid(e.tx)
-	e.st.serial++
-	op := &operation{id: id, kind: kind, token: token, caller: e.tx.Caller, target: target, phase: notStarted, serial: e.st.serial}
-	if e.st.current != nil && e.st.current.role != "" {
-		op.caller = e.st.current.role
+func (e *Engine) begin(kind, token string, target *Deployment) *running {
+	id := UUID(e.tx)
+	e.Stack.serial++
+	op := &running{id: id, kind: kind, token: token, caller: e.tx.Caller, target: target, phase: notStarted, serial: e.Stack.serial}
+	if e.Stack.Current != nil && e.Stack.Current.Role != "" {
+		op.caller = e.Stack.Current.Role
 	}
-	e.st.op = op
-	e.st.operations = append(slices.Clip(e.st.operations), operationEntry{id, kind})
+	e.Stack.op = op
+	e.Stack.Operations = append(e.Stack.Operations, Operation{ID: id, Kind: kind})
 	return op
 }
 
-func (e *engine) overhead() time.Duration { return e.tx.Latency("cfn:stack/overhead", e.st.id) / 2 }
+func (e *Engine) overhead() time.Duration { return e.tx.Latency("cfn:stack/overhead", e.Stack.ID) / 2 }
 
 // enter replaces the tasks by those of another phase.
-func (e *engine) enter(p phase, tasks map[string]*task) {
-	e.st.serial++
-	op := e.st.op
+func (e *Engine) enter(p phase, tasks map[string]*task) {
+	e.Stack.serial++
+	op := e.Stack.op
 	e.tx.Caller = op.caller
-	op.phase, op.serial, op.tasks, op.ready, op.running = p, e.st.serial, tasks, nil, 0
+	op.phase, op.serial, op.tasks, op.ready, op.inFlight = p, e.Stack.serial, tasks, nil, 0
 	for k, t := range tasks {
 		if t.open == 0 {
 			op.ready = append(op.ready, k)
@@ -183,8 +183,8 @@ func order(tasks map[string]*task, before func(*task) []string) {
 }
 
 // run starts what can start and, if nothing is left to do, ends the phase.
-func (e *engine) run() {
-	op := e.st.op
+func (e *Engine) run() {
+	op := e.Stack.op
 	serial := op.serial
 	for len(op.ready) > 0 {
 		batch := op.ready
@@ -192,14 +192,14 @@ func (e *engine) run() {
 		slices.Sort(batch)
 		for _, k := range batch {
 			e.start(op.tasks[k])
-			if e.st.op != op || op.serial != serial {
+			if e.Stack.op != op || op.serial != serial {
 				// The start failed and the operation has turned round; it
 				// runs already.
 				return
 			}
 		}
 	}
-	if op.running > 0 {
+	if op.inFlight > 0 {
 		return
 	}
 	if k := op.knot(); k != "" {
@@ -213,7 +213,7 @@ func (e *engine) run() {
 
 // knot is a removal to start although it waits for another: what is left of
 // several deployments may depend on each other in a circle.
-func (o *operation) knot() string {
+func (o *running) knot() string {
 	if o.phase == deploying || o.phase == restoring || len(o.fails) > 0 {
 		return ""
 	}
@@ -226,8 +226,8 @@ func (o *operation) knot() string {
 	return k
 }
 
-func (e *engine) start(t *task) {
-	switch e.st.op.phase {
+func (e *Engine) start(t *task) {
+	switch e.Stack.op.phase {
 	case deploying:
 		e.startDeploy(t)
 	case restoring:
@@ -238,19 +238,19 @@ func (e *engine) start(t *task) {
 }
 
 // wait lets the task go on after d.
-func (e *engine) wait(t *task, s stage, d time.Duration) {
+func (e *Engine) wait(t *task, s stage, d time.Duration) {
 	if t.stage == waiting {
-		e.st.op.running++
+		e.Stack.op.inFlight++
 	}
 	t.stage = s
 	e.after(d, "task", t.key)
 }
 
 // complete ends a task well.
-func (e *engine) complete(t *task) {
-	op := e.st.op
+func (e *Engine) complete(t *task) {
+	op := e.Stack.op
 	if t.stage != waiting {
-		op.running--
+		op.inFlight--
 	}
 	t.stage = done
 	for _, k := range t.next {
@@ -262,20 +262,20 @@ func (e *engine) complete(t *task) {
 }
 
 // stop ends a task badly: what waits for it never starts.
-func (e *engine) stop(t *task, verb string) {
+func (e *Engine) stop(t *task, verb string) {
 	if t.stage != waiting {
-		e.st.op.running--
+		e.Stack.op.inFlight--
 	}
 	t.stage = failed
-	e.st.op.fails = append(e.st.op.fails, failure{t.id, verb})
+	e.Stack.op.fails = append(e.Stack.op.fails, failure{t.id, verb})
 }
 
 // finish goes on with a task whose time is over.
-func (e *engine) finish(t *task) {
+func (e *Engine) finish(t *task) {
 	if t == nil || t.stage == done || t.stage == failed {
 		return
 	}
-	switch e.st.op.phase {
+	switch e.Stack.op.phase {
 	case deploying:
 		e.finishDeploy(t)
 	case restoring:
@@ -286,8 +286,8 @@ func (e *engine) finish(t *task) {
 }
 
 // ended decides what comes after a phase.
-func (e *engine) ended() {
-	st, op := e.st, e.st.op
+func (e *Engine) ended() {
+	st, op := e.Stack, e.Stack.op
 	switch op.phase {
 	case deploying:
 		if len(op.fails) > 0 {
@@ -332,31 +332,31 @@ func (e *engine) ended() {
 }
 
 // settle ends the operation in a state from which the stack can go on.
-func (e *engine) settle(status, reason string) {
-	e.st.garbage, e.st.undo, e.st.duringUpdate = nil, nil, nil
-	for _, r := range e.st.resources {
+func (e *Engine) settle(status, reason string) {
+	e.Stack.garbage, e.Stack.undo, e.Stack.duringUpdate = nil, nil, nil
+	for _, r := range e.Stack.Resources {
 		r.touched = false
 	}
 	e.become(status, reason)
-	e.st.op = nil
+	e.Stack.op = nil
 }
 
 // conclude ends creating, updating and deleting.
-func (e *engine) conclude() {
-	op := e.st.op
-	if op.kind == "DELETE_STACK" || e.st.status == "DELETE_IN_PROGRESS" {
+func (e *Engine) conclude() {
+	op := e.Stack.op
+	if op.kind == "DELETE_STACK" || e.Stack.Status == "DELETE_IN_PROGRESS" {
 		e.deleted()
 		return
 	}
 	outputs, err := e.outputs(op.target)
 	if err != nil {
-		e.turn(message(err)+". ", nil)
+		e.turn(Message(err)+". ", nil)
 		return
 	}
-	e.st.outputs = outputs
-	e.st.imports = e.scope(op.target).Imports()
-	e.st.stable = op.target
-	if op.kind == "CREATE_STACK" && e.st.status == "CREATE_IN_PROGRESS" {
+	e.Stack.Outputs = outputs
+	e.Stack.imports = e.scope(op.target).Imports()
+	e.Stack.stable = op.target
+	if op.kind == "CREATE_STACK" && e.Stack.Status == "CREATE_IN_PROGRESS" {
 		e.settle("CREATE_COMPLETE", "")
 		return
 	}
@@ -382,7 +382,8 @@ func reasons(fails []failure) string {
 	return b.String()
 }
 
-func message(err error) string {
+// Message is a service error's message without its code.
+func Message(err error) string {
 	if ae, ok := err.(*account.Error); ok {
 		return ae.Message
 	}
@@ -390,14 +391,9 @@ func message(err error) string {
 }
 
 // deleted ends a deletion: the stack stays, to be described by its id.
-func (e *engine) deleted() {
-	st := e.st
+func (e *Engine) deleted() {
+	st := e.Stack
 	e.become("DELETE_COMPLETE", "")
 	st.op, st.undo, st.garbage, st.imports = nil, nil, nil, nil
-	st.deleted = e.tx.Now()
-	for _, r := range e.tx.List(changeSetType) {
-		if r.State.(*changeSet).stack == st.id {
-			e.tx.Drop(changeSetType, r.ID)
-		}
-	}
+	st.Deleted = e.tx.Now()
 }

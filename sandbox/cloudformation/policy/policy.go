@@ -1,4 +1,8 @@
-package cloudformation
+// Package policy reads stack policies and says what they refuse.
+//
+// A [Policy] never changes. Conditions know the key ResourceType only, which is
+// all that CloudFormation offers.
+package policy
 
 import (
 	"encoding/json"
@@ -11,8 +15,8 @@ import (
 
 // policy is a stack policy. It never changes.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
-type policy struct {
-	body       string
+type Policy struct {
+	Body       string
 	statements []statement
 }
 
@@ -28,6 +32,7 @@ type statement struct {
 // texts is a JSON string or list of strings.
 type texts []string
 
+// UnmarshalJSON implements json.Unmarshaler.
 func (t *texts) UnmarshalJSON(b []byte) error {
 	var s string
 	if json.Unmarshal(b, &s) == nil {
@@ -37,7 +42,8 @@ func (t *texts) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(t))
 }
 
-func parsePolicy(body string) (*policy, error) {
+// Parse reads a stack policy.
+func Parse(body string) (*Policy, error) {
 	malformed := func(why string) error {
 		return account.Errorf("ValidationError", "Error validating stack policy: Invalid stack policy: %s", why)
 	}
@@ -60,7 +66,7 @@ func parsePolicy(body string) (*policy, error) {
 	if len(doc.Statement) == 0 {
 		return nil, malformed("no statement")
 	}
-	p := &policy{body: body}
+	p := &Policy{Body: body}
 	for i, s := range doc.Statement {
 		if s.Effect != "Allow" && s.Effect != "Deny" {
 			return nil, malformed(fmt.Sprintf("statement %d: Effect must be Allow or Deny", i+1))
@@ -118,20 +124,17 @@ func (s *statement) covers(action, resource, typ string) bool {
 	return s.types == nil || like(s.types, typ)
 }
 
-// denied is why the stack's policy refuses an update, or "".
-func (e *engine) denied(action string, r *resource) string {
-	p := e.st.policy
-	if e.st.duringUpdate != nil {
-		p = e.st.duringUpdate
-	}
+// Denied is why the policy refuses an action, "Update:Replace", on a resource,
+// or "". A nil policy refuses nothing, any other what it doesn't allow.
+func (p *Policy) Denied(action, logicalID, typ string) string {
 	if p == nil {
 		return ""
 	}
-	resource := "LogicalResourceId/" + r.id
+	resource := "LogicalResourceId/" + logicalID
 	allowed := false
 	for i := range p.statements {
 		s := &p.statements[i]
-		if !s.covers(action, resource, r.def.Type.Name) {
+		if !s.covers(action, resource, typ) {
 			continue
 		}
 		if !s.allow {
