@@ -1,0 +1,249 @@
+package deploy_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
+)
+
+func (w *world) delete(a *architecture.Architecture, data deploy.Data) *deploy.Deleted {
+	w.t.Helper()
+	res, err := deploy.Delete(w.t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: data})
+	if err != nil {
+		w.t.Fatalf("delete --data %s: %v\n%s", data, err, w.failures())
+	}
+	return res
+}
+
+// stacks are the stacks that stand, by the names of the catalogue.
+func (w *world) stacks(a *architecture.Architecture) []string {
+	w.t.Helper()
+	s, err := deploy.Look(w.t.Context(), w.target(a))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var names []string
+	for _, st := range s.Stacks {
+		if st.Status != "absent" {
+			names = append(names, string(st.Stack))
+		}
+	}
+	return names
+}
+
+func (w *world) find(typ string) []*account.Resource {
+	return slices.DeleteFunc(w.box.Account().Resources(), func(r *account.Resource) bool { return r.Type != typ })
+}
+
+func TestDeleteKeepingData(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "production")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		w.create(a)
+		before := ids(w)
+		w.delete(a, deploy.KeepData)
+		if diff := cmp.Diff([]string{"keys", "storage", "network", "database"}, w.stacks(a)); diff != "" {
+			t.Errorf("stacks that stand (-want +got):\n%s", diff)
+		}
+		w.create(a)
+		w.emptyPlan(a)
+		for id := range before {
+			if !strings.Contains(id, "EKS::Cluster") && !strings.Contains(id, "HostedZone") && !ids(w)[id] {
+				t.Errorf("%s was not kept", id)
+			}
+		}
+		w.clean(w.destroy(a))
+	})
+}
+
+func TestDeleteWithSnapshotsThreeTimesOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		var snapshots []string
+		for range 3 {
+			if len(snapshots) > 0 {
+				c := *a.Config
+				c.Database.Snapshot = snapshots[len(snapshots)-1]
+				next, err := architecture.New(&c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a = next
+			}
+			w.create(a)
+			w.emptyPlan(a)
+			d := w.delete(a, deploy.SnapshotData)
+			if diff := cmp.Diff([]string{"keys", "storage"}, w.stacks(a)); diff != "" {
+				t.Errorf("stacks that stand (-want +got):\n%s", diff)
+			}
+			i := slices.IndexFunc(d.Kept, func(k deploy.Kept) bool { return k.Type == "AWS::RDS::DBSnapshot" })
+			if i < 0 {
+				t.Fatalf("no snapshot among what was kept: %+v", d.Kept)
+			}
+			snapshots = append(snapshots, d.Kept[i].ID)
+		}
+		var got []string
+		for _, s := range w.find("rds:snapshot") {
+			if s.Status == "available" && !strings.HasPrefix(s.ID, "rds:") {
+				got = append(got, s.ID)
+			}
+		}
+		slices.Sort(snapshots)
+		if diff := cmp.Diff(snapshots, got); diff != "" || len(slices.Compact(snapshots)) != 3 {
+			t.Errorf("snapshots (-named +there):\n%s", diff)
+		}
+	})
+}
+
+func TestDestroyEmptiesBuckets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		res := w.create(a)
+		client := w.target(a).AWS.S3
+		bucket := res.Outputs[architecture.Storage]["ModelsBucketName"]
+		for _, body := range []string{"one", "two"} {
+			if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: new("models/x"), Body: strings.NewReader(body)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: new("models/x")}); err != nil {
+			t.Fatal(err)
+		}
+		w.clean(w.destroy(a))
+	})
+}
+
+func TestProtection(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		example string
+		on      bool
+	}{{"production", true}, {"evaluation", false}} {
+		t.Run(tt.example, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, tt.example)
+				w := newWorld(t, a, sandbox.Options{Fresh: true})
+				w.create(a)
+				s, err := deploy.Look(t.Context(), w.target(a))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, st := range s.Stacks {
+					if st.Protected != tt.on {
+						t.Errorf("stack %s protected: %v, want %v", st.Name, st.Protected, tt.on)
+					}
+				}
+				for _, db := range w.find("AWS::RDS::DBInstance") {
+					if on, _ := db.Props["DeletionProtection"].(bool); on != tt.on {
+						t.Errorf("deletion protection of the database: %v, want %v", db.Props["DeletionProtection"], tt.on)
+					}
+				}
+				policy, err := w.target(a).AWS.CloudFormation.GetStackPolicy(t.Context(), &cloudformation.GetStackPolicyInput{StackName: new(a.StackName("database"))})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := policy.StackPolicyBody != nil && strings.Contains(*policy.StackPolicyBody, "AWS::RDS::DBInstance"); got != tt.on {
+					t.Errorf("a policy protects the database: %v, want %v", got, tt.on)
+				}
+				_, err = w.target(a).AWS.CloudFormation.DeleteStack(t.Context(), &cloudformation.DeleteStackInput{StackName: new(a.StackName("parameters"))})
+				if (err != nil) != tt.on {
+					t.Errorf("deleting a stack behind our back: %v", err)
+				}
+				if err == nil {
+					w.create(a)
+				}
+				w.clean(w.destroy(a))
+			})
+		})
+	}
+}
+
+// defaultGroup asks for a VPC's default security group.
+func defaultGroup(vpc string) *ec2.DescribeSecurityGroupsInput {
+	return &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{
+		{Name: new("vpc-id"), Values: []string{vpc}},
+		{Name: new("group-name"), Values: []string{"default"}},
+	}}
+}
+
+func TestDefaultSecurityGroupIsEmpty(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		res := w.create(a)
+		vpc := res.Outputs[architecture.Network]["VpcId"]
+		groups, err := w.target(a).AWS.EC2.DescribeSecurityGroups(t.Context(), defaultGroup(vpc))
+		if err != nil || len(groups.SecurityGroups) != 1 {
+			t.Fatalf("%+v, %v", groups, err)
+		}
+		if g := groups.SecurityGroups[0]; len(g.IpPermissions)+len(g.IpPermissionsEgress) != 0 {
+			t.Errorf("the default group has rules: %+v %+v", g.IpPermissions, g.IpPermissionsEgress)
+		}
+	})
+}
+
+func TestUpdateAndDeleteOfNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a)}); !errors.Is(err, deploy.ErrAbsent) {
+			t.Errorf("update: %v, want ErrAbsent", err)
+		}
+		if _, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData}); !errors.Is(err, deploy.ErrAbsent) {
+			t.Errorf("delete: %v, want ErrAbsent", err)
+		}
+		if _, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a)}); err == nil || errors.Is(err, deploy.ErrAbsent) {
+			t.Errorf("delete without saying what becomes of the data: %v", err)
+		}
+		if diff := w.left(func(string) bool { return false }); diff != "" {
+			t.Errorf("the account changed:\n%s", diff)
+		}
+	})
+}
+
+// TestLossIsRefused changes what can only be had by replacing the database.
+func TestLossIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		w.create(a)
+		before := ids(w)
+		c := *a.Config
+		c.Registry.Repositories = c.Registry.Repositories[1:]
+		next, err := architecture.New(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(next)})
+		var refused *deploy.RefusedError
+		if !errors.As(err, &refused) || len(refused.Changes) != 1 || refused.Changes[0].Type != "AWS::ECR::Repository" {
+			t.Fatalf("got %v, want a refusal that names the repository", err)
+		}
+		if diff := cmp.Diff(before, ids(w)); diff != "" {
+			t.Errorf("something was lost all the same (-before +after):\n%s", diff)
+		}
+		w.emptyPlan(a)
+	})
+}
