@@ -4,9 +4,9 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/plan"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
-	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -125,10 +125,10 @@ func (c *changeSet) show(x plan.Change, values bool) map[string]any {
 	}
 	if values {
 		if x.Before != nil {
-			m["BeforeContext"] = template.JSON(mask(c.secrets, x.Before))
+			m["BeforeContext"] = expression.JSON(mask(c.secrets, x.Before))
 		}
 		if x.After != nil {
-			m["AfterContext"] = template.JSON(mask(c.secrets, x.After))
+			m["AfterContext"] = expression.JSON(mask(c.secrets, x.After))
 		}
 	}
 	return m
@@ -154,7 +154,7 @@ func shownValue(v any) string {
 	if s, ok := v.(string); ok {
 		return s
 	}
-	j := template.JSON(v)
+	j := expression.JSON(v)
 	if len(j) > 1 && j[0] == '"' {
 		return j[1 : len(j)-1]
 	}

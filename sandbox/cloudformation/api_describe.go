@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
@@ -139,7 +140,7 @@ func showEvent(st *stack.Stack, ev *stack.Event) map[string]any {
 		"ClientRequestToken": optional(ev.Token), "OperationId": optional(ev.Operation),
 	}
 	if ev.Props != nil {
-		m["ResourceProperties"] = template.JSON(mask(st.Secrets, ev.Props))
+		m["ResourceProperties"] = expression.JSON(mask(st.Secrets, ev.Props))
 	}
 	return m
 }
@@ -221,7 +222,7 @@ func describeStackResource(tx *account.Tx, r *wire.Request) (any, error) {
 	if metadata == nil {
 		metadata = map[string]any{}
 	}
-	m["Metadata"] = template.JSON(metadata)
+	m["Metadata"] = expression.JSON(metadata)
 	return map[string]any{"StackResourceDetail": m}, nil
 }
 

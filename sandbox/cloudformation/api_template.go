@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
@@ -121,7 +122,7 @@ func getTemplateSummary(tx *account.Tx, r *wire.Request) (any, error) {
 		}),
 	}
 	if t.Metadata != nil {
-		out["Metadata"] = template.JSON(t.Metadata)
+		out["Metadata"] = expression.JSON(t.Metadata)
 	}
 	capabilities(t, out)
 	return out, nil

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
@@ -253,10 +254,10 @@ func (p *planner) compare(r *stack.Resource, def *template.Resource, props map[s
 	if stack.TagsDiffer(r, p.d) && !slices.Contains(c.Scope, "Tags") {
 		attribute("Tags", tagList(r.StackTags), tagList(p.d.Tags))
 	}
-	if !template.Equal(some(r.Def.Metadata), some(def.Metadata)) {
+	if !expression.Equal(some(r.Def.Metadata), some(def.Metadata)) {
 		attribute("Metadata", r.Def.Metadata, def.Metadata)
 	}
-	if !template.Equal(some(r.Def.UpdatePolicy), some(def.UpdatePolicy)) {
+	if !expression.Equal(some(r.Def.UpdatePolicy), some(def.UpdatePolicy)) {
 		attribute("UpdatePolicy", r.Def.UpdatePolicy, def.UpdatePolicy)
 	}
 	if r.Def.DeletionPolicy != def.DeletionPolicy {
@@ -308,7 +309,7 @@ func (p *planner) details(r *stack.Resource, def *template.Resource, props map[s
 	for _, ref := range p.scope.Refs(def, name) {
 		switch {
 		case p.d.Template.Parameters[ref.Name] != nil:
-			if was, ok := p.st.Current.Scope.Parameters[ref.Name]; ok && !template.Equal(was, p.scope.Parameters[ref.Name]) {
+			if was, ok := p.st.Current.Scope.Parameters[ref.Name]; ok && !expression.Equal(was, p.scope.Parameters[ref.Name]) {
 				add("ParameterReference", ref.Name, "Static")
 				byParameter = true
 			}
@@ -319,7 +320,7 @@ func (p *planner) details(r *stack.Resource, def *template.Resource, props map[s
 		}
 	}
 	switch {
-	case !template.Equal(some(r.Def.Source[name]), some(def.Source[name])):
+	case !expression.Equal(some(r.Def.Source[name]), some(def.Source[name])):
 		add("DirectModification", "", "Static")
 	case byParameter:
 		// CloudFormation can't rule out that the template changed as well.

@@ -13,7 +13,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
-// policy is a stack policy. It never changes.
+// Policy is a stack policy. It never changes.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
 type Policy struct {
 	Body       string

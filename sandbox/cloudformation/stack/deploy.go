@@ -10,6 +10,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
@@ -222,7 +223,7 @@ func TagsDiffer(r *Resource, d *Deployment) bool {
 func Changed(before, after map[string]any) []string {
 	var out []string
 	for k, v := range after {
-		if old, ok := before[k]; !ok || !template.Equal(old, v) {
+		if old, ok := before[k]; !ok || !expression.Equal(old, v) {
 			out = append(out, k)
 		}
 	}

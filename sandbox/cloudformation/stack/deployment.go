@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 )
 
@@ -23,8 +24,8 @@ type Deployment struct {
 // Bind evaluates conditions and dependencies, and everything else with what is
 // unknown, so that a fault in the template comes to light.
 func (d *Deployment) Bind(tx *account.Tx, stackID, stackName string) error {
-	s := template.Scope{
-		Pseudo: template.Pseudo{
+	s := expression.Scope{
+		Pseudo: expression.Pseudo{
 			AccountID: tx.AccountID(), Region: tx.Region(), Partition: tx.Partition(), URLSuffix: urlSuffix(tx.Partition()),
 			StackID: stackID, StackName: stackName, NotificationARNs: d.Notifications,
 		},

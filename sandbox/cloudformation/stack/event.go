@@ -16,7 +16,7 @@ type Event struct {
 	Status, Reason              string
 	Props                       map[string]any
 	Token, Operation            string
-	// validation and path are set for findings of the checks before
+	// Validation and Path are set for findings of the checks before
 	// deployment.
 	Validation, Path string
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
-	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 )
 
 // restore enters the phase that goes back to the stable deployment.
@@ -82,7 +82,7 @@ func (e *Engine) revert(t *task) {
 	differ := false
 	if real != nil {
 		resolved, err := dynamic.Resolve(e.tx, r.Props)
-		differ = err != nil || !template.Equal(real.Props, resolved)
+		differ = err != nil || !expression.Equal(real.Props, resolved)
 	}
 	took, err := e.update(r, r.Props, differ)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 )
 
 // Dependencies are the live resources by logical id, each with those it needs
@@ -29,7 +31,7 @@ func (s *Scope) Dependencies() (map[string][]string, error) {
 			}
 		}
 		for _, e := range r.Properties {
-			e.walk(s, func(x Ref) {
+			e.Walk(&s.Scope, func(x expression.Ref) {
 				on := s.t.Resources[x.Name]
 				switch {
 				case on == nil:
@@ -50,10 +52,10 @@ func (s *Scope) Dependencies() (map[string][]string, error) {
 		return nil, invalid("Circular dependency between resources: [%s]", strings.Join(cycle, ", "))
 	}
 	for _, o := range s.t.outputs {
-		if o.condition != "" && !s.conditions[o.condition] {
+		if !s.True(o.condition) {
 			continue
 		}
-		o.value.walk(s, func(x Ref) {
+		o.value.Walk(&s.Scope, func(x expression.Ref) {
 			if on := s.t.Resources[x.Name]; on != nil && !s.Live(on) {
 				dangling = append(dangling, x.Name)
 			}

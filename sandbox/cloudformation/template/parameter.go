@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
@@ -105,7 +106,7 @@ func within(s, prefix string) (string, bool) {
 }
 
 func (p *Parameter) read(key string, v any) error {
-	text, isScalar := scalar(v)
+	text, isScalar := expression.Scalar(v)
 	bad := func() error {
 		return invalid("Template format error: Parameter %s: %s has an invalid value", p.Name, key)
 	}
@@ -138,7 +139,7 @@ func (p *Parameter) read(key string, v any) error {
 			return invalid("Template format error: AllowedValues must be a list [%s]", p.Name)
 		}
 		for _, x := range l {
-			s, ok := scalar(x)
+			s, ok := expression.Scalar(x)
 			if !ok {
 				return bad()
 			}

@@ -15,8 +15,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
+
+func invalid(format string, args ...any) error {
+	return account.Errorf("ValidationError", format, args...)
+}
 
 // Limits of templates.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
@@ -37,7 +43,7 @@ type Template struct {
 	Resources         map[string]*Resource
 
 	outputs    map[string]*output
-	conditions map[string]condition
+	conditions map[string]expression.Condition
 	mappings   map[string]map[string]map[string]any
 }
 
@@ -47,7 +53,7 @@ type Resource struct {
 	Type      *facts.Type
 	// Properties are the compiled top-level properties, and Source the same as
 	// they were written.
-	Properties map[string]expr
+	Properties map[string]expression.Expr
 	Source     map[string]any
 	DependsOn  []string
 	Condition  string
@@ -59,7 +65,7 @@ type Resource struct {
 }
 
 type output struct {
-	value, export          expr
+	value, export          expression.Expr
 	description, condition string
 }
 
@@ -163,11 +169,11 @@ func (t *Template) readMappings(root map[string]any) error {
 			for attr, x := range second {
 				if l, isList := x.([]any); isList {
 					for _, y := range l {
-						if _, ok := scalar(y); !ok {
+						if _, ok := expression.Scalar(y); !ok {
 							return invalid("Template format error: Every Mappings attribute must be a String or a List.")
 						}
 					}
-				} else if _, ok := scalar(x); !ok {
+				} else if _, ok := expression.Scalar(x); !ok {
 					return invalid("Template format error: Every Mappings attribute must be a String or a List. [%s::%s::%s]", name, k, attr)
 				}
 			}
@@ -182,9 +188,9 @@ func (t *Template) readConditions(root map[string]any) error {
 	if err != nil {
 		return err
 	}
-	t.conditions = make(map[string]condition, len(keys))
+	t.conditions = make(map[string]expression.Condition, len(keys))
 	for _, name := range keys {
-		c, err := compileCondition(m[name], "/Conditions/"+name)
+		c, err := expression.CompileCondition(m[name], "/Conditions/"+name)
 		if err != nil {
 			return err
 		}
@@ -250,12 +256,12 @@ func (r *Resource) read(def map[string]any, place string) error {
 				return invalid("Template format error: [%s] Properties must be an object.", place)
 			}
 			r.Source = props
-			r.Properties = make(map[string]expr, len(props))
+			r.Properties = make(map[string]expression.Expr, len(props))
 			for name, x := range props {
 				if strings.HasPrefix(name, "Fn::") {
 					return invalid("Template error: function %s can't stand for all Properties [%s]", name, place)
 				}
-				e, err := compile(x, place+"/Properties/"+name)
+				e, err := expression.Compile(x, place+"/Properties/"+name)
 				if err != nil {
 					return err
 				}
@@ -348,7 +354,7 @@ func (t *Template) readOutputs(root map[string]any) error {
 			v := def[k]
 			switch k {
 			case "Value":
-				if o.value, err = compile(v, "/Outputs/"+key+"/Value"); err != nil {
+				if o.value, err = expression.Compile(v, "/Outputs/"+key+"/Value"); err != nil {
 					return err
 				}
 			case "Description":
@@ -364,7 +370,7 @@ func (t *Template) readOutputs(root map[string]any) error {
 				if !ok || len(x) != 1 || x["Name"] == nil {
 					return invalid("Template format error: Output %s is malformed. The Name field of every Export member must be specified and consist of a string.", key)
 				}
-				if o.export, err = compile(x["Name"], "/Outputs/"+key+"/Export"); err != nil {
+				if o.export, err = expression.Compile(x["Name"], "/Outputs/"+key+"/Export"); err != nil {
 					return err
 				}
 			default:
@@ -383,8 +389,8 @@ func (t *Template) readOutputs(root map[string]any) error {
 func (t *Template) checkReferences() error {
 	for _, name := range slices.Sorted(maps.Keys(t.conditions)) {
 		var dangling []string
-		t.conditions[name].walk(func(r Ref) {
-			if t.Parameters[r.Name] == nil && !pseudo(r.Name) {
+		t.conditions[name].Walk(func(r expression.Ref) {
+			if t.Parameters[r.Name] == nil && !expression.IsPseudo(r.Name) {
 				dangling = append(dangling, r.Name)
 			}
 		})
@@ -425,7 +431,7 @@ func (t *Template) checkReferences() error {
 		}
 		dangling = append(dangling, d...)
 		if o.export != nil {
-			o.export.walk(nil, func(r Ref) {
+			o.export.Walk(nil, func(r expression.Ref) {
 				if t.Resources[r.Name] != nil && err == nil {
 					err = invalid("Template format error: Output %s is malformed. The Name field of every Export member must not depend on any resources, imported values, or Fn::GetAZs.", key)
 				}
@@ -447,13 +453,13 @@ func unresolved(names []string, block string) error {
 }
 
 // dangling are the names that an expression refers to in vain.
-func (t *Template) dangling(e expr) ([]string, error) {
+func (t *Template) dangling(e expression.Expr) ([]string, error) {
 	var names []string
 	var err error
-	e.walk(nil, func(r Ref) {
+	e.Walk(nil, func(r expression.Ref) {
 		res := t.Resources[r.Name]
 		switch {
-		case r.Attr == "" && (t.Parameters[r.Name] != nil || pseudo(r.Name) || res != nil):
+		case r.Attr == "" && (t.Parameters[r.Name] != nil || expression.IsPseudo(r.Name) || res != nil):
 		case r.Attr == "":
 			names = append(names, r.Name)
 		case res == nil:
@@ -469,46 +475,12 @@ func (t *Template) dangling(e expr) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return names, t.checkBranches(e)
-}
-
-// checkBranches refuses Fn::If on a condition that doesn't exist.
-func (t *Template) checkBranches(e expr) error {
-	switch e := e.(type) {
-	case object:
-		return t.checkAll(e.values)
-	case list:
-		return t.checkAll(e)
-	case call:
-		return t.checkAll(e.args)
-	case sub:
-		return t.checkAll(e.values)
-	case choose:
-		return t.checkAll([]expr{e.index, e.from})
-	case branch:
-		if t.conditions[e.condition] == nil {
-			return invalid("Template error: unresolved condition dependency %s in Fn::If", e.condition)
+	expression.Branches(e, func(condition string) {
+		if t.conditions[condition] == nil && err == nil {
+			err = invalid("Template error: unresolved condition dependency %s in Fn::If", condition)
 		}
-		return t.checkAll([]expr{e.yes, e.no})
-	}
-	return nil
-}
-
-func (t *Template) checkAll(es []expr) error {
-	for _, e := range es {
-		if err := t.checkBranches(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func pseudo(name string) bool {
-	switch name {
-	case "AWS::AccountId", "AWS::NotificationARNs", "AWS::NoValue", "AWS::Partition", "AWS::Region", "AWS::StackId", "AWS::StackName", "AWS::URLSuffix":
-		return true
-	}
-	return false
+	})
+	return names, err
 }
 
 // Types are the resource types in use, in order.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
@@ -29,8 +30,8 @@ func bound(t testing.TB, body string, in ...Input) (*Template, *Scope, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := Scope{
-		Pseudo: Pseudo{AccountID: "123456789012", Region: "us-east-1", Partition: "aws", URLSuffix: "amazonaws.com", StackID: "arn:stack", StackName: "st", NotificationARNs: []string{"t1"}},
+	s := expression.Scope{
+		Pseudo: expression.Pseudo{AccountID: "123456789012", Region: "us-east-1", Partition: "aws", URLSuffix: "amazonaws.com", StackID: "arn:stack", StackName: "st", NotificationARNs: []string{"t1"}},
 		Zones:  []string{"us-east-1a", "us-east-1b"}, Parameters: map[string]any{},
 		Resource: func(id string) any {
 			if id == "New" {
@@ -139,7 +140,7 @@ Resources:
 			t.Errorf("%s: %v", tc.expr, err)
 			continue
 		}
-		if got := JSON(props["Value"]); got != tc.want {
+		if got := expression.JSON(props["Value"]); got != tc.want {
 			t.Errorf("%s: got %s, want %s", tc.expr, got, tc.want)
 		}
 	}
@@ -172,7 +173,7 @@ Outputs: {O: {Value: !Join ["-", [!Ref A, !Ref B]], Export: {Name: !Sub "${AWS::
 		a, _ := s.Properties(tpl.Resources["A"])
 		b, _ := s.Properties(tpl.Resources["B"])
 		out, err := s.Outputs()
-		seen = append(seen, fmt.Sprint(deps, JSON(a), JSON(b), out, err, s.Refs(tpl.Resources["A"], "Tags"), s.Refs(tpl.Resources["B"], "VpcId")))
+		seen = append(seen, fmt.Sprint(deps, expression.JSON(a), expression.JSON(b), out, err, s.Refs(tpl.Resources["A"], "Tags"), s.Refs(tpl.Resources["B"], "VpcId")))
 	}
 	if d := cmp.Diff(seen[0], seen[1]); d != "" {
 		t.Error(d)

@@ -11,15 +11,11 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 )
 
 // maxDepth bounds nesting, so that hostile input can't exhaust the stack.
 const maxDepth = 100
-
-func invalid(format string, args ...any) error {
-	return account.Errorf("ValidationError", format, args...)
-}
 
 // tree reads a template's text, JSON or YAML, into plain values.
 func tree(body string) (map[string]any, error) {
@@ -215,7 +211,7 @@ func short(tag string, v any) (any, error) {
 	switch {
 	case name == "Ref" || name == "Condition":
 		return map[string]any{name: v}, nil
-	case compiler("Fn::"+name) != nil, name == "Equals", name == "And", name == "Or", name == "Not":
+	case expression.HasShort(name):
 		return map[string]any{"Fn::" + name: v}, nil
 	case strings.HasPrefix(tag, "!!"):
 		return v, nil

@@ -1,4 +1,4 @@
-package template
+package expression
 
 import (
 	"encoding/base64"
@@ -13,7 +13,7 @@ import (
 
 // compiler finds the compiler of an intrinsic function.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
-func compiler(name string) func(arg any, place string) (expr, error) {
+func compiler(name string) func(arg any, place string) (Expr, error) {
 	switch name {
 	case "Ref":
 		return compileRef
@@ -43,7 +43,7 @@ func compiler(name string) func(arg any, place string) (expr, error) {
 	return nil
 }
 
-func compileRef(arg any, _ string) (expr, error) {
+func compileRef(arg any, _ string) (Expr, error) {
 	name, ok := arg.(string)
 	if !ok || name == "" {
 		return nil, invalid("Template format error: every Ref object must have a single String value.")
@@ -51,7 +51,7 @@ func compileRef(arg any, _ string) (expr, error) {
 	return ref{name}, nil
 }
 
-func compileGetAtt(arg any, place string) (expr, error) {
+func compileGetAtt(arg any, place string) (Expr, error) {
 	malformed := invalid("Template error: every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute")
 	switch arg := arg.(type) {
 	case string:
@@ -74,7 +74,7 @@ func compileGetAtt(arg any, place string) (expr, error) {
 			}
 			return attr{name, a}, nil
 		}
-		a, err := compile(arg[1], place)
+		a, err := Compile(arg[1], place)
 		if err != nil {
 			return nil, err
 		}
@@ -86,15 +86,15 @@ func compileGetAtt(arg any, place string) (expr, error) {
 // call is a function whose arguments are all evaluated; apply computes the
 // result from them. As soon as an argument is unknown, so is the result.
 type call struct {
-	args  []expr
+	args  []Expr
 	apply func(s *Scope, args []any) (any, error)
 }
 
-func (e call) eval(s *Scope) (any, error) {
+func (e call) Eval(s *Scope) (any, error) {
 	args := make([]any, len(e.args))
 	unknown := false
 	for i, a := range e.args {
-		v, err := a.eval(s)
+		v, err := a.Eval(s)
 		if err != nil {
 			return nil, err
 		}
@@ -107,9 +107,9 @@ func (e call) eval(s *Scope) (any, error) {
 	return e.apply(s, args)
 }
 
-func (e call) walk(s *Scope, visit func(Ref)) {
+func (e call) Walk(s *Scope, visit func(Ref)) {
 	for _, a := range e.args {
-		a.walk(s, visit)
+		a.Walk(s, visit)
 	}
 }
 
@@ -135,14 +135,14 @@ func Unknown(v any) bool {
 }
 
 // arguments compiles a list of between least and most arguments.
-func arguments(arg any, place string, least, most int, malformed error) ([]expr, error) {
+func arguments(arg any, place string, least, most int, malformed error) ([]Expr, error) {
 	l, ok := arg.([]any)
 	if !ok || len(l) < least || len(l) > most {
 		return nil, malformed
 	}
-	out := make([]expr, len(l))
+	out := make([]Expr, len(l))
 	for i, x := range l {
-		e, err := compile(x, place)
+		e, err := Compile(x, place)
 		if err != nil {
 			return nil, err
 		}
@@ -151,8 +151,8 @@ func arguments(arg any, place string, least, most int, malformed error) ([]expr,
 	return out, nil
 }
 
-// scalar is a value as text, and whether it is one.
-func scalar(v any) (string, bool) {
+// Scalar is a value as text, and whether it is one.
+func Scalar(v any) (string, bool) {
 	switch v.(type) {
 	case string, bool, int, float64:
 		return facts.Text(v), true
@@ -165,10 +165,10 @@ var subVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
 // sub is Fn::Sub: literals and values in turn, literals first.
 type sub struct {
 	text   []string
-	values []expr
+	values []Expr
 }
 
-func compileSub(arg any, place string) (expr, error) {
+func compileSub(arg any, place string) (Expr, error) {
 	malformed := invalid("Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. Specify a string as first argument, and an optional second argument to specify a mapping of values to replace in the string")
 	text, ok := arg.(string)
 	vars := map[string]any{}
@@ -193,10 +193,10 @@ func compileSub(arg any, place string) (expr, error) {
 			continue
 		}
 		name = strings.TrimSpace(name)
-		var e expr
+		var e Expr
 		if v, ok := vars[name]; ok {
 			var err error
-			if e, err = compile(v, place); err != nil {
+			if e, err = Compile(v, place); err != nil {
 				return nil, err
 			}
 		} else if !variableName(name) {
@@ -229,12 +229,12 @@ func variableName(s string) bool {
 	return s != ""
 }
 
-func (e sub) eval(s *Scope) (any, error) {
+func (e sub) Eval(s *Scope) (any, error) {
 	var b strings.Builder
 	unknown := false
 	for i, x := range e.values {
 		b.WriteString(e.text[i])
-		v, err := x.eval(s)
+		v, err := x.Eval(s)
 		if err != nil {
 			return nil, err
 		}
@@ -242,7 +242,7 @@ func (e sub) eval(s *Scope) (any, error) {
 			unknown = true
 			continue
 		}
-		t, ok := scalar(v)
+		t, ok := Scalar(v)
 		if l, isList := v.([]any); isList && len(l) == 0 {
 			t, ok = "", true
 		}
@@ -258,13 +258,13 @@ func (e sub) eval(s *Scope) (any, error) {
 	return b.String(), nil
 }
 
-func (e sub) walk(s *Scope, visit func(Ref)) {
+func (e sub) Walk(s *Scope, visit func(Ref)) {
 	for _, x := range e.values {
-		x.walk(s, visit)
+		x.Walk(s, visit)
 	}
 }
 
-func compileJoin(arg any, place string) (expr, error) {
+func compileJoin(arg any, place string) (Expr, error) {
 	malformed := invalid("Template error: every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined.")
 	args, err := arguments(arg, place, 2, 2, malformed)
 	if err != nil {
@@ -278,7 +278,7 @@ func compileJoin(arg any, place string) (expr, error) {
 		}
 		texts := make([]string, len(parts))
 		for i, p := range parts {
-			if texts[i], ok = scalar(p); !ok {
+			if texts[i], ok = Scalar(p); !ok {
 				return nil, malformed
 			}
 		}
@@ -288,9 +288,9 @@ func compileJoin(arg any, place string) (expr, error) {
 
 // choose is Fn::Select, which leaves what it doesn't select unevaluated where
 // it can, so that unknown neighbours don't matter.
-type choose struct{ index, from expr }
+type choose struct{ index, from Expr }
 
-func compileSelect(arg any, place string) (expr, error) {
+func compileSelect(arg any, place string) (Expr, error) {
 	args, err := arguments(arg, place, 2, 2, invalid("Template error: Fn::Select requires a list argument with two elements: an integer index and a list"))
 	if err != nil {
 		return nil, err
@@ -298,12 +298,12 @@ func compileSelect(arg any, place string) (expr, error) {
 	return choose{args[0], args[1]}, nil
 }
 
-func (e choose) eval(s *Scope) (any, error) {
-	i, err := e.index.eval(s)
+func (e choose) Eval(s *Scope) (any, error) {
+	i, err := e.index.Eval(s)
 	if err != nil {
 		return nil, err
 	}
-	from, err := e.from.eval(s)
+	from, err := e.from.Eval(s)
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +313,7 @@ func (e choose) eval(s *Scope) (any, error) {
 	if _, ok := from.(facts.Unknown); ok {
 		return from, nil
 	}
-	t, _ := scalar(i)
+	t, _ := Scalar(i)
 	n, err := strconv.Atoi(t)
 	l, ok := from.([]any)
 	if err != nil || !ok {
@@ -325,12 +325,12 @@ func (e choose) eval(s *Scope) (any, error) {
 	return l[n], nil
 }
 
-func (e choose) walk(s *Scope, visit func(Ref)) {
-	e.index.walk(s, visit)
-	e.from.walk(s, visit)
+func (e choose) Walk(s *Scope, visit func(Ref)) {
+	e.index.Walk(s, visit)
+	e.from.Walk(s, visit)
 }
 
-func compileSplit(arg any, place string) (expr, error) {
+func compileSplit(arg any, place string) (Expr, error) {
 	malformed := invalid("Template error: every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to be split or a function that returns a string to be split.")
 	args, err := arguments(arg, place, 2, 2, malformed)
 	if err != nil {
@@ -338,7 +338,7 @@ func compileSplit(arg any, place string) (expr, error) {
 	}
 	return call{args, func(_ *Scope, args []any) (any, error) {
 		sep, ok := args[0].(string)
-		text, isText := scalar(args[1])
+		text, isText := Scalar(args[1])
 		if !ok || sep == "" || !isText {
 			return nil, malformed
 		}
@@ -350,7 +350,7 @@ func compileSplit(arg any, place string) (expr, error) {
 	}}, nil
 }
 
-func compileFindInMap(arg any, place string) (expr, error) {
+func compileFindInMap(arg any, place string) (Expr, error) {
 	malformed := invalid("Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the attribute for return value")
 	if l, ok := arg.([]any); ok && len(l) == 4 {
 		return nil, invalid("Template error: DefaultValue of Fn::FindInMap needs the transform AWS::LanguageExtensions, which is not modelled")
@@ -362,13 +362,13 @@ func compileFindInMap(arg any, place string) (expr, error) {
 	return call{args, func(s *Scope, args []any) (any, error) {
 		var name [3]string
 		for i, a := range args {
-			t, ok := scalar(a)
+			t, ok := Scalar(a)
 			if !ok {
 				return nil, malformed
 			}
 			name[i] = t
 		}
-		m, ok := s.t.mappings[name[0]]
+		m, ok := s.Mappings[name[0]]
 		if !ok {
 			return nil, invalid("Template error: Mapping named '%s' is not present in the 'Mappings' section of template.", name[0])
 		}
@@ -380,15 +380,15 @@ func compileFindInMap(arg any, place string) (expr, error) {
 	}}, nil
 }
 
-func compileGetAZs(arg any, place string) (expr, error) {
+func compileGetAZs(arg any, place string) (Expr, error) {
 	if arg == "" {
 		arg = map[string]any{"Ref": "AWS::Region"}
 	}
-	e, err := compile(arg, place)
+	e, err := Compile(arg, place)
 	if err != nil {
 		return nil, err
 	}
-	return call{[]expr{e}, func(s *Scope, args []any) (any, error) {
+	return call{[]Expr{e}, func(s *Scope, args []any) (any, error) {
 		region, ok := args[0].(string)
 		if !ok {
 			return nil, invalid("Template error: Fn::GetAZs requires a string argument")
@@ -407,13 +407,13 @@ func compileGetAZs(arg any, place string) (expr, error) {
 	}}, nil
 }
 
-func compileBase64(arg any, place string) (expr, error) {
-	e, err := compile(arg, place)
+func compileBase64(arg any, place string) (Expr, error) {
+	e, err := Compile(arg, place)
 	if err != nil {
 		return nil, err
 	}
-	return call{[]expr{e}, func(_ *Scope, args []any) (any, error) {
-		t, ok := scalar(args[0])
+	return call{[]Expr{e}, func(_ *Scope, args []any) (any, error) {
+		t, ok := Scalar(args[0])
 		if !ok {
 			return nil, invalid("Template error: every Fn::Base64 object must have a String-typed value.")
 		}
@@ -421,22 +421,22 @@ func compileBase64(arg any, place string) (expr, error) {
 	}}, nil
 }
 
-func compileCidr(arg any, place string) (expr, error) {
+func compileCidr(arg any, place string) (Expr, error) {
 	malformed := invalid("Template error: every Fn::Cidr object requires two or three parameters, (1) a CIDR block, (2) the number of CIDRs and (3) the number of subnet bits")
 	args, err := arguments(arg, place, 2, 3, malformed)
 	if err != nil {
 		return nil, err
 	}
 	return call{args, func(_ *Scope, args []any) (any, error) {
-		block, _ := scalar(args[0])
-		countText, _ := scalar(args[1])
+		block, _ := Scalar(args[0])
+		countText, _ := Scalar(args[1])
 		bits := 8
 		count, err := strconv.Atoi(countText)
 		if err != nil {
 			return nil, malformed
 		}
 		if len(args) == 3 {
-			t, _ := scalar(args[2])
+			t, _ := Scalar(args[2])
 			if bits, err = strconv.Atoi(t); err != nil {
 				return nil, malformed
 			}
@@ -473,10 +473,10 @@ func cidrs(block string, count, bits int) (any, error) {
 // branch is Fn::If.
 type branch struct {
 	condition string
-	yes, no   expr
+	yes, no   Expr
 }
 
-func compileIf(arg any, place string) (expr, error) {
+func compileIf(arg any, place string) (Expr, error) {
 	l, ok := arg.([]any)
 	if !ok || len(l) != 3 {
 		return nil, invalid("Template error: Fn::If requires a list argument with three elements")
@@ -485,46 +485,46 @@ func compileIf(arg any, place string) (expr, error) {
 	if !ok {
 		return nil, invalid("Template error: Fn::If requires a list argument with the first element being a condition")
 	}
-	yes, err := compile(l[1], place)
+	yes, err := Compile(l[1], place)
 	if err != nil {
 		return nil, err
 	}
-	no, err := compile(l[2], place)
+	no, err := Compile(l[2], place)
 	if err != nil {
 		return nil, err
 	}
 	return branch{name, yes, no}, nil
 }
 
-func (e branch) eval(s *Scope) (any, error) {
-	if s.conditions[e.condition] {
-		return e.yes.eval(s)
+func (e branch) Eval(s *Scope) (any, error) {
+	if s.True(e.condition) {
+		return e.yes.Eval(s)
 	}
-	return e.no.eval(s)
+	return e.no.Eval(s)
 }
 
-func (e branch) walk(s *Scope, visit func(Ref)) {
-	if s == nil || s.conditions[e.condition] {
-		e.yes.walk(s, visit)
+func (e branch) Walk(s *Scope, visit func(Ref)) {
+	if s == nil || s.True(e.condition) {
+		e.yes.Walk(s, visit)
 	}
-	if s == nil || !s.conditions[e.condition] {
-		e.no.walk(s, visit)
+	if s == nil || !s.True(e.condition) {
+		e.no.Walk(s, visit)
 	}
 }
 
 // importValue is Fn::ImportValue.
-type importValue struct{ name expr }
+type importValue struct{ name Expr }
 
-func compileImport(arg any, place string) (expr, error) {
-	e, err := compile(arg, place)
+func compileImport(arg any, place string) (Expr, error) {
+	e, err := Compile(arg, place)
 	if err != nil {
 		return nil, err
 	}
 	return importValue{e}, nil
 }
 
-func (e importValue) eval(s *Scope) (any, error) {
-	v, err := e.name.eval(s)
+func (e importValue) Eval(s *Scope) (any, error) {
+	v, err := e.name.Eval(s)
 	if err != nil {
 		return nil, err
 	}
@@ -542,8 +542,8 @@ func (e importValue) eval(s *Scope) (any, error) {
 	return out, nil
 }
 
-func (e importValue) walk(s *Scope, visit func(Ref)) {
-	e.name.walk(s, visit)
+func (e importValue) Walk(s *Scope, visit func(Ref)) {
+	e.name.Walk(s, visit)
 }
 
 // JSON writes a value as CloudFormation shows properties.

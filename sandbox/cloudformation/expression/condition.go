@@ -1,24 +1,25 @@
-package template
+package expression
 
 import (
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
-// condition is a compiled condition function.
-type condition interface {
-	holds(s *Scope) (bool, error)
-	walk(visit func(Ref))
+// Condition is a compiled condition function. It never changes.
+type Condition interface {
+	Holds(s *Scope) (bool, error)
+	Walk(visit func(Ref))
 }
 
 type (
-	equals struct{ a, b expr }
-	not    struct{ c condition }
-	all    []condition
-	some   []condition
+	equals struct{ a, b Expr }
+	not    struct{ c Condition }
+	all    []Condition
+	some   []Condition
 	named  struct{ name string }
 )
 
-func compileCondition(v any, place string) (condition, error) {
+// CompileCondition turns plain values into a condition. Place is for messages.
+func CompileCondition(v any, place string) (Condition, error) {
 	m, ok := v.(map[string]any)
 	if !ok || len(m) != 1 {
 		return nil, invalid("Template format error: Every Conditions member must be a condition function [%s]", place)
@@ -42,15 +43,15 @@ func compileCondition(v any, place string) (condition, error) {
 			if len(l) != 1 {
 				return nil, invalid("Template error: every Fn::Not object requires one boolean parameter.")
 			}
-			c, err := compileCondition(l[0], place)
+			c, err := CompileCondition(l[0], place)
 			return not{c}, err
 		case "Fn::And", "Fn::Or":
 			if len(l) < 2 || len(l) > 10 {
 				return nil, invalid("Template error: every %s object requires a list of at least 2 and at most 10 boolean parameters.", k)
 			}
-			cs := make([]condition, len(l))
+			cs := make([]Condition, len(l))
 			for i, x := range l {
-				c, err := compileCondition(x, place)
+				c, err := CompileCondition(x, place)
 				if err != nil {
 					return nil, err
 				}
@@ -65,12 +66,12 @@ func compileCondition(v any, place string) (condition, error) {
 	return nil, invalid("Template format error: Every Conditions member must be a condition function [%s]", place)
 }
 
-func (c equals) holds(s *Scope) (bool, error) {
-	a, err := c.a.eval(s)
+func (c equals) Holds(s *Scope) (bool, error) {
+	a, err := c.a.Eval(s)
 	if err != nil {
 		return false, err
 	}
-	b, err := c.b.eval(s)
+	b, err := c.b.Eval(s)
 	if err != nil {
 		return false, err
 	}
@@ -112,52 +113,52 @@ func Equal(a, b any) bool {
 			return s == t
 		}
 	}
-	x, ok1 := scalar(a)
-	y, ok2 := scalar(b)
+	x, ok1 := Scalar(a)
+	y, ok2 := Scalar(b)
 	return ok1 && ok2 && x == y
 }
 
-func (c equals) walk(visit func(Ref)) {
-	c.a.walk(nil, visit)
-	c.b.walk(nil, visit)
+func (c equals) Walk(visit func(Ref)) {
+	c.a.Walk(nil, visit)
+	c.b.Walk(nil, visit)
 }
 
-func (c not) holds(s *Scope) (bool, error) {
-	b, err := c.c.holds(s)
+func (c not) Holds(s *Scope) (bool, error) {
+	b, err := c.c.Holds(s)
 	return !b, err
 }
 
-func (c not) walk(visit func(Ref)) { c.c.walk(visit) }
+func (c not) Walk(visit func(Ref)) { c.c.Walk(visit) }
 
-func (cs all) holds(s *Scope) (bool, error) {
+func (cs all) Holds(s *Scope) (bool, error) {
 	for _, c := range cs {
-		if b, err := c.holds(s); err != nil || !b {
+		if b, err := c.Holds(s); err != nil || !b {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-func (cs all) walk(visit func(Ref)) {
+func (cs all) Walk(visit func(Ref)) {
 	for _, c := range cs {
-		c.walk(visit)
+		c.Walk(visit)
 	}
 }
 
-func (cs some) holds(s *Scope) (bool, error) {
+func (cs some) Holds(s *Scope) (bool, error) {
 	for _, c := range cs {
-		if b, err := c.holds(s); err != nil || b {
+		if b, err := c.Holds(s); err != nil || b {
 			return b, err
 		}
 	}
 	return false, nil
 }
 
-func (cs some) walk(visit func(Ref)) {
+func (cs some) Walk(visit func(Ref)) {
 	for _, c := range cs {
-		c.walk(visit)
+		c.Walk(visit)
 	}
 }
 
-func (c named) holds(s *Scope) (bool, error) { return s.condition(c.name) }
-func (c named) walk(func(Ref))               {}
+func (c named) Holds(s *Scope) (bool, error) { return s.condition(c.name) }
+func (c named) Walk(func(Ref))               {}
