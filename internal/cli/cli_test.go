@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/signal"
@@ -66,6 +68,8 @@ func TestScripts(t *testing.T) {
 			"status":  checkStatus,
 			"width":   checkWidth,
 			"bytes":   writeBytes,
+			"vary":    varyExample,
+			"web":     serveWeb,
 		},
 	})
 }
@@ -95,6 +99,15 @@ func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv(v.Name, v.Value)
 	}
 	ts.Setenv(speedVariable, strconv.Itoa(speed))
+}
+
+// serveWeb starts something that isn't AWS, and leads clients there.
+func serveWeb(ts *testscript.TestScript, neg bool, args []string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "<html><body>Sign in to the wireless network.</body></html>")
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("AWS_ENDPOINT_URL", server.URL)
 }
 
 // checkJSON stdout|stderr|FILE checks that each line, or all of it, is JSON.
@@ -149,6 +162,20 @@ func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("unknown kind %s", args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
+}
+
+// varyExample FILE [OLD NEW]... writes the example production.yaml with texts
+// replaced; \n stands for a line break.
+func varyExample(ts *testscript.TestScript, neg bool, args []string) {
+	src := ts.ReadFile(ts.Getenv("EXAMPLES") + "/production.yaml")
+	for i := 1; i+1 < len(args); i += 2 {
+		before, after := strings.ReplaceAll(args[i], `\n`, "\n"), strings.ReplaceAll(args[i+1], `\n`, "\n")
+		if !strings.Contains(src, before) {
+			ts.Fatalf("the example does not contain %q", before)
+		}
+		src = strings.Replace(src, before, after, 1)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(src), 0o644))
 }
 
 // loadExample reads a configuration and works out what it means.

@@ -76,10 +76,11 @@ func (a *app) watch(ctx context.Context, t *deploy.Target, verb, path string, pl
 		case deploy.StackStarted:
 			moving[e.Stack] = true
 		case deploy.StackFinished:
-			// An interrupted look ends, the stack's operation doesn't.
-			if e.Err == nil || ctx.Err() == nil {
-				delete(moving, e.Stack)
+			if e.Err != nil && ctx.Err() != nil {
+				// The look at it ended, not the stack's operation.
+				return
 			}
+			delete(moving, e.Stack)
 		}
 		live.Event(e)
 	}
@@ -107,7 +108,7 @@ func (e *interruptedError) Error() string {
 	if len(e.moving) == 0 {
 		return "interrupted; no stack was in motion"
 	}
-	return fmt.Sprintf("interrupted; AWS goes on with %s: %s", view.Count(len(e.moving), "stack"), view.Join(e.moving))
+	return fmt.Sprintf("interrupted; AWS goes on with what it has begun: %s", view.Join(e.moving))
 }
 
 func (e *interruptedError) Is(target error) bool { return target == ErrInterrupted }

@@ -7,7 +7,10 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
+
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
@@ -127,6 +130,10 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		hint("the connection to AWS is lost; repeat the command: it goes on where it stopped")
 	case awsapi.Code(err) == wire.NotModelled:
 		p.Error = "the sandbox can't do this: " + awsapi.Message(err)
+		if m := otherRegion().FindStringSubmatch(p.Error); m != nil {
+			p.Code = Usage
+			p.access(&accessError{m[1], err})
+		}
 	}
 	if id := awsapi.RequestID(err); id != "" && p.Code == Failed {
 		p.Detail = append(p.Detail, "AWS request id "+id)
@@ -134,10 +141,15 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	return p
 }
 
+// otherRegion finds the region in a sandbox's refusal to be in it. Services
+// that are global answer there all the same, so it may come late.
+func otherRegion() *regexp.Regexp { return regexp.MustCompile(`region (\S+) is not modelled`) }
+
 // access explains why there is no way to the account.
 func (p *problem) access(e *accessError) {
 	var dns *net.DNSError
 	var at *url.Error
+	var profile awsconfig.SharedConfigProfileNotExistError
 	endpoint := ""
 	if errors.As(e.err, &at) {
 		if u, err := url.Parse(at.URL); err == nil {
@@ -146,6 +158,9 @@ func (p *problem) access(e *accessError) {
 	}
 	custom := os.Getenv("AWS_ENDPOINT_URL")
 	switch {
+	case errors.As(e.err, &profile):
+		p.Error = fmt.Sprintf("there is no AWS profile %q", profile.Profile)
+		p.Hint = "aws configure list-profiles names those that there are; check AWS_PROFILE"
 	case errors.Is(e.err, awsapi.ErrNoRegion):
 		p.Error, p.Hint = "no AWS region is set", "set AWS_REGION or give --region"
 	case awsapi.IsNoCredentials(e.err):
@@ -160,7 +175,7 @@ func (p *problem) access(e *accessError) {
 			p.Hint = "AWS_ENDPOINT_URL is " + custom + ": use the credentials that go with it"
 		}
 	case awsapi.Code(e.err) == wire.NotModelled:
-		p.Error = "the endpoint is a sandbox, and " + strings.TrimPrefix(awsapi.Message(e.err), "the ")
+		p.Error = "the endpoint is a sandbox: " + awsapi.Message(e.err)
 		p.Hint = "start one for this region: poolhouse sandbox --region " + e.region
 	case errors.As(e.err, &dns) && dns.IsNotFound && custom == "":
 		p.Error = fmt.Sprintf("there is no AWS endpoint %s", dns.Name)

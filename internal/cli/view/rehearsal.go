@@ -194,7 +194,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 	if len(r.Given) > 0 {
 		section("Given before, since the file names it and does not make it")
 		for _, g := range r.Given {
-			fmt.Fprintf(w, "  %s: %s\n", g.Path, g.ID)
+			paragraph(w, "  "+g.Path+": ", "    ", "%s", g.ID)
 		}
 	}
 	if len(r.Kept) > 0 || len(r.LinkedRoles) > 0 {

@@ -21,8 +21,8 @@ func Wrap(prefix, indent, text string) string {
 	for _, word := range strings.Fields(text) {
 		n := utf8.RuneCountInString(word)
 		switch {
-		case fresh:
-		case at+1+n > Width:
+		case fresh && (at+n <= Width || at <= utf8.RuneCountInString(indent)):
+		case fresh || at+1+n > Width:
 			b.WriteString("\n" + indent)
 			at = utf8.RuneCountInString(indent)
 		default:
