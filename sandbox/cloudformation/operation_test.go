@@ -108,6 +108,19 @@ func TestCaller(t *testing.T) {
 	}
 }
 
+// A resource may need more time than its type says.
+func TestResourceThatNeedsMoreTime(t *testing.T) {
+	t.Parallel()
+	for until, want := range map[time.Duration]time.Duration{time.Second: 12 * time.Second, 20 * time.Second: 42 * time.Second, 50 * time.Second: 72 * time.Second} {
+		w := newWorld(t)
+		start := w.now
+		w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(vpc("Vpc", ""))})
+		w.pass(8 * time.Second)
+		w.edit("AWS::EC2::VPC", w.physical("s", "Vpc"), func(r *account.Resource) { r.Data["until"] = start.Add(7500*time.Millisecond + until) })
+		equal(t, w.until("CREATE_COMPLETE").Sub(start), 15*time.Second+want)
+	}
+}
+
 func TestSideBySide(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -571,4 +571,6 @@ func TestTags(t *testing.T) {
 	w.must("UpdateStack", in{"StackName": "s", "UsePreviousTemplate": "true", "Capabilities": []any{"CAPABILITY_IAM"}, "Tags": ""})
 	equal(t, w.rest("s"), "UPDATE_COMPLETE")
 	check("AWS::IAM::Role", "Role", map[string]string{})
+	// For the service, tagging is no operation that ends.
+	w.edit("AWS::IAM::Role", w.physical("s", "Role"), func(r *account.Resource) { equal(t, r.Data["settled"], any("<nil>create ")) })
 }

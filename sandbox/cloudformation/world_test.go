@@ -77,7 +77,13 @@ func kinds() map[string]*account.Type {
 				}
 				return nil
 			},
-			Settle: func(_ *account.Tx, r *account.Resource, _ string) error { return fails(r.Props, "settle") },
+			Settle: func(tx *account.Tx, r *account.Resource, op string) error {
+				r.Data["settled"] = fmt.Sprint(r.Data["settled"], op, " ")
+				if until, ok := r.Data["until"].(time.Time); ok && tx.Now().Before(until) {
+					return account.Later(30 * time.Second)
+				}
+				return fails(r.Props, "settle")
+			},
 			Delete: func(tx *account.Tx, r *account.Resource) error {
 				if name == "AWS::EC2::VPC" {
 					if tx.Find("AWS::EC2::Subnet", func(s *account.Resource) bool { return s.Props["VpcId"] == r.ID }) != nil {

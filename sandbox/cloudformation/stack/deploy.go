@@ -15,8 +15,12 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
-// tagChange is how long it takes to change nothing but a resource's tags.
-const tagChange = 2 * time.Second
+// tagging is the change of nothing but a resource's tags, which the service
+// doesn't see as an operation, and tagChange is how long it takes.
+const (
+	tagging   = "tagging"
+	tagChange = 2 * time.Second
+)
 
 // deploy enters the phase that creates and updates.
 func (e *Engine) deploy() {
@@ -297,8 +301,9 @@ func (e *Engine) update(r *Resource, props map[string]any, differ bool) (time.Du
 		return 0, notFound(r)
 	}
 	untag(r, real)
-	took := tagChange
+	op, took := tagging, tagChange
 	if differ {
+		op = "update"
 		resolved, err := dynamic.Resolve(e.tx, props)
 		if err == nil {
 			took, err = e.tx.Update(real, resolved, false)
@@ -309,7 +314,7 @@ func (e *Engine) update(r *Resource, props map[string]any, differ bool) (time.Du
 		}
 	}
 	e.tag(r, real)
-	r.busy, r.settles = "update", e.tx.Now().Add(took)
+	r.busy, r.settles = op, e.tx.Now().Add(took)
 	return took, nil
 }
 
@@ -372,24 +377,35 @@ func (e *Engine) finishDeploy(t *task) {
 		e.create(t, r, e.Stack.op.target.Template.Resources[t.id])
 		return
 	}
+	over, err := e.settled(t, r)
+	switch {
+	case err != nil:
+		e.failTask(t, r, t.verb, handlerError(e.tx, r.Def.Type.Name, err))
+	case over:
+		e.mark(r, strings.ToUpper(t.verb)+"_COMPLETE", "")
+		e.complete(t)
+	}
+}
+
+// settled ends what was under way in the service. It is false if the resource
+// needs more time, in which case the task waits.
+func (e *Engine) settled(t *task, r *Resource) (bool, error) {
 	op := r.busy
 	r.busy = ""
 	real := e.tx.Get(r.Def.Type.Name, r.Physical)
 	if real == nil {
-		e.failTask(t, r, t.verb, handlerError(e.tx, r.Def.Type.Name, notFound(r)))
-		return
+		return false, notFound(r)
 	}
-	var later account.Later
-	if err := e.tx.Settle(real, op); errors.As(err, &later) {
+	if op == tagging {
+		return true, nil
+	}
+	err := e.tx.Settle(real, op)
+	if later, ok := errors.AsType[account.Later](err); ok {
 		r.busy, r.settles = op, e.tx.Now().Add(time.Duration(later))
 		e.wait(t, acting, time.Duration(later))
-		return
-	} else if err != nil {
-		e.failTask(t, r, t.verb, handlerError(e.tx, r.Def.Type.Name, err))
-		return
+		return false, nil
 	}
-	e.mark(r, strings.ToUpper(t.verb)+"_COMPLETE", "")
-	e.complete(t)
+	return err == nil, err
 }
 
 // failTask ends a task badly and, unless rollback is disabled, turns the

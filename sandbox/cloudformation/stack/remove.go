@@ -141,11 +141,11 @@ func (e *Engine) destroy(t *task, r *Resource) {
 		e.settleDelete(t, r, real)
 		return
 	}
-	if r.busy != "" {
+	if r.busy != "" && r.busy != tagging {
 		// The outcome of what was under way doesn't matter any more.
 		_ = e.tx.Settle(real, r.busy)
-		r.busy = ""
 	}
+	r.busy = ""
 	if real.Data == nil {
 		real.Data = map[string]any{}
 	}

@@ -72,7 +72,7 @@ func (e *Engine) back(id string) *Resource {
 func (e *Engine) revert(t *task) {
 	now := e.Stack.Resources[t.id]
 	real := e.tx.Get(now.Def.Type.Name, now.Physical)
-	if now.busy != "" && real != nil {
+	if now.busy != "" && now.busy != tagging && real != nil {
 		// The outcome of the cancelled change doesn't matter any more.
 		_ = e.tx.Settle(real, now.busy)
 	}
@@ -99,18 +99,14 @@ func (e *Engine) finishRestore(t *task) {
 		return
 	}
 	r := e.Stack.Resources[t.id]
-	op := r.busy
-	r.busy = ""
-	err := notFound(r)
-	if real := e.tx.Get(r.Def.Type.Name, r.Physical); real != nil {
-		err = e.tx.Settle(real, op)
-	}
-	if err != nil {
+	over, err := e.settled(t, r)
+	switch {
+	case err != nil:
 		e.mark(r, "UPDATE_FAILED", handlerError(e.tx, r.Def.Type.Name, err))
 		e.stop(t, "update")
-		return
+	case over:
+		e.restoredOne(t)
 	}
-	e.restoredOne(t)
 }
 
 func (e *Engine) restoredOne(t *task) {
