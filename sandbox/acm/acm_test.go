@@ -108,6 +108,8 @@ func TestRequestIsChecked(t *testing.T) {
 		"ValidationException: Validation method EMAIL is not modelled":                        {"DomainName": "example.com"},
 		"InvalidDomainValidationOptionsException: The first":                                  {"DomainName": strings.Repeat("a", 60) + ".example.com", "ValidationMethod": "DNS"},
 		"InvalidDomainValidationOptionsException: DomainValidationOptions has a domain b.com": {"DomainName": "example.com", "ValidationMethod": "DNS", "DomainValidationOptions": []any{obj{"DomainName": "b.com", "HostedZoneId": w.zone}}},
+		"ValidationException: CertificateAuthorityArn is not modelled":                        {"DomainName": "example.com", "ValidationMethod": "DNS", "CertificateAuthorityArn": "x"},
+		"InvalidDomainValidationOptionsException: A validation domain":                        {"DomainName": "example.com", "ValidationMethod": "DNS", "DomainValidationOptions": []any{obj{"DomainName": "example.com", "ValidationDomain": "example.com"}}},
 		"LimitExceededException: ":                                                            {"DomainName": "example.com", "ValidationMethod": "DNS", "SubjectAlternativeNames": many},
 		"NoSuchHostedZone: ":                                                                  {"DomainName": "example.com", "ValidationMethod": "DNS", "DomainValidationOptions": []any{obj{"DomainName": "example.com", "HostedZoneId": "Z0"}}},
 		"InvalidChangeBatch: [RRSet with DNS name":                                            {"DomainName": "example.org", "ValidationMethod": "DNS", "DomainValidationOptions": []any{obj{"DomainName": "example.org", "HostedZoneId": w.zone}}},

@@ -109,6 +109,8 @@ func TestAreChecked(t *testing.T) {
 		"plan: cold":       {backup.TypePlan, plan(obj{"Lifecycle": obj{"MoveToColdStorageAfterDays": 30, "DeleteAfterDays": 119}}), "InvalidParameterValueException: DeleteAfterDays cannot be less than 90 days apart from MoveToColdStorageAfterDays"},
 		"plan: cold, 90":   {backup.TypePlan, plan(obj{"Lifecycle": obj{"MoveToColdStorageAfterDays": 30, "DeleteAfterDays": 120}}), ""},
 		"plan: window":     {backup.TypePlan, plan(obj{"StartWindowMinutes": 30}), "InvalidParameterValueException: The start window"},
+		"plan: name":       {backup.TypePlan, obj{"BackupPlan": obj{}}, "MissingParameterValueException: Backup plan name is missing"},
+		"plan: no rule":    {backup.TypePlan, obj{"BackupPlan": obj{"BackupPlanName": "p"}}, "InvalidParameterValueException: Backup plan must have at least one rule"},
 		"selection: plan":  {backup.TypeSelection, selection("none", w.role), "ResourceNotFoundException: Backup plan none does not exist"},
 		"selection: role":  {backup.TypeSelection, selection(p.ID, "arn:aws:iam::123456789012:role/none"), "InvalidParameterValueException: IAM Role arn:aws:iam::123456789012:role/none cannot be assumed by AWS Backup"},
 		"selection: ARN":   {backup.TypeSelection, selection(p.ID, w.role, "db"), "InvalidParameterValueException: Invalid ARN: db"},

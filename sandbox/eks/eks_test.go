@@ -195,7 +195,7 @@ func check(t *testing.T, err error, want string) {
 func TestClusterIsChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var foreign, small, bad string
+	var foreign, small, bad, other string
 	w.do(t, func(tx *account.Tx) error {
 		v, _, err := tx.Create(ec2.TypeVPC, obj{"CidrBlock": "10.9.0.0/16"}, "", true)
 		if err != nil {
@@ -214,8 +214,12 @@ func TestClusterIsChecked(t *testing.T) {
 				return err
 			}
 		}
+		o, _, err := tx.Create(ec2.TypeSubnet, obj{"VpcId": v.ID, "CidrBlock": "10.9.0.0/24", "AvailabilityZone": "us-east-1b"}, "", true)
+		if err != nil {
+			return err
+		}
 		e, _, err := tx.Create(ec2.TypeSubnet, obj{"VpcId": w.vpc, "CidrBlock": "10.0.201.0/24", "AvailabilityZone": "us-east-1e"}, "", true)
-		foreign, small, bad = g.ID, s.ID, e.ID
+		foreign, small, bad, other = g.ID, s.ID, e.ID, o.ID
 		return err
 	})
 	network := func(c obj) obj { return obj{"ResourcesVpcConfig": c} }
@@ -238,6 +242,16 @@ func TestClusterIsChecked(t *testing.T) {
 		"log type":         {obj{"Logging": obj{"ClusterLogging": obj{"EnabledTypes": []any{obj{"Type": "kubelet"}}}}}, "InvalidParameterException: Invalid logging type kubelet"},
 		"service range":    {obj{"KubernetesNetworkConfig": obj{"ServiceIpv4Cidr": "8.0.0.0/16"}}, "InvalidParameterException: serviceIpv4Cidr must be within RFC1918 range"},
 		"service overlaps": {obj{"KubernetesNetworkConfig": obj{"ServiceIpv4Cidr": "10.0.0.0/20"}}, "InvalidParameterException: serviceIpv4Cidr 10.0.0.0/20 overlaps"},
+		"outposts":         {obj{"OutpostConfig": obj{"OutpostArns": []any{"x"}}}, "InvalidParameterException: OutpostConfig is not modelled"},
+		"hybrid nodes":     {obj{"RemoteNetworkConfig": obj{"RemoteNodeNetworks": []any{}}}, "InvalidParameterException: RemoteNetworkConfig is not modelled"},
+		"other VPC":        {network(obj{"SubnetIds": append([]any{other}, w.subnets...)}), "InvalidParameterException: Subnets specified must belong to the same VPC"},
+		"no group":         {network(obj{"SecurityGroupIds": []any{"sg-0"}}), "InvalidParameterException: The security group 'sg-0' does not exist"},
+		"many groups":      {network(obj{"SecurityGroupIds": []any{"1", "2", "3", "4", "5", "6"}}), "InvalidParameterException: Cannot specify more than 5 security groups"},
+		"many ranges":      {network(obj{"PublicAccessCidrs": slices.Repeat([]any{"8.8.8.0/24"}, 41)}), "InvalidParameterException: The number of publicAccessCidrs exceeds the limit of 40"},
+		"what to encrypt":  {obj{"EncryptionConfig": []any{obj{"Resources": []any{"configmaps"}, "Provider": obj{"KeyArn": w.key}}}}, "InvalidParameterException: Invalid k8s resource for encryption"},
+		"IPv6":             {obj{"KubernetesNetworkConfig": obj{"IpFamily": "ipv6"}}, "InvalidParameterException: ipFamily ipv6 is not modelled"},
+		"service typo":     {obj{"KubernetesNetworkConfig": obj{"ServiceIpv4Cidr": "172.20.0.1/16"}}, "InvalidParameterException: serviceIpv4Cidr 172.20.0.1/16 is not a valid CIDR block"},
+		"small service":    {obj{"KubernetesNetworkConfig": obj{"ServiceIpv4Cidr": "172.20.0.0/25"}}, "InvalidParameterException: serviceIpv4Cidr netmask must be between /24 and /12"},
 		"auto mode":        {obj{"ComputeConfig": obj{"Enabled": true}}, "InvalidParameterException: EKS Auto Mode is not modelled"},
 		"fine":             {obj{}, ""},
 	} {
@@ -306,6 +320,9 @@ func TestClusterLives(t *testing.T) {
 		{[]obj{{"Version": "1.33"}}, "InvalidParameterException: Unsupported Kubernetes minor version update from 1.34 to 1.33", 0},
 		{[]obj{{"AccessConfig": obj{"AuthenticationMode": "CONFIG_MAP"}}}, "InvalidParameterException: Unsupported authentication mode update from API to CONFIG_MAP", 0},
 		{[]obj{network(obj{"SubnetIds": w.subnets[:2]})}, "InvalidParameterException: Provided subnets belong to the AZs", 0},
+		{[]obj{network(obj{"EndpointPrivateAccess": false})}, "InvalidParameterException: Private and public endpoint access cannot be false", 0},
+		{[]obj{{"Logging": obj{"ClusterLogging": obj{"EnabledTypes": []any{obj{"Type": "x"}}}}}}, "InvalidParameterException: Invalid logging type x", 0},
+		{[]obj{{"ComputeConfig": obj{"Enabled": true}}}, "InvalidParameterException: AutoModeUpdate is not modelled", 0},
 		{[]obj{open}, "", 0},
 		{[]obj{{"Version": "1.35"}}, "ResourceInUseException: Cannot VersionUpdate because cluster c currently has update", 286 * time.Second},
 		{[]obj{{"Version": "1.35"}}, "", time.Hour},
@@ -350,6 +367,25 @@ func TestNodegroupIsChecked(t *testing.T) {
 		}
 		return r.ID
 	}
+	// seeded is a template with data that EC2 would want more of.
+	seeded := func(key string) string {
+		id := "lt-" + key
+		w.do(t, func(tx *account.Tx) error {
+			tx.Put(&account.Resource{Type: instance.TypeLaunchTemplate, ID: id, Attrs: obj{"LatestVersionNumber": "1"}, Data: obj{"versions": []any{obj{"number": 1, "data": obj{key: obj{"x": "y"}}}}}})
+			return nil
+		})
+		return id
+	}
+	var other string
+	w.do(t, func(tx *account.Tx) error {
+		v, _, err := tx.Create(ec2.TypeVPC, obj{"CidrBlock": "10.9.0.0/16"}, "", true)
+		if err != nil {
+			return err
+		}
+		o, _, err := tx.Create(ec2.TypeSubnet, obj{"VpcId": v.ID, "CidrBlock": "10.9.0.0/24", "AvailabilityZone": "us-east-1b"}, "", true)
+		other = o.ID
+		return err
+	})
 	text := base64.StdEncoding.EncodeToString([]byte("#!/bin/sh"))
 	for name, c := range map[string]struct {
 		change obj
@@ -373,6 +409,28 @@ func TestNodegroupIsChecked(t *testing.T) {
 		"label":              {obj{"Labels": obj{"a b": "c"}}, "InvalidParameterException: Label a b:c is invalid"},
 		"reserved label":     {obj{"Labels": obj{"kubernetes.io/role": "c"}}, "InvalidParameterException: Label cannot contain reserved prefixes"},
 		"taint":              {obj{"Taints": []any{obj{"Key": "a", "Effect": "NoSchedule"}}}, "InvalidParameterException: Invalid taint effect NoSchedule"},
+		"no role":            {obj{"NodeRole": w.nodeRole + "x"}, "InvalidParameterException: The role with name"},
+		"no subnets":         {obj{"Subnets": []any{}}, "InvalidParameterException: Subnets cannot be empty"},
+		"other VPC":          {obj{"Subnets": []any{other}}, "InvalidParameterException: Subnets specified must belong to the VPC " + w.vpc},
+		"id and name":        {obj{"LaunchTemplate": obj{"Id": "lt-0", "Name": "x"}}, "InvalidParameterException: Either provide launch template ID or launch template name"},
+		"no version":         {obj{"LaunchTemplate": obj{"Id": template(obj{}), "Version": "7"}}, "InvalidParameterException: Could not find the specified version 7"},
+		"remote access":      {obj{"RemoteAccess": obj{"Ec2SshKey": "k"}, "LaunchTemplate": obj{"Id": template(obj{})}}, "InvalidParameterException: Remote access configuration cannot be specified with a launch template."},
+		"own profile":        {obj{"LaunchTemplate": obj{"Id": seeded("IamInstanceProfile")}}, "InvalidParameterException: Launch template should not specify an instance profile."},
+		"hibernation":        {obj{"LaunchTemplate": obj{"Id": seeded("HibernationOptions")}}, "InvalidParameterException: Launch template should not specify hibernation configuration."},
+		"requirements":       {obj{"LaunchTemplate": obj{"Id": seeded("InstanceRequirements")}}, "InvalidParameterException: Launch template should not specify instance requirements."},
+		"market":             {obj{"LaunchTemplate": obj{"Id": seeded("InstanceMarketOptions")}}, "InvalidParameterException: Remove instance market options from launch template"},
+		"own subnet":         {obj{"LaunchTemplate": obj{"Id": template(obj{"NetworkInterfaces": []any{obj{"DeviceIndex": 0, "SubnetId": w.subnets[0]}}})}}, "InvalidParameterException: Launch template should not specify subnets, network interfaces"},
+		"custom, bare":       {obj{"AmiType": "CUSTOM"}, "InvalidParameterException: Launch template details can't be null for Custom ami type node group"},
+		"custom, no image":   {obj{"AmiType": "CUSTOM", "LaunchTemplate": obj{"Id": template(obj{})}}, "InvalidParameterException: Launch template must specify an image id"},
+		"custom, version":    {obj{"AmiType": "CUSTOM", "Version": "1.34", "LaunchTemplate": obj{"Id": template(obj{"ImageId": "resolve:ssm:/aws/service/eks/optimized-ami/1.34/amazon-linux-2023/x86_64/standard/recommended/image_id"})}}, "InvalidParameterException: You cannot specify the field kubernetesVersion or releaseVersion"},
+		"unknown image":      {obj{"AmiType": "WINDOWS_FULL_2025_x86_64"}, "InvalidParameterException: AMI type WINDOWS_FULL_2025_x86_64 is not modelled"},
+		"nothing at most":    {obj{"ScalingConfig": obj{"MinSize": 0, "DesiredSize": 0, "MaxSize": 0}}, "InvalidParameterException: maxSize must be at least 1"},
+		"taint twice":        {obj{"Taints": []any{obj{"Key": "a", "Effect": "NO_SCHEDULE"}, obj{"Key": "a", "Effect": "NO_SCHEDULE", "Value": "b"}}}, "InvalidParameterException: Taints with the same key and effect"},
+		"taint key":          {obj{"Taints": []any{obj{"Key": "a b", "Effect": "NO_SCHEDULE"}}}, "InvalidParameterException: Taint a b is invalid"},
+		"empty update":       {obj{"UpdateConfig": obj{}}, "InvalidParameterException: UpdateConfig cannot be empty if set in the request."},
+		"two in update":      {obj{"UpdateConfig": obj{"MaxUnavailable": 1, "MaxUnavailablePercentage": 10}}, "InvalidParameterException: Either provide max unavailable count or percentage"},
+		"spot":               {obj{"CapacityType": "SPOT"}, "InvalidParameterException: Capacity type SPOT is not modelled"},
+		"capacity type":      {obj{"CapacityType": "RESERVED"}, "InvalidParameterException: Invalid capacity type RESERVED"},
 		"no block":           {obj{"CapacityType": "CAPACITY_BLOCK"}, "InvalidParameterException: Launch template must specify InstanceMarketOptions"},
 		"long name":          {obj{"NodegroupName": strings.Repeat("n", 64)}, "InvalidParameterException: nodeGroupName can't be longer than 63 characters!"},
 		"fine":               {obj{}, ""},
@@ -627,7 +685,22 @@ func TestNodegroupLives(t *testing.T) {
 		_, err := tx.Update(l, with(l.Props, obj{"LaunchTemplateData": obj{"InstanceType": "m6i.xlarge"}}), true)
 		return err
 	})
+	second0, _, err := w.create(instance.TypeLaunchTemplate, obj{"LaunchTemplateData": obj{"InstanceType": "m6i.large"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, update(obj{"LaunchTemplate": obj{"Id": second0.ID, "Version": "1"}}), "InvalidParameterException: Launch template can't be changed")
+	w.do(t, func(tx *account.Tx) error {
+		tx.Drop(instance.TypeLaunchTemplate, second0.ID)
+		return nil
+	})
+	check(t, update(obj{"Version": "1.35"}), "InvalidParameterException: Requested Nodegroup kubernetes version 1.35")
+	check(t, update(obj{"Version": "1.33"}), "InvalidParameterException: Nodegroup Kubernetes version and release version cannot be downgraded from 1.34 to 1.33")
 	check(t, update(obj{"LaunchTemplate": obj{"Version": "2"}}), "")
+	check(t, w.Do(func(tx *account.Tx) error {
+		_, err := tx.Delete(tx.Get(eks.TypeNodegroup, "c/n"), true)
+		return err
+	}), "ResourceInUseException: Nodegroup n cannot be deleted as it is currently being updated")
 	w.later(time.Hour)
 	second := ids()
 	if len(second) != 3 || slices.ContainsFunc(second, func(s string) bool { return slices.Contains(first, s) }) {
@@ -682,6 +755,15 @@ func TestAddonsAndAccessEntries(t *testing.T) {
 		"role":             {eks.TypeAddon, obj{"ClusterName": "c", "AddonName": "kube-proxy", "ServiceAccountRoleArn": "arn:aws:iam::123456789012:role/x"}, "InvalidParameterException: Role with arn"},
 		"foreign role":     {eks.TypeAddon, obj{"ClusterName": "c", "AddonName": "kube-proxy", "ServiceAccountRoleArn": "arn:aws:iam::210987654321:role/x"}, "AccessDeniedException: Cross-account pass role is not allowed."},
 		"configuration":    {eks.TypeAddon, obj{"ClusterName": "c", "AddonName": "kube-proxy", "ConfigurationValues": "{\"a\":"}, "InvalidParameterException: The ConfigurationValues provided"},
+		"pod identity":     {eks.TypeAddon, obj{"ClusterName": "c", "AddonName": "kube-proxy", "PodIdentityAssociations": []any{obj{}}}, "InvalidParameterException: PodIdentityAssociations is not modelled"},
+		"group of nodes":   {eks.TypeAccessEntry, entry(obj{"Type": "EC2_LINUX", "KubernetesGroups": []any{"a"}}), "InvalidParameterException: The specified kubernetesGroups is invalid"},
+		"name of nodes":    {eks.TypeAccessEntry, entry(obj{"Type": "EC2_LINUX", "Username": "a"}), "InvalidParameterException: The specified username is invalid"},
+		"type":             {eks.TypeAccessEntry, entry(obj{"Type": "EC3", "PrincipalArn": w.nodeRole}), "InvalidParameterException: The specified access entry type is invalid: EC3"},
+		"foreign nodes":    {eks.TypeAccessEntry, entry(obj{"Type": "EC2_LINUX", "PrincipalArn": "arn:aws:iam::210987654321:role/x"}), "InvalidParameterException: AccessEntry principalArn must be from the same account"},
+		"user for nodes":   {eks.TypeAccessEntry, entry(obj{"Type": "EC2_LINUX", "PrincipalArn": "arn:aws:iam::123456789012:user/x"}), "InvalidParameterException: AccessEntry principalArn must be IAM role"},
+		"foreign":          {eks.TypeAccessEntry, entry(obj{"PrincipalArn": "arn:aws:iam::210987654321:role/x"}), ""},
+		"reserved name":    {eks.TypeAccessEntry, entry(obj{"Username": "eks:a"}), "InvalidParameterException: The username must not begin with eks:"},
+		"cluster's spaces": {eks.TypeAccessEntry, entry(obj{"AccessPolicies": []any{obj{"PolicyArn": admin, "AccessScope": obj{"Type": "cluster", "Namespaces": []any{"a"}}}}}), "InvalidParameterException: accessScope should not include namespaces"},
 		"no principal":     {eks.TypeAccessEntry, entry(obj{"PrincipalArn": "arn:aws:iam::123456789012:role/none"}), "InvalidParameterException: The specified principalArn is invalid: invalid principal."},
 		"session":          {eks.TypeAccessEntry, entry(obj{"PrincipalArn": "arn:aws:sts::123456789012:assumed-role/a/b"}), "InvalidParameterException: The specified principalArn is invalid"},
 		"IAM policy":       {eks.TypeAccessEntry, entry(obj{"AccessPolicies": []any{obj{"PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "AccessScope": obj{"Type": "cluster"}}}}), "InvalidParameterException: The policyArn parameter format is not valid"},
@@ -702,6 +784,45 @@ func TestAddonsAndAccessEntries(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAddonIsUpdated(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	update := func(change obj) error {
+		return w.Do(func(tx *account.Tx) error {
+			r := tx.Get(eks.TypeAddon, "c|vpc-cni")
+			_, err := tx.Update(r, with(r.Props, change), true)
+			return err
+		})
+	}
+	newer := obj{"AddonVersion": "v1.22.4-eksbuild.3"}
+	check(t, update(newer), "ResourceInUseException: Addon vpc-cni is in status CREATING")
+	w.later(time.Minute)
+	check(t, update(obj{"AddonVersion": "v1.0.0-eksbuild.1"}), "InvalidParameterException: Addon version specified is not supported")
+	check(t, update(newer), "")
+	check(t, w.Do(func(tx *account.Tx) error {
+		_, err := tx.Delete(tx.Get(eks.TypeAddon, "c|vpc-cni"), true)
+		return err
+	}), "ResourceInUseException: Addon vpc-cni cannot be deleted as it is currently being updated")
+	w.later(time.Minute)
+	w.do(t, func(tx *account.Tx) error {
+		if r := tx.Get(eks.TypeAddon, "c|vpc-cni"); r.Status != "ACTIVE" || r.Data["version"] != "v1.22.4-eksbuild.3" {
+			t.Errorf("add-on is %s at %v", r.Status, r.Data["version"])
+		}
+		return nil
+	})
+}
+
+func TestAccessEntriesNeedTheAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, _, err := w.create(eks.TypeCluster, with(w.cluster(), obj{"AccessConfig": obj{"AuthenticationMode": nil}})); err != nil {
+		t.Fatal(err)
+	}
+	w.later(time.Hour)
+	_, _, err := w.create(eks.TypeAccessEntry, obj{"ClusterName": "c", "PrincipalArn": w.nodeRole})
+	check(t, err, "InvalidRequestException: The cluster's authentication mode must be set to one of [API, API_AND_CONFIG_MAP]")
 }
 
 func call(t *testing.T, w *world, op string, in obj) (obj, error) {

@@ -3,6 +3,7 @@ package elbv2_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ type world struct {
 	vpc             string
 	public, private []any
 	issued, pending string
+	// another VPC with a subnet and a security group
+	other, elsewhere, foreign string
 }
 
 func newWorld(t *testing.T) *world {
@@ -59,6 +62,9 @@ func newWorld(t *testing.T) *world {
 			w.public = append(w.public, s)
 			w.private = append(w.private, make(ec2.TypeSubnet, obj{"VpcId": w.vpc, "CidrBlock": fmt.Sprintf("10.0.1%d.0/24", i), "AvailabilityZone": z.Name}).ID)
 		}
+		v := make(ec2.TypeVPC, obj{"CidrBlock": "10.1.0.0/16"})
+		w.other, w.foreign = v.ID, props.Str(v.Attrs, "DefaultSecurityGroup")
+		w.elsewhere = make(ec2.TypeSubnet, obj{"VpcId": w.other, "CidrBlock": "10.1.0.0/24", "AvailabilityZone": "us-east-1c"}).ID
 		w.issued, w.pending = tx.ARN("acm", "certificate/1"), tx.ARN("acm", "certificate/2")
 		tx.Put(&account.Resource{Type: "AWS::CertificateManager::Certificate", ID: w.issued, Status: "ISSUED"})
 		tx.Put(&account.Resource{Type: "AWS::CertificateManager::Certificate", ID: w.pending, Status: "PENDING_VALIDATION"})
@@ -162,6 +168,7 @@ func TestLoadBalancerIsChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var small string
+	w.must(t, elbv2.TypeLoadBalancer, obj{"Name": "taken", "Subnets": w.public})
 	w.do(t, func(tx *account.Tx) error {
 		s, _, err := tx.Create(ec2.TypeSubnet, obj{"VpcId": w.vpc, "CidrBlock": "10.0.200.0/28", "AvailabilityZone": "us-east-1c"}, "", true)
 		if err != nil {
@@ -198,6 +205,15 @@ func TestLoadBalancerIsChecked(t *testing.T) {
 		"encrypted by KMS": {logs("kms", "alb"), "InvalidConfigurationRequest: Access Denied for bucket: kms."},
 		"bucket":           {logs("logs", "alb"), ""},
 		"bucket of old":    {logs("account", "alb"), ""},
+		"hyphen at end":    {obj{"Name": "a-"}, "ValidationError: The load balancer name 'a-' cannot begin or end with '-'"},
+		"taken":            {obj{"Name": "taken"}, "DuplicateLoadBalancerName: "},
+		"dual stack":       {obj{"IpAddressType": "dualstack"}, "ValidationError: IP address type 'dualstack' is not modelled"},
+		"other VPC":        {obj{"Subnets": append(slices.Clone(w.public), w.elsewhere)}, "InvalidConfigurationRequest: All subnets of a load balancer must belong to the same VPC"},
+		"no gateway":       {obj{"Subnets": []any{w.elsewhere}}, "InvalidSubnet: VPC " + w.other + " has no internet gateway"},
+		"foreign group":    {obj{"SecurityGroups": []any{w.foreign}}, "InvalidConfigurationRequest: Security group '" + w.foreign + "' does not belong to VPC"},
+		"attribute twice":  {attributes("routing.http2.enabled", "true", "routing.http2.enabled", "false"), "ValidationError: Load balancer attribute key 'routing.http2.enabled' is specified more than once"},
+		"bucket unnamed":   {attributes("access_logs.s3.enabled", "true"), "ValidationError: The value of 'access_logs.s3.bucket' cannot be empty"},
+		"prefix":           {logs("logs", "AWSLogs"), "InvalidConfigurationRequest: The S3 prefix 'AWSLogs' is not valid"},
 		"network":          {obj{"Type": "network"}, "ValidationError: Load balancer type 'network' is not modelled"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,6 +253,10 @@ func TestListenersAreChecked(t *testing.T) {
 	rule := func(change obj) obj {
 		return with(obj{"ListenerArn": taken, "Priority": 2, "Conditions": []any{obj{"Field": "host-header", "HostHeaderConfig": obj{"Values": []any{"a.example.com"}}}}, "Actions": []any{forward(group)}}, change)
 	}
+	elsewhere := w.must(t, elbv2.TypeTargetGroup, obj{"Name": "elsewhere", "Protocol": "HTTPS", "Port": 443, "VpcId": w.other})
+	fixed := func(c obj) obj {
+		return obj{"DefaultActions": []any{obj{"Type": "fixed-response", "FixedResponseConfig": c}}}
+	}
 	redirect := func(c obj) obj { return obj{"DefaultActions": []any{obj{"Type": "redirect", "RedirectConfig": c}}} }
 	for name, c := range map[string]struct {
 		typ  string
@@ -260,9 +280,31 @@ func TestListenersAreChecked(t *testing.T) {
 		"SSO":               {elbv2.TypeListener, tls(obj{"DefaultActions": []any{second, oidc(nil)}}), ""},
 		"loop":              {elbv2.TypeListener, tls(redirect(obj{"StatusCode": "HTTP_301"})), "InvalidLoadBalancerAction: The RedirectConfig is not valid because it creates a loop"},
 		"redirect":          {elbv2.TypeListener, tls(redirect(obj{"StatusCode": "HTTP_301", "Port": "8443"})), ""},
+		"no port":           {elbv2.TypeListener, tls(obj{"Port": 0}), "ValidationError: A port must be specified"},
+		"protocol":          {elbv2.TypeListener, tls(obj{"Protocol": "TCP"}), "ValidationError: Listener protocol 'TCP' must be one of"},
+		"plain certificate": {elbv2.TypeListener, tls(obj{"Protocol": "HTTP"}), "ValidationError: A certificate or SSL policy cannot be specified for HTTP listeners"},
+		"two certificates":  {elbv2.TypeListener, tls(obj{"Certificates": []any{obj{"CertificateArn": w.issued}, obj{"CertificateArn": w.pending}}}), "ValidationError: Up to '1' certificate ARNs"},
+		"client's":          {elbv2.TypeListener, tls(obj{"MutualAuthentication": obj{"Mode": "verify"}}), "ValidationError: Mutual authentication mode 'verify' is not modelled"},
+		"attribute":         {elbv2.TypeListener, tls(obj{"ListenerAttributes": []any{obj{"Key": "x", "Value": "y"}}}), "ValidationError: Listener attribute key 'x' is not recognized"},
+		"no action":         {elbv2.TypeListener, tls(obj{"DefaultActions": []any{}}), "ValidationError: At least one action must be specified"},
+		"order twice":       {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(nil), obj{"Type": "forward", "TargetGroupArn": group, "Order": 1}}}), "ValidationError: Action orders must be unique: '1'"},
+		"SSO twice":         {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(nil), with(oidc(nil), obj{"Order": 2}), obj{"Type": "forward", "TargetGroupArn": group, "Order": 3}}}), "InvalidLoadBalancerAction: There can be only one authentication action"},
+		"action":            {elbv2.TypeListener, tls(obj{"DefaultActions": []any{obj{"Type": "authenticate-cognito"}}}), "InvalidLoadBalancerAction: Action type 'authenticate-cognito' is not modelled"},
+		"no group":          {elbv2.TypeListener, tls(obj{"DefaultActions": []any{obj{"Type": "forward"}}}), "ValidationError: A target group ARN must be specified"},
+		"group elsewhere":   {elbv2.TypeListener, tls(obj{"DefaultActions": []any{forward(elsewhere)}}), "InvalidConfigurationRequest: The target group"},
+		"status":            {elbv2.TypeListener, tls(redirect(obj{"StatusCode": "301", "Port": "1"})), "ValidationError: Redirect status code '301'"},
+		"answer":            {elbv2.TypeListener, tls(fixed(obj{"StatusCode": "404", "ContentType": "text/plain"})), ""},
+		"answer's status":   {elbv2.TypeListener, tls(fixed(obj{"StatusCode": "301"})), "ValidationError: Fixed response status code '301'"},
+		"answer's type":     {elbv2.TypeListener, tls(fixed(obj{"StatusCode": "404", "ContentType": "image/png"})), "ValidationError: Fixed response content type"},
+		"long answer":       {elbv2.TypeListener, tls(fixed(obj{"StatusCode": "404", "MessageBody": strings.Repeat("x", 1025)})), "ValidationError: Fixed response message body"},
+		"SSO, no client":    {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(obj{"ClientId": nil}), second}}), "InvalidLoadBalancerAction: A client ID"},
+		"SSO, otherwise":    {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(obj{"OnUnauthenticatedRequest": "x"}), second}}), "InvalidLoadBalancerAction: OnUnauthenticatedRequest 'x'"},
+		"SSO for ever":      {elbv2.TypeListener, tls(obj{"DefaultActions": []any{oidc(obj{"SessionTimeout": 604801}), second}}), "InvalidLoadBalancerAction: The session timeout"},
 		"listener":          {elbv2.TypeListenerRule, rule(obj{"ListenerArn": "none"}), "ListenerNotFound: "},
 		"priority taken":    {elbv2.TypeListenerRule, rule(obj{"Priority": 1}), "PriorityInUse: Priority '1' is currently in use"},
 		"priority":          {elbv2.TypeListenerRule, rule(obj{"Priority": 50001}), "ValidationError: The rule priority '50001'"},
+		"no value":          {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{obj{"Field": "path-pattern"}}}), "ValidationError: A condition value must be specified"},
+		"long value":        {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{obj{"Field": "path-pattern", "Values": []any{strings.Repeat("x", 129)}}}}), "ValidationError: Condition value"},
 		"no condition":      {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{}}), "ValidationError: At least one condition"},
 		"field":             {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{obj{"Field": "host", "Values": []any{"a"}}}}), "ValidationError: Condition field 'host' must be one of"},
 		"many values":       {elbv2.TypeListenerRule, rule(obj{"Conditions": []any{obj{"Field": "path-pattern", "Values": []any{"1", "2", "3", "4", "5", "6"}}}}), "ValidationError: Up to '5' condition values"},
@@ -272,6 +314,16 @@ func TestListenersAreChecked(t *testing.T) {
 		"group: timeout":    {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthCheckIntervalSeconds": 10, "HealthCheckTimeoutSeconds": 10}, "ValidationError: Health check timeout '10' must be smaller than the interval '10'"},
 		"group: path":       {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthCheckPath": "health"}, "ValidationError: Health check path 'health'"},
 		"group: matcher":    {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "Matcher": obj{"HttpCode": "500"}}, "ValidationError: Health check matcher HTTP code '500'"},
+		"group: type":       {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "TargetType": "lambda"}, "ValidationError: Target type 'lambda' is not modelled"},
+		"group: bare":       {elbv2.TypeTargetGroup, obj{"Name": "x", "Port": 1, "VpcId": w.vpc}, "ValidationError: A protocol must be specified"},
+		"group: port":       {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "VpcId": w.vpc}, "ValidationError: A port must be specified"},
+		"group: no VPC":     {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1}, "ValidationError: A VPC ID must be specified"},
+		"group: interval":   {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthCheckIntervalSeconds": 301}, "ValidationError: Health check interval '301'"},
+		"group: wait":       {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthCheckTimeoutSeconds": 1}, "ValidationError: Health check timeout '1'"},
+		"group: healthy":    {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthyThresholdCount": 11}, "ValidationError: Healthy threshold count '11'"},
+		"group: unhealthy":  {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "UnhealthyThresholdCount": 1}, "ValidationError: Unhealthy threshold count '1'"},
+		"group: check":      {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "HealthCheckProtocol": "TCP"}, "ValidationError: Health check protocol 'TCP'"},
+		"group: attribute":  {elbv2.TypeTargetGroup, obj{"Name": "x", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc, "TargetGroupAttributes": []any{obj{"Key": "x", "Value": "y"}}}, "ValidationError: Target group attribute key 'x' is not recognized"},
 		"group: name taken": {elbv2.TypeTargetGroup, obj{"Name": "g", "Protocol": "HTTP", "Port": 1, "VpcId": w.vpc}, "DuplicateTargetGroupName: "},
 	} {
 		t.Run(name, func(t *testing.T) {

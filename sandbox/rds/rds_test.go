@@ -24,6 +24,7 @@ type world struct {
 	subnets []any
 	group   string
 	role    string
+	foreign string // a security group of another VPC
 }
 
 func newWorld(t *testing.T) *world {
@@ -60,6 +61,11 @@ func newWorld(t *testing.T) *world {
 			return err
 		}
 		w.group = g.ID
+		other, _, err := tx.Create(ec2.TypeVPC, map[string]any{"CidrBlock": "10.1.0.0/16"}, "", true)
+		if err != nil {
+			return err
+		}
+		w.foreign = props.Str(other.Attrs, "DefaultSecurityGroup")
 		r, _, err := tx.Create(iam.TypeRole, map[string]any{"AssumeRolePolicyDocument": map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
 			"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": map[string]any{"Service": "monitoring.rds.amazonaws.com"},
 		}}}}, "", true)
@@ -108,6 +114,12 @@ func code(err error) string {
 func TestInstanceIsChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.do(t, func(tx *account.Tx) error {
+		rds.SeedSnapshot(tx, "finished", "17.5", "master", 50, "")
+		rds.SeedSnapshot(tx, "unfinished", "17.5", "master", 50, "").Status = "creating"
+		_, _, err := tx.Create(rds.TypeInstance, w.instance(map[string]any{"DBInstanceIdentifier": "taken"}), "", true)
+		return err
+	})
 	for name, c := range map[string]struct {
 		change map[string]any
 		want   string
@@ -136,6 +148,38 @@ func TestInstanceIsChecked(t *testing.T) {
 		"logs":                 {map[string]any{"EnableCloudwatchLogsExports": []any{"audit"}}, "InvalidParameterCombination: You cannot use the log types 'audit' with engine version postgres 17.9"},
 		"parameter group":      {map[string]any{"DBParameterGroupName": "none"}, "DBParameterGroupNotFound: "},
 		"snapshot":             {map[string]any{"DBSnapshotIdentifier": "none"}, "DBSnapshotNotFound: "},
+		"taken":                {map[string]any{"DBInstanceIdentifier": "TAKEN"}, "DBInstanceAlreadyExists: DB instance already exists"},
+		"no class":             {map[string]any{"DBInstanceClass": nil}, "MissingParameter: "},
+		"no engine":            {map[string]any{"Engine": nil}, "MissingParameter: "},
+		"IPv6":                 {map[string]any{"NetworkType": "DUAL"}, "InvalidParameterValue: NetworkType DUAL is not modelled"},
+		"replica":              {map[string]any{"SourceDBInstanceIdentifier": "x"}, "InvalidParameterCombination: SourceDBInstanceIdentifier is not modelled"},
+		"no disk":              {map[string]any{"AllocatedStorage": nil}, "InvalidParameterValue: Invalid storage size for engine name postgres and storage type gp3"},
+		"disk type":            {map[string]any{"StorageType": "standard"}, "InvalidParameterValue: Invalid storage type: standard"},
+		"low ceiling":          {map[string]any{"MaxAllocatedStorage": 100}, "InvalidParameterCombination: Max storage size must be greater than storage size"},
+		"iops of gp2":          {map[string]any{"StorageType": "gp2", "Iops": 3000}, "InvalidParameterCombination: You can't specify IOPS for storage type gp2."},
+		"io1 without iops":     {map[string]any{"StorageType": "io1"}, "InvalidParameterCombination: The parameter Iops must be provided"},
+		"too many iops":        {map[string]any{"StorageType": "io1", "Iops": 50001}, "InvalidParameterValue: Invalid iops value"},
+		"low throughput":       {map[string]any{"AllocatedStorage": 400, "Iops": 12000, "StorageThroughput": 499}, "InvalidParameterValue: Invalid storage throughput value"},
+		"window format":        {map[string]any{"PreferredBackupWindow": "3:00-4:00"}, "InvalidParameterValue: Invalid backup window format"},
+		"weekday":              {map[string]any{"PreferredMaintenanceWindow": "so:03:00-so:04:00"}, "InvalidParameterValue: Invalid maintenance window format"},
+		"long window":          {map[string]any{"PreferredMaintenanceWindow": "mon:03:00-tue:04:00"}, "InvalidParameterValue: Maintenance window must be less than 24 hours."},
+		"interval":             {map[string]any{"MonitoringInterval": 7}, "InvalidParameterValue: Invalid value of MonitoringInterval: 7"},
+		"role, no monitoring":  {map[string]any{"MonitoringRoleArn": w.role}, "InvalidParameterCombination: You can't specify a MonitoringRoleARN"},
+		"insights off":         {map[string]any{"PerformanceInsightsRetentionPeriod": 7}, "InvalidParameterCombination: To enable Performance Insights"},
+		"advanced insights":    {map[string]any{"DatabaseInsightsMode": "advanced"}, "InvalidParameterCombination: You can't enable the Advanced mode"},
+		"key, not encrypted":   {map[string]any{"KmsKeyId": "alias/aws/rds", "StorageEncrypted": false}, "InvalidParameterCombination: KmsKeyId can't be specified for an unencrypted DB instance"},
+		"key of the secret":    {map[string]any{"MasterUserSecret": map[string]any{"KmsKeyId": "none"}}, "KMSKeyNotAccessibleFault: "},
+		"no user":              {map[string]any{"MasterUsername": nil}, "InvalidParameterValue: The parameter MasterUsername must be provided"},
+		"user":                 {map[string]any{"MasterUsername": "1user"}, "InvalidParameterValue: The parameter MasterUsername must begin with a letter"},
+		"short password":       {map[string]any{"ManageMasterUserPassword": nil, "MasterUserPassword": "short"}, "InvalidParameterValue: The parameter MasterUserPassword is not a valid password because"},
+		"password":             {map[string]any{"ManageMasterUserPassword": nil, "MasterUserPassword": "pass@word"}, "InvalidParameterValue: The parameter MasterUserPassword is not a valid password. Only"},
+		"database":             {map[string]any{"DBName": "my-db"}, "InvalidParameterValue: DBName must begin with a letter"},
+		"reserved database":    {map[string]any{"DBName": "DB"}, "InvalidParameterValue: DBName DB cannot be used."},
+		"no group":             {map[string]any{"DBSubnetGroupName": nil}, "InvalidParameterCombination: A DB instance without a DB subnet group is not modelled"},
+		"other VPC":            {map[string]any{"VPCSecurityGroups": []any{w.foreign}}, "InvalidParameterCombination: The DB instance and EC2 security group are in different VPCs."},
+		"unfinished snapshot":  {map[string]any{"DBSnapshotIdentifier": "unfinished"}, "InvalidDBSnapshotState: "},
+		"older than snapshot":  {map[string]any{"DBSnapshotIdentifier": "finished", "EngineVersion": "17.2", "MasterUsername": nil}, "InvalidParameterCombination: Cannot find upgrade path from 17.5 to 17.2."},
+		"less than snapshot":   {map[string]any{"DBSnapshotIdentifier": "finished", "MasterUsername": nil, "AllocatedStorage": 49}, "InvalidParameterValue: Invalid storage size 49"},
 		"other engine":         {map[string]any{"Engine": "mysql"}, "InvalidParameterValue: Invalid DB engine"},
 		"as good as it gets": {map[string]any{
 			"MultiAZ": true, "MonitoringInterval": "60", "MonitoringRoleArn": w.role, "EnablePerformanceInsights": "true", "PerformanceInsightsRetentionPeriod": 7,
@@ -160,18 +204,25 @@ func TestInstanceIsChecked(t *testing.T) {
 func TestGroupsAreChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.do(t, func(tx *account.Tx) error {
+		_, _, err := tx.Create(rds.TypeParameterGroup, map[string]any{"DBParameterGroupName": "taken", "Family": "postgres17"}, "", true)
+		return err
+	})
 	for name, c := range map[string]struct {
 		typ   string
 		props map[string]any
 		want  string
 	}{
-		"one zone":  {rds.TypeSubnetGroup, map[string]any{"SubnetIds": w.subnets[:1]}, "DBSubnetGroupDoesNotCoverEnoughAZs: The DB subnet group doesn't meet Availability Zone (AZ) coverage requirement. Current AZ coverage: us-east-1a."},
-		"reserved":  {rds.TypeSubnetGroup, map[string]any{"DBSubnetGroupName": "Default", "SubnetIds": w.subnets}, "InvalidParameterValue: "},
-		"taken":     {rds.TypeSubnetGroup, map[string]any{"DBSubnetGroupName": strings.ToUpper(w.group), "SubnetIds": w.subnets}, "DBSubnetGroupAlreadyExists: "},
-		"family":    {rds.TypeParameterGroup, map[string]any{"Family": "postgres9"}, "InvalidParameterValue: ParameterGroupFamily postgres9"},
-		"parameter": {rds.TypeParameterGroup, map[string]any{"Family": "postgres17", "Parameters": map[string]any{"rds.forcessl": "1"}}, "InvalidParameterValue: Could not find parameter with name: rds.forcessl"},
-		"value":     {rds.TypeParameterGroup, map[string]any{"Family": "postgres17", "Parameters": map[string]any{"rds.force_ssl": "2"}}, "InvalidParameterValue: Invalid parameter value: 2 for: rds.force_ssl allowed values are: 0,1"},
-		"range":     {rds.TypeParameterGroup, map[string]any{"Family": "postgres17", "Parameters": map[string]any{"log_min_duration_statement": "-2"}}, "InvalidParameterValue: Invalid parameter value: -2"},
+		"one zone":    {rds.TypeSubnetGroup, map[string]any{"SubnetIds": w.subnets[:1]}, "DBSubnetGroupDoesNotCoverEnoughAZs: The DB subnet group doesn't meet Availability Zone (AZ) coverage requirement. Current AZ coverage: us-east-1a."},
+		"reserved":    {rds.TypeSubnetGroup, map[string]any{"DBSubnetGroupName": "Default", "SubnetIds": w.subnets}, "InvalidParameterValue: "},
+		"taken":       {rds.TypeSubnetGroup, map[string]any{"DBSubnetGroupName": strings.ToUpper(w.group), "SubnetIds": w.subnets}, "DBSubnetGroupAlreadyExists: "},
+		"no subnet":   {rds.TypeSubnetGroup, map[string]any{"SubnetIds": []any{"subnet-0"}}, "InvalidSubnet: "},
+		"group taken": {rds.TypeParameterGroup, map[string]any{"DBParameterGroupName": "TAKEN", "Family": "postgres17"}, "DBParameterGroupAlreadyExists: Parameter group taken already exists"},
+		"group name":  {rds.TypeParameterGroup, map[string]any{"DBParameterGroupName": "a_b", "Family": "postgres17"}, "InvalidParameterValue: The parameter DBParameterGroupName"},
+		"family":      {rds.TypeParameterGroup, map[string]any{"Family": "postgres9"}, "InvalidParameterValue: ParameterGroupFamily postgres9"},
+		"parameter":   {rds.TypeParameterGroup, map[string]any{"Family": "postgres17", "Parameters": map[string]any{"rds.forcessl": "1"}}, "InvalidParameterValue: Could not find parameter with name: rds.forcessl"},
+		"value":       {rds.TypeParameterGroup, map[string]any{"Family": "postgres17", "Parameters": map[string]any{"rds.force_ssl": "2"}}, "InvalidParameterValue: Invalid parameter value: 2 for: rds.force_ssl allowed values are: 0,1"},
+		"range":       {rds.TypeParameterGroup, map[string]any{"Family": "postgres17", "Parameters": map[string]any{"log_min_duration_statement": "-2"}}, "InvalidParameterValue: Invalid parameter value: -2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -262,6 +313,8 @@ func TestLife(t *testing.T) {
 		{map[string]any{"EngineVersion": "16.9"}, "InvalidParameterCombination: Cannot find upgrade path from 17.9 to 16.9."},
 		{map[string]any{"EngineVersion": "18.1"}, "InvalidParameterCombination: The AllowMajorVersionUpgrade flag"},
 		{map[string]any{"EngineVersion": "18.1", "AllowMajorVersionUpgrade": true}, "InvalidParameterCombination: The parameter group params with DBParameterGroupFamily postgres17"},
+		{map[string]any{"EngineVersion": "17.99"}, "InvalidParameterCombination: Cannot find version 17.99 for postgres"},
+		{map[string]any{"ManageMasterUserPassword": false}, "InvalidParameterCombination: The parameter MasterUserPassword must be provided when"},
 		{map[string]any{"DBSnapshotIdentifier": "other"}, account.ErrReplace.Error()},
 		{map[string]any{"AvailabilityZone": "us-east-1c"}, account.ErrReplace.Error()},
 		{map[string]any{"MultiAZ": true, "AvailabilityZone": nil}, ""},
@@ -408,6 +461,7 @@ func TestAPI(t *testing.T) {
 		{"DeleteDBSnapshot", map[string]any{"DBSnapshotIdentifier": "s"}, "InvalidDBSnapshotState: "},
 		{"DeleteDBInstance", map[string]any{"DBInstanceIdentifier": "db"}, "InvalidParameterCombination: FinalDBSnapshotIdentifier is required"},
 		{"DescribeDBInstances", map[string]any{}, ""},
+		{"DeleteDBSnapshot", map[string]any{"DBSnapshotIdentifier": "rds:db-2026-11-02-08-07"}, "InvalidDBSnapshotState: Deletion of automated snapshots is not permitted"},
 		{"DescribeDBSnapshots", map[string]any{"DBSnapshotIdentifier": "s"}, ""},
 		{"DescribeDBParameters", map[string]any{"DBParameterGroupName": "default.postgres17"}, ""},
 		{"DescribeDBSubnetGroups", map[string]any{}, ""},

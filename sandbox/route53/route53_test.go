@@ -20,6 +20,8 @@ type world struct {
 	*account.Account
 	now  time.Time
 	zone string
+	// another zone
+	other string
 }
 
 func newWorld(t *testing.T) *world {
@@ -35,6 +37,10 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.zone = r.ID
+	if r, err = w.create(route53.TypeHostedZone, obj{"Name": "example.org"}); err != nil {
+		t.Fatal(err)
+	}
+	w.other = r.ID
 	err = w.Do(func(tx *account.Tx) error {
 		tx.Put(&account.Resource{Type: "AWS::ElasticLoadBalancingV2::LoadBalancer", ID: "lb", Attrs: obj{"DNSName": "lb-1.us-east-1.elb.amazonaws.com", "CanonicalHostedZoneID": "Z35SXDOTRQ7X7K"}})
 		return route53.Upsert(tx, w.zone, "www.example.com", "A", 60, []string{"192.0.2.1"}, "me")
@@ -107,6 +113,20 @@ func TestAreChecked(t *testing.T) {
 		"alias":             {route53.TypeRecordSet, alias(elb, "dualstack.LB-1.us-east-1.elb.amazonaws.com"), ""},
 		"alias to nothing":  {route53.TypeRecordSet, alias(elb, "lb-2.us-east-1.elb.amazonaws.com"), "InvalidChangeBatch: [Tried to create an alias that targets lb-2.us-east-1.elb.amazonaws.com., type A in zone Z35SXDOTRQ7X7K, but that target was not found]"},
 		"alias's zone":      {route53.TypeRecordSet, alias("Z1", "x.cloudfront.net"), "InvalidChangeBatch: [Tried to create an alias that targets x.cloudfront.net., type A in zone Z1, but the alias target name does not lie within the target zone]"},
+		"zone: logs":        {route53.TypeHostedZone, obj{"Name": "a.com", "QueryLoggingConfig": obj{"CloudWatchLogsLogGroupArn": "x"}}, "InvalidInput: QueryLoggingConfig is not modelled"},
+		"no zone's name":    {route53.TypeRecordSet, record(obj{"HostedZoneId": nil, "HostedZoneName": "example.io."}), "NoSuchHostedZone: No hosted zones named example.io. found"},
+		"type":              {route53.TypeRecordSet, record(obj{"Type": "B"}), "InvalidInput: Invalid record type B"},
+		"weight":            {route53.TypeRecordSet, record(obj{"Weight": 1}), "InvalidInput: Weight is not modelled"},
+		"empty label":       {route53.TypeRecordSet, record(obj{"Name": "a..example.com"}), "InvalidChangeBatch: [FATAL problem"},
+		"own NS":            {route53.TypeRecordSet, record(obj{"Name": "example.com", "Type": "NS", "ResourceRecords": []any{"a.b."}}), "InvalidChangeBatch: [Tried to create resource record set [name='example.com.', type='NS']"},
+		"value twice":       {route53.TypeRecordSet, record(obj{"ResourceRecords": []any{"192.0.2.1", "192.0.2.1"}}), "InvalidChangeBatch: [Duplicate Resource Record"},
+		"no IPv6 address":   {route53.TypeRecordSet, record(obj{"Type": "AAAA"}), "InvalidChangeBatch: [Invalid Resource Record: 'FATAL problem: AAAARRDATAIllegalIPv6Address"},
+		"two CNAMEs":        {route53.TypeRecordSet, record(obj{"Type": "CNAME", "ResourceRecords": []any{"a.com", "b.com"}}), "InvalidChangeBatch: [Invalid Resource Record"},
+		"negative TTL":      {route53.TypeRecordSet, record(obj{"TTL": -1}), "InvalidInput: Invalid TTL -1"},
+		"alias and value":   {route53.TypeRecordSet, record(obj{"AliasTarget": obj{"HostedZoneId": elb, "DNSName": "x"}}), "InvalidInput: Invalid request: Expected exactly one of"},
+		"alias of type":     {route53.TypeRecordSet, record(obj{"Type": "TXT", "TTL": nil, "ResourceRecords": nil, "AliasTarget": obj{"HostedZoneId": elb, "DNSName": "lb-1.us-east-1.elb.amazonaws.com"}}), "InvalidChangeBatch: [Tried to create an alias of type TXT"},
+		"alias elsewhere":   {route53.TypeRecordSet, alias(w.other, "www.example.org"), "InvalidChangeBatch: [Tried to create an alias that targets www.example.org., type A in zone " + w.other + ", but the alias target name does not lie within the target zone]"},
+		"alias to no name":  {route53.TypeRecordSet, alias(w.zone, "b.example.com"), "InvalidChangeBatch: [Tried to create an alias that targets b.example.com., type A in zone " + w.zone + ", but that target was not found]"},
 		"alias of own zone": {route53.TypeRecordSet, alias(w.zone, "www.example.com"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {

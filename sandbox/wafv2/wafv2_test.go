@@ -77,6 +77,11 @@ func acl(rules ...any) obj {
 	return obj{"Name": "acl", "Scope": "REGIONAL", "DefaultAction": obj{"Allow": obj{}}, "VisibilityConfig": obj{"MetricName": "m"}, "Rules": append([]any{}, rules...)}
 }
 
+func with(p obj, key string, value any) obj {
+	p[key] = value
+	return p
+}
+
 func managed(name string, priority int) obj {
 	return obj{"Name": name, "Priority": priority, "OverrideAction": obj{"None": obj{}}, "Statement": obj{"ManagedRuleGroupStatement": obj{"VendorName": "AWS", "Name": name}}}
 }
@@ -114,6 +119,12 @@ func TestAreChecked(t *testing.T) {
 		"group with action": {wafv2.TypeWebACL, acl(rule("a", 0, obj{"ManagedRuleGroupStatement": obj{"VendorName": "AWS", "Name": "AWSManagedRulesCommonRuleSet"}})), "WAFInvalidParameterException: "},
 		"two statements":    {wafv2.TypeWebACL, acl(rule("a", 0, obj{"GeoMatchStatement": obj{}, "LabelMatchStatement": obj{}})), "WAFInvalidParameterException: Error reason: A statement must hold exactly one"},
 		"low rate":          {wafv2.TypeWebACL, acl(rule("a", 0, obj{"RateBasedStatement": obj{"Limit": 9}})), "WAFInvalidParameterException: Error reason: RateLimit is out of range."},
+		"for CloudFront":    {wafv2.TypeWebACL, with(acl(), "Scope", "CLOUDFRONT"), "UnsupportedOperation: the scope CLOUDFRONT is not modelled"},
+		"name":              {wafv2.TypeWebACL, with(acl(), "Name", "a b"), "WAFInvalidParameterException: Error reason: The parameter contains formatting that is not valid., field: NAME"},
+		"no metric":         {wafv2.TypeWebACL, with(acl(), "VisibilityConfig", obj{}), "WAFInvalidParameterException: Error reason: You have used none or multiple values for a field that requires exactly one value., field: VISIBILITY_CONFIG"},
+		"no default":        {wafv2.TypeWebACL, with(acl(), "DefaultAction", obj{}), "WAFInvalidParameterException: Error reason: You have used none or multiple values for a field that requires exactly one value., field: DEFAULT_ACTION"},
+		"and of one":        {wafv2.TypeWebACL, acl(rule("a", 0, obj{"AndStatement": obj{"Statements": []any{geo}}})), "WAFInvalidParameterException: Error reason: AndStatement needs at least two statements."},
+		"regex":             {wafv2.TypeWebACL, acl(rule("a", 0, obj{"RegexMatchStatement": obj{}})), "UnsupportedOperation: RegexMatchStatement is not modelled"},
 		"no set":            {wafv2.TypeWebACL, acl(rule("a", 0, obj{"NotStatement": obj{"Statement": obj{"IPSetReferenceStatement": obj{"Arn": "none"}}}})), "WAFNonexistentItemException: "},
 		"range":             {wafv2.TypeIPSet, set("IPV4", "192.0.2.0/24"), ""},
 		"no range":          {wafv2.TypeIPSet, set("IPV4", "192.0.2.1"), "WAFInvalidParameterException: Error reason: The parameter contains formatting that is not valid., field: IP_ADDRESS, parameter: 192.0.2.1"},
@@ -151,7 +162,11 @@ func TestWhatBlocksDeletion(t *testing.T) {
 	arn := props.Str(web.Attrs, "Arn")
 	_, err := w.create(wafv2.TypeLogging, obj{"ResourceArn": arn, "LogDestinationConfigs": []any{"arn:aws:logs:us-east-1:123456789012:log-group:other"}})
 	check(t, err, "WAFInvalidParameterException: Error reason: The ARN isn't valid.")
+	_, err = w.create(wafv2.TypeLogging, obj{"ResourceArn": arn})
+	check(t, err, "WAFInvalidParameterException: Error reason: Exactly one log destination is needed.")
 	must(wafv2.TypeLogging, obj{"ResourceArn": arn, "LogDestinationConfigs": []any{"arn:aws:logs:us-east-1:123456789012:log-group:aws-waf-logs-a:*"}})
+	_, err = w.create(wafv2.TypeAssociation, obj{"ResourceArn": balancer + "x", "WebACLArn": arn})
+	check(t, err, "WAFUnavailableEntityException: ")
 	association := must(wafv2.TypeAssociation, obj{"ResourceArn": balancer, "WebACLArn": arn})
 	for _, o := range wafv2.Service().Operations {
 		err := w.Do(func(tx *account.Tx) error {
