@@ -61,7 +61,7 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 	case "IMPORT":
 		return nil, account.Errorf("NotModelled", "change sets of type IMPORT are not modelled")
 	default:
-		return nil, constraint(kind, "changeSetType", "Member must satisfy enum value set: [CREATE, UPDATE, IMPORT]")
+		return nil, constraint(kind, "stack.ChangeSetType", "Member must satisfy enum value set: [CREATE, UPDATE, IMPORT]")
 	}
 	token := r.String("ClientToken")
 	if !isNew {
@@ -227,7 +227,7 @@ func deleteChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 	if strings.HasSuffix(status, "_PENDING") || strings.HasSuffix(status, "_IN_PROGRESS") {
 		return nil, account.Errorf("InvalidChangeSetStatus", "ChangeSet [%s] cannot be deleted in its current status of [%s]", c.id, status)
 	}
-	tx.Drop(changeSetType, c.id)
+	tx.Drop(stack.ChangeSetType, c.id)
 	return nil, nil
 }
 

@@ -16,9 +16,6 @@ const (
 	changeSetCompute = 3 * time.Second
 )
 
-// changeSetType is the account's type of change sets.
-const changeSetType = "cloudformation:changeset"
-
 // changeSet is the state of a change set.
 type changeSet struct {
 	id, name, stack, stackName, kind string
@@ -44,14 +41,10 @@ func (c *changeSet) CloneState() account.State {
 	return &x
 }
 
-// changeSets are a stack's change sets, the newest first. Those of a deleted
-// stack are gone with it.
+// changeSets are a stack's change sets, the newest first.
 func changeSets(tx *account.Tx, e *stack.Engine) []*changeSet {
 	var out []*changeSet
-	if e.Stack.Status == "DELETE_COMPLETE" {
-		return nil
-	}
-	for _, r := range tx.List(changeSetType) {
+	for _, r := range tx.List(stack.ChangeSetType) {
 		if c := r.State.(*changeSet); c.stack == e.Stack.ID {
 			out = append(out, c)
 		}
@@ -65,15 +58,11 @@ func findChangeSet(tx *account.Tx, nameOrID, stackName string) (*changeSet, erro
 	missing := account.Errorf("ChangeSetNotFound", "ChangeSet [%s] does not exist", nameOrID)
 	missing.Status = 404
 	if strings.HasPrefix(nameOrID, "arn:") {
-		r := tx.Get(changeSetType, nameOrID)
+		r := tx.Get(stack.ChangeSetType, nameOrID)
 		if r == nil {
 			return nil, missing
 		}
-		c := r.State.(*changeSet)
-		if e := stack.Find(tx, c.stack); e == nil || e.Stack.Status == "DELETE_COMPLETE" {
-			return nil, missing
-		}
-		return c, nil
+		return r.State.(*changeSet), nil
 	}
 	if stackName == "" {
 		return nil, invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
@@ -113,16 +102,11 @@ func (c *changeSet) execution(tx *account.Tx) string {
 	return "AVAILABLE"
 }
 
-// put starts the making of a change set. Those of deleted stacks make room.
+// put starts the making of a change set.
 func (c *changeSet) put(tx *account.Tx) {
-	for _, r := range tx.List(changeSetType) {
-		if e := stack.Find(tx, r.State.(*changeSet).stack); e == nil || e.Stack.Status == "DELETE_COMPLETE" {
-			tx.Drop(changeSetType, r.ID)
-		}
-	}
 	c.status = "CREATE_PENDING"
-	tx.Put(&account.Resource{Type: changeSetType, ID: c.id, Owner: tx.Caller, Status: c.status, State: c})
-	tx.After(changeSetPending, account.Event{Kind: changeSetEventKind, Type: changeSetType, ID: c.id})
+	tx.Put(&account.Resource{Type: stack.ChangeSetType, ID: c.id, Owner: c.stack, Status: c.status, State: c})
+	tx.After(changeSetPending, account.Event{Kind: changeSetEventKind, Type: stack.ChangeSetType, ID: c.id})
 }
 
 // changeSetEventKind is the account event that makes change sets.
@@ -149,7 +133,7 @@ func handleChangeSet(tx *account.Tx, ev account.Event) {
 func (c *changeSet) compute(tx *account.Tx) {
 	fail := func(reason string) { c.status, c.reason = "FAILED", reason }
 	e := stack.Find(tx, c.stack)
-	if e == nil || e.Stack.Status == "DELETE_COMPLETE" {
+	if e == nil {
 		fail("Stack [" + c.stackName + "] does not exist")
 		return
 	}

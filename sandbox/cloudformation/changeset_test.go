@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 )
 
 // planned makes a change set c for the stack s and returns it when it is done.
@@ -93,6 +95,7 @@ func TestDeleteStackInReview(t *testing.T) {
 	id := w.idOf("s")
 	w.must("DeleteStack", in{"StackName": "s"})
 	equal(t, w.status(id), "DELETE_COMPLETE")
+	equal(t, w.count(stack.ChangeSetType), 0)
 	w.refused("ChangeSetNotFound: ChangeSet ["+cs["ChangeSetId"].(string)+"] does not exist", "DescribeChangeSet", in{"ChangeSetName": cs["ChangeSetId"]})
 }
 

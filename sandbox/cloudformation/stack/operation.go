@@ -396,4 +396,9 @@ func (e *Engine) deleted() {
 	e.become("DELETE_COMPLETE", "")
 	st.op, st.undo, st.garbage, st.imports = nil, nil, nil, nil
 	st.Deleted = e.tx.Now()
+	for _, r := range e.tx.List(ChangeSetType) {
+		if r.Owner == st.ID {
+			e.tx.Drop(ChangeSetType, r.ID)
+		}
+	}
 }

@@ -22,8 +22,12 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
-// Type is the account's type of stacks.
-const Type = "cloudformation:stack"
+// The account's types of stacks and change sets. Change sets are owned by
+// their stack and go with it.
+const (
+	Type          = "cloudformation:stack"
+	ChangeSetType = "cloudformation:changeset"
+)
 
 // deletedStays is how long a deleted stack can be described by its id.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListStacks.html
