@@ -114,6 +114,9 @@ func (f *file) group(role config.Role, values yaml.MapSlice) {
 	f.root = put(f.root, []string{"compute"}, list)
 }
 
+// reason stands for the one that the user would give.
+const reason = "no reason yet: this is a rehearsal"
+
 // promote makes an evaluation a production: the profile, a second
 // administrator, the zones as they are, and reasons for what still differs
 // from the reference.
@@ -136,13 +139,13 @@ func (f *file) promote(name string, c *config.Config) (*architecture.Architectur
 		all := &file{root: slices.Clone(f.root)}
 		for _, id := range architecture.DeviationIDs() {
 			if c.Deviations[id] == "" {
-				all.set("deviations."+id, "", "rehearsed")
+				all.set("deviations."+id, "", reason)
 			}
 		}
 		if a, err = all.load(name); err == nil {
 			for _, d := range a.Deviations {
 				if c.Deviations[d.ID] == "" {
-					f.edits = append(f.edits, Edit{"deviations." + d.ID, `""`, `"rehearsed"`})
+					f.edits = append(f.edits, Edit{"deviations." + d.ID, show(""), show(reason)})
 				}
 			}
 		}

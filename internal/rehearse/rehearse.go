@@ -122,7 +122,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		r.report.Failure = err.Error()
 	}
-	r.report.finish(r.arch)
+	r.report.finish()
 	return r.report, err
 }
 

@@ -244,7 +244,7 @@ func (r *Report) criticalPath(a *architecture.Architecture) {
 }
 
 // finish computes what follows from the run as a whole.
-func (r *Report) finish(a *architecture.Architecture) {
+func (r *Report) finish() {
 	r.NotModelled = sandbox.NotModelled()
 	for _, row := range architecture.Reference() {
 		rr := RowReport{ID: row.ID, Asks: row.Asks, Note: row.Note, Shown: Fully}
