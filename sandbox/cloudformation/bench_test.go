@@ -51,3 +51,12 @@ func BenchmarkFork(b *testing.B) {
 		w.a.Clone(func() time.Time { return w.now })
 	}
 }
+
+func BenchmarkDescribeStackEvents(b *testing.B) {
+	w := newWorld(b)
+	w.must("CreateStack", in{"StackName": "s", "TemplateBody": large(60)})
+	w.rest("s")
+	for b.Loop() {
+		w.must("DescribeStackEvents", in{"StackName": "s"})
+	}
+}

@@ -207,7 +207,7 @@ func (t *Template) readResources(root map[string]any, types facts.Set) error {
 	if len(keys) == 0 {
 		return invalid("Template format error: At least one Resources member must be defined.")
 	}
-	var unknown []string
+	var unknown, twice []string
 	t.Resources = make(map[string]*Resource, len(keys))
 	for _, id := range keys {
 		place := "/Resources/" + id
@@ -227,6 +227,9 @@ func (t *Template) readResources(root map[string]any, types facts.Set) error {
 		case strings.HasSuffix(typ, "::MODULE"):
 			return invalid("Template error: modules are not modelled [%s]", id)
 		}
+		if t.Parameters[id] != nil {
+			twice = append(twice, id)
+		}
 		r := &Resource{LogicalID: id, Type: types[typ]}
 		if r.Type == nil {
 			if !slices.Contains(unknown, typ) {
@@ -241,6 +244,9 @@ func (t *Template) readResources(root map[string]any, types facts.Set) error {
 	}
 	if len(unknown) > 0 {
 		return invalid("Template format error: Unrecognized resource types: [%s]", strings.Join(unknown, ", "))
+	}
+	if len(twice) > 0 {
+		return invalid("Template format error: Names must be unique among Parameters and Resources: [%s]", strings.Join(twice, ", "))
 	}
 	return nil
 }

@@ -264,6 +264,7 @@ func TestRefused(t *testing.T) {
 		{"Resources: {V: {Type: Custom::Thing}}", "Template error: custom resources are not modelled [V]"},
 		{many(501), "Template format error: Number of resources, 501, is greater than maximum allowed, 500"},
 		{many(500), ""},
+		{"Parameters: {V: {Type: String}}\n" + vpc, "Template format error: Names must be unique among Parameters and Resources: [V]"},
 		{prop(`null`), "Template format error: [/Resources/X/Properties/Value] 'null' values are not allowed in templates"},
 		{prop(`!Ref Nothing`), "Template format error: Unresolved resource dependencies [Nothing] in the Resources block of the template"},
 		{prop(`!Sub "${Nothing}"`), "Template format error: Unresolved resource dependencies [Nothing] in the Resources block of the template"},
