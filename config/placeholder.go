@@ -1,0 +1,72 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// documentation are the ranges that stand for others in examples. EKS refuses
+// them as public access ranges.
+// https://www.rfc-editor.org/rfc/rfc5737
+var documentation = []netip.Prefix{
+	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"),
+}
+
+// exampleAccount is the account id of examples.
+const exampleAccount = "123456789012"
+
+// Placeholders lists what still stands for something of the user's own: ranges,
+// domains and account ids that examples have. They are no faults, since
+// rehearsals take them, but a real account does not. In the order of the file.
+func (c *Config) Placeholders() Faults {
+	var out Faults
+	note := func(path, value, what string) {
+		out = append(out, c.Fault(path, fmt.Sprintf("%s stands for %s of your own", value, what), "put your own in its place before you use a real account"))
+	}
+	cidrs := func(path string, list []string) {
+		for i, s := range list {
+			p, err := netip.ParsePrefix(s)
+			if err == nil && slices.ContainsFunc(documentation, func(d netip.Prefix) bool { return d.Overlaps(p) }) {
+				note(fmt.Sprintf("%s[%d]", path, i), s, "an address range")
+			}
+		}
+	}
+	cidrs("cluster.publicAccessCidrs", c.Cluster.PublicAccessCIDRs)
+	cidrs("access.web.allowCidrs", c.Access.Web.AllowCIDRs)
+	cidrs("access.admin.allowCidrs", c.Access.Admin.AllowCIDRs)
+	host := func(path, h string) {
+		if h == "example.com" || strings.HasSuffix(h, ".example.com") {
+			note(path, h, "a host name")
+		}
+	}
+	host("access.web.host", c.Access.Web.Host)
+	host("access.api.host", c.Access.API.Host)
+	host("access.admin.host", c.Access.Admin.Host)
+	host("dns.zone", c.DNS.Zone)
+	for _, a := range c.arns() {
+		if parts := strings.Split(a.value, ":"); len(parts) > 5 && parts[4] == exampleAccount {
+			note(a.path, a.value, "an ARN")
+		}
+	}
+	// Sorting is all that Err adds.
+	_ = out.Err()
+	return out
+}
+
+// named is a value and the key that it stands at.
+type named struct{ path, value string }
+
+// arns are the ARNs that the configuration names, in no account but its own.
+func (c *Config) arns() []named {
+	out := []named{{"permissionBoundary", c.PermissionBoundary}, {"serviceRole", c.ServiceRole}}
+	for i, s := range c.Cluster.Administrators {
+		out = append(out, named{fmt.Sprintf("cluster.administrators[%d]", i), s})
+	}
+	return append(out,
+		named{"access.sso.web.secretArn", c.Access.SSO.Web.SecretARN},
+		named{"access.sso.admin.secretArn", c.Access.SSO.Admin.SecretARN},
+		named{"certificate.arn", c.Certificate.ARN},
+	)
+}
