@@ -93,7 +93,7 @@ func TestSandboxServesUntilInterrupted(t *testing.T) {
 }
 
 func TestInterruptSaysWhatGoesOn(t *testing.T) {
-	useSandbox(t, "--speed", "20", "--fresh")
+	useSandbox(t, "--speed", "20", "--fresh", "--for", "../../examples/evaluation.yaml")
 	out, errs := &bytes.Buffer{}, watch("keys         create, about")
 	interrupt, code := command(t, cli.Streams{Out: out, Err: errs, Clock: clock.NewScaled(20)}, "create", "--yes", "../../examples/evaluation.yaml")
 	within(t, errs.seen, "the first stack", errs)

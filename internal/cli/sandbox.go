@@ -11,49 +11,83 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
 func (a *app) sandboxCommand() *cobra.Command {
-	var listen, region string
-	var speed float64
-	var seed uint64
-	var fresh bool
+	var o sandboxOptions
 	c := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Serve a simulated AWS account to other clients",
 		Long: "sandbox serves a simulated AWS account on a loopback address until it is\n" +
 			"interrupted: for the AWS CLI, SDKs, other tools, and poolhouse itself. It prints\n" +
-			"the environment variables to set. Nothing of it is kept.",
-		Example: "  poolhouse sandbox --speed 60\n  poolhouse sandbox --listen 127.0.0.1:0 --region eu-central-1",
+			"the environment variables to set. Nothing of it is kept.\n\n" +
+			"With --for FILE the account is the one that a deployment.yaml is for: in its\n" +
+			"region, with what the file names and does not make, such as the SSO secrets.",
+		Example: "  poolhouse sandbox --speed 60 --for deployment.yaml\n  poolhouse sandbox --listen 127.0.0.1:0 --region eu-central-1",
 		GroupID: "try", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if speed < 1 {
-				return &usageError{fmt.Errorf("--speed is 1 or more, not %g", speed)}
-			}
-			if !regionForm().MatchString(region) {
-				return &usageError{fmt.Errorf("--region %q is no AWS region", region)}
-			}
-			l, err := loopback(cmd.Context(), listen)
+			o.regionSet = cmd.Flags().Changed("region")
+			box, err := o.sandbox()
 			if err != nil {
 				return err
 			}
-			began := time.Now()
-			box := sandbox.New(sandbox.Options{
-				Region: region, Seed: seed, Fresh: fresh,
-				Now: func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * speed)) },
-			})
+			l, err := loopback(cmd.Context(), o.listen)
+			if err != nil {
+				return err
+			}
 			return a.serve(cmd.Context(), l, box)
 		},
 	}
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:4599", "loopback address and port; port 0 takes a free one")
-	c.Flags().StringVar(&region, "region", "us-east-1", "AWS region")
-	c.Flags().Float64Var(&speed, "speed", 1, "how much faster than AWS operations are")
-	c.Flags().Uint64Var(&seed, "seed", 0, "vary ids and durations; 0 means typical durations")
-	c.Flags().BoolVar(&fresh, "fresh", false, "an account never used before: no service-linked roles, no default VPC")
+	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:4599", "loopback address and port; port 0 takes a free one")
+	c.Flags().StringVar(&o.region, "region", "us-east-1", "AWS region")
+	c.Flags().StringVar(&o.file, "for", "", "deployment.yaml whose account it is")
+	c.Flags().Float64Var(&o.speed, "speed", 1, "how much faster than AWS operations are")
+	c.Flags().Uint64Var(&o.seed, "seed", 0, "vary ids and durations; 0 means typical durations")
+	c.Flags().BoolVar(&o.fresh, "fresh", false, "an account never used before: no service-linked roles, no default VPC")
 	return c
+}
+
+type sandboxOptions struct {
+	listen, region, file string
+	regionSet            bool
+	speed                float64
+	seed                 uint64
+	fresh                bool
+}
+
+// sandbox makes the account, with what a file presupposes.
+func (o sandboxOptions) sandbox() (*sandbox.Sandbox, error) {
+	switch {
+	case o.speed < 1:
+		return nil, &usageError{fmt.Errorf("--speed is 1 or more, not %g", o.speed)}
+	case !regionForm().MatchString(o.region):
+		return nil, &usageError{fmt.Errorf("--region %q is no AWS region", o.region)}
+	case o.file != "" && o.regionSet:
+		return nil, &usageError{errors.New("the file given by --for names the region; leave --region out")}
+	}
+	began := time.Now()
+	so := sandbox.Options{Region: o.region}
+	var arch *architecture.Architecture
+	if o.file != "" {
+		var err error
+		if arch, err = load(o.file); err != nil {
+			return nil, err
+		}
+		so = rehearse.SandboxOptions(arch)
+	}
+	so.Seed, so.Fresh = o.seed, o.fresh
+	so.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * o.speed)) }
+	box := sandbox.New(so)
+	if arch != nil {
+		if _, err := rehearse.Given(box, arch); err != nil {
+			return nil, err
+		}
+	}
+	return box, nil
 }
 
 // regionForm is how regions are named.

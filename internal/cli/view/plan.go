@@ -109,8 +109,16 @@ func byType(changes []stack.Change) string {
 	return strings.Join(parts, ", ")
 }
 
-var signs = map[stack.Action]string{
-	stack.Add: "+", stack.Modify: "~", stack.Replace: "±", stack.MayReplace: "±", stack.Remove: "-",
+func sign(a stack.Action) string {
+	switch a {
+	case stack.Add:
+		return "+"
+	case stack.Modify:
+		return "~"
+	case stack.Remove:
+		return "-"
+	}
+	return "±"
 }
 
 func change(w io.Writer, c stack.Change) {
@@ -121,7 +129,7 @@ func change(w io.Writer, c stack.Change) {
 	case stack.MayReplace:
 		what = ", replaced if a value changes that is known only then"
 	}
-	fmt.Fprintf(w, "  %s %s (%s)%s\n", signs[c.Action], c.LogicalID, c.Type, what)
+	fmt.Fprintf(w, "  %s %s (%s)%s\n", sign(c.Action), c.LogicalID, c.Type, what)
 	if c.Action == stack.Add || c.Action == stack.Remove {
 		return
 	}

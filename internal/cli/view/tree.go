@@ -172,12 +172,17 @@ func (b *branch) resource(e deploy.ResourceEvent) {
 	b.working = slices.DeleteFunc(b.working, func(id string) bool { return id == e.LogicalID })
 }
 
-// marks carry the state by their shape; colour only helps.
-var marks = map[state]string{
-	waiting:   lipgloss.NewStyle().Faint(true).Render("·"),
-	running:   "●",
-	succeeded: lipgloss.NewStyle().Foreground(lipgloss.Green).Render("✓"),
-	failed:    lipgloss.NewStyle().Foreground(lipgloss.Red).Render("✗"),
+// mark carries a state by its shape; colour only helps.
+func (s state) mark() string {
+	switch s {
+	case running:
+		return "●"
+	case succeeded:
+		return lipgloss.NewStyle().Foreground(lipgloss.Green).Render("✓")
+	case failed:
+		return lipgloss.NewStyle().Foreground(lipgloss.Red).Render("✗")
+	}
+	return lipgloss.NewStyle().Faint(true).Render("·")
 }
 
 // View implements [tea.Model].
@@ -229,7 +234,7 @@ func (m *model) lines(resources, steps int, brief bool) []string {
 			if b.expected > 0 {
 				of = " of about " + Span(b.expected)
 			}
-			out = append(out, fmt.Sprintf("%s %-11s %s, %s%s", marks[b.state], b.name, b.action, Span(now.Sub(b.start)), of))
+			out = append(out, fmt.Sprintf("%s %-11s %s, %s%s", b.state.mark(), b.name, b.action, Span(now.Sub(b.start)), of))
 			for i, id := range b.working {
 				if i == resources {
 					if resources > 0 {
@@ -244,20 +249,20 @@ func (m *model) lines(resources, steps int, brief bool) []string {
 				over++
 				continue
 			}
-			out = append(out, fmt.Sprintf("%s %-11s %s", marks[b.state], b.name, b.outcome))
+			out = append(out, fmt.Sprintf("%s %-11s %s", b.state.mark(), b.name, b.outcome))
 		case failed:
 			what := b.outcome
 			if b.failure != "" {
 				what = b.failure
 			}
-			out = append(out, fmt.Sprintf("%s %-11s %s", marks[b.state], b.name, what))
+			out = append(out, fmt.Sprintf("%s %-11s %s", b.state.mark(), b.name, what))
 		}
 	}
 	if over > 0 {
-		out = append(out, fmt.Sprintf("%s %s done", marks[succeeded], Count(over, "stack")))
+		out = append(out, fmt.Sprintf("%s %s done", succeeded.mark(), Count(over, "stack")))
 	}
 	if len(idle) > 0 {
-		out = append(out, fmt.Sprintf("%s %s", marks[waiting], faint.Render("waiting: "+Join(idle))))
+		out = append(out, fmt.Sprintf("%s %s", waiting.mark(), faint.Render("waiting: "+Join(idle))))
 	}
 	for _, s := range m.steps[max(0, len(m.steps)-steps):] {
 		out = append(out, faint.Render(s))
