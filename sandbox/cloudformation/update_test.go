@@ -209,6 +209,22 @@ func TestUpdate(t *testing.T) {
 			vpcs: 2,
 		},
 		{
+			name:   "nothing is left to do when the last one fails",
+			before: body(vpc("Vpc", "")),
+			after:  body(vpc("Vpc", "") + retain(group("G", "g", "fail settle", ""))),
+			story: []string{
+				"s UPDATE_IN_PROGRESS: User Initiated",
+				"G CREATE_IN_PROGRESS",
+				"G CREATE_IN_PROGRESS: Resource creation Initiated",
+				"G CREATE_FAILED: told to settle",
+				"s UPDATE_ROLLBACK_IN_PROGRESS: The following resource(s) failed to create: [G]. ",
+				"s UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+				"G DELETE_SKIPPED",
+				"s UPDATE_ROLLBACK_COMPLETE",
+			},
+			vpcs: 1, groups: 1,
+		},
+		{
 			name:   "unless the request says otherwise",
 			before: body(vpc("Vpc", "")),
 			after:  body(vpc("Vpc", "") + retain(strings.Replace(vpc("Kept", ""), "10.0", "10.1", 1)) + group("G", "g", "fail create", "    DependsOn: Kept\n")),

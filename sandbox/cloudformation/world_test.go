@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"testing"
+
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,9 +15,16 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
+// failer is a test, a benchmark or a property.
+type failer interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // world is an account with a clock that tests turn.
 type world struct {
-	tb  testing.TB
+	tb  failer
 	now time.Time
 	a   *account.Account
 	ops map[string]func(*account.Tx, *wire.Request) (any, error)
@@ -125,7 +132,7 @@ func kinds() map[string]*account.Type {
 	return types
 }
 
-func newWorld(tb testing.TB) *world {
+func newWorld(tb failer) *world {
 	w := &world{tb: tb, now: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	w.a = account.New(&account.Model{Types: kinds(), Events: Events()}, account.Options{Now: func() time.Time { return w.now }})
 	w.ops = map[string]func(*account.Tx, *wire.Request) (any, error){}
@@ -270,7 +277,7 @@ func (w *world) edit(typ, id string, f func(*account.Resource)) {
 	})
 }
 
-func equal[T any](tb testing.TB, got, want T) {
+func equal[T any](tb failer, got, want T) {
 	tb.Helper()
 	if d := cmp.Diff(want, got); d != "" {
 		tb.Errorf("-want +got:\n%s", d)

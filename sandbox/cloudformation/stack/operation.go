@@ -136,8 +136,12 @@ func Handle(tx *account.Tx, ev account.Event) {
 		e.conclude()
 	case "task":
 		key, _ := ev.Data["key"].(string)
+		serial := op.serial
 		e.finish(op.tasks[key])
-		e.run()
+		if e.Stack.op == op && op.serial == serial {
+			// Otherwise it has turned round, and runs or is over already.
+			e.run()
+		}
 	}
 }
 
