@@ -55,18 +55,18 @@ func (c *Config) Placeholders() Faults {
 	return out
 }
 
-// named is a value and the key that it stands at.
-type named struct{ path, value string }
+// setting is a value and the key that it stands at.
+type setting struct{ path, value string }
 
 // arns are the ARNs that the configuration names, in no account but its own.
-func (c *Config) arns() []named {
-	out := []named{{"permissionBoundary", c.PermissionBoundary}, {"serviceRole", c.ServiceRole}}
+func (c *Config) arns() []setting {
+	out := []setting{{"permissionBoundary", c.PermissionBoundary}, {"serviceRole", c.ServiceRole}}
 	for i, s := range c.Cluster.Administrators {
-		out = append(out, named{fmt.Sprintf("cluster.administrators[%d]", i), s})
+		out = append(out, setting{fmt.Sprintf("cluster.administrators[%d]", i), s})
 	}
 	return append(out,
-		named{"access.sso.web.secretArn", c.Access.SSO.Web.SecretARN},
-		named{"access.sso.admin.secretArn", c.Access.SSO.Admin.SecretARN},
-		named{"certificate.arn", c.Certificate.ARN},
+		setting{"access.sso.web.secretArn", c.Access.SSO.Web.SecretARN},
+		setting{"access.sso.admin.secretArn", c.Access.SSO.Admin.SecretARN},
+		setting{"certificate.arn", c.Certificate.ARN},
 	)
 }
