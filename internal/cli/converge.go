@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,10 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace bool, do co
 		view.Plan(a.Err, plan, a.verbose)
 	}
 	if !plan.Empty() {
+		if a.output != "json" && os.Getenv("AWS_ENDPOINT_URL") == "" {
+			// At an endpoint of its own, it is a sandbox.
+			view.Placeholders(a.Err, t.Architecture.Config.Placeholders())
+		}
 		if err := a.confirm(ctx, yes, fmt.Sprintf("%s %s in %s, account %s?", capital(verb), plan.Deployment, plan.Region, account)); err != nil {
 			return err
 		}
@@ -66,9 +71,9 @@ func (a *app) watch(ctx context.Context, t *deploy.Target, verb, path string, pl
 	case view.Terminal(a.Err) && !a.verbose:
 		live = view.NewTree(a.Err, verb+" "+t.Architecture.Config.Name, t.AWS.Clock, plan)
 	case a.verbose:
-		live = view.NewLines(a.Err, view.Everything)
+		live = view.NewLines(a.Err, view.Everything, t.AWS.Clock)
 	default:
-		live = view.NewLines(a.Err, view.Progress)
+		live = view.NewLines(a.Err, view.Progress, t.AWS.Clock)
 	}
 	moving := map[architecture.StackName]bool{}
 	t.Emit = func(e deploy.Event) {

@@ -20,7 +20,9 @@ type validation struct {
 	Profile    config.Profile           `json:"profile,omitempty"`
 	Stacks     []architecture.StackName `json:"stacks,omitempty"`
 	Deviations []architecture.Deviation `json:"deviations"`
-	Faults     []config.Fault           `json:"faults"`
+	// Placeholders still stand for something of the user's own.
+	Placeholders []config.Fault `json:"placeholders"`
+	Faults       []config.Fault `json:"faults"`
 }
 
 func (a *app) validateCommand() *cobra.Command {
@@ -30,7 +32,7 @@ func (a *app) validateCommand() *cobra.Command {
 		Long:    "validate reports all faults of a deployment.yaml at once, each with its place,\nreason and fix. Of a valid file it names what differs from the reference\narchitecture.",
 		GroupID: "file", Args: file, ValidArgsFunction: yamlFiles,
 		RunE: func(_ *cobra.Command, args []string) error {
-			v := validation{File: args[0], Deviations: []architecture.Deviation{}, Faults: []config.Fault{}}
+			v := validation{File: args[0], Deviations: []architecture.Deviation{}, Placeholders: []config.Fault{}, Faults: []config.Fault{}}
 			arch, err := load(args[0])
 			var faults config.Faults
 			if errors.As(err, &faults) && a.output == "json" {
@@ -46,12 +48,14 @@ func (a *app) validateCommand() *cobra.Command {
 			c := arch.Config
 			v.Valid, v.Deployment, v.Region, v.Profile = true, c.Name, c.Region, c.Profile
 			v.Deviations = append(v.Deviations, arch.Deviations...)
+			v.Placeholders = append(v.Placeholders, c.Placeholders()...)
 			for _, s := range arch.Stacks {
 				v.Stacks = append(v.Stacks, s.Name)
 			}
 			return a.print(v, func() {
 				fmt.Fprintf(a.Out, "ok: %s is %s in %s, profile %s, %s\n", args[0], c.Name, c.Region, c.Profile, view.Count(len(v.Stacks), "stack"))
 				view.Deviations(a.Out, v.Deviations)
+				view.Placeholders(a.Out, v.Placeholders)
 			})
 		},
 	}

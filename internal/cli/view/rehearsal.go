@@ -83,7 +83,7 @@ func (v *Rehearsal) start(e rehearse.StepStarted) {
 		return
 	}
 	fmt.Fprintf(v.w, "%s ...\n", e.Title)
-	v.live = NewLines(v.w, v.detail)
+	v.live = NewLines(v.w, v.detail, e.Clock)
 }
 
 // line writes an event for machines.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 )
 
@@ -39,6 +40,17 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 	}
 	if s.Next != "" {
 		fmt.Fprintf(w, "next: poolhouse %s %s\n", s.Next, file)
+	}
+}
+
+// Placeholders prints what still stands for something of the user's own.
+func Placeholders(w io.Writer, list []config.Fault) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "Samples that a real account does not take; put your own in their place:")
+	for _, f := range list {
+		paragraph(w, fmt.Sprintf("  line %d: ", f.Line), "    ", "%s: %s", f.Path, f.Reason)
 	}
 }
 

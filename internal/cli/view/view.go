@@ -7,18 +7,22 @@
 package view
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
 // Live shows the events of a run. Events come one at a time.
@@ -79,15 +83,6 @@ func (*JSONLines) Close() {}
 // heartbeat is how long plain lines stay silent while stacks are in motion.
 const heartbeat = 30 * time.Second
 
-// Lines prints what happens, a line each. CloudFormation's events come often
-// enough to carry the heartbeat.
-type Lines struct {
-	w       io.Writer
-	detail  Detail
-	running []architecture.StackName
-	spoke   time.Time
-}
-
 // Detail is how much plain lines tell.
 type Detail int
 
@@ -101,20 +96,62 @@ const (
 	Everything
 )
 
-// NewLines returns a view for logs and pipes.
-func NewLines(w io.Writer, d Detail) *Lines { return &Lines{w: w, detail: d} }
+// Lines prints what happens, a line each, and while nothing does, that it is
+// still at work.
+type Lines struct {
+	w      io.Writer
+	detail Detail
+	clock  clock.Clock
+	stop   context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	running []deploy.StackStarted
+	spoke   time.Time
+}
+
+// NewLines returns a view for logs and pipes. The clock is the run's; it paces
+// the heartbeat.
+func NewLines(w io.Writer, d Detail, c clock.Clock) *Lines {
+	ctx, stop := context.WithCancel(context.Background())
+	v := &Lines{w: w, detail: d, clock: c, stop: stop, done: make(chan struct{}), spoke: c.Now()}
+	go func() {
+		defer close(v.done)
+		for v.detail > Results && c.Sleep(ctx, heartbeat/3) == nil {
+			v.beat()
+		}
+	}()
+	return v
+}
+
+// beat says what goes on if nothing was said for long.
+func (v *Lines) beat() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.clock.Now()
+	if len(v.running) == 0 || now.Sub(v.spoke) < heartbeat {
+		return
+	}
+	var working []string
+	for _, s := range v.running {
+		working = append(working, fmt.Sprintf("%s for %s", s.Stack, Span(now.Sub(s.Time))))
+	}
+	v.say(now, "", "working on %s", strings.Join(working, ", "))
+}
 
 func (v *Lines) say(at time.Time, name architecture.StackName, format string, args ...any) {
-	v.spoke = at
+	v.spoke = v.clock.Now()
 	text := fmt.Sprintf(format, args...)
 	fmt.Fprintln(v.w, Wrap(fmt.Sprintf("%s  %-11s  ", at.Local().Format("15:04:05"), name), "                       ", text))
 }
 
 // Event implements [Live].
 func (v *Lines) Event(e deploy.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	switch e := e.(type) {
 	case deploy.StackStarted:
-		v.running = append(v.running, e.Stack)
+		v.running = append(v.running, e)
 		about := ""
 		if e.Expected > 0 {
 			about = ", about " + Span(e.Expected)
@@ -123,22 +160,25 @@ func (v *Lines) Event(e deploy.Event) {
 			v.say(e.Time, e.Stack, "%s%s", e.Action, about)
 		}
 	case deploy.StackFinished:
-		v.running = without(v.running, e.Stack)
+		v.running = slices.DeleteFunc(v.running, func(s deploy.StackStarted) bool { return s.Stack == e.Stack })
 		v.say(e.Time, e.Stack, "%s", finished(e))
 	case deploy.ResourceEvent:
-		switch {
-		case v.detail == Everything || e.Failed() && !strings.Contains(e.Reason, " cancelled"):
+		if v.detail == Everything || e.Failed() && !strings.Contains(e.Reason, " cancelled") {
 			reason := ""
 			if e.Reason != "" {
 				reason = ": " + e.Reason
 			}
 			v.say(e.Time, e.Stack, "%s (%s) %s%s", e.LogicalID, e.Type, e.Status, reason)
-		case v.detail == Progress && len(v.running) > 0 && e.Time.Sub(v.spoke) > heartbeat:
-			v.say(e.Time, "", "working on %s", Join(v.running))
 		}
 	case deploy.Step:
 		v.say(e.Time, e.Stack, "%s", e.Text)
 	}
+}
+
+// Close implements [Live].
+func (v *Lines) Close() {
+	v.stop()
+	<-v.done
 }
 
 // finished is a stack's end in words.
@@ -168,15 +208,3 @@ func done(a deploy.Action) string {
 	}
 	return "done"
 }
-
-func without[T comparable](list []T, x T) []T {
-	for i, y := range list {
-		if x == y {
-			return append(list[:i:i], list[i+1:]...)
-		}
-	}
-	return list
-}
-
-// Close implements [Live].
-func (*Lines) Close() {}

@@ -75,7 +75,6 @@ func TestLines(t *testing.T) {
 `},
 		{"progress", Progress, `
 09:00:00  keys         create, about 3m
-09:00:40               working on keys
 09:02:00  keys         created after 2m, 18 resources
 09:02:00  network      create, about 3m
 09:02:00  storage      update
@@ -104,7 +103,7 @@ func TestLines(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var b bytes.Buffer
-			v := NewLines(&b, tt.detail)
+			v := NewLines(&b, tt.detail, clock.Real{})
 			for _, e := range story() {
 				v.Event(e)
 			}
@@ -114,6 +113,34 @@ func TestLines(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		v := NewLines(&b, Progress, clock.Real{})
+		time.Sleep(5 * time.Minute)
+		for _, name := range []architecture.StackName{"database", "cluster"} {
+			v.Event(deploy.StackStarted{Time: time.Now(), Stack: name, Action: deploy.CreateStack})
+		}
+		time.Sleep(61 * time.Second)
+		v.Event(deploy.StackFinished{Time: time.Now(), Stack: "cluster", Action: deploy.CreateStack, Took: 61 * time.Second, Changes: 10})
+		time.Sleep(41 * time.Second)
+		v.Close()
+		time.Sleep(time.Hour)
+		var got []string
+		for line := range strings.Lines(b.String()) {
+			got = append(got, strings.TrimSpace(line[len("15:04:05"):]))
+		}
+		want := []string{
+			"database     create", "cluster      create", "working on database for 30s, cluster for 30s", "working on database for 60s, cluster for 60s",
+			"cluster      created after 61s, 10 resources", "working on database for 100s",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
 }
 
 func TestJSONLines(t *testing.T) {
