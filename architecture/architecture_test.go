@@ -318,9 +318,15 @@ func TestNodes(t *testing.T) {
 		{
 			"reservation", example(t, "gpu-inference"),
 			[]group{
-				{"CoreZone1", 1, 1, 2}, {"CoreZone2", 1, 1, 2}, {"CoreZone3", 1, 1, 2},
-				{"WebAssistantZone1", 1, 1, 3}, {"WebAssistantZone2", 1, 1, 3}, {"WebAssistantZone3", 1, 1, 3},
-				{"InterfaceZone1", 1, 1, 3}, {"InterfaceZone2", 1, 1, 3}, {"InterfaceZone3", 1, 1, 3},
+				{"CoreZone1", 1, 1, 2},
+				{"CoreZone2", 1, 1, 2},
+				{"CoreZone3", 1, 1, 2},
+				{"WebAssistantZone1", 1, 1, 3},
+				{"WebAssistantZone2", 1, 1, 3},
+				{"WebAssistantZone3", 1, 1, 3},
+				{"InterfaceZone1", 1, 1, 3},
+				{"InterfaceZone2", 1, 1, 3},
+				{"InterfaceZone3", 1, 1, 3},
 			},
 			[]group{{"GpuReserved", 0, 2, 2}},
 		},

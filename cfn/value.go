@@ -110,7 +110,7 @@ func Int(v Value[string]) Value[int] {
 		}
 		return V(n)
 	}
-	return Value[int]{v.v}
+	return Value[int](v)
 }
 
 // Float views a string expression as a number, as [Int] does.
@@ -122,7 +122,7 @@ func Float(v Value[string]) Value[float64] {
 		}
 		return V(f)
 	}
-	return Value[float64]{v.v}
+	return Value[float64](v)
 }
 
 // Bool views a string expression as a boolean, as [Int] does.
@@ -136,7 +136,7 @@ func Bool(v Value[string]) Value[bool] {
 	if s, ok := v.v.(string); ok {
 		return Value[bool]{fault(fmt.Sprintf("%q is neither true nor false", s))}
 	}
-	return Value[bool]{v.v}
+	return Value[bool](v)
 }
 
 // String views any value as a string, for outputs and joins.
@@ -149,7 +149,7 @@ func String[T Scalar](v Value[T]) Value[string] {
 	case float64:
 		return V(strconv.FormatFloat(x, 'f', -1, 64))
 	}
-	return Value[string]{v.v}
+	return Value[string](v)
 }
 
 // Vars are the local variables of [Sub].

@@ -356,8 +356,11 @@ func TestProfilesDifferInWhatCanChange(t *testing.T) {
 		t.Error("zones would go")
 	}
 	for i, b := range []struct{ e, p config.Bucket }{
-		{e.Storage.Models, p.Storage.Models}, {e.Storage.CodeDocs, p.Storage.CodeDocs}, {e.Storage.Audit, p.Storage.Audit},
-		{e.Storage.Telemetry, p.Storage.Telemetry}, {e.Storage.Logs, p.Storage.Logs},
+		{e.Storage.Models, p.Storage.Models},
+		{e.Storage.CodeDocs, p.Storage.CodeDocs},
+		{e.Storage.Audit, p.Storage.Audit},
+		{e.Storage.Telemetry, p.Storage.Telemetry},
+		{e.Storage.Logs, p.Storage.Logs},
 	} {
 		if b.e.Name != b.p.Name {
 			t.Errorf("bucket %d changes its name", i)

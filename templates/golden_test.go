@@ -52,18 +52,6 @@ func all(t testing.TB, c *config.Config) []templates.Stack {
 	return stacks
 }
 
-// stack is one of the templates.
-func stack(t testing.TB, stacks []templates.Stack, name architecture.StackName) templates.Stack {
-	t.Helper()
-	for _, s := range stacks {
-		if s.Name == name {
-			return s
-		}
-	}
-	t.Fatalf("there is no stack %s", name)
-	return templates.Stack{}
-}
-
 // TestGolden compares the bytes that are sent with those in testdata.
 func TestGolden(t *testing.T) {
 	t.Parallel()

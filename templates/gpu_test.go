@@ -30,16 +30,19 @@ func TestGPU(t *testing.T) {
 		strategy any
 	}{
 		"on demand": {
-			config.NodeGroup{Desired: 1, Max: 2}, []string{"GpuZone1", "GpuZone2"},
+			config.NodeGroup{Desired: 1, Max: 2},
+			[]string{"GpuZone1", "GpuZone2"},
 			"${NetworkPrivateSubnet1Id}", "ON_DEMAND", "1", 0.0, nil, nil, nil,
 		},
 		"reserved": {
-			config.NodeGroup{Min: 1, Desired: 2, Max: 2, Reservation: reservation}, []string{"GpuReserved"},
+			config.NodeGroup{Min: 1, Desired: 2, Max: 2, Reservation: reservation},
+			[]string{"GpuReserved"},
 			zones, "ON_DEMAND", "2", 1.0, "cr-0123456789abcdef0", nil, "MINIMAL",
 		},
 		// Outside its window no node of a block can start.
 		"capacity block": {
-			config.NodeGroup{Min: 1, Desired: 2, Max: 2, Reservation: block}, []string{"GpuReserved"},
+			config.NodeGroup{Min: 1, Desired: 2, Max: 2, Reservation: block},
+			[]string{"GpuReserved"},
 			zones, "CAPACITY_BLOCK", "0", 0.0, "cr-0123456789abcdef0", "capacity-block", "MINIMAL",
 		},
 	} {

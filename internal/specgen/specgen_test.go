@@ -229,8 +229,10 @@ func TestLoadFaults(t *testing.T) {
 		"unknown type":       {small, []string{"AWS::Demo::Gone"}, "no such type"},
 		"type not modelled":  {strings.Replace(small, `"type":"date-time"`, `"type":"enum"`, 1), thing, `property At: type "enum" is not modelled`},
 		"missing definition": {strings.ReplaceAll(small, `"$id":"d1"`, `"$id":"d9"`), thing, "definition d1 is missing"},
-		"one name for two": {strings.Replace(small, `"Ratio":{"type":{"type":"number"}`, `"Ratio":{"type":{"type":"ref","reference":{"$ref":"d4"}}`, 1), thing,
-			"definition Limit has two meanings"},
+		"one name for two": {
+			strings.Replace(small, `"Ratio":{"type":{"type":"number"}`, `"Ratio":{"type":{"type":"ref","reference":{"$ref":"d4"}}`, 1), thing,
+			"definition Limit has two meanings",
+		},
 		"no JSON": {"{", thing, "decode "},
 	}
 	for name, tc := range tests {

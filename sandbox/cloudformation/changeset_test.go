@@ -168,7 +168,8 @@ func TestChanges(t *testing.T) {
 			},
 		},
 		{
-			"tags of the stack", body(vpc("Vpc", "") + subnet), body(vpc("Vpc", "") + subnet), in{"Tags": []any{in{"Key": "a", "Value": "b"}}},
+			"tags of the stack", body(vpc("Vpc", "") + subnet), body(vpc("Vpc", "") + subnet),
+			in{"Tags": []any{in{"Key": "a", "Value": "b"}}},
 			[]string{
 				"Modify A False - Tags",
 				`  Tags - Add Never DirectModification - Static -->[{"Key":"a","Value":"b"}]`,

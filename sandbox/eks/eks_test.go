@@ -847,10 +847,7 @@ func call(t *testing.T, w *world, op string, in obj) (obj, error) {
 func TestAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var subnets []any
-	for _, s := range w.subnets {
-		subnets = append(subnets, s)
-	}
+	subnets := slices.Clone(w.subnets)
 	if _, err := call(t, w, "CreateCluster", obj{"name": "c", "roleArn": w.clusterRole, "resourcesVpcConfig": obj{"subnetIds": subnets}, "accessConfig": obj{"authenticationMode": "API"}, "tags": obj{"a": "b"}}); err != nil {
 		t.Fatal(err)
 	}

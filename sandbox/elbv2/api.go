@@ -147,7 +147,7 @@ func deleteLoadBalancer(tx *account.Tx, r *wire.Request) (any, error) {
 }
 
 func describeListeners(tx *account.Tx, r *wire.Request) (any, error) {
-	list := []*account.Resource{}
+	var list []*account.Resource
 	if arn := r.String("LoadBalancerArn"); arn != "" {
 		if _, err := FindLoadBalancer(tx, arn); err != nil {
 			return nil, err
@@ -249,7 +249,7 @@ func describeListenerCertificates(tx *account.Tx, r *wire.Request) (any, error) 
 }
 
 func describeRules(tx *account.Tx, r *wire.Request) (any, error) {
-	list := []*account.Resource{}
+	var list []*account.Resource
 	var out []any
 	if arn := r.String("ListenerArn"); arn != "" {
 		l := tx.Get(TypeListener, arn)

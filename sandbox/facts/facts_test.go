@@ -36,27 +36,37 @@ func TestNormalise(t *testing.T) {
 		{
 			"scalars of another kind",
 			map[string]any{"Name": 5, "Size": "7", "Share": "0.5", "On": "True", "Days": 7.0},
-			map[string]any{"Name": "5", "Size": 7, "Share": 0.5, "On": true, "Days": 7}, nil,
+			map[string]any{"Name": "5", "Size": 7, "Share": 0.5, "On": true, "Days": 7},
+			nil,
 		},
 		{
 			"nested",
 			map[string]any{"Name": true, "Tags": []any{map[string]any{"Key": 1, "Value": 2.5}}, "Labels": map[string]any{"a": 1}, "Doc": map[string]any{"x": 1}},
-			map[string]any{"Name": "true", "Tags": []any{map[string]any{"Key": "1", "Value": "2.5"}}, "Labels": map[string]any{"a": "1"}, "Doc": map[string]any{"x": 1}}, nil,
+			map[string]any{"Name": "true", "Tags": []any{map[string]any{"Key": "1", "Value": "2.5"}}, "Labels": map[string]any{"a": "1"}, "Doc": map[string]any{"x": 1}},
+			nil,
 		},
 		{
-			"what is unknown fits", map[string]any{"Name": Unknown{}, "Size": Unknown{}, "Tags": []any{Unknown{}}, "Either": Unknown{}},
-			map[string]any{"Name": Unknown{}, "Size": Unknown{}, "Tags": []any{Unknown{}}, "Either": Unknown{}}, nil,
+			"what is unknown fits",
+			map[string]any{"Name": Unknown{}, "Size": Unknown{}, "Tags": []any{Unknown{}}, "Either": Unknown{}},
+			map[string]any{"Name": Unknown{}, "Size": Unknown{}, "Tags": []any{Unknown{}}, "Either": Unknown{}},
+			nil,
 		},
 		{
-			"dynamic references fit", map[string]any{"Name": "n", "Size": "{{resolve:ssm:x}}", "Kind": "{{resolve:ssm:y}}"},
-			map[string]any{"Name": "n", "Size": "{{resolve:ssm:x}}", "Kind": "{{resolve:ssm:y}}"}, nil,
+			"dynamic references fit",
+			map[string]any{"Name": "n", "Size": "{{resolve:ssm:x}}", "Kind": "{{resolve:ssm:y}}"},
+			map[string]any{"Name": "n", "Size": "{{resolve:ssm:x}}", "Kind": "{{resolve:ssm:y}}"},
+			nil,
 		},
 		{
-			"either of two", map[string]any{"Name": "n", "Either": map[string]any{"Key": 1}},
-			map[string]any{"Name": "n", "Either": map[string]any{"Key": "1"}}, nil,
+			"either of two",
+			map[string]any{"Name": "n", "Either": map[string]any{"Key": 1}},
+			map[string]any{"Name": "n", "Either": map[string]any{"Key": "1"}},
+			nil,
 		},
 		{
-			"faults", map[string]any{"Nmae": "n", "Size": "x", "Share": []any{}, "On": "yes", "Kind": "c", "Days": 2, "Doc": 3, "Either": []any{}, "Labels": "x", "Tags": map[string]any{}}, nil,
+			"faults",
+			map[string]any{"Nmae": "n", "Size": "x", "Share": []any{}, "On": "yes", "Kind": "c", "Days": 2, "Doc": 3, "Either": []any{}, "Labels": "x", "Tags": map[string]any{}},
+			nil,
 			[]string{
 				"#/Days: 2 is not a valid enum value",
 				"#/Doc: expected type: JSONObject, found: Integer",
@@ -72,7 +82,9 @@ func TestNormalise(t *testing.T) {
 			},
 		},
 		{
-			"faults below", map[string]any{"Name": "n", "Tags": []any{map[string]any{"key": "a"}, "x"}}, nil,
+			"faults below",
+			map[string]any{"Name": "n", "Tags": []any{map[string]any{"key": "a"}, "x"}},
+			nil,
 			[]string{"#/Tags/0: extraneous key [key] is not permitted", "#/Tags/0: required key [Key] not found", "#/Tags/1: expected type: JSONObject, found: String"},
 		},
 	} {

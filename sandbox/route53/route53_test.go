@@ -169,10 +169,7 @@ func TestZoneIsDeletedEmpty(t *testing.T) {
 	_, err := call(t, w, "DeleteHostedZone", obj{"Id": w.zone})
 	check(t, err, "HostedZoneNotEmpty: The specified hosted zone contains non-required resource record sets and so cannot be deleted.")
 	batch := func(changes ...any) obj {
-		list := []any{}
-		for _, c := range changes {
-			list = append(list, c)
-		}
+		list := append([]any{}, changes...)
 		return obj{"Id": w.zone, "ChangeBatch": obj{"Changes": obj{"Change": list}}}
 	}
 	change := func(action, name, value string) obj {

@@ -214,8 +214,10 @@ func (p *planner) conflict(def *template.Resource, props map[string]any) {
 	}
 	name := stack.CustomName(def.Type, props)
 	if name != "" && p.tx.Get(def.Type.Name, name) != nil {
-		p.plan.faults = append(p.plan.faults, finding{def.LogicalID, def.Type.Name, existenceCheck, "/Resources/" + def.LogicalID,
-			"Resource of type '" + def.Type.Name + "' with identifier '" + name + "' already exists."})
+		p.plan.faults = append(p.plan.faults, finding{
+			def.LogicalID, def.Type.Name, existenceCheck, "/Resources/" + def.LogicalID,
+			"Resource of type '" + def.Type.Name + "' with identifier '" + name + "' already exists.",
+		})
 	}
 }
 

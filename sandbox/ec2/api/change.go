@@ -158,8 +158,10 @@ func requestRules(r *wire.Request, typ, group string) []map[string]any {
 	var out []map[string]any
 	for _, p := range permissions {
 		for _, peers := range []struct{ list, member, property string }{
-			{"IpRanges", "CidrIp", "CidrIp"}, {"Ipv6Ranges", "CidrIpv6", "CidrIpv6"},
-			{"PrefixListIds", "PrefixListId", side + "PrefixListId"}, {"Groups", "GroupId", side + "SecurityGroupId"},
+			{"IpRanges", "CidrIp", "CidrIp"},
+			{"Ipv6Ranges", "CidrIpv6", "CidrIpv6"},
+			{"PrefixListIds", "PrefixListId", side + "PrefixListId"},
+			{"Groups", "GroupId", side + "SecurityGroupId"},
 		} {
 			for _, peer := range props.Maps(p, peers.list) {
 				one := map[string]any{"GroupId": group, "IpProtocol": p["IpProtocol"], peers.property: peer[peers.member]}
@@ -345,12 +347,23 @@ func cancelReservation(tx *account.Tx, r *wire.Request) (any, error) {
 
 // taggable are the types that CreateTags knows, by the prefixes of their ids.
 var taggable = []struct{ prefix, typ, name string }{
-	{"vpc-", ec2.TypeVPC, "vpc"}, {"subnet-", ec2.TypeSubnet, "subnet"}, {"eni-", ec2.TypeNetworkInterface, "network-interface"},
-	{"igw-", ec2.TypeInternetGateway, "internet-gateway"}, {"rtb-", ec2.TypeRouteTable, "route-table"}, {"eipalloc-", ec2.TypeEIP, "elastic-ip"},
-	{"nat-", ec2.TypeNatGateway, "natgateway"}, {"acl-", ec2.TypeNetworkACL, "network-acl"}, {"sg-", ec2.TypeSecurityGroup, "security-group"},
-	{"sgr-", ec2.TypeSecurityGroupIngress, "security-group-rule"}, {"sgr-", ec2.TypeSecurityGroupEgress, "security-group-rule"},
-	{"vpce-", ec2.TypeVPCEndpoint, "vpc-endpoint"}, {"fl-", ec2.TypeFlowLog, "vpc-flow-log"}, {"lt-", instance.TypeLaunchTemplate, "launch-template"},
-	{"i-", instance.TypeInstance, "instance"}, {"vol-", instance.TypeVolume, "volume"}, {"cr-", instance.TypeCapacityReservation, "capacity-reservation"},
+	{"vpc-", ec2.TypeVPC, "vpc"},
+	{"subnet-", ec2.TypeSubnet, "subnet"},
+	{"eni-", ec2.TypeNetworkInterface, "network-interface"},
+	{"igw-", ec2.TypeInternetGateway, "internet-gateway"},
+	{"rtb-", ec2.TypeRouteTable, "route-table"},
+	{"eipalloc-", ec2.TypeEIP, "elastic-ip"},
+	{"nat-", ec2.TypeNatGateway, "natgateway"},
+	{"acl-", ec2.TypeNetworkACL, "network-acl"},
+	{"sg-", ec2.TypeSecurityGroup, "security-group"},
+	{"sgr-", ec2.TypeSecurityGroupIngress, "security-group-rule"},
+	{"sgr-", ec2.TypeSecurityGroupEgress, "security-group-rule"},
+	{"vpce-", ec2.TypeVPCEndpoint, "vpc-endpoint"},
+	{"fl-", ec2.TypeFlowLog, "vpc-flow-log"},
+	{"lt-", instance.TypeLaunchTemplate, "launch-template"},
+	{"i-", instance.TypeInstance, "instance"},
+	{"vol-", instance.TypeVolume, "volume"},
+	{"cr-", instance.TypeCapacityReservation, "capacity-reservation"},
 }
 
 // taggedID is the id that tags are set by: an address's allocation id.

@@ -49,8 +49,12 @@ func placeListings() []listing {
 				}
 				var out []object
 				for _, a := range [][2]string{
-					{"supported-platforms", "VPC"}, {"default-vpc", vpc}, {"vpc-max-security-groups-per-interface", "5"},
-					{"max-elastic-ips", "5"}, {"vpc-max-elastic-ips", "5"}, {"max-instances", "20"},
+					{"supported-platforms", "VPC"},
+					{"default-vpc", vpc},
+					{"vpc-max-security-groups-per-interface", "5"},
+					{"max-elastic-ips", "5"},
+					{"vpc-max-elastic-ips", "5"},
+					{"max-instances", "20"},
 				} {
 					out = append(out, object{"attributeName": a[0], "attributeValueSet": []any{object{"attributeValue": a[1]}}})
 				}
