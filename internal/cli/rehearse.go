@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -65,9 +64,6 @@ func (a *app) rehearse(ctx context.Context, o rehearse.Options) error {
 	show.Close()
 	if report == nil {
 		return err
-	}
-	if errors.Is(context.Cause(ctx), ErrInterrupted) && err != nil {
-		return errors.New("interrupted; the sandbox is gone, and nothing else was touched")
 	}
 	if !o.Keep || err != nil {
 		if printed := a.print(report, func() { view.Report(a.Out, report) }); printed != nil {

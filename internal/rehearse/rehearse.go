@@ -126,6 +126,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return r.report, err
 }
 
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // onCall counts the calls as the account sees them.
 func (r *run) onCall(c sandbox.Call) {
 	r.mu.Lock()
@@ -219,7 +227,7 @@ func (r *run) prepare() error {
 		more, err := Given(r.box, next)
 		r.report.Given = append(r.report.Given, more...)
 		r.start = r.box.Account().Resources()
-		return fmt.Sprintf("%d values change", len(edits)), err
+		return count(len(edits), "value") + " to change", err
 	})
 }
 
@@ -304,7 +312,7 @@ func (r *run) create(ctx context.Context, plan *deploy.Plan) error {
 		case ctx.Err() != nil:
 			return "", context.Cause(ctx)
 		case k.killed && err != nil:
-			return fmt.Sprintf("killed with %d stacks done and %d in motion", len(k.done), len(k.moving)), nil
+			return fmt.Sprintf("killed with %s done and %d in motion", count(len(k.done), "stack"), len(k.moving)), nil
 		case err == nil:
 			err = errors.New("the run was over before it was killed")
 		}
@@ -326,7 +334,7 @@ func (r *run) create(ctx context.Context, plan *deploy.Plan) error {
 		if err := r.report.measure(p, r.arch); err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("complete, %d stacks", len(res.Outputs)), nil
+		return "complete, " + count(len(res.Outputs), "stack"), nil
 	})
 }
 
@@ -389,7 +397,7 @@ func (r *run) update(ctx context.Context) error {
 		}
 		kept, err := sameState(before, r.box.Account().Resources())
 		r.report.Stateful = kept
-		return fmt.Sprintf("%d resources changed, all %d with data kept", res.Changes, kept), err
+		return fmt.Sprintf("%s changed, all %d with data kept", count(res.Changes, "resource"), kept), err
 	})
 	if err != nil {
 		return err
@@ -411,7 +419,7 @@ func (r *run) delete(ctx context.Context) error {
 			return "", err
 		}
 		r.report.Kept = deleted.Kept
-		return fmt.Sprintf("%d things stay for a while", len(deleted.Kept)), nil
+		return count(len(deleted.Kept), "resource") + " kept and named", nil
 	})
 	if err != nil {
 		return err
