@@ -241,7 +241,9 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 		return fmt.Errorf("stack %s needs outputs that stack %s does not have", s.StackName, unknown[0])
 	}
 	action := CreateStack
-	if a.states[name].Exists() {
+	if st := a.states[name]; st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
+		action = AwaitStack
+	} else if st.Exists() {
 		action = UpdateStack
 	}
 	return a.timed(name, action, a.costs[name], func() (int, error) {

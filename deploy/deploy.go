@@ -85,7 +85,9 @@ const (
 	DeleteStack Action = "delete"
 	// NoChange: the stack is up to date.
 	NoChange Action = "none"
-	// Protect: protection is switched on or off.
+	// AwaitStack: an operation that an earlier run began goes on.
+	AwaitStack Action = "await"
+	// ProtectStack: protection is switched on or off.
 	ProtectStack Action = "protect"
 )
 
