@@ -21,6 +21,8 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 )
 
+//go:generate go -C ../.. run ./internal/schemagen
+
 func main() {
 	if err := write("."); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)

@@ -3,10 +3,11 @@
 // @aws-cdk/aws-service-spec: Go structs for package cfn, and facts.json for
 // the sandbox, which shares no code with cfn.
 //
-//	npm pack @aws-cdk/aws-service-spec@0.1.216
-//	go run ./internal/specgen -spec package/db.json.gz
+//	.ci/run generated
+//	POOLHOUSE_SPEC=package/db.json.gz go run ./internal/specgen
 //
-// It runs from the module's root and covers the types listed in types.txt.
+// The first fetches the package and compares; the second runs from the module's
+// root. Covered are the types listed in types.txt.
 //
 // Invariants: the same input gives the same bytes; no prose of AWS is copied;
 // where the facts are wrong, corrections.go says so, with a reason.
@@ -17,6 +18,7 @@ package main
 
 import (
 	_ "embed"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -24,11 +26,13 @@ import (
 	"strings"
 )
 
+//go:generate go -C ../.. run ./internal/specgen
+
 //go:embed types.txt
 var typeList string
 
 func main() {
-	spec := flag.String("spec", "", "db.json.gz of @aws-cdk/aws-service-spec")
+	spec := flag.String("spec", os.Getenv("POOLHOUSE_SPEC"), "db.json.gz of npm package @aws-cdk/aws-service-spec; POOLHOUSE_SPEC by default")
 	root := flag.String("root", ".", "root of the module to write into")
 	flag.Parse()
 	if err := run(*spec, *root); err != nil {
@@ -38,6 +42,9 @@ func main() {
 }
 
 func run(spec, root string) error {
+	if spec == "" {
+		return errors.New("POOLHOUSE_SPEC does not name the db.json.gz of npm package @aws-cdk/aws-service-spec: .ci/run generated fetches it")
+	}
 	types, err := load(spec, strings.Fields(typeList))
 	if err != nil {
 		return err

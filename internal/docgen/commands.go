@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poolhouse/poolhouse/internal/cli"
+)
+
+// commands is the reference page of the commands.
+func commands() []byte {
+	var b bytes.Buffer
+	root := cli.Commands()
+	fmt.Fprint(&b, `# Commands
+
+This page is generated from the code. Results go to standard output, all else to
+standard error.
+
+| Exit code | Means |
+|---|---|
+`)
+	for _, c := range []struct {
+		code  int
+		means string
+	}{
+		{cli.Done, "done"},
+		{cli.Failed, "failed, or interrupted"},
+		{cli.Usage, "usage, configuration or credentials are wrong: nothing was touched"},
+		{cli.Pending, "`plan --exit-code`: there are changes"},
+	} {
+		fmt.Fprintf(&b, "| %d | %s |\n", c.code, c.means)
+	}
+	fmt.Fprint(&b, "\nEvery command takes these flags:\n\n")
+	flags(&b, root.PersistentFlags().FlagUsages())
+	for _, group := range root.Groups() {
+		fmt.Fprintf(&b, "\n## %s\n", strings.TrimSuffix(group.Title, ":"))
+		for _, c := range root.Commands() {
+			if c.GroupID == group.ID {
+				command(&b, c)
+			}
+		}
+	}
+	return b.Bytes()
+}
+
+func command(b *bytes.Buffer, c *cobra.Command) {
+	fmt.Fprintf(b, "\n### %s\n\n%s.\n\n```\n%s\n```\n", c.Name(), c.Short, c.UseLine())
+	if c.HasAvailableSubCommands() {
+		for _, sub := range c.Commands() {
+			fmt.Fprintf(b, "\n- `%s`: %s.", sub.UseLine(), strings.ToLower(sub.Short[:1])+sub.Short[1:])
+		}
+		fmt.Fprintln(b)
+		return
+	}
+	if c.Long != "" {
+		fmt.Fprintf(b, "\n%s\n", prose(c.Long))
+	}
+	if c.Example != "" {
+		fmt.Fprintf(b, "\n```\n%s\n```\n", unindent(c.Example))
+	}
+	if c.LocalFlags().HasAvailableFlags() {
+		fmt.Fprintln(b)
+		flags(b, c.LocalFlags().FlagUsages())
+	}
+}
+
+// prose keeps paragraphs; what is indented becomes a list.
+func prose(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		if name, meaning, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && strings.HasPrefix(line, "  ") {
+			line = fmt.Sprintf("- `%s`: %s\n", name, strings.TrimSpace(meaning))
+			if before := b.String(); !strings.Contains(lastLine(before), "- `") {
+				b.WriteByte('\n')
+			}
+		} else if strings.HasPrefix(lastLine(b.String()), "- `") {
+			b.WriteByte('\n')
+		}
+		b.WriteString(line)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSuffix(s, "\n")
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+func unindent(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		b.WriteString(strings.TrimPrefix(line, "  "))
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// flags explains flags as --help does.
+func flags(b *bytes.Buffer, usages string) { fmt.Fprintf(b, "```\n%s```\n", usages) }

@@ -1,0 +1,58 @@
+// Command docgen writes the documentation that is generated from the code: the
+// reference page of the commands, the page of what the sandbox models, and the
+// picture of the architecture. Run it at the top of the repository:
+//
+//	go run ./internal/docgen
+//
+// A test fails when the files differ from what it would write.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+//go:generate go -C ../.. run ./internal/docgen
+
+func main() {
+	if err := write("."); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// write writes the generated files below the top of the repository.
+func write(top string) error {
+	files, err := generate(top)
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		path := filepath.Join(top, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("make folder of %s: %w", path, err)
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// generate returns the generated files by name.
+func generate(top string) (map[string][]byte, error) {
+	drawing, err := picture(filepath.Join(top, "examples", "production.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	modelled, err := sandboxPage()
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{
+		"docs/architecture.svg":      drawing,
+		"docs/reference/commands.md": commands(),
+		"docs/reference/sandbox.md":  modelled,
+	}, nil
+}
