@@ -37,7 +37,7 @@ const wrong = [
   ...compare(complete, rows.filter((r) => r.section !== byParameters), scanners),
   ...compare(apparent, rows.filter((r) => r.section === byParameters), scanners),
 ];
-console.log(`${templates.length} templates, ${scanners.join(', ')}: ${complete.length} findings explained, ${apparent.length} by parameters`);
+console.log(`${templates.length} templates, ${scanners.join(', ')}: ${complete.length} findings, ${apparent.length} more before parameters are filled`);
 if (wrong.length > 0) {
   console.log(wrong.map((w) => `docs/security.md: ${w}`).join('\n'));
   process.exitCode = 1;
