@@ -46,7 +46,7 @@ func generate(top string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	modelled, err := sandboxPage()
+	modelled, err := sandboxPage(top)
 	if err != nil {
 		return nil, err
 	}
