@@ -146,6 +146,13 @@ func ownedStacks(ctx context.Context, d *stack.Driver, deployment string) (map[a
 	return owned, nil
 }
 
+// state is a stack as it was last seen. Stacks are worked on side by side.
+func (a *applying) state(name architecture.StackName) *stack.State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.states[name]
+}
+
 // complete tells that every stack of the architecture is whole.
 func (a *applying) complete() bool {
 	for n := range a.stacks {
@@ -196,7 +203,7 @@ func (a *applying) spec(s templates.Stack) (stack.Spec, []architecture.StackName
 	}
 	a.mu.Unlock()
 	live := map[string]string{}
-	if st := a.states[s.Name]; st.Exists() {
+	if st := a.state(s.Name); st.Exists() {
 		live = st.Parameters
 	}
 	for _, p := range s.Parameters {
@@ -241,13 +248,13 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 		return fmt.Errorf("stack %s needs outputs that stack %s does not have", s.StackName, unknown[0])
 	}
 	action := CreateStack
-	if st := a.states[name]; st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
+	if st := a.state(name); st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
 		action = AwaitStack
 	} else if st.Exists() {
 		action = UpdateStack
 	}
 	return a.timed(name, action, a.costs[name], func() (int, error) {
-		out, err := a.bring(ctx, spec, a.states[name], a.approve)
+		out, err := a.bring(ctx, spec, a.state(name), a.approve)
 		if err != nil {
 			return 0, err
 		}

@@ -123,7 +123,7 @@ func (d *deleting) keep(typ, id, why string, until time.Time) {
 func (d *deleting) lift(ctx context.Context, going []architecture.StackName) error {
 	none := func(architecture.StackName) []architecture.StackName { return nil }
 	return inOrder(ctx, going, none, func(ctx context.Context, name architecture.StackName) error {
-		st, err := d.driver.Rest(ctx, d.owned[name].Name)
+		st, err := d.driver.Rest(ctx, d.Architecture.StackName(name))
 		if err != nil || st == nil {
 			return err
 		}

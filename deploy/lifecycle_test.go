@@ -276,27 +276,87 @@ func ids(w *world) map[string]bool {
 
 var errKilled = errors.New("killed")
 
-// TestKilledCreateIsResumed kills a create at many moments; the next one
-// finishes the work, and a delete leaves nothing behind.
-func TestKilledCreateIsResumed(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Minute, 5 * time.Minute, 9 * time.Minute, 15 * time.Minute, 22 * time.Minute} {
-		t.Run(after.String(), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				a := example(t, "production")
-				w := newWorld(t, a, sandbox.Options{Fresh: true})
-				ctx, kill := context.WithCancelCause(t.Context())
-				timer := time.AfterFunc(after, func() { kill(errKilled) })
-				defer timer.Stop()
-				_, err := deploy.Create(ctx, deploy.CreateOptions{Target: w.target(a)})
-				if !errors.Is(err, errKilled) {
-					t.Fatalf("the killed create ended with %v", err)
-				}
-				w.create(a)
-				w.emptyPlan(a)
-				w.clean(w.destroy(a))
+// moments are when a run is killed, counted from its start: some, or with
+// POOLHOUSE_FULL set one every half minute until the longest run is over.
+func moments(some ...time.Duration) []time.Duration {
+	if os.Getenv("POOLHOUSE_FULL") == "" {
+		return some
+	}
+	var all []time.Duration
+	for d := time.Duration(0); d < 24*time.Minute; d += 30 * time.Second {
+		all = append(all, d)
+	}
+	return all
+}
+
+// killed runs f and ends its context after a while, as a kill would: no later
+// call leaves the process. It reports whether f was still running.
+func killed(t *testing.T, after time.Duration, f func(context.Context) error) bool {
+	t.Helper()
+	ctx, kill := context.WithCancelCause(t.Context())
+	timer := time.AfterFunc(after, func() { kill(errKilled) })
+	defer timer.Stop()
+	err := f(ctx)
+	if err != nil && !errors.Is(err, errKilled) {
+		t.Fatalf("the killed run ended with %v", err)
+	}
+	return err != nil
+}
+
+// TestKilledRunsAreResumed kills a create, an update and a delete at many
+// moments; the next run of the same verb finishes the work, and a delete leaves
+// nothing behind.
+func TestKilledRunsAreResumed(t *testing.T) {
+	a := example(t, "production")
+	next := changed(t, a)
+	for verb, some := range map[string][]time.Duration{
+		"create": {time.Minute, 9 * time.Minute, 15 * time.Minute},
+		"update": {time.Minute},
+		"delete": {2 * time.Minute, 9 * time.Minute},
+	} {
+		for _, after := range moments(some...) {
+			t.Run(fmt.Sprintf("%s/%v", verb, after), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, a, sandbox.Options{Fresh: true})
+					if verb != "create" {
+						w.create(a)
+					}
+					switch verb {
+					case "create":
+						killed(t, after, func(ctx context.Context) error {
+							_, err := deploy.Create(ctx, deploy.CreateOptions{Target: w.target(a)})
+							return err
+						})
+						w.create(a)
+						w.emptyPlan(a)
+						w.clean(w.destroy(a))
+					case "update":
+						killed(t, after, func(ctx context.Context) error {
+							_, err := deploy.Update(ctx, deploy.CreateOptions{Target: w.target(next)})
+							return err
+						})
+						w.update(next)
+						w.emptyPlan(next)
+						w.clean(w.destroy(next))
+					case "delete":
+						var d *deploy.Deleted
+						if killed(t, after, func(ctx context.Context) (err error) {
+							d, err = deploy.Delete(ctx, deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
+							return err
+						}) {
+							// What the killed run had released is gone or going.
+							again := w.destroy(a)
+							if d != nil {
+								again.Kept = append(again.Kept, d.Kept...)
+							}
+							d = again
+						}
+						w.clean(d)
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
