@@ -60,8 +60,12 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 		paragraph(w, "unchanged: ", "  ", "%s", Join(unchanged))
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "Plan: %d to create, %d to change, %d to replace, %d to delete.\n",
-		total[stack.Add], total[stack.Modify], total[stack.Replace]+total[stack.MayReplace], total[stack.Remove])
+	perhaps := ""
+	if n := total[stack.MayReplace]; n > 0 {
+		perhaps = fmt.Sprintf(" (%d of them perhaps by replacement)", n)
+	}
+	fmt.Fprintf(w, "Plan: %d to create, %d to change%s, %d to replace, %d to delete.\n",
+		total[stack.Add], total[stack.Modify]+total[stack.MayReplace], perhaps, total[stack.Replace], total[stack.Remove])
 	var path []string
 	for _, s := range p.Path {
 		path = append(path, fmt.Sprintf("%s %s", s.Stack, Span(s.Takes)))
@@ -127,7 +131,7 @@ func change(w io.Writer, c stack.Change) {
 	case stack.Replace:
 		what = ", replaced"
 	case stack.MayReplace:
-		what = ", replaced if a value changes that is known only then"
+		what = ", may be replaced"
 	}
 	fmt.Fprintf(w, "  %s %s (%s)%s\n", sign(c.Action), c.LogicalID, c.Type, what)
 	if c.Action == stack.Add || c.Action == stack.Remove {
@@ -149,12 +153,18 @@ func change(w io.Writer, c stack.Change) {
 // room is how much of a long value, such as a policy, is shown.
 const room = 80
 
+// knownAfter is what CloudFormation writes for values it can't tell yet.
+const knownAfter = "{{changeSet:KNOWN_AFTER_APPLY}}"
+
 // excerpt cuts two values to a line each, around the place where they begin to
 // differ. Both are empty if nothing is known of them.
 func excerpt(before, after string) (string, string) {
 	a, b := []rune(strings.Join(strings.Fields(before), " ")), []rune(strings.Join(strings.Fields(after), " "))
-	if len(a) == 0 && len(b) == 0 {
+	switch {
+	case len(a) == 0 && len(b) == 0:
 		return "", ""
+	case after == knownAfter:
+		return clip(a), "(known after)"
 	}
 	same := 0
 	for same < min(len(a), len(b)) && a[same] == b[same] {
@@ -171,15 +181,19 @@ func excerpt(before, after string) (string, string) {
 		case start >= len(s):
 			return "... (ends)"
 		}
-		s = s[start:]
-		text := string(s)
-		if len(s) > room {
-			text = string(s[:room-3]) + "..."
-		}
+		text := clip(s[start:])
 		if start > 0 {
 			text = "..." + text
 		}
 		return text
 	}
 	return cut(a), cut(b)
+}
+
+// clip cuts a value to the room for it.
+func clip(s []rune) string {
+	if len(s) > room {
+		return string(s[:room-3]) + "..."
+	}
+	return string(s)
 }

@@ -144,7 +144,7 @@ func summary(w io.Writer, p *deploy.Plan) {
 
 // Serving prints how to use a sandbox that stays.
 func Serving(w io.Writer, e rehearse.Endpoint) {
-	fmt.Fprintf(w, "\nThe deployment stands in the sandbox, account %s in %s, which answers at %s.\nIn another shell:\n\n", e.Account, e.Region, e.URL)
+	fmt.Fprintf(w, "\nThe deployment stands in the sandbox: account %s in %s, at %s.\nIn another shell:\n\n", e.Account, e.Region, e.URL)
 	Environment(w, e)
 	fmt.Fprintln(w, "\nCtrl-C ends it, and all that is in it.")
 }

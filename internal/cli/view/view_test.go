@@ -310,6 +310,7 @@ func TestExcerpt(t *testing.T) {
 	for _, tt := range []struct{ name, before, after, wantBefore, wantAfter string }{
 		{"unknown", "", "", "", ""},
 		{"new", "", "5", "(none)", "5"},
+		{"known after", "arn:1", "{{changeSet:KNOWN_AFTER_APPLY}}", "arn:1", "(known after)"},
 		{"short", "a b", "a c", "a b", "a c"},
 		{"far", long + `one"}]}`, long + `two"}]}`, `...,"Resource":"arn:aws:s3:::one"}]}`, `...,"Resource":"arn:aws:s3:::two"}]}`},
 	} {
@@ -332,6 +333,7 @@ func TestPlan(t *testing.T) {
 			{Stack: "network", Name: "poolside-network", Action: deploy.UpdateStack, Expected: 5 * time.Minute, KnownAfter: []architecture.StackName{"dns"}, Changes: []stack.Change{
 				{LogicalID: "Vpc", Type: "AWS::EC2::VPC", Action: stack.Replace, Properties: []stack.Property{{Path: "CidrBlock", Before: "10.0.0.0/16", After: "10.1.0.0/16"}}},
 				{LogicalID: "Acl", Type: "AWS::EC2::NetworkAcl", Action: stack.Remove},
+				{LogicalID: "Route", Type: "AWS::EC2::Route", Action: stack.MayReplace, Properties: []stack.Property{{Path: "GatewayId"}}},
 			}},
 			{Stack: "gpu", Name: "poolside-gpu", Action: deploy.DeleteStack, Status: "DELETE_FAILED"},
 		},
@@ -346,18 +348,20 @@ Deviations from the reference architecture:
 create stack poolside-dns, 1 resource
   + 1 Route53::HostedZone
 
-update stack poolside-network, 2 resources, about 5m
+update stack poolside-network, 3 resources, about 5m
   some values are known after: dns
   ± Vpc (AWS::EC2::VPC), replaced
       CidrBlock: 10.0.0.0/16 -> 10.1.0.0/16
   - Acl (AWS::EC2::NetworkAcl)
+  ± Route (AWS::EC2::Route), may be replaced
+      GatewayId
 
 delete stack poolside-gpu, 0 resources
   it is DELETE_FAILED now, which is dealt with first
 
 unchanged: keys
 
-Plan: 1 to create, 0 to change, 1 to replace, 1 to delete.
+Plan: 1 to create, 1 to change (1 of them perhaps by replacement), 1 to replace, 1 to delete.
 Time: about 5m, decided by network 5m.
 With --verbose, every resource is listed.
 `
