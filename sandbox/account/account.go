@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -162,6 +163,15 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 // Errorf makes a service error with status 400.
 func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Status: 400}
+}
+
+// CodeNotModelled is the error code for what AWS has and the sandbox has not.
+const CodeNotModelled = "NotModelled"
+
+// NotModelled refuses what AWS has and the sandbox has not, with status 501,
+// which SDKs don't retry.
+func NotModelled(format string, args ...any) *Error {
+	return &Error{Code: CodeNotModelled, Message: fmt.Sprintf(format, args...), Status: http.StatusNotImplemented}
 }
 
 // New returns an account with what AWS puts into a new one.

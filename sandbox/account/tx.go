@@ -119,7 +119,7 @@ func (tx *Tx) Create(typ string, props map[string]any, owner string, settle bool
 func (tx *Tx) CreateInStack(typ string, props map[string]any, stack, logicalID string) (*Resource, time.Duration, error) {
 	t := tx.Type(typ)
 	if t == nil {
-		return nil, 0, Errorf("ValidationError", "resource type %s is not modelled", typ)
+		return nil, 0, NotModelled("resource type %s is not modelled by the sandbox", typ)
 	}
 	r := &Resource{Type: typ, Props: props, Attrs: map[string]any{}, Data: map[string]any{}, Tags: map[string]string{}, Created: tx.Now(), Owner: stack, LogicalID: logicalID}
 	if err := t.Create(tx, r); err != nil {

@@ -94,13 +94,13 @@ func request(tx *account.Tx, r *account.Resource) error {
 		return account.Errorf("LimitExceededException", "Error: the number of domain names exceeds the limit of %d.", mostDomains)
 	}
 	if m := props.Str(p, "ValidationMethod"); m != "DNS" {
-		return invalid("Validation method %s is not modelled", cmp.Or(m, "EMAIL"))
+		return account.NotModelled("Validation method %s is not modelled by the sandbox", cmp.Or(m, "EMAIL"))
 	}
 	if k := cmp.Or(props.Str(p, "KeyAlgorithm"), keys[0]); !slices.Contains(keys, k) {
 		return invalid("Key algorithm %s is not supported for requested certificates", k)
 	}
 	if props.Has(p, "CertificateAuthorityArn") {
-		return invalid("CertificateAuthorityArn is not modelled")
+		return account.NotModelled("CertificateAuthorityArn is not modelled by the sandbox")
 	}
 	options := props.Maps(p, "DomainValidationOptions")
 	for _, o := range options {

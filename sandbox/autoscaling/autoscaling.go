@@ -190,7 +190,7 @@ func checkSizes(p map[string]any) error {
 func launchPlan(tx *account.Tx, p map[string]any) (plan, error) {
 	for _, k := range []string{"LaunchConfigurationName", "InstanceId"} {
 		if props.Has(p, k) {
-			return plan{}, invalid("%s is not modelled", k)
+			return plan{}, account.NotModelled("%s is not modelled by the sandbox", k)
 		}
 	}
 	spec := props.Map(p, "LaunchTemplate")
@@ -204,7 +204,7 @@ func launchPlan(tx *account.Tx, p map[string]any) (plan, error) {
 			if t := props.Str(o, "InstanceType"); t != "" {
 				types = append(types, t)
 			} else {
-				return plan{}, invalid("overrides other than InstanceType are not modelled")
+				return plan{}, account.NotModelled("overrides other than InstanceType are not modelled by the sandbox")
 			}
 		}
 	}

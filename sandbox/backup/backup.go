@@ -42,7 +42,7 @@ func errorf(code, format string, args ...any) error { return account.Errorf(code
 func unsupported(typ string, p map[string]any, keys ...string) error {
 	for _, k := range keys {
 		if props.Has(p, k) {
-			return errorf("UnsupportedOperation", "%s of %s is not modelled by the sandbox", k, typ)
+			return account.NotModelled("%s of %s is not modelled by the sandbox", k, typ)
 		}
 	}
 	return nil

@@ -59,7 +59,7 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, invalid("OnStackFailure cannot be DELETE for an UPDATE change set.")
 		}
 	case "IMPORT":
-		return nil, account.Errorf("NotModelled", "change sets of type IMPORT are not modelled")
+		return nil, account.NotModelled("change sets of type IMPORT are not modelled by the sandbox")
 	default:
 		return nil, constraint(kind, "stack.ChangeSetType", "Member must satisfy enum value set: [CREATE, UPDATE, IMPORT]")
 	}

@@ -41,7 +41,7 @@ func requested(tx *account.Tx, r *wire.Request) (*template.Template, error) {
 		return nil, err
 	}
 	if r.String("StackSetName") != "" {
-		return nil, account.Errorf("NotModelled", "stack sets are not modelled")
+		return nil, account.NotModelled("stack sets are not modelled by the sandbox")
 	}
 	body := r.String("TemplateBody")
 	if r.String("StackName") != "" {

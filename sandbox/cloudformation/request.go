@@ -72,19 +72,19 @@ const (
 func unmodelled(r *wire.Request) error {
 	for _, k := range []string{"TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL", "ResourcesToImport", "ResourceTypes", "DeploymentMode"} {
 		if r.String(k) != "" || len(r.Strings(k)) > 0 {
-			return account.Errorf("NotModelled", "parameter %s of %s is not modelled", k, r.Operation)
+			return account.NotModelled("parameter %s of %s is not modelled by the sandbox", k, r.Operation)
 		}
 	}
 	for _, k := range []string{"ImportExistingResources", "IncludeNestedStacks"} {
 		if r.Bool(k, false) {
-			return account.Errorf("NotModelled", "parameter %s of %s is not modelled", k, r.Operation)
+			return account.NotModelled("parameter %s of %s is not modelled by the sandbox", k, r.Operation)
 		}
 	}
 	if mode := wire.List(r.Map("DeploymentConfig")["Mode"]); len(mode) > 0 && mode[0] != "STANDARD" {
-		return account.Errorf("NotModelled", "deployment mode %s is not modelled", mode[0])
+		return account.NotModelled("deployment mode %s is not modelled by the sandbox", mode[0])
 	}
 	if len(wire.List(r.Map("RollbackConfiguration")["RollbackTriggers"])) > 0 {
-		return account.Errorf("NotModelled", "rollback triggers are not modelled")
+		return account.NotModelled("rollback triggers are not modelled by the sandbox")
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func parse(tx *account.Tx, body string) (*template.Template, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return nil, invalid("Resource types are not modelled: [%s]", strings.Join(missing, ", "))
+		return nil, account.NotModelled("Resource types are not modelled by the sandbox: [%s]", strings.Join(missing, ", "))
 	}
 	return t, nil
 }

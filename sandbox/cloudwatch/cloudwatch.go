@@ -66,7 +66,7 @@ func missing() []string { return []string{"breaching", "notBreaching", "ignore",
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
 func check(tx *account.Tx, p map[string]any) error {
 	if props.Has(p, "Metrics") || props.Has(p, "ThresholdMetricId") {
-		return errorf("UnsupportedOperation", "alarms on metric math are not modelled by the sandbox")
+		return account.NotModelled("alarms on metric math are not modelled by the sandbox")
 	}
 	if props.Str(p, "MetricName") == "" || props.Str(p, "Namespace") == "" {
 		return errorf("ValidationError", "MetricName, Namespace and Metrics are not specified, exactly one must be specified.")

@@ -91,7 +91,7 @@ func Lookup(tx *account.Tx, typ, id string) (*account.Resource, error) {
 func NotModelled(r *account.Resource, p map[string]any, keys ...string) error {
 	for _, k := range keys {
 		if v, ok := p[k]; ok && v != nil {
-			return account.Errorf("UnsupportedOperation", "%s of %s is not modelled", k, r.Type)
+			return account.NotModelled("%s of %s is not modelled by the sandbox", k, r.Type)
 		}
 	}
 	return nil

@@ -59,7 +59,7 @@ func TestRefusals(t *testing.T) {
 		{"vpc no network", ec2.TypeVPC, in{"CidrBlock": "10.0.0.0"}, "InvalidParameterValue: Value (10.0.0.0) for parameter cidrBlock is invalid. This is not a valid CIDR block."},
 		{"vpc missing", ec2.TypeVPC, in{}, "MissingParameter"},
 		{"vpc names without resolution", ec2.TypeVPC, in{"CidrBlock": "10.0.0.0/16", "EnableDnsSupport": false, "EnableDnsHostnames": true}, "InvalidParameterCombination"},
-		{"vpc ipam", ec2.TypeVPC, in{"Ipv4IpamPoolId": "ipam-1"}, "UnsupportedOperation"},
+		{"vpc ipam", ec2.TypeVPC, in{"Ipv4IpamPoolId": "ipam-1"}, "NotModelled"},
 		{"vpc canonical", ec2.TypeVPC, in{"CidrBlock": "10.0.9.9/16"}, ""},
 
 		{"subnet overlap", ec2.TypeSubnet, in{"VpcId": n.VPC.ID, "CidrBlock": "10.0.0.128/25"}, "InvalidSubnet.Conflict: The CIDR '10.0.0.128/25' conflicts with another subnet"},

@@ -79,7 +79,7 @@ func checkAddon(tx *account.Tx, c *account.Resource, a addon, p map[string]any, 
 		return "", invalid("The ConfigurationValues provided is not in valid YAML or JSON format.")
 	}
 	if props.Has(p, "PodIdentityAssociations") && len(props.List(p, "PodIdentityAssociations")) > 0 {
-		return "", invalid("PodIdentityAssociations is not modelled")
+		return "", account.NotModelled("PodIdentityAssociations is not modelled by the sandbox")
 	}
 	if arn := props.Str(p, "ServiceAccountRoleArn"); arn != "" {
 		parts := strings.SplitN(arn, ":", 6)

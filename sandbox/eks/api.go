@@ -362,7 +362,7 @@ func updateNodegroupConfig(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	for k := range r.In {
 		if !slices.Contains([]string{"name", "nodegroupName", "scalingConfig", "clientRequestToken"}, k) {
-			return nil, invalid("%s of UpdateNodegroupConfig is not modelled", k)
+			return nil, account.NotModelled("%s of UpdateNodegroupConfig is not modelled by the sandbox", k)
 		}
 	}
 	next, _ := account.Copy(n.Props).(map[string]any)

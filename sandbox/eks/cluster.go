@@ -63,11 +63,11 @@ func createCluster(tx *account.Tx, r *account.Resource) error {
 	}
 	for _, k := range []string{"OutpostConfig", "RemoteNetworkConfig"} {
 		if props.Has(p, k) {
-			return invalid("%s is not modelled", k)
+			return account.NotModelled("%s is not modelled by the sandbox", k)
 		}
 	}
 	if autoMode(p) {
-		return invalid("EKS Auto Mode is not modelled")
+		return account.NotModelled("EKS Auto Mode is not modelled by the sandbox")
 	}
 	if v := props.Str(p, "Version"); v != "" {
 		k, ok := known(v)
@@ -310,7 +310,7 @@ func checkEncryption(tx *account.Tx, p map[string]any) error {
 // one of AWS's two that the VPC leaves free.
 func serviceRange(tx *account.Tx, config map[string]any, vpc string) (string, error) {
 	if f := props.Str(config, "IpFamily"); f != "" && f != "ipv4" {
-		return "", invalid("ipFamily %s is not modelled", f)
+		return "", account.NotModelled("ipFamily %s is not modelled by the sandbox", f)
 	}
 	asked := props.Str(config, "ServiceIpv4Cidr")
 	if asked == "" {
@@ -411,7 +411,7 @@ func updateCluster(tx *account.Tx, r *account.Resource, next map[string]any) err
 		return err
 	}
 	if autoMode(next) || props.Has(next, "RemoteNetworkConfig") {
-		return invalid("%s is not modelled", kind)
+		return account.NotModelled("%s is not modelled by the sandbox", kind)
 	}
 	change := "update-config"
 	switch kind {

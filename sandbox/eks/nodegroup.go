@@ -335,7 +335,7 @@ func checkImage(tx *account.Tx, c *account.Resource, p map[string]any, t templat
 		}
 		im, known := images[ami]
 		if !known {
-			return "", invalid("AMI type %s is not modelled", ami)
+			return "", account.NotModelled("AMI type %s is not modelled by the sandbox", ami)
 		}
 		if ami != "CUSTOM" && (im.arch != it.Arch || im.accelerator == "gpu" && it.GPUs == 0) {
 			return "", invalid("[%s] is not a valid instance type for requested amiType %s", name, ami)

@@ -45,7 +45,7 @@ func checkCapacity(tx *account.Tx, p map[string]any, t template, types []string)
 		return invalid("Invalid capacity type %s", kind)
 	}
 	if kind == "SPOT" {
-		return invalid("Capacity type SPOT is not modelled")
+		return account.NotModelled("Capacity type SPOT is not modelled by the sandbox")
 	}
 	if kind != "CAPACITY_BLOCK" {
 		return nil

@@ -119,7 +119,7 @@ func checkListener(tx *account.Tx, own string, p map[string]any) error {
 		return err
 	}
 	if m := props.Str(p, "MutualAuthentication", "Mode"); m != "" && m != "off" {
-		return invalid("Mutual authentication mode '%s' is not modelled", m)
+		return account.NotModelled("Mutual authentication mode '%s' is not modelled by the sandbox", m)
 	}
 	if err := checkAttributes("Listener", listenerAttributes, props.Maps(p, "ListenerAttributes")); err != nil {
 		return err
@@ -180,7 +180,7 @@ func checkActions(tx *account.Tx, lb *account.Resource, protocol string, actions
 		case kind == "authenticate-oidc" && protocol != "HTTPS":
 			return action("Actions of type 'authenticate-oidc' are supported only on HTTPS listeners")
 		case !routes && kind != "authenticate-oidc":
-			return action("Action type '%s' is not modelled", kind)
+			return account.NotModelled("Action type '%s' is not modelled by the sandbox", kind)
 		case routes && !last || !routes && last:
 			return action("The last action must be one of '%s', and there must be exactly one of them", strings.Join(routing, ", "))
 		case !routes && i > 0:

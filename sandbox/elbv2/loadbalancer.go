@@ -96,10 +96,10 @@ func createLoadBalancer(tx *account.Tx, r *account.Resource) error {
 		return account.Errorf("DuplicateLoadBalancerName", "A load balancer with the same name '%s' exists, but with different settings", name)
 	}
 	if t := props.Str(p, "Type"); t != "" && t != "application" {
-		return invalid("Load balancer type '%s' is not modelled", t)
+		return account.NotModelled("Load balancer type '%s' is not modelled by the sandbox", t)
 	}
 	if t := props.Str(p, "IpAddressType"); t != "" && t != "ipv4" {
-		return invalid("IP address type '%s' is not modelled", t)
+		return account.NotModelled("IP address type '%s' is not modelled by the sandbox", t)
 	}
 	id := hexID(tx)
 	full := "app/" + name + "/" + id

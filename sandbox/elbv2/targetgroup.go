@@ -69,14 +69,14 @@ func createTargetGroup(tx *account.Tx, r *account.Resource) error {
 	switch t := props.Str(p, "TargetType"); t {
 	case "", "instance", "ip":
 	default:
-		return invalid("Target type '%s' is not modelled", t)
+		return account.NotModelled("Target type '%s' is not modelled by the sandbox", t)
 	}
 	switch protocol := props.Str(p, "Protocol"); protocol {
 	case "HTTP", "HTTPS":
 	case "":
 		return invalid("A protocol must be specified")
 	default:
-		return invalid("Protocol '%s' is not modelled for target groups", protocol)
+		return account.NotModelled("Protocol '%s' is not modelled for target groups", protocol)
 	}
 	if port := props.Int(p, 0, "Port"); port < 1 || port > 65535 {
 		return invalid("A port must be specified, between 1 and 65535")

@@ -90,7 +90,7 @@ func listPolicyVersions(tx *account.Tx, r *wire.Request) (any, error) {
 
 func listPolicies(tx *account.Tx, r *wire.Request) (any, error) {
 	if s := r.String("Scope"); s != "Local" {
-		return nil, errorf("NotModelled", "ListPolicies is modelled by the sandbox with the scope Local only")
+		return nil, account.NotModelled("ListPolicies is modelled by the sandbox with the scope Local only")
 	}
 	var items []any
 	for _, p := range tx.List(TypeManagedPolicy) {

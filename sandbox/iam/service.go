@@ -82,7 +82,7 @@ func createServiceLinkedRole(tx *account.Tx, service, suffix, description string
 	case !ok && !ServiceExists(service):
 		return nil, errorf("InvalidInput", "%s is not a valid service name", service)
 	case !ok:
-		return nil, errorf("NotModelled", "the service-linked role of %s is not modelled by the sandbox", service)
+		return nil, account.NotModelled("the service-linked role of %s is not modelled by the sandbox", service)
 	case suffix != "" && !l.suffix:
 		return nil, errorf("InvalidInput", "Custom suffix is not allowed for %s", service)
 	}

@@ -87,7 +87,7 @@ func checkKey(tx *account.Tx, p map[string]any) error {
 		return errorf("ValidationException", "KeyUsage %s is not compatible with KeySpec %s", usage, spec)
 	}
 	if defaulted(p, "Origin") != "AWS_KMS" {
-		return errorf("UnsupportedOperationException", "Origin %s is not modelled by the sandbox", defaulted(p, "Origin"))
+		return account.NotModelled("Origin %s is not modelled by the sandbox", defaulted(p, "Origin"))
 	}
 	if len(props.Str(p, "Description")) > 8192 {
 		return errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 8192")

@@ -105,7 +105,7 @@ func check(tx *account.Tx, name string, p map[string]any) error {
 	}
 	for _, k := range []string{"DataProtectionPolicy", "FieldIndexPolicies", "ResourcePolicyDocument"} {
 		if props.Has(p, k) {
-			return errorf("UnsupportedOperation", "%s of %s is not modelled by the sandbox", k, TypeLogGroup)
+			return account.NotModelled("%s of %s is not modelled by the sandbox", k, TypeLogGroup)
 		}
 	}
 	key := props.Str(p, "KmsKeyId")

@@ -232,7 +232,7 @@ func modifyInstance(tx *account.Tx, r *wire.Request) (any, error) {
 		case k == "DBInstanceIdentifier" || k == "ApplyImmediately":
 			continue
 		case !ok:
-			return nil, combination("%s of ModifyDBInstance is not modelled", k)
+			return nil, account.NotModelled("%s of ModifyDBInstance is not modelled by the sandbox", k)
 		case name == "":
 			name = k
 		}
@@ -565,7 +565,7 @@ type orderableXML struct {
 
 func describeOrderable(tx *account.Tx, r *wire.Request) (any, error) {
 	if e := r.String("Engine"); e != "postgres" {
-		return nil, value("Invalid DB engine: %s is not modelled", e)
+		return nil, account.NotModelled("DB engine %s is not modelled by the sandbox", e)
 	}
 	var zones []zoneXML
 	for _, z := range tx.Zones() {

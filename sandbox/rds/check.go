@@ -26,11 +26,11 @@ var notModelled = []string{
 func checkInstance(tx *account.Tx, id string, p map[string]any, version string) error {
 	for _, k := range notModelled {
 		if props.Has(p, k) && props.Str(p, k) != "" || len(props.List(p, k)) > 0 {
-			return combination("%s is not modelled", k)
+			return account.NotModelled("%s is not modelled by the sandbox", k)
 		}
 	}
 	if e := props.Str(p, "Engine"); e != "" && !strings.EqualFold(e, "postgres") {
-		return value("Invalid DB engine: %s is not modelled", e)
+		return account.NotModelled("DB engine %s is not modelled by the sandbox", e)
 	}
 	class := props.Str(p, "DBInstanceClass")
 	switch {
@@ -40,7 +40,7 @@ func checkInstance(tx *account.Tx, id string, p map[string]any, version string) 
 		return value("Invalid DB Instance class: %s", class)
 	}
 	if t := props.Str(p, "NetworkType"); t != "" && !strings.EqualFold(t, "IPV4") {
-		return value("NetworkType %s is not modelled", t)
+		return account.NotModelled("NetworkType %s is not modelled by the sandbox", t)
 	}
 	for _, check := range []func(*account.Tx, map[string]any) error{checkStorage, checkBackups, checkLogs, checkPlace} {
 		if err := check(tx, p); err != nil {
@@ -235,7 +235,7 @@ func checkPlace(tx *account.Tx, p map[string]any) error {
 	}
 	group := strings.ToLower(props.Str(p, "DBSubnetGroupName"))
 	if group == "" {
-		return combination("A DB instance without a DB subnet group is not modelled")
+		return account.NotModelled("A DB instance without a DB subnet group is not modelled by the sandbox")
 	}
 	g := tx.Get(TypeSubnetGroup, group)
 	if g == nil {

@@ -364,7 +364,7 @@ type tagsXML struct {
 
 func listTags(tx *account.Tx, r *wire.Request) (any, error) {
 	if t := r.String("ResourceType"); t != "hostedzone" {
-		return nil, input("Tags of resource type %s are not modelled", strconv.Quote(t))
+		return nil, account.NotModelled("Tags of resource type %s are not modelled by the sandbox", strconv.Quote(t))
 	}
 	z, err := findZone(tx, map[string]any{"HostedZoneId": r.String("ResourceId")})
 	if err != nil {

@@ -122,7 +122,7 @@ func createZone(tx *account.Tx, r *account.Resource) error {
 
 func checkZone(tx *account.Tx, own string, p map[string]any) error {
 	if props.Has(p, "QueryLoggingConfig") {
-		return input("QueryLoggingConfig is not modelled")
+		return account.NotModelled("QueryLoggingConfig is not modelled by the sandbox")
 	}
 	for _, v := range props.Maps(p, "VPCs") {
 		vpc, region := props.Str(v, "VPCId"), props.Str(v, "VPCRegion")
@@ -302,7 +302,7 @@ func checkRecord(tx *account.Tx, z, own *account.Resource, p map[string]any) err
 	}
 	for _, k := range []string{"Weight", "Failover", "GeoLocation", "GeoProximityLocation", "Region", "MultiValueAnswer", "HealthCheckId", "CidrRoutingConfig"} {
 		if props.Has(p, k) {
-			return input("%s is not modelled", k)
+			return account.NotModelled("%s is not modelled by the sandbox", k)
 		}
 	}
 	if !checkDomain(name) {

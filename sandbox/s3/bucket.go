@@ -142,7 +142,7 @@ func checkBucket(tx *account.Tx, name string, p map[string]any) error {
 		"InventoryConfigurations", "MetadataConfiguration", "MetadataTableConfiguration", "MetricsConfigurations", "NotificationConfiguration", "ReplicationConfiguration", "WebsiteConfiguration",
 	} {
 		if props.Has(p, k) {
-			return errorf("NotImplemented", "%s of %s is not modelled by the sandbox", k, TypeBucket)
+			return account.NotModelled("%s of %s is not modelled by the sandbox", k, TypeBucket)
 		}
 	}
 	if s := versioning(p); s != "" && s != "Enabled" && s != "Suspended" {

@@ -96,7 +96,7 @@ func putBucketLifecycle(tx *account.Tx, r *wire.Request, b *account.Resource) (a
 		}
 		if f := x.Filter; f != nil {
 			if f.Tag != nil || f.And != nil || f.ObjectSizeGreaterThan != "" || f.ObjectSizeLessThan != "" {
-				return nil, errorf("NotImplemented", "lifecycle filters other than prefixes are not modelled by the sandbox")
+				return nil, account.NotModelled("lifecycle filters other than prefixes are not modelled by the sandbox")
 			}
 			if f.Prefix != nil {
 				p["Prefix"] = *f.Prefix

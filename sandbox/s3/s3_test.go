@@ -82,7 +82,7 @@ func TestRefusals(t *testing.T) {
 		{"rule that does nothing", s3.TypeBucket, rules(), "InvalidRequest: At least one action needs to be specified in a rule"},
 		{"infrequent access too early", s3.TypeBucket, rules("Transitions", []any{obj{"StorageClass": "STANDARD_IA", "TransitionInDays": 29}}), "InvalidArgument: 'Days' in Transition action must be greater than or equal to 30 for storageClass 'STANDARD_IA'"},
 		{"expiry before transition", s3.TypeBucket, rules("ExpirationInDays", 30, "Transition", obj{"StorageClass": "STANDARD_IA", "TransitionInDays": 30}), "InvalidArgument: 'Days' in the Expiration action"},
-		{"not modelled", s3.TypeBucket, obj{"BucketName": "new-123", "ReplicationConfiguration": obj{}}, "NotImplemented: ReplicationConfiguration of AWS::S3::Bucket is not modelled by the sandbox"},
+		{"not modelled", s3.TypeBucket, obj{"BucketName": "new-123", "ReplicationConfiguration": obj{}}, "NotModelled: ReplicationConfiguration of AWS::S3::Bucket is not modelled by the sandbox"},
 
 		{"good policy", s3.TypeBucketPolicy, bucketPolicy(`{"Effect":"Allow","Principal":{"Service":"logging.s3.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::logs-123/*"},{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::logs-123","arn:aws:s3:::logs-123/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}`), ""},
 		{"policy of no bucket", s3.TypeBucketPolicy, obj{"Bucket": "none-123", "PolicyDocument": "{}"}, "NoSuchBucket: The specified bucket does not exist"},

@@ -195,7 +195,7 @@ func check(tx *account.Tx, owner string, p map[string]any) error {
 		return errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 2048")
 	}
 	if props.Has(p, "ReplicaRegions") {
-		return errorf("UnsupportedOperation", "ReplicaRegions of %s is not modelled by the sandbox", TypeSecret)
+		return account.NotModelled("ReplicaRegions of %s is not modelled by the sandbox", TypeSecret)
 	}
 	for k := range props.Tags(p, "Tags") {
 		if strings.HasPrefix(k, "aws:") && !strings.HasPrefix(k, "aws:cloudformation:") && !strings.HasSuffix(owner, ".amazonaws.com") {

@@ -63,7 +63,7 @@ func topicType() *account.Type {
 func checkTopic(tx *account.Tx, p map[string]any) error {
 	for _, k := range []string{"Subscription", "FifoTopic", "DataProtectionPolicy", "ArchivePolicy", "DeliveryStatusLogging"} {
 		if props.Has(p, k) {
-			return errorf("UnsupportedOperation", "%s of %s is not modelled by the sandbox", k, TypeTopic)
+			return account.NotModelled("%s of %s is not modelled by the sandbox", k, TypeTopic)
 		}
 	}
 	if len(props.Str(p, "DisplayName")) > 100 {

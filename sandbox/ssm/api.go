@@ -311,7 +311,7 @@ func deleteParameters(tx *account.Tx, r *wire.Request) (any, error) {
 func onResource(do func(*wire.Request, *account.Resource) (any, error)) func(*account.Tx, *wire.Request) (any, error) {
 	return func(tx *account.Tx, r *wire.Request) (any, error) {
 		if t := r.String("ResourceType"); t != "Parameter" {
-			return nil, &account.Error{Code: wire.NotModelled, Message: "tags of " + t + " are not modelled by the sandbox", Status: 501}
+			return nil, account.NotModelled("tags of %s are not modelled by the sandbox", t)
 		}
 		p := tx.Get(TypeParameter, plain(tx, r.String("ResourceId")))
 		if p == nil {

@@ -163,7 +163,7 @@ func check(tx *account.Tx, p map[string]any) error {
 	case len(props.Str(p, "Description")) > 1024:
 		return errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 1024")
 	case props.Str(p, "Policies") != "":
-		return errorf("UnsupportedOperation", "Policies of %s is not modelled by the sandbox", TypeParameter)
+		return account.NotModelled("Policies of %s is not modelled by the sandbox", TypeParameter)
 	case props.Str(p, "DataType") == "aws:ec2:image" && !imageID.MatchString(value):
 		return errorf("ValidationException", "The value %s is not an image id, which data type aws:ec2:image asks for", value)
 	}

@@ -66,7 +66,7 @@ func name(tx *account.Tx, r *account.Resource, kind string) error {
 	}
 	scope := props.Str(r.Props, "Scope")
 	if scope != "REGIONAL" {
-		return errorf("UnsupportedOperation", "the scope %s is not modelled by the sandbox", scope)
+		return account.NotModelled("the scope %s is not modelled by the sandbox", scope)
 	}
 	if !itemName.MatchString(n) {
 		return invalid("The parameter contains formatting that is not valid.", "NAME", n)
@@ -281,7 +281,7 @@ func cost(tx *account.Tx, statement map[string]any) (capacity int, group bool, e
 		case "ByteMatchStatement", "SizeConstraintStatement", "LabelMatchStatement", "GeoMatchStatement":
 			return 1, false, nil
 		default:
-			return 0, false, errorf("UnsupportedOperation", "%s is not modelled by the sandbox", kind)
+			return 0, false, account.NotModelled("%s is not modelled by the sandbox", kind)
 		}
 	}
 	return 0, false, nil
@@ -305,7 +305,7 @@ func associationType() *account.Type {
 				return missing()
 			}
 			if !strings.Contains(resource, ":loadbalancer/app/") {
-				return errorf("UnsupportedOperation", "web ACLs of anything but application load balancers are not modelled by the sandbox")
+				return account.NotModelled("web ACLs of anything but application load balancers are not modelled by the sandbox")
 			}
 			if tx.Get(elbv2.TypeLoadBalancer, resource) == nil {
 				return errorf("WAFUnavailableEntityException", "AWS WAF couldn’t retrieve the resource that you requested. Retry your request.")
@@ -328,7 +328,7 @@ func loggingType() *account.Type {
 		_, name, ok := strings.Cut(destinations[0], ":log-group:")
 		name = strings.TrimSuffix(name, ":*")
 		if !ok {
-			return errorf("UnsupportedOperation", "log destinations other than log groups are not modelled by the sandbox")
+			return account.NotModelled("log destinations other than log groups are not modelled by the sandbox")
 		}
 		// https://docs.aws.amazon.com/waf/latest/developerguide/logging-cw-logs.html
 		if !strings.HasPrefix(name, "aws-waf-logs-") || tx.Get(logs.TypeLogGroup, name) == nil {

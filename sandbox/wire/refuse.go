@@ -14,7 +14,7 @@ import (
 // https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 func refuse(s *Service, f *fault) *account.Error {
 	if f.kind == wrongRegion {
-		return &account.Error{Code: NotModelled, Message: f.detail, Status: http.StatusNotImplemented}
+		return account.NotModelled("%s", f.detail)
 	}
 	var codes map[faultKind]string
 	status, message := http.StatusForbidden, f.detail

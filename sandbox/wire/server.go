@@ -24,9 +24,9 @@ const (
 	maxObject = 64 << 20
 )
 
-// NotModelled is the error code for what AWS has and the sandbox has not; its
-// HTTP status is 501, which SDKs don't retry.
-const NotModelled = "NotModelled"
+// NotModelled is the error code of [account.NotModelled], for clients to
+// recognise.
+const NotModelled = account.CodeNotModelled
 
 // Options describe a [Server].
 type Options struct {
@@ -285,7 +285,7 @@ func read(r *http.Request, limit int64) ([]byte, error) {
 }
 
 func notModelled(what string) *account.Error {
-	return &account.Error{Code: NotModelled, Message: what + " is not modelled by the sandbox", Status: http.StatusNotImplemented}
+	return account.NotModelled("%s is not modelled by the sandbox", what)
 }
 
 func (s *Server) unknownService(c *call, r *http.Request, sig *signature, params url.Values) error {

@@ -501,7 +501,7 @@ func TestNotModelled(t *testing.T) {
 		}
 		err := call()
 		var api smithy.APIError
-		if !errors.As(err, &api) || api.ErrorCode() != wire.NotModelled || !strings.Contains(strings.ReplaceAll(api.ErrorMessage(), "?policy ", "?policy= "), name) || !strings.Contains(err.Error(), "501") {
+		if !errors.As(err, &api) || api.ErrorCode() != "NotModelled" || !strings.Contains(strings.ReplaceAll(api.ErrorMessage(), "?policy ", "?policy= "), name) || !strings.Contains(err.Error(), "501") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -70,7 +70,7 @@ func resolveText(tx *account.Tx, s string) (string, error) {
 		case "secretsmanager":
 			v, err = resolveSecret(tx, ref, m[2])
 		default:
-			err = account.Errorf("ValidationError", "Dynamic reference service %s is not modelled", m[1])
+			err = account.NotModelled("Dynamic reference service %s is not modelled by the sandbox", m[1])
 		}
 		if err != nil && failed == nil {
 			failed = err
@@ -118,7 +118,7 @@ func resolveSecret(tx *account.Tx, ref, rest string) (string, error) {
 		return "", account.Errorf("ValidationError", "Dynamic reference %s: %s must be SecretString", ref, p)
 	}
 	if part(3) != "" || part(2) != "" && part(2) != "AWSCURRENT" {
-		return "", account.Errorf("ValidationError", "Dynamic reference %s: only the current version of a secret is modelled", ref)
+		return "", account.NotModelled("Dynamic reference %s: only the current version of a secret is modelled by the sandbox", ref)
 	}
 	r := tx.Get("AWS::SecretsManager::Secret", id)
 	if r == nil {

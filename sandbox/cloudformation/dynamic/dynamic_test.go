@@ -24,11 +24,11 @@ func TestResolve(t *testing.T) {
 		{"{{resolve:secretsmanager:" + arn + ":SecretString:user:AWSCURRENT}}", "u"},
 		{"{{resolve:ssm:/q}}", "ValidationError: Parameters: [/q] could not be found"},
 		{"{{resolve:ssm:/p:9}}", "ValidationError: Parameters: [/p:9] could not be found"},
-		{"{{resolve:vault:x}}", "ValidationError: Dynamic reference service vault is not modelled"},
+		{"{{resolve:vault:x}}", "NotModelled: Dynamic reference service vault is not modelled by the sandbox"},
 		{"{{resolve:secretsmanager:gone}}", "ValidationError: Could not find a value associated with JSONKey in SecretString: Secrets Manager can't find the specified secret."},
 		{"{{resolve:secretsmanager:none}}", "ValidationError: Could not find a value associated with JSONKey in SecretString: Secrets Manager can't find the specified secret."},
 		{"{{resolve:secretsmanager:app:SecretString:nothing}}", "ValidationError: Could not find a value associated with JSONKey in SecretString"},
-		{"{{resolve:secretsmanager:app:SecretString:user:AWSPREVIOUS}}", "ValidationError: Dynamic reference {{resolve:secretsmanager:app:SecretString:user:AWSPREVIOUS}}: only the current version of a secret is modelled"},
+		{"{{resolve:secretsmanager:app:SecretString:user:AWSPREVIOUS}}", "NotModelled: Dynamic reference {{resolve:secretsmanager:app:SecretString:user:AWSPREVIOUS}}: only the current version of a secret is modelled by the sandbox"},
 	} {
 		_ = a.Do(func(tx *account.Tx) error {
 			tx.Put(&account.Resource{Type: "AWS::SSM::Parameter", ID: "/p", Props: map[string]any{"Value": "new"}, Data: map[string]any{"History": []any{map[string]any{"Version": 1, "Value": "old"}, map[string]any{"Version": 2, "Value": "new"}}}})

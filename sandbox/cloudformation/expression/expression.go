@@ -70,7 +70,7 @@ func Compile(v any, place string) (Expr, error) {
 		for _, k := range o.keys {
 			if strings.HasPrefix(k, "Fn::") {
 				if compiler(k) == nil {
-					return nil, invalid("Template error: function %s is not modelled", k)
+					return nil, account.NotModelled("Template error: function %s is not modelled by the sandbox", k)
 				}
 				return nil, invalid("Template format error: [%s] a function must be the only key of its object", place)
 			}

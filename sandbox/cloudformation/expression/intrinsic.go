@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
@@ -353,7 +354,7 @@ func compileSplit(arg any, place string) (Expr, error) {
 func compileFindInMap(arg any, place string) (Expr, error) {
 	malformed := invalid("Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the attribute for return value")
 	if l, ok := arg.([]any); ok && len(l) == 4 {
-		return nil, invalid("Template error: DefaultValue of Fn::FindInMap needs the transform AWS::LanguageExtensions, which is not modelled")
+		return nil, account.NotModelled("Template error: DefaultValue of Fn::FindInMap needs the transform AWS::LanguageExtensions, which is not modelled by the sandbox")
 	}
 	args, err := arguments(arg, place, 3, 3, malformed)
 	if err != nil {
@@ -397,7 +398,7 @@ func compileGetAZs(arg any, place string) (Expr, error) {
 			region = s.Pseudo.Region
 		}
 		if region != s.Pseudo.Region {
-			return nil, invalid("Template error: Fn::GetAZs is modelled for %s only, not %s", s.Pseudo.Region, region)
+			return nil, account.NotModelled("Template error: Fn::GetAZs is modelled for %s only, not %s", s.Pseudo.Region, region)
 		}
 		out := make([]any, len(s.Zones))
 		for i, z := range s.Zones {
@@ -452,7 +453,7 @@ func cidrs(block string, count, bits int) (any, error) {
 		return nil, invalid("Template error: %s is not a valid CIDR block", block)
 	}
 	if !p.Addr().Is4() {
-		return nil, invalid("Template error: Fn::Cidr is modelled for IPv4 only, not %s", block)
+		return nil, account.NotModelled("Template error: Fn::Cidr is modelled for IPv4 only, not %s", block)
 	}
 	if count < 1 || count > 256 || bits < 1 || bits > 32-p.Bits() {
 		return nil, invalid("Template error: Fn::Cidr can't divide %s into %d blocks of %d bits", block, count, bits)

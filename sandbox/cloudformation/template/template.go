@@ -111,7 +111,7 @@ func checkSections(root map[string]any) error {
 			}
 		case "Description", "Metadata", "Parameters", "Mappings", "Conditions", "Resources", "Outputs":
 		case "Transform", "Rules", "Hooks":
-			return invalid("Template section %s is not modelled", k)
+			return account.NotModelled("Template section %s is not modelled by the sandbox", k)
 		default:
 			unknown = append(unknown, k)
 		}
@@ -221,11 +221,11 @@ func (t *Template) readResources(root map[string]any, types facts.Set) error {
 		}
 		switch {
 		case typ == "AWS::CloudFormation::Stack":
-			return invalid("Template error: nested stacks are not modelled [%s]", id)
+			return account.NotModelled("Template error: nested stacks are not modelled by the sandbox [%s]", id)
 		case typ == "AWS::CloudFormation::CustomResource" || strings.HasPrefix(typ, "Custom::"):
-			return invalid("Template error: custom resources are not modelled [%s]", id)
+			return account.NotModelled("Template error: custom resources are not modelled by the sandbox [%s]", id)
 		case strings.HasSuffix(typ, "::MODULE"):
-			return invalid("Template error: modules are not modelled [%s]", id)
+			return account.NotModelled("Template error: modules are not modelled by the sandbox [%s]", id)
 		}
 		if t.Parameters[id] != nil {
 			twice = append(twice, id)
@@ -295,7 +295,7 @@ func (r *Resource) read(def map[string]any, place string) error {
 		case "UpdatePolicy":
 			r.UpdatePolicy = v
 		case "CreationPolicy":
-			return invalid("Template error: CreationPolicy is not modelled [%s]", place)
+			return account.NotModelled("Template error: CreationPolicy is not modelled by the sandbox [%s]", place)
 		case "DeletionPolicy":
 			s, ok := v.(string)
 			if !ok || !slices.Contains([]string{"Delete", "Retain", "Snapshot", "RetainExceptOnCreate"}, s) {

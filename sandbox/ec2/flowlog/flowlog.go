@@ -40,7 +40,7 @@ func create(tx *account.Tx, r *account.Resource) error {
 	p := r.Props
 	typ, ok := map[string]string{"VPC": ec2.TypeVPC, "Subnet": ec2.TypeSubnet, "NetworkInterface": ec2.TypeNetworkInterface}[props.Str(p, "ResourceType")]
 	if !ok {
-		return account.Errorf("UnsupportedOperation", "flow logs of %s are not modelled", props.Str(p, "ResourceType"))
+		return account.NotModelled("flow logs of %s are not modelled by the sandbox", props.Str(p, "ResourceType"))
 	}
 	if _, err := ec2.Lookup(tx, typ, props.Str(p, "ResourceId")); err != nil {
 		return err
@@ -102,7 +102,7 @@ func checkDestination(tx *account.Tx, p map[string]any, id string) (string, erro
 		}
 		return arn, nil
 	default:
-		return "", account.Errorf("UnsupportedOperation", "flow logs to %s are not modelled", kind)
+		return "", account.NotModelled("flow logs to %s are not modelled by the sandbox", kind)
 	}
 }
 

@@ -41,7 +41,7 @@ func invalid(format string, args ...any) error {
 func checkMachine(tx *account.Tx, data map[string]any) error {
 	for _, k := range []string{"InstanceRequirements", "ElasticGpuSpecifications", "KernelId", "RamDiskId"} {
 		if props.Has(data, k) {
-			return account.Errorf("UnsupportedOperation", "%s of a launch template is not modelled", k)
+			return account.NotModelled("%s of a launch template is not modelled by the sandbox", k)
 		}
 	}
 	var t Type
@@ -159,7 +159,7 @@ func checkInterfaces(tx *account.Tx, data map[string]any) error {
 		return account.Errorf("InvalidParameterCombination", "Network interfaces and an instance-level security groups may not be specified on the same request")
 	}
 	if len(props.Strs(data, "SecurityGroups")) > 0 {
-		return account.Errorf("UnsupportedOperation", "SecurityGroups of a launch template is not modelled")
+		return account.NotModelled("SecurityGroups of a launch template is not modelled by the sandbox")
 	}
 	for _, id := range props.Strs(data, "SecurityGroupIds") {
 		if _, err := ec2.FindSecurityGroup(tx, id); err != nil {

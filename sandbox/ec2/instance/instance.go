@@ -39,7 +39,7 @@ func instanceType() *account.Type {
 	return &account.Type{
 		Name: TypeInstance, Latency: "ec2:instance",
 		Create: func(*account.Tx, *account.Resource) error {
-			return account.Errorf("UnsupportedOperation", "launching instances other than by an Auto Scaling group or node group is not modelled")
+			return account.NotModelled("launching instances other than by an Auto Scaling group or node group is not modelled by the sandbox")
 		},
 		Settle: func(_ *account.Tx, r *account.Resource, _ string) error {
 			if r.Status == "pending" {

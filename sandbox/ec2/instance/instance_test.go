@@ -69,7 +69,7 @@ func TestLaunchTemplates(t *testing.T) {
 		{"block without reservation", instance.TypeLaunchTemplate, lt(in{"InstanceMarketOptions": in{"MarketType": "capacity-block"}}), "InvalidParameterValue"},
 		{"user data", instance.TypeLaunchTemplate, lt(in{"UserData": "#!/bin/sh"}), "InvalidUserData.Malformed"},
 		{"tags", instance.TypeLaunchTemplate, lt(in{"TagSpecifications": []any{in{"ResourceType": "vpc"}}}), "InvalidParameterValue"},
-		{"requirements", instance.TypeLaunchTemplate, lt(in{"InstanceRequirements": in{}}), "UnsupportedOperation"},
+		{"requirements", instance.TypeLaunchTemplate, lt(in{"InstanceRequirements": in{}}), "NotModelled"},
 	})
 }
 
