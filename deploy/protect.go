@@ -12,9 +12,9 @@ import (
 	"github.com/poolhouse/poolhouse/templates"
 )
 
-// policy is the stack policy of stacks that hold something stateful. It can't
+// StackPolicy is the stack policy of stacks that hold something stateful. It can't
 // be part of a change set, so it is set again by every run.
-func policy() string {
+func StackPolicy() string {
 	doc := map[string]any{"Statement": []any{
 		map[string]any{"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"},
 		map[string]any{
@@ -52,8 +52,8 @@ func (a *applying) protect(ctx context.Context) error {
 				return err
 			}
 		}
-		if holdsState(s) {
-			if err := a.driver.Policy(ctx, st.Name, policy()); err != nil {
+		if HoldsState(s) {
+			if err := a.driver.Policy(ctx, st.Name, StackPolicy()); err != nil {
 				return err
 			}
 		}
@@ -87,7 +87,7 @@ func protectable(s templates.Stack) bool {
 	return slices.ContainsFunc(s.Parameters, func(p templates.Parameter) bool { return p.Name == templates.ProtectionParameter })
 }
 
-// holdsState tells that the stack has resources whose loss loses data.
-func holdsState(s templates.Stack) bool {
+// HoldsState tells that the stack has resources whose loss loses data.
+func HoldsState(s templates.Stack) bool {
 	return slices.ContainsFunc(s.Template.Resources(), func(r cfn.ResourceType) bool { return slices.Contains(stateful, string(r.Type)) })
 }

@@ -22,14 +22,16 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/templates"
 )
 
 // readme is the file that the others are explained in; its first line marks a
 // folder as an export.
 const (
-	readme = "README.md"
-	marker = "<!-- poolhouse export -->"
+	readme      = "README.md"
+	marker      = "<!-- poolhouse export -->"
+	stackPolicy = "stack-policy.json"
 )
 
 // Set is the files of an export, by name.
@@ -52,6 +54,9 @@ func Make(a *architecture.Architecture) (*Set, error) {
 		if s.files[name+".parameters.json"], err = parametersFile(list); err != nil {
 			return nil, fmt.Errorf("write parameters of stack %s: %w", st.StackName, err)
 		}
+	}
+	if a.Config.Database.DeletionProtection {
+		s.files[stackPolicy] = []byte(deploy.StackPolicy() + "\n")
 	}
 	s.files[readme] = page(a, stacks)
 	return s, nil
@@ -106,7 +111,7 @@ func (s *Set) Foreign(dir string) (string, error) {
 
 // exported tells that a name is one that exports have.
 func exported(name string) bool {
-	return name == readme || strings.HasSuffix(name, ".template.json") || strings.HasSuffix(name, ".parameters.json")
+	return name == readme || name == stackPolicy || strings.HasSuffix(name, ".template.json") || strings.HasSuffix(name, ".parameters.json")
 }
 
 // Write writes the files into a folder, which it makes if need be. It returns

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/templates"
 )
 
@@ -191,16 +192,21 @@ func protectSection(line printer, a *architecture.Architecture, stacks []templat
 			})
 		}
 	}
-	line("for stack in %s; do", strings.Join(stackNames(stacks), " "))
+	line("for stack in %s; do", strings.Join(stackNames(stacks, deploy.HoldsState), " "))
+	line("  aws cloudformation set-stack-policy --stack-policy-body file://%s --stack-name \"$stack\"", stackPolicy)
+	line("done")
+	line("for stack in %s; do", strings.Join(stackNames(stacks, func(templates.Stack) bool { return true }), " "))
 	line("  aws cloudformation update-termination-protection --enable-termination-protection --stack-name \"$stack\"")
 	line("done")
 	line("```")
 }
 
-func stackNames(stacks []templates.Stack) []string {
+func stackNames(stacks []templates.Stack, which func(templates.Stack) bool) []string {
 	var names []string
 	for _, s := range stacks {
-		names = append(names, s.StackName)
+		if which(s) {
+			names = append(names, s.StackName)
+		}
 	}
 	return names
 }
