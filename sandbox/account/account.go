@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // Options describe a new account.
@@ -91,6 +93,18 @@ type Resource struct {
 	LogicalID string
 	// State is state that JSON-like Data would be too clumsy for, or nil.
 	State State
+}
+
+// Retag moves the tags that the named property sets to those of the next
+// properties and leaves alone those that were set by API.
+func (r *Resource) Retag(next map[string]any, property string) {
+	for k := range props.Tags(r.Props, property) {
+		delete(r.Tags, k)
+	}
+	if r.Tags == nil {
+		r.Tags = map[string]string{}
+	}
+	maps.Copy(r.Tags, props.Tags(next, property))
 }
 
 // State is typed state of a resource.
@@ -172,6 +186,17 @@ const CodeNotModelled = "NotModelled"
 // which SDKs don't retry.
 func NotModelled(format string, args ...any) *Error {
 	return &Error{Code: CodeNotModelled, Message: fmt.Sprintf(format, args...), Status: http.StatusNotImplemented}
+}
+
+// Unmodelled refuses, as [NotModelled], those of the properties of a type that
+// the sandbox has no behaviour for.
+func Unmodelled(typ string, p map[string]any, properties ...string) error {
+	for _, k := range properties {
+		if p[k] != nil {
+			return NotModelled("%s of %s is not modelled by the sandbox", k, typ)
+		}
+	}
+	return nil
 }
 
 // New returns an account with what AWS puts into a new one.

@@ -257,6 +257,12 @@ func (tx *Tx) HexID(n int) string {
 	return id[:n]
 }
 
+// UUID is a new id in the form of a UUID.
+func (tx *Tx) UUID() string {
+	h := tx.HexID(32)
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
 // mix spreads nearby values over all bits (the finaliser of SplitMix64).
 func mix(x uint64) uint64 {
 	x ^= x >> 30

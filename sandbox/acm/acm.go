@@ -43,12 +43,7 @@ func Types() []*account.Type {
 		},
 		Create: request,
 		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
-			for k := range props.Tags(r.Props, "Tags") {
-				delete(r.Tags, k)
-			}
-			for k, v := range props.Tags(next, "Tags") {
-				r.Tags[k] = v
-			}
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Settle: validate,

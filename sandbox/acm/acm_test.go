@@ -105,10 +105,10 @@ func TestRequestIsChecked(t *testing.T) {
 	}
 	for want, p := range map[string]obj{
 		"ValidationException: Value 'a_b.com' at 'domainName'":                                {"DomainName": "a_b.com", "ValidationMethod": "DNS"},
-		"NotModelled: Validation method EMAIL is not modelled":                        {"DomainName": "example.com"},
+		"NotModelled: Validation method EMAIL is not modelled":                                {"DomainName": "example.com"},
 		"InvalidDomainValidationOptionsException: The first":                                  {"DomainName": strings.Repeat("a", 60) + ".example.com", "ValidationMethod": "DNS"},
 		"InvalidDomainValidationOptionsException: DomainValidationOptions has a domain b.com": {"DomainName": "example.com", "ValidationMethod": "DNS", "DomainValidationOptions": []any{obj{"DomainName": "b.com", "HostedZoneId": w.zone}}},
-		"NotModelled: CertificateAuthorityArn is not modelled":                        {"DomainName": "example.com", "ValidationMethod": "DNS", "CertificateAuthorityArn": "x"},
+		"NotModelled: CertificateAuthorityArn is not modelled":                                {"DomainName": "example.com", "ValidationMethod": "DNS", "CertificateAuthorityArn": "x"},
 		"InvalidDomainValidationOptionsException: A validation domain":                        {"DomainName": "example.com", "ValidationMethod": "DNS", "DomainValidationOptions": []any{obj{"DomainName": "example.com", "ValidationDomain": "example.com"}}},
 		"LimitExceededException: ":                                                            {"DomainName": "example.com", "ValidationMethod": "DNS", "SubjectAlternativeNames": many},
 		"NoSuchHostedZone: ":                                                                  {"DomainName": "example.com", "ValidationMethod": "DNS", "DomainValidationOptions": []any{obj{"DomainName": "example.com", "HostedZoneId": "Z0"}}},

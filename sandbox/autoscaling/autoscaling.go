@@ -98,7 +98,7 @@ func update(tx *account.Tx, r *account.Resource, next map[string]any) error {
 	if _, err := check(tx, next); err != nil {
 		return err
 	}
-	ec2.Retag(r, next)
+	r.Retag(next, "Tags")
 	least, most := props.Int(next, 0, "MinSize"), props.Int(next, 0, "MaxSize")
 	// A size that the properties don't give stays, within the new bounds.
 	r.Data["desired"] = props.Int(next, max(least, min(most, Desired(r))), "DesiredCapacity")

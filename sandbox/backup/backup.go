@@ -39,22 +39,13 @@ func Types() []*account.Type {
 
 func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
 
-func unsupported(typ string, p map[string]any, keys ...string) error {
-	for _, k := range keys {
-		if props.Has(p, k) {
-			return account.NotModelled("%s of %s is not modelled by the sandbox", k, typ)
-		}
-	}
-	return nil
-}
-
 var vaultName = regexp.MustCompile(`^[a-zA-Z0-9_-]{2,50}$`)
 
 // AddPoint puts a recovery point of a resource into a vault, as a backup job
 // does. A zero time means that it is kept for ever.
 func AddPoint(tx *account.Tx, vault, resource string, deleteAt time.Time) *account.Resource {
 	r := &account.Resource{
-		Type: TypeRecoveryPoint, ID: tx.ARN("backup", "recovery-point:"+uuid(tx)), Status: "COMPLETED", Owner: "backup.amazonaws.com",
+		Type: TypeRecoveryPoint, ID: tx.ARN("backup", "recovery-point:"+tx.UUID()), Status: "COMPLETED", Owner: "backup.amazonaws.com",
 		Props: map[string]any{"ResourceArn": resource}, Attrs: map[string]any{}, Data: map[string]any{"vault": vault}, Tags: map[string]string{},
 	}
 	if !deleteAt.IsZero() {
@@ -87,7 +78,7 @@ func vaultType() *account.Type {
 	return &account.Type{
 		Name: TypeVault,
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			if err := unsupported(TypeVault, r.Props, "LockConfiguration", "Notifications", "AccessPolicy"); err != nil {
+			if err := account.Unmodelled(TypeVault, r.Props, "LockConfiguration", "Notifications", "AccessPolicy"); err != nil {
 				return err
 			}
 			name := props.Str(r.Props, "BackupVaultName")
@@ -104,11 +95,7 @@ func vaultType() *account.Type {
 			}
 			r.ID = name
 			r.Attrs["BackupVaultName"], r.Attrs["BackupVaultArn"] = name, tx.ARN("backup", "backup-vault:"+name)
-			tags := map[string]string{}
-			for k, v := range props.Map(r.Props, "BackupVaultTags") {
-				tags[k] = props.Str(v)
-			}
-			r.Tags = tags
+			r.Tags = props.Tags(r.Props, "BackupVaultTags")
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
@@ -144,7 +131,7 @@ func checkPlan(tx *account.Tx, p map[string]any) error {
 		if s := props.Str(rule, "ScheduleExpression"); s != "" && !cronFields.MatchString(s) {
 			return errorf("InvalidParameterValueException", "Invalid schedule expression %s", s)
 		}
-		if err := unsupported(TypePlan, rule, "CopyActions", "EnableContinuousBackup"); err != nil {
+		if err := account.Unmodelled(TypePlan, rule, "CopyActions", "EnableContinuousBackup"); err != nil {
 			return err
 		}
 		cold, remove := props.Int(rule, 0, "Lifecycle", "MoveToColdStorageAfterDays"), props.Int(rule, 0, "Lifecycle", "DeleteAfterDays")
@@ -167,12 +154,9 @@ func planType() *account.Type {
 			if props.Str(r.Props, "BackupPlan", "BackupPlanName") == "" {
 				return errorf("MissingParameterValueException", "Backup plan name is missing")
 			}
-			r.ID = uuid(tx)
+			r.ID = tx.UUID()
 			r.Attrs["BackupPlanId"], r.Attrs["BackupPlanArn"], r.Attrs["VersionId"] = r.ID, tx.ARN("backup", "backup-plan:"+r.ID), tx.HexID(32)
-			r.Tags = map[string]string{}
-			for k, v := range props.Map(r.Props, "BackupPlanTags") {
-				r.Tags[k] = props.Str(v)
-			}
+			r.Tags = props.Tags(r.Props, "BackupPlanTags")
 			return checkPlan(tx, r.Props)
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
@@ -211,14 +195,10 @@ func selectionType() *account.Type {
 					return errorf("InvalidParameterValueException", "Invalid ARN: %s", arn)
 				}
 			}
-			id := uuid(tx)
+			id := tx.UUID()
 			r.ID = id + "_" + plan
 			r.Attrs["Id"], r.Attrs["SelectionId"], r.Attrs["BackupPlanId"] = r.ID, id, plan
 			return nil
 		},
 	}
-}
-
-func uuid(tx *account.Tx) string {
-	return strings.Join([]string{tx.HexID(8), tx.HexID(4), tx.HexID(4), tx.HexID(4), tx.HexID(12)}, "-")
 }

@@ -83,7 +83,7 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 		e.Review()
 	}
 	c := &changeSet{
-		id: tx.ARN("cloudformation", "changeSet/"+name+"/"+stack.UUID(tx)), name: name, stack: e.Stack.ID, stackName: e.Stack.Name, kind: kind,
+		id: tx.ARN("cloudformation", "changeSet/"+name+"/"+tx.UUID()), name: name, stack: e.Stack.ID, stackName: e.Stack.Name, kind: kind,
 		description: r.String("Description"), onStackFailure: onFailure, created: tx.Now(), token: token, target: d,
 		validate: !r.Bool("DisableValidation", false), revision: len(e.Stack.Operations),
 	}

@@ -116,7 +116,7 @@ func aclEntryType() *account.Type {
 // checkEntry checks what an entry says for itself.
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html
 func checkEntry(r *account.Resource, p map[string]any) error {
-	if err := NotModelled(r, p, "Ipv6CidrBlock"); err != nil {
+	if err := account.Unmodelled(r.Type, p, "Ipv6CidrBlock"); err != nil {
 		return err
 	}
 	if n := props.Int(p, 0, "RuleNumber"); n < 1 || n > 32766 {

@@ -14,7 +14,7 @@ func eipType() *account.Type {
 	return &account.Type{
 		Name: TypeEIP, Latency: "ec2:eip",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			if err := NotModelled(r, r.Props, "Address", "IpamPoolId", "TransferAddress", "PublicIpv4Pool"); err != nil {
+			if err := account.Unmodelled(r.Type, r.Props, "Address", "IpamPoolId", "TransferAddress", "PublicIpv4Pool"); err != nil {
 				return err
 			}
 			if err := addressQuota.exceeded(len(tx.List(TypeEIP))); err != nil {
@@ -46,7 +46,7 @@ func eipType() *account.Type {
 					associate(tx, r, eni, "")
 				}
 			}
-			Retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Delete: func(_ *account.Tx, r *account.Resource) error {

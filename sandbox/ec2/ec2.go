@@ -87,16 +87,6 @@ func Lookup(tx *account.Tx, typ, id string) (*account.Resource, error) {
 	return nil, account.Errorf(words[0], words[1], id)
 }
 
-// NotModelled refuses properties that the sandbox has no physics for.
-func NotModelled(r *account.Resource, p map[string]any, keys ...string) error {
-	for _, k := range keys {
-		if v, ok := p[k]; ok && v != nil {
-			return account.NotModelled("%s of %s is not modelled by the sandbox", k, r.Type)
-		}
-	}
-	return nil
-}
-
 // dependencies refuses a deletion in EC2's words.
 func dependencies(what, id string) error {
 	return account.Errorf("DependencyViolation", "The %s '%s' has dependencies and cannot be deleted.", what, id)
@@ -109,20 +99,9 @@ func name(tx *account.Tx, r *account.Resource, prefix, attr string) {
 	r.Tags = props.Tags(r.Props, "Tags")
 }
 
-// Retag moves the tags that the properties set to the next ones and leaves
-// alone those that were set by API.
-func Retag(r *account.Resource, next map[string]any) {
-	for k := range props.Tags(r.Props, "Tags") {
-		delete(r.Tags, k)
-	}
-	for k, v := range props.Tags(next, "Tags") {
-		r.Tags[k] = v
-	}
-}
-
 // updateTags is the Update of types of which only tags can change in place.
 func updateTags(_ *account.Tx, r *account.Resource, next map[string]any) error {
-	Retag(r, next)
+	r.Retag(next, "Tags")
 	return nil
 }
 

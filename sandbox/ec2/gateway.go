@@ -49,7 +49,7 @@ func AttachedGateway(tx *account.Tx, vpc string) string {
 
 func attachmentType() *account.Type {
 	check := func(tx *account.Tx, r *account.Resource, p map[string]any) error {
-		if err := NotModelled(r, p, "VpnGatewayId"); err != nil {
+		if err := account.Unmodelled(r.Type, p, "VpnGatewayId"); err != nil {
 			return err
 		}
 		vpc, err := Lookup(tx, TypeVPC, props.Str(p, "VpcId"))
@@ -100,7 +100,7 @@ func natGatewayType() *account.Type {
 			if err := natNotModelled(r, next); err != nil {
 				return err
 			}
-			Retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Settle: func(tx *account.Tx, r *account.Resource, op string) error {
@@ -121,7 +121,7 @@ func natGatewayType() *account.Type {
 }
 
 func natNotModelled(r *account.Resource, p map[string]any) error {
-	return NotModelled(r, p, "AvailabilityMode", "AvailabilityZoneAddresses", "SecondaryAllocationIds", "SecondaryPrivateIpAddressCount", "SecondaryPrivateIpAddresses", "VpcId")
+	return account.Unmodelled(r.Type, p, "AvailabilityMode", "AvailabilityZoneAddresses", "SecondaryAllocationIds", "SecondaryPrivateIpAddressCount", "SecondaryPrivateIpAddresses", "VpcId")
 }
 
 func createNatGateway(tx *account.Tx, r *account.Resource) error {

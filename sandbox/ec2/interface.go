@@ -173,7 +173,7 @@ func interfaceType() *account.Type {
 }
 
 func createInterface(tx *account.Tx, r *account.Resource) error {
-	if err := NotModelled(r, r.Props, "Ipv4PrefixCount", "Ipv4Prefixes", "Ipv6AddressCount", "Ipv6Addresses", "Ipv6PrefixCount", "Ipv6Prefixes", "EnablePrimaryIpv6"); err != nil {
+	if err := account.Unmodelled(r.Type, r.Props, "Ipv4PrefixCount", "Ipv4Prefixes", "Ipv6AddressCount", "Ipv6Addresses", "Ipv6PrefixCount", "Ipv6Prefixes", "EnablePrimaryIpv6"); err != nil {
 		return err
 	}
 	subnet, err := FindSubnet(tx, props.Str(r.Props, "SubnetId"))
@@ -218,7 +218,7 @@ func updateInterface(tx *account.Tx, r *account.Resource, next map[string]any) e
 	}
 	r.Data["groups"] = props.List(groups)
 	setAddresses(r, list)
-	Retag(r, next)
+	r.Retag(next, "Tags")
 	return nil
 }
 

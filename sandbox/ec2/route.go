@@ -90,7 +90,7 @@ func routeType() *account.Type {
 }
 
 func createRoute(tx *account.Tx, r *account.Resource) error {
-	if err := NotModelled(r, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn", "TransitGatewayId", "VpcPeeringConnectionId"); err != nil {
+	if err := account.Unmodelled(r.Type, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn", "TransitGatewayId", "VpcPeeringConnectionId"); err != nil {
 		return err
 	}
 	table, err := Lookup(tx, TypeRouteTable, props.Str(r.Props, "RouteTableId"))

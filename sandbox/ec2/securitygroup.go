@@ -85,7 +85,7 @@ func updateGroup(tx *account.Tx, r *account.Resource, next map[string]any) error
 	if err := setInlineRules(tx, r, next); err != nil {
 		return err
 	}
-	Retag(r, next)
+	r.Retag(next, "Tags")
 	return nil
 }
 
@@ -212,7 +212,7 @@ func ruleType(typ string) *account.Type {
 	return &account.Type{
 		Name: typ, Latency: "ec2:sg-rule",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			if err := NotModelled(r, r.Props, "GroupName"); err != nil {
+			if err := account.Unmodelled(r.Type, r.Props, "GroupName"); err != nil {
 				return err
 			}
 			if props.Str(r.Props, "GroupId") == "" {

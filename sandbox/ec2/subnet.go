@@ -15,10 +15,10 @@ func subnetType() *account.Type {
 		Name: TypeSubnet, Latency: "ec2:subnet",
 		Create: createSubnet,
 		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
-			if err := NotModelled(r, next, "Ipv6CidrBlock", "AssignIpv6AddressOnCreation", "EnableDns64"); err != nil {
+			if err := account.Unmodelled(r.Type, next, "Ipv6CidrBlock", "AssignIpv6AddressOnCreation", "EnableDns64"); err != nil {
 				return err
 			}
-			Retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Settle: settled("available"),
@@ -39,7 +39,7 @@ func subnetType() *account.Type {
 }
 
 func createSubnet(tx *account.Tx, r *account.Resource) error {
-	if err := NotModelled(r, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "Ipv6CidrBlock", "Ipv6IpamPoolId", "Ipv6NetmaskLength", "Ipv6Native", "OutpostArn"); err != nil {
+	if err := account.Unmodelled(r.Type, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "Ipv6CidrBlock", "Ipv6IpamPoolId", "Ipv6NetmaskLength", "Ipv6Native", "OutpostArn"); err != nil {
 		return err
 	}
 	vpc, err := Lookup(tx, TypeVPC, props.Str(r.Props, "VpcId"))

@@ -28,7 +28,7 @@ func vpcType() *account.Type {
 			if was := props.Str(r.Props, "InstanceTenancy"); was != "dedicated" && props.Str(next, "InstanceTenancy") == "dedicated" {
 				return account.ErrReplace
 			}
-			Retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Settle: settled("available"),
@@ -50,7 +50,7 @@ func vpcType() *account.Type {
 }
 
 func createVPC(tx *account.Tx, r *account.Resource) error {
-	if err := NotModelled(r, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "VpcEncryptionControl"); err != nil {
+	if err := account.Unmodelled(r.Type, r.Props, "Ipv4IpamPoolId", "Ipv4NetmaskLength", "VpcEncryptionControl"); err != nil {
 		return err
 	}
 	cidr, err := parseCIDR(props.Str(r.Props, "CidrBlock"), "cidrBlock")

@@ -83,12 +83,7 @@ func repositoryType() *account.Type {
 			if err := check(next); err != nil {
 				return err
 			}
-			for k := range props.Tags(r.Props, "Tags") {
-				delete(r.Tags, k)
-			}
-			for k, v := range props.Tags(next, "Tags") {
-				r.Tags[k] = v
-			}
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {

@@ -155,7 +155,7 @@ func updateAccessEntry(tx *account.Tx, r *account.Resource, next map[string]any)
 	if err := checkEntry(tx, next); err != nil {
 		return err
 	}
-	retag(r, next)
+	r.Retag(next, "Tags")
 	r.Data["modified"] = tx.Now()
 	return nil
 }

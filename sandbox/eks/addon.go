@@ -106,7 +106,7 @@ func updateAddon(tx *account.Tx, r *account.Resource, next map[string]any) error
 	if err != nil {
 		return err
 	}
-	retag(r, next)
+	r.Retag(next, "Tags")
 	r.Status = "UPDATING"
 	r.Data["version"], r.Data["modified"] = version, tx.Now()
 	begin(tx, r, "AddonUpdate")

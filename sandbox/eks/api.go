@@ -174,10 +174,10 @@ func clusterOut(c *account.Resource) map[string]any {
 	off := slices.DeleteFunc(slices.Clone(logTypes), func(t string) bool { return slices.Contains(on, t) })
 	logs := []any{}
 	if len(on) > 0 {
-		logs = append(logs, map[string]any{"types": anys(on), "enabled": true})
+		logs = append(logs, map[string]any{"types": props.List(on), "enabled": true})
 	}
 	if len(off) > 0 {
-		logs = append(logs, map[string]any{"types": anys(off), "enabled": false})
+		logs = append(logs, map[string]any{"types": props.List(off), "enabled": false})
 	}
 	support := props.Str(p, "UpgradePolicy", "SupportType")
 	if support == "" {
@@ -187,10 +187,10 @@ func clusterOut(c *account.Resource) map[string]any {
 		"name": c.ID, "arn": c.Attrs["Arn"], "createdAt": c.Created, "version": c.Data["version"], "status": c.Status,
 		"roleArn": props.Str(p, "RoleArn"), "platformVersion": "eks.1", "tags": c.Tags, "id": nil,
 		"resourcesVpcConfig": map[string]any{
-			"subnetIds": anys(props.Strs(config, "SubnetIds")), "securityGroupIds": anys(props.Strs(config, "SecurityGroupIds")),
+			"subnetIds": props.List(props.Strs(config, "SubnetIds")), "securityGroupIds": props.List(props.Strs(config, "SecurityGroupIds")),
 			"clusterSecurityGroupId": c.Attrs["ClusterSecurityGroupId"], "vpcId": c.Data["vpc"],
 			"endpointPublicAccess": public, "endpointPrivateAccess": props.Bool(config, false, "EndpointPrivateAccess"),
-			"publicAccessCidrs": anys(cidrs),
+			"publicAccessCidrs": props.List(cidrs),
 		},
 		"kubernetesNetworkConfig": map[string]any{"serviceIpv4Cidr": c.Attrs["KubernetesNetworkConfig.ServiceIpv4Cidr"], "ipFamily": "ipv4", "elasticLoadBalancing": map[string]any{"enabled": false}},
 		"logging":                 map[string]any{"clusterLogging": logs},
@@ -329,7 +329,7 @@ func nodegroupOut(n *account.Resource) map[string]any {
 		"version": n.Data["version"], "releaseVersion": n.Data["release"], "createdAt": n.Created, "modifiedAt": n.Data["modified"],
 		"status": n.Status, "capacityType": capacityType(p), "amiType": n.Data["amiType"], "nodeRole": props.Str(p, "NodeRole"),
 		"scalingConfig": map[string]any{"minSize": minimum, "maxSize": maximum, "desiredSize": desired},
-		"subnets":       anys(props.Strs(p, "Subnets")), "tags": n.Tags,
+		"subnets":       props.List(props.Strs(p, "Subnets")), "tags": n.Tags,
 		"labels":       map[string]any{},
 		"updateConfig": map[string]any{"maxUnavailable": 1},
 		"resources":    map[string]any{"autoScalingGroups": []any{map[string]any{"name": n.Data["asg"]}}},
@@ -560,7 +560,7 @@ func describeAccessEntry(tx *account.Tx, r *wire.Request) (any, error) {
 		groups = []string{"system:nodes"}
 	}
 	return map[string]any{"accessEntry": map[string]any{
-		"clusterName": props.Str(e.Props, "ClusterName"), "principalArn": principal, "kubernetesGroups": anys(groups),
+		"clusterName": props.Str(e.Props, "ClusterName"), "principalArn": principal, "kubernetesGroups": props.List(groups),
 		"accessEntryArn": e.Attrs["AccessEntryArn"], "createdAt": e.Created, "modifiedAt": e.Data["modified"], "tags": e.Tags,
 		"username": user, "type": entryType(e.Props),
 	}}, nil
@@ -586,7 +586,7 @@ func listAssociatedPolicies(tx *account.Tx, r *wire.Request) (any, error) {
 	for _, a := range props.Maps(e.Props, "AccessPolicies") {
 		list = append(list, map[string]any{
 			"policyArn": props.Str(a, "PolicyArn"), "associatedAt": e.Created, "modifiedAt": e.Data["modified"],
-			"accessScope": map[string]any{"type": props.Str(a, "AccessScope", "Type"), "namespaces": anys(props.Strs(a, "AccessScope", "Namespaces"))},
+			"accessScope": map[string]any{"type": props.Str(a, "AccessScope", "Type"), "namespaces": props.List(props.Strs(a, "AccessScope", "Namespaces"))},
 		})
 	}
 	out, err := page(r, "associatedAccessPolicies", list)

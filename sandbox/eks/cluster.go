@@ -131,7 +131,7 @@ func createCluster(tx *account.Tx, r *account.Resource) error {
 		version = defaultVersion
 	}
 	r.Data = map[string]any{
-		"vpc": net.vpc, "zones": anys(net.zones), "version": version,
+		"vpc": net.vpc, "zones": props.List(net.zones), "version": version,
 		"selfManaged": props.Bool(p, true, "BootstrapSelfManagedAddons"), "updates": []any{},
 	}
 	if props.Bool(p, true, "AccessConfig", "BootstrapClusterCreatorAdminPermissions") {
@@ -403,7 +403,7 @@ func updateCluster(tx *account.Tx, r *account.Resource, next map[string]any) err
 	}
 	if len(all) == 0 {
 		r.Data["change"] = "update-tags"
-		retag(r, next)
+		r.Retag(next, "Tags")
 		return nil
 	}
 	kind := all[0]
@@ -447,21 +447,11 @@ func updateCluster(tx *account.Tx, r *account.Resource, next map[string]any) err
 	case "DeletionProtectionUpdate", "UpgradePolicyUpdate":
 		change = "update-tags"
 	}
-	retag(r, next)
+	r.Retag(next, "Tags")
 	r.Status = "UPDATING"
 	r.Data["change"] = change
 	begin(tx, r, kind)
 	return nil
-}
-
-// retag moves the tags that properties set to the next ones.
-func retag(r *account.Resource, next map[string]any) {
-	for k := range props.Tags(r.Props, "Tags") {
-		delete(r.Tags, k)
-	}
-	for k, v := range props.Tags(next, "Tags") {
-		r.Tags[k] = v
-	}
 }
 
 // modes are the authentication modes in the order they may be taken.

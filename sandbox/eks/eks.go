@@ -24,6 +24,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // The resource types of this package.
@@ -104,13 +105,5 @@ func hasPolicy(tx *account.Tx, r *account.Resource, names ...string) bool {
 
 // issue is a health issue of a cluster, node group or add-on.
 func issue(code, message string, resources ...string) map[string]any {
-	return map[string]any{"code": code, "message": message, "resourceIds": anys(resources)}
-}
-
-func anys(list []string) []any {
-	out := make([]any, len(list))
-	for i, s := range list {
-		out[i] = s
-	}
-	return out
+	return map[string]any{"code": code, "message": message, "resourceIds": props.List(resources)}
 }

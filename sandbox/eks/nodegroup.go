@@ -150,7 +150,7 @@ func createNodegroup(tx *account.Tx, r *account.Resource) error {
 		release = k.patch + "-" + tx.Now().UTC().Format("20060102")
 	}
 	r.Data = map[string]any{
-		"uuid": uuid, "amiType": ami, "version": version, "release": release, "instanceTypes": anys(types), "modified": tx.Now(),
+		"uuid": uuid, "amiType": ami, "version": version, "release": release, "instanceTypes": props.List(types), "modified": tx.Now(),
 		"gpu": images[ami].accelerator == "gpu", "updates": []any{}, "issues": []any{}, "asg": "eks-" + name + "-" + uuid,
 	}
 	if t.id != "" {
@@ -369,7 +369,7 @@ func updateNodegroup(tx *account.Tx, r *account.Resource, next map[string]any) e
 	rest := slices.DeleteFunc(slices.Clone(changed), func(k string) bool { return k == "Tags" || k == "ForceUpdateEnabled" })
 	if len(rest) == 0 {
 		r.Data["change"] = "update-tags"
-		retag(r, next)
+		r.Retag(next, "Tags")
 		return nil
 	}
 	c, err := activeCluster(tx, props.Str(r.Props, "ClusterName"))
@@ -413,8 +413,8 @@ func updateNodegroup(tx *account.Tx, r *account.Resource, next map[string]any) e
 		r.Data["release"] = release
 		roll = true
 	}
-	retag(r, next)
-	r.Data["version"], r.Data["instanceTypes"], r.Data["modified"], r.Data["roll"] = version, anys(types), tx.Now(), roll
+	r.Retag(next, "Tags")
+	r.Data["version"], r.Data["instanceTypes"], r.Data["modified"], r.Data["roll"] = version, props.List(types), tx.Now(), roll
 	if t.id != "" {
 		r.Data["template"] = map[string]any{"id": t.id, "name": t.name, "version": t.version}
 	}

@@ -202,7 +202,7 @@ func groupProps(r *account.Resource, p map[string]any, lt *account.Resource) map
 	spec := map[string]any{"LaunchTemplateId": lt.ID, "Version": lt.Attrs["LatestVersionNumber"]}
 	out := map[string]any{
 		"AutoScalingGroupName": props.Str(r.Data, "asg"), "MinSize": strconv.Itoa(minimum), "MaxSize": strconv.Itoa(maximum), "DesiredCapacity": strconv.Itoa(desired),
-		"VPCZoneIdentifier": anys(props.Strs(p, "Subnets")), "Tags": tags,
+		"VPCZoneIdentifier": props.List(props.Strs(p, "Subnets")), "Tags": tags,
 	}
 	if types := props.Strs(r.Data, "instanceTypes"); len(types) > 1 {
 		var overrides []any

@@ -72,16 +72,6 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// retag moves the tags that properties set to the next ones.
-func retag(r *account.Resource, next map[string]any) {
-	for k := range props.Tags(r.Props, "Tags") {
-		delete(r.Tags, k)
-	}
-	for k, v := range props.Tags(next, "Tags") {
-		r.Tags[k] = v
-	}
-}
-
 // attribute is what an attribute takes: words, a range of numbers or, with
 // neither, any text.
 type attribute struct {

@@ -17,7 +17,7 @@ func listenerType() *account.Type {
 			if err := checkListener(tx, r.ID, next); err != nil {
 				return err
 			}
-			retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Settle: func(tx *account.Tx, _ *account.Resource, _ string) error {
@@ -290,7 +290,7 @@ func ruleType() *account.Type {
 			if err := checkRule(tx, r.ID, next); err != nil {
 				return err
 			}
-			retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Settle: func(tx *account.Tx, _ *account.Resource, _ string) error {

@@ -275,7 +275,7 @@ func updateLoadBalancer(tx *account.Tx, r *account.Resource, next map[string]any
 	if vpc != props.Str(r.Data, "vpc") {
 		return configuration("The subnets of a load balancer cannot move to another VPC")
 	}
-	retag(r, next)
+	r.Retag(next, "Tags")
 	if props.SameSet(subnetsOf(r.Props), subnetsOf(next)) && props.SameSet(props.Strs(r.Props, "SecurityGroups"), props.Strs(next, "SecurityGroups")) {
 		return nil
 	}

@@ -21,7 +21,7 @@ func targetGroupType() *account.Type {
 			if err := checkAttributes("Target group", knownOfGroups, props.Maps(next, "TargetGroupAttributes")); err != nil {
 				return err
 			}
-			retag(r, next)
+			r.Retag(next, "Tags")
 			r.Data["targets"] = mergeTargets(r, next)
 			return nil
 		},

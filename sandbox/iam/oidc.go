@@ -35,7 +35,7 @@ func oidcProviderType() *account.Type {
 			if err := checkProvider(next); err != nil {
 				return err
 			}
-			retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 	}

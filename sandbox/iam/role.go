@@ -21,7 +21,7 @@ func roleType() *account.Type {
 			if err := checkRole(tx, r.ID, next); err != nil {
 				return err
 			}
-			retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Delete: deleteRole,
@@ -165,14 +165,4 @@ func modifiable(r *account.Resource) error {
 		return errorf("UnmodifiableEntity", "Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", r.ID)
 	}
 	return nil
-}
-
-// retag moves the tags that the properties set to the next ones.
-func retag(r *account.Resource, next map[string]any) {
-	for k := range props.Tags(r.Props, "Tags") {
-		delete(r.Tags, k)
-	}
-	for k, v := range props.Tags(next, "Tags") {
-		r.Tags[k] = v
-	}
 }

@@ -64,12 +64,7 @@ func updateKey(tx *account.Tx, r *account.Resource, next map[string]any) error {
 	if err := checkKey(tx, next); err != nil {
 		return err
 	}
-	for k := range props.Tags(r.Props, "Tags") {
-		delete(r.Tags, k)
-	}
-	for k, v := range props.Tags(next, "Tags") {
-		r.Tags[k] = v
-	}
+	r.Retag(next, "Tags")
 	r.Status = status(next)
 	return nil
 }

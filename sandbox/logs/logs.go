@@ -70,12 +70,7 @@ func logGroupType() *account.Type {
 			if err := check(tx, r.ID, next); err != nil {
 				return err
 			}
-			for k := range props.Tags(r.Props, "Tags") {
-				delete(r.Tags, k)
-			}
-			for k, v := range props.Tags(next, "Tags") {
-				r.Tags[k] = v
-			}
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Delete: func(_ *account.Tx, r *account.Resource) error {
@@ -103,10 +98,8 @@ func check(tx *account.Tx, name string, p map[string]any) error {
 	if props.Has(p, "RetentionInDays") && !slices.Contains(retentions(), props.Int(p, 0, "RetentionInDays")) {
 		return errorf("InvalidParameterException", "1 validation error detected: Value '%s' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: %v", props.Str(p, "RetentionInDays"), retentions())
 	}
-	for _, k := range []string{"DataProtectionPolicy", "FieldIndexPolicies", "ResourcePolicyDocument"} {
-		if props.Has(p, k) {
-			return account.NotModelled("%s of %s is not modelled by the sandbox", k, TypeLogGroup)
-		}
+	if err := account.Unmodelled(TypeLogGroup, p, "DataProtectionPolicy", "FieldIndexPolicies", "ResourcePolicyDocument"); err != nil {
+		return err
 	}
 	key := props.Str(p, "KmsKeyId")
 	if key == "" {

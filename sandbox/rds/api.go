@@ -237,7 +237,7 @@ func modifyInstance(tx *account.Tx, r *wire.Request) (any, error) {
 			name = k
 		}
 		if k == "VpcSecurityGroupIds" {
-			v = anys(r.Strings(k))
+			v = props.List(r.Strings(k))
 		}
 		next[name] = v
 	}

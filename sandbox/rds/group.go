@@ -96,7 +96,7 @@ func updateSubnetGroup(tx *account.Tx, r *account.Resource, next map[string]any)
 	if len(used) > 0 {
 		return value("Some of the subnets to be deleted are currently in use: %s", strings.Join(used, ", "))
 	}
-	retag(r, next)
+	r.Retag(next, "Tags")
 	return nil
 }
 
@@ -119,7 +119,7 @@ func parameterGroupType() *account.Type {
 					}
 				}
 			}
-			retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {

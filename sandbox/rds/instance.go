@@ -296,7 +296,7 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 	})
 	if len(changed) == 0 {
 		r.Data["change"] = "modify-at-once"
-		retag(r, next)
+		r.Retag(next, "Tags")
 		return nil
 	}
 	if r.Status != "available" {
@@ -357,7 +357,7 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 		}
 		r.Data["secretKey"] = key
 	}
-	retag(r, next)
+	r.Retag(next, "Tags")
 	r.Data["version"], r.Data["size"], r.Data["change"] = to, size, "modify"
 	r.Status = "modifying"
 	return nil

@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // The resource types of this package. Snapshots and automated backups aren't
@@ -86,22 +85,4 @@ func identifier(s string) bool {
 		}
 	}
 	return true
-}
-
-// retag moves the tags that properties set to the next ones.
-func retag(r *account.Resource, next map[string]any) {
-	for k := range props.Tags(r.Props, "Tags") {
-		delete(r.Tags, k)
-	}
-	for k, v := range props.Tags(next, "Tags") {
-		r.Tags[k] = v
-	}
-}
-
-func anys(list []string) []any {
-	out := make([]any, len(list))
-	for i, s := range list {
-		out[i] = s
-	}
-	return out
 }

@@ -76,12 +76,7 @@ func zoneType() *account.Type {
 			if err := checkZone(tx, r.ID, next); err != nil {
 				return err
 			}
-			for k := range props.Tags(r.Props, "HostedZoneTags") {
-				delete(r.Tags, k)
-			}
-			for k, v := range props.Tags(next, "HostedZoneTags") {
-				r.Tags[k] = v
-			}
+			r.Retag(next, "HostedZoneTags")
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {

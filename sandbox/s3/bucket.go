@@ -137,13 +137,10 @@ func updateBucket(tx *account.Tx, b *account.Resource, next map[string]any) erro
 
 // checkBucket checks all of a bucket's configuration.
 func checkBucket(tx *account.Tx, name string, p map[string]any) error {
-	for _, k := range []string{
+	if err := account.Unmodelled(TypeBucket, p,
 		"AbacStatus", "AccelerateConfiguration", "AnalyticsConfigurations", "BucketNamePrefix", "BucketNamespace", "CorsConfiguration", "IntelligentTieringConfigurations",
-		"InventoryConfigurations", "MetadataConfiguration", "MetadataTableConfiguration", "MetricsConfigurations", "NotificationConfiguration", "ReplicationConfiguration", "WebsiteConfiguration",
-	} {
-		if props.Has(p, k) {
-			return account.NotModelled("%s of %s is not modelled by the sandbox", k, TypeBucket)
-		}
+		"InventoryConfigurations", "MetadataConfiguration", "MetadataTableConfiguration", "MetricsConfigurations", "NotificationConfiguration", "ReplicationConfiguration", "WebsiteConfiguration"); err != nil {
+		return err
 	}
 	if s := versioning(p); s != "" && s != "Enabled" && s != "Suspended" {
 		return errorf("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")

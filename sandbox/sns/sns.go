@@ -49,22 +49,15 @@ func topicType() *account.Type {
 			return checkTopic(tx, r.Props)
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
-			for k := range props.Tags(r.Props, "Tags") {
-				delete(r.Tags, k)
-			}
-			for k, v := range props.Tags(next, "Tags") {
-				r.Tags[k] = v
-			}
+			r.Retag(next, "Tags")
 			return checkTopic(tx, next)
 		},
 	}
 }
 
 func checkTopic(tx *account.Tx, p map[string]any) error {
-	for _, k := range []string{"Subscription", "FifoTopic", "DataProtectionPolicy", "ArchivePolicy", "DeliveryStatusLogging"} {
-		if props.Has(p, k) {
-			return account.NotModelled("%s of %s is not modelled by the sandbox", k, TypeTopic)
-		}
+	if err := account.Unmodelled(TypeTopic, p, "Subscription", "FifoTopic", "DataProtectionPolicy", "ArchivePolicy", "DeliveryStatusLogging"); err != nil {
+		return err
 	}
 	if len(props.Str(p, "DisplayName")) > 100 {
 		return errorf("InvalidParameter", "Invalid parameter: DisplayName Reason: Display name must be 100 characters or less")

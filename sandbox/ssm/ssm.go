@@ -74,12 +74,7 @@ func parameterType() *account.Type {
 			if tier(r.Props) == "Advanced" && tier(next) == "Standard" {
 				return errorf("ValidationException", "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.")
 			}
-			for k := range props.Tags(r.Props, "Tags") {
-				delete(r.Tags, k)
-			}
-			for k, v := range props.Tags(next, "Tags") {
-				r.Tags[k] = v
-			}
+			r.Retag(next, "Tags")
 			written(tx, r, next)
 			return nil
 		},

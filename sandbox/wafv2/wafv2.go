@@ -89,16 +89,6 @@ func associated() error {
 	return errorf("WAFAssociatedItemException", "AWS WAF couldn’t perform the operation because your resource is being used by another resource or it’s associated with another resource.")
 }
 
-// retag moves the tags that properties set to the next ones.
-func retag(r *account.Resource, next map[string]any) {
-	for k := range props.Tags(r.Props, "Tags") {
-		delete(r.Tags, k)
-	}
-	for k, v := range props.Tags(next, "Tags") {
-		r.Tags[k] = v
-	}
-}
-
 func webACLType() *account.Type {
 	return &account.Type{
 		Name: TypeWebACL,
@@ -119,7 +109,7 @@ func webACLType() *account.Type {
 				return err
 			}
 			r.Attrs["Capacity"] = capacity
-			retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
@@ -162,7 +152,7 @@ func ipSetType() *account.Type {
 			return name(tx, r, "ipset")
 		},
 		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
-			retag(r, next)
+			r.Retag(next, "Tags")
 			return check(next)
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {

@@ -403,7 +403,7 @@ func topological(needs map[string][]string) []string {
 func (p *Plan) Events(tx *account.Tx) []*stack.Event {
 	var out []*stack.Event
 	for _, f := range p.faults {
-		out = append(out, &stack.Event{ID: stack.UUID(tx), At: tx.Now(), LogicalID: f.id, Type: f.typ, Reason: f.message, Validation: f.kind, Path: f.path})
+		out = append(out, &stack.Event{ID: tx.UUID(), At: tx.Now(), LogicalID: f.id, Type: f.typ, Reason: f.message, Validation: f.kind, Path: f.path})
 	}
 	return out
 }

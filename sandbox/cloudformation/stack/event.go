@@ -34,7 +34,7 @@ func (e *Engine) record(ev Event) {
 		}
 	}
 	if ev.Type == "AWS::CloudFormation::Stack" {
-		ev.ID = UUID(e.tx)
+		ev.ID = e.tx.UUID()
 	} else {
 		ev.ID = ev.LogicalID + "-" + ev.Status + "-" + stamp(ev.At)
 	}
@@ -48,7 +48,7 @@ func (e *Engine) record(ev Event) {
 func handlerError(tx *account.Tx, typ string, err error) string {
 	ae, ok := err.(*account.Error)
 	if !ok {
-		return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: InternalFailure)", err, UUID(tx))
+		return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: InternalFailure)", err, tx.UUID())
 	}
 	code := handlerCode(ae.Code)
 	message := ae.Message
@@ -57,9 +57,9 @@ func handlerError(tx *account.Tx, typ string, err error) string {
 		if status == 0 {
 			status = 400
 		}
-		message = fmt.Sprintf("%s (Service: %s, Status Code: %d, Request ID: %s)", message, serviceName(typ), status, UUID(tx))
+		message = fmt.Sprintf("%s (Service: %s, Status Code: %d, Request ID: %s)", message, serviceName(typ), status, tx.UUID())
 	}
-	return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: %s)", message, UUID(tx), code)
+	return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: %s)", message, tx.UUID(), code)
 }
 
 // handlerCode sorts a service's error into CloudFormation's kinds.

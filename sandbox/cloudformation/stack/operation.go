@@ -148,7 +148,7 @@ func Handle(tx *account.Tx, ev account.Event) {
 // begin starts an operation. The first half of the service's own time comes
 // before the resources, the other half after.
 func (e *Engine) begin(kind, token string, target *Deployment) *running {
-	id := UUID(e.tx)
+	id := e.tx.UUID()
 	e.Stack.serial++
 	op := &running{id: id, kind: kind, token: token, caller: e.tx.Caller, target: target, phase: notStarted, serial: e.Stack.serial}
 	if e.Stack.Current != nil && e.Stack.Current.Role != "" {

@@ -224,15 +224,9 @@ func All(tx *account.Tx) []*Stack {
 
 // New is a stack without resources that isn't in the account yet.
 func New(tx *account.Tx, name string) *Engine {
-	id := tx.ARN("cloudformation", "stack/"+name+"/"+UUID(tx))
+	id := tx.ARN("cloudformation", "stack/"+name+"/"+tx.UUID())
 	st := &Stack{ID: id, Name: name, Created: tx.Now(), Resources: map[string]*Resource{}, Tokens: map[string]string{}, OnFailure: "ROLLBACK"}
 	return open(tx, &account.Resource{Type: Type, ID: id, Owner: tx.Caller, Created: tx.Now(), State: st})
-}
-
-// UUID is a new id in the form of a UUID.
-func UUID(tx *account.Tx) string {
-	h := tx.HexID(32)
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
 // become moves the stack to a status and records it.

@@ -85,13 +85,13 @@ func update(tx *account.Tx, r *account.Resource, next map[string]any) error {
 	if err != nil {
 		return err
 	}
-	ec2.Retag(r, next)
+	r.Retag(next, "Tags")
 	return place(tx, r, next, service)
 }
 
 // check checks the properties of a new endpoint, or of r as it is to become.
 func check(tx *account.Tx, r *account.Resource, p map[string]any) (Service, error) {
-	if err := ec2.NotModelled(r, p, "ResourceConfigurationArn", "ServiceNetworkArn", "ServiceRegion"); err != nil {
+	if err := account.Unmodelled(r.Type, p, "ResourceConfigurationArn", "ServiceNetworkArn", "ServiceRegion"); err != nil {
 		return Service{}, err
 	}
 	vpc, err := ec2.Lookup(tx, ec2.TypeVPC, props.Str(p, "VpcId"))

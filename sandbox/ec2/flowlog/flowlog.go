@@ -26,7 +26,7 @@ func Types() []*account.Type {
 		Name: ec2.TypeFlowLog, Latency: "ec2:flowlog",
 		Create: create,
 		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
-			ec2.Retag(r, next)
+			r.Retag(next, "Tags")
 			return nil
 		},
 	}}
