@@ -254,6 +254,12 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 		action = UpdateStack
 	}
 	return a.timed(name, action, a.costs[name], func() (int, error) {
+		if a.opts.AllowReplace && a.state(name).Exists() && HoldsState(s) {
+			// The policy comes back with the protection, as the last step.
+			if err := a.driver.Policy(ctx, s.StackName, openPolicy); err != nil {
+				return 0, err
+			}
+		}
 		out, err := a.bring(ctx, spec, a.state(name), a.approve)
 		if err != nil {
 			return 0, err

@@ -222,11 +222,12 @@ func TestUpdateAndDeleteOfNothing(t *testing.T) {
 	})
 }
 
-// TestLossIsRefused changes what can only be had by replacing the database.
+// TestLossIsRefused removes a repository, with its images, from a protected
+// deployment: first by mistake, then on purpose.
 func TestLossIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := example(t, "evaluation")
+		a := example(t, "production")
 		w := newWorld(t, a, sandbox.Options{Fresh: true})
 		w.create(a)
 		before := ids(w)
@@ -245,5 +246,13 @@ func TestLossIsRefused(t *testing.T) {
 			t.Errorf("something was lost all the same (-before +after):\n%s", diff)
 		}
 		w.emptyPlan(a)
+		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(next), AllowReplace: true}); err != nil {
+			t.Errorf("with the loss accepted: %v\n%s", err, w.failures())
+		}
+		w.emptyPlan(next)
+		policy, err := w.target(a).AWS.CloudFormation.GetStackPolicy(t.Context(), &cloudformation.GetStackPolicyInput{StackName: new(a.StackName("storage"))})
+		if err != nil || policy.StackPolicyBody == nil || !strings.Contains(*policy.StackPolicyBody, "AWS::ECR::Repository") {
+			t.Errorf("the stack policy is not back: %+v, %v", policy, err)
+		}
 	})
 }

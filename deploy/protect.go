@@ -30,6 +30,9 @@ func StackPolicy() string {
 	return string(b)
 }
 
+// openPolicy lets an update do everything. A policy can't be taken off a stack.
+const openPolicy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"Update:*","Resource":"*"}]}`
+
 // protect is the last step of a run: deletion protection of resources,
 // termination protection and policies of stacks. Until a deployment is
 // complete they are off, since a failed creation could not roll back.
