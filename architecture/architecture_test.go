@@ -475,7 +475,7 @@ func TestEndpoints(t *testing.T) {
 	a := mustNew(t, example(t, "minimal-egress", func(c *config.Config) { c.Network.Endpoints = []string{"sts", "guardduty-data"} }))
 	want := []string{
 		"autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "elasticloadbalancing", "guardduty-data",
-		"kms", "logs", "secretsmanager", "ssm", "sts",
+		"kms", "logs", "secretsmanager", "ssm", "ssmmessages", "sts",
 	}
 	if diff := cmp.Diff(want, a.Endpoints); diff != "" {
 		t.Errorf("endpoints, -want +got:\n%s", diff)

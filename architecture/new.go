@@ -101,12 +101,14 @@ const (
 )
 
 // required are the services that nodes and the programs on them need when
-// there is no NAT.
+// there is no NAT. Session Manager, the only way onto a node, and through one to
+// a Kubernetes API without public endpoint, keeps its channel to ssmmessages.
 // https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html
+// https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-create-vpc.html
 func required() []string {
 	return []string{
 		"autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "elasticloadbalancing",
-		"kms", "logs", "secretsmanager", "ssm", "sts",
+		"kms", "logs", "secretsmanager", "ssm", "ssmmessages", "sts",
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 // certificate is the TLS certificate of the load balancers, for all hosts,
 // proved by records that ACM puts into the zone.
 // https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
+//
+// Other hosts mean another certificate. The listeners, in a later stack, still
+// have the old one then, so this stack can't delete it.
 func certificate(a *architecture.Architecture) *cfn.Template {
 	t := newTemplate(a, architecture.Certificate)
 	access := a.Config.Access
@@ -32,7 +35,7 @@ func certificate(a *architecture.Architecture) *cfn.Template {
 	for _, h := range hosts {
 		c.DomainValidationOptions = append(c.DomainValidationOptions, acm.DomainValidationOption{DomainName: cfn.V(h), HostedZoneId: zone})
 	}
-	cert := t.Add("Certificate", c)
+	cert := t.Add("Certificate", c, cfn.UpdateReplacePolicy(cfn.Retain))
 	t.Output("CertificateArn", cert.Ref())
 	return t
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cfn"
@@ -129,9 +128,10 @@ func cluster(a *architecture.Architecture) *cfn.Template {
 	return t
 }
 
-// administrators are access entries for the configuration's administrators and
-// for the caller, unless the caller is one of them: a principal can have one
-// entry only.
+// administrators are access entries for the caller and for the configuration's
+// administrators, but for the caller among them: a principal can have one entry
+// only. The caller's is the one that stays, whoever is listed later, since an
+// update makes new entries before it removes old ones.
 // https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html
 func administrators(t *cfn.Template, a *architecture.Architecture, h cfn.Handle) {
 	entry := func(id string, principal cfn.Value[string], opts ...cfn.Option) {
@@ -158,23 +158,14 @@ func administrators(t *cfn.Template, a *architecture.Architecture, h cfn.Handle)
 	parameter.AllowedPattern = NoCaller + "|" + principal
 	parameter.Default = cfn.V(NoCaller)
 	caller := t.Parameter(CallerParameter, parameter).Ref()
-	known := []cfn.Cond{cfn.Equals(caller, cfn.V(NoCaller))}
+	isNot := func(id, principal string) cfn.Option {
+		return cfn.Condition(t.Condition(id, cfn.Not(cfn.Equals(caller, cfn.V(principal)))))
+	}
+	entry("AdministratorCaller", caller, isNot("CallerIsGiven", NoCaller))
 	for _, principal := range listed {
-		entry("Administrator"+digest(principal), cfn.V(principal))
-		known = append(known, cfn.Equals(caller, cfn.V(principal)))
+		id := digest(principal)
+		entry("Administrator"+id, cfn.V(principal), isNot("CallerIsNot"+id, principal))
 	}
-	apart := t.Condition("CallerIsApart", cfn.Not(anyOf(t, "CallerIsListed", known)))
-	entry("AdministratorCaller", caller, cfn.Condition(apart))
-}
-
-// anyOf is Fn::Or of any number of conditions, which takes ten.
-func anyOf(t *cfn.Template, name string, all []cfn.Cond) cfn.Cond {
-	const limit = 10
-	if len(all) <= limit {
-		return t.Condition(name, cfn.Or(all...))
-	}
-	first := t.Condition(fmt.Sprintf("%s%d", name, len(all)), cfn.Or(all[:limit]...))
-	return anyOf(t, name, append([]cfn.Cond{first}, all[limit:]...))
 }
 
 // digest makes a logical id of a text, so that the order in a list means

@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -128,17 +127,21 @@ func TestAdministrators(t *testing.T) {
 				}
 				return
 			}
-			if !ok || value != NoCaller || condition != "CallerIsApart" {
+			if !ok || value != NoCaller || condition != "CallerIsGiven" {
 				t.Errorf("default %v, condition %q", value, condition)
 			}
-			if got := text(d.Conditions["CallerIsApart"]); got != `{"Fn::Not":[{"Condition":"CallerIsListed"}]}` {
-				t.Errorf("CallerIsApart is %s", got)
+			// A principal has one entry: the caller's own stays when the list
+			// comes to hold it.
+			unless := func(principal string) string {
+				return `{"Fn::Not":[{"Fn::Equals":[{"Ref":"CallerPrincipalArn"},"` + principal + `"]}]}`
 			}
-			// One who is listed, or nobody, gets no second entry.
-			listed := text(d.Conditions["CallerIsListed"])
-			for _, principal := range append([]string{NoCaller}, test.listed...) {
-				if want := `{"Fn::Equals":[{"Ref":"CallerPrincipalArn"},"` + principal + `"]}`; !strings.Contains(listed, want) {
-					t.Errorf("CallerIsListed is %s, want %s in it", listed, want)
+			if got := text(d.Conditions[condition]); got != unless(NoCaller) {
+				t.Errorf("%s is %s", condition, got)
+			}
+			for _, principal := range test.listed {
+				condition := d.Resources["Administrator"+digest(principal)].Condition
+				if got := text(d.Conditions[condition]); got != unless(principal) {
+					t.Errorf("%s is %s", condition, got)
 				}
 			}
 		})

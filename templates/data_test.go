@@ -307,8 +307,8 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("%s serves other accounts: %v", id, own)
 		}
 	}
-	if interfaces != 12 {
-		t.Errorf("%d interface endpoints, want 12", interfaces)
+	if interfaces != 13 {
+		t.Errorf("%d interface endpoints, want 13", interfaces)
 	}
 	sts := statements(t, d.properties(t, "StsEndpoint", "AWS::EC2::VPCEndpoint")["PolicyDocument"])["ServiceAccounts"]
 	if sts["Action"] != "sts:AssumeRoleWithWebIdentity" || text(sts["Resource"]) != "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*" {

@@ -22,7 +22,9 @@ const tlsPolicy = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 // the pods. What no rule names is answered with 404.
 //
 // Load balancers and target groups aren't named, since a change of the scheme
-// replaces them.
+// replaces them: both, as a target group serves one load balancer only, and the
+// new one stands before the old one goes.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
 func edge(a *architecture.Architecture) *cfn.Template {
 	t := newTemplate(a, architecture.Edge)
 	access := a.Config.Access
@@ -61,6 +63,7 @@ type edgeStack struct {
 // balancer is a load balancer with its listeners.
 type balancer struct {
 	handle, https cfn.Handle
+	scheme        string
 }
 
 func (e edgeStack) balancer(id, part, scheme string, g group) balancer {
@@ -115,7 +118,7 @@ func (e edgeStack) balancer(id, part, scheme string, g group) balancer {
 	})
 	t.Output(id+"LoadBalancerArn", lb.Ref())
 	t.Output(id+"LoadBalancerDnsName", lb.Att("DNSName"))
-	return balancer{lb, https}
+	return balancer{lb, https, scheme}
 }
 
 // signOn is single sign-on at a listener. The client's secret is read by
@@ -147,7 +150,11 @@ func (e edgeStack) rule(b balancer, id, part, host string, priority int, signOn 
 	attribute := func(key, value string) elbv2.TargetGroupAttribute {
 		return elbv2.TargetGroupAttribute{Key: cfn.V(key), Value: cfn.V(value)}
 	}
-	targets := e.t.Add(cfn.LogicalID(id+"TargetGroup"), elbv2.TargetGroup{
+	group := id
+	if b.scheme == config.SchemeInternal {
+		group += "Internal"
+	}
+	targets := e.t.Add(cfn.LogicalID(group+"TargetGroup"), elbv2.TargetGroup{
 		TargetType:                 cfn.V("ip"),
 		Protocol:                   cfn.V("HTTPS"),
 		ProtocolVersion:            cfn.V("HTTP1"),

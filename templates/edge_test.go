@@ -91,7 +91,7 @@ func TestRules(t *testing.T) {
 		"single sign-on": {func(*config.Config) {}, map[string]rule{
 			"WebRule":   {"${WebHttpsListener}", "poolside.example.com", "web-client", "${WebTargetGroup}"},
 			"ApiRule":   {"${WebHttpsListener}", "api.poolside.example.com", "", "${ApiTargetGroup}"},
-			"AdminRule": {"${AdminHttpsListener}", "admin.poolside.example.com", "admin-client", "${AdminTargetGroup}"},
+			"AdminRule": {"${AdminHttpsListener}", "admin.poolside.example.com", "admin-client", "${AdminInternalTargetGroup}"},
 		}},
 		"without": {
 			func(c *config.Config) {
@@ -100,7 +100,7 @@ func TestRules(t *testing.T) {
 			map[string]rule{
 				"WebRule":   {"${WebHttpsListener}", "poolside.example.com", "", "${WebTargetGroup}"},
 				"ApiRule":   {"${WebHttpsListener}", "api.poolside.example.com", "", "${ApiTargetGroup}"},
-				"AdminRule": {"${AdminHttpsListener}", "admin.poolside.example.com", "", "${AdminTargetGroup}"},
+				"AdminRule": {"${AdminHttpsListener}", "admin.poolside.example.com", "", "${AdminInternalTargetGroup}"},
 			},
 		},
 	} {
@@ -173,7 +173,8 @@ func TestSignOn(t *testing.T) {
 func TestTargetGroups(t *testing.T) {
 	t.Parallel()
 	d := built(t, planned(t), architecture.Edge)
-	if diff := cmp.Diff([]string{"AdminTargetGroup", "ApiTargetGroup", "WebTargetGroup"}, d.ofType("AWS::ElasticLoadBalancingV2::TargetGroup")); diff != "" {
+	// None is handed from one load balancer to its successor.
+	if diff := cmp.Diff([]string{"AdminInternalTargetGroup", "ApiTargetGroup", "WebTargetGroup"}, d.ofType("AWS::ElasticLoadBalancingV2::TargetGroup")); diff != "" {
 		t.Errorf("target groups (-want +got):\n%s", diff)
 	}
 	for _, id := range d.ofType("AWS::ElasticLoadBalancingV2::TargetGroup") {

@@ -79,6 +79,7 @@ func endpointPolicy(service string) (cfn.Policy, bool) {
 	prefix, ok := map[string]string{
 		"autoscaling":          "autoscaling",
 		"ec2":                  "ec2",
+		"ec2messages":          "ec2messages",
 		"ecr.api":              "ecr",
 		"ecr.dkr":              "ecr",
 		"eks":                  "eks",
@@ -89,6 +90,7 @@ func endpointPolicy(service string) (cfn.Policy, bool) {
 		"secretsmanager":       "secretsmanager",
 		"sns":                  "sns",
 		"ssm":                  "ssm",
+		"ssmmessages":          "ssmmessages",
 		"sts":                  "sts",
 	}[service]
 	if !ok {

@@ -218,12 +218,13 @@ func loadBalancerControllerPolicies(t *cfn.Template, a *architecture.Architectur
 				"ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeNetworkInterfaces",
 				"ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
 				"ec2:DescribeTags", "ec2:DescribeVpcs",
+				"elasticloadbalancing:DescribeCapacityReservation",
 				"elasticloadbalancing:DescribeListenerAttributes", "elasticloadbalancing:DescribeListenerCertificates",
 				"elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancerAttributes",
 				"elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeRules",
 				"elasticloadbalancing:DescribeSSLPolicies", "elasticloadbalancing:DescribeTags",
 				"elasticloadbalancing:DescribeTargetGroupAttributes", "elasticloadbalancing:DescribeTargetGroups",
-				"elasticloadbalancing:DescribeTargetHealth",
+				"elasticloadbalancing:DescribeTargetHealth", "elasticloadbalancing:DescribeTrustStores",
 			)},
 			cfn.Statement{
 				Sid:       "OurTargets",
@@ -277,7 +278,7 @@ func loadBalancerControllerPolicies(t *cfn.Template, a *architecture.Architectur
 				Condition: cluster(resourceTag),
 			},
 			cfn.Statement{Sid: "CreateGroup", Action: cfn.L("ec2:CreateSecurityGroup"), Resource: groups, Condition: cluster(requestTag)},
-			cfn.Statement{Sid: "CreateGroupInVpc", Action: cfn.L("ec2:CreateSecurityGroup"), Resource: cfn.ListOf(vpc)},
+			cfn.Statement{Sid: "CreateGroupInVpc", Action: cfn.L("ec2:CreateSecurityGroup", "ec2:GetSecurityGroupsForVpc"), Resource: cfn.ListOf(vpc)},
 			cfn.Statement{Sid: "TagGroup", Action: cfn.L("ec2:CreateTags"), Resource: groups, Condition: created("ec2:CreateAction", "CreateSecurityGroup")},
 			cfn.Statement{
 				Sid: "ChangeGroup",

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -370,35 +369,4 @@ func statement(t *testing.T, d document, role, sid string) any {
 	}
 	t.Fatalf("%s has no statement %s", role, sid)
 	return nil
-}
-
-func TestAnyOf(t *testing.T) {
-	t.Parallel()
-	for _, n := range []int{2, 10, 11, 21, 40} {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			t.Parallel()
-			a := planned(t, func(c *config.Config) {
-				c.Cluster.Administrators = nil
-				for i := range n - 1 {
-					c.Cluster.Administrators = append(c.Cluster.Administrators, fmt.Sprintf("arn:aws:iam::123456789012:role/r%d", i))
-				}
-			})
-			d := built(t, a, architecture.Cluster)
-			equals := 0
-			for name, c := range d.Conditions {
-				or, _ := at(c, "Fn::Or").([]any)
-				if len(or) > 10 {
-					t.Errorf("%s has %d alternatives", name, len(or))
-				}
-				for _, o := range or {
-					if at(o, "Fn::Equals") != nil {
-						equals++
-					}
-				}
-			}
-			if equals != n {
-				t.Errorf("%d comparisons, want %d", equals, n)
-			}
-		})
-	}
 }

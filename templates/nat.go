@@ -110,7 +110,6 @@ func (v *vpc) addInstance(zone int, shared natShared) way {
 	name := "nat-" + n
 	subnet := v.subnets[architecture.Public][zone]
 	device := v.t.Add(cfn.LogicalID("NatInterface"+n), ec2.NetworkInterface{
-		Description:     cfn.V("Self-managed NAT"),
 		SubnetId:        subnet.Ref(),
 		GroupSet:        cfn.ListOf(v.group(groupNAT)),
 		SourceDestCheck: cfn.V(false),
@@ -173,14 +172,15 @@ func (v *vpc) addInstance(zone int, shared natShared) way {
 		cfn.DependsOn(association, v.internet),
 		cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{
 			"MinInstancesInService": 0,
-			"MaxBatchSize":          1,
 		}}))
 	return way{ec2.Route{NetworkInterfaceId: device.Ref()}, address, instances}
 }
 
 // natScript makes an Amazon Linux instance forward what comes from the VPC and
-// goes to port 443. It clamps segments to the path's size, since ICMP that
-// would tell senders of smaller ones does not pass NAT.
+// goes to port 443. It clamps segments to the internet's packets of 1500 bytes:
+// the interfaces on both sides take 9001, and ICMP that would tell senders of
+// smaller ones does not pass NAT.
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html
 func natScript(a *architecture.Architecture) string {
 	return strings.NewReplacer("VPC", a.VPC().String()).Replace(`#!/bin/bash -eu
 until dnf install -qy nftables; do sleep 5; done
@@ -195,7 +195,7 @@ table ip nat {
  }
  chain through {
   type filter hook forward priority filter; policy drop
-  tcp flags syn tcp option maxseg size set rt mtu
+  tcp flags syn tcp option maxseg size set 1460
   ct state established,related accept
   ip saddr VPC tcp dport 443 accept
  }

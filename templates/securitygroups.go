@@ -74,13 +74,22 @@ func (v *vpc) addSecurityGroups() {
 	v.addGroup(groupNodesCore, "Core nodes", nil, nil)
 	v.addGroup(groupNodesWebAssistant, "Web-assistant nodes", nil, nil)
 	v.addGroup(groupNodesInterface, "Interface nodes", nil, nil)
-	if v.a.Serves(config.GPU) {
-		v.addGroup(groupNodesGPU, "GPU nodes", nil, nil)
-	}
+	// There without GPU nodes too: they go last, and this stack can't delete a
+	// group that they still have.
+	v.addGroup(groupNodesGPU, "GPU nodes", nil, nil)
 	v.addGroup(groupDatabase, "PostgreSQL", nil, nil)
-	v.addGroup(groupEndpoints, "VPC endpoints", nil, nil)
+	var instances []ec2.Ingress
+	if selfManagedNAT(v.a) {
+		// The endpoints' private names hold in the whole VPC, so Session Manager
+		// on these instances goes through them too.
+		instances = []ec2.Ingress{{
+			IpProtocol: cfn.V("tcp"), FromPort: cfn.V(443), ToPort: cfn.V(443),
+			SourceSecurityGroupId: v.group(groupNAT), Description: cfn.V("NAT"),
+		}}
+	}
+	v.addGroup(groupEndpoints, "VPC endpoints", instances, nil)
 	v.addGroup(groupControlPlane, "EKS control plane", nil, nil)
-	if mode := v.a.Config.Network.NAT.Mode; mode == config.NATInstancePerZone || mode == config.NATSingleInstance {
+	if selfManagedNAT(v.a) {
 		var private []ec2.Ingress
 		for _, s := range v.a.PrivateSubnets() {
 			private = append(private, ingress(443, s.CIDR.String(), "private subnet "+number(s.Zone)))
@@ -101,6 +110,12 @@ func (v *vpc) addSecurityGroups() {
 			})
 		}
 	}
+}
+
+// selfManagedNAT says whether instances are the way out.
+func selfManagedNAT(a *architecture.Architecture) bool {
+	mode := a.Config.Network.NAT.Mode
+	return mode == config.NATInstancePerZone || mode == config.NATSingleInstance
 }
 
 // inline says whether the rule for the way out of a flow can stand in its

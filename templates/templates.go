@@ -253,7 +253,7 @@ const (
 	groupNodesCore         group = "NodesCore"
 	groupNodesWebAssistant group = "NodesWebAssistant"
 	groupNodesInterface    group = "NodesInterface"
-	groupNodesGPU          group = "NodesGpu" // only when there are GPU nodes
+	groupNodesGPU          group = "NodesGpu"
 	groupDatabase          group = "Database"
 	groupEndpoints         group = "Endpoints"
 	groupControlPlane      group = "ControlPlane"

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -14,6 +15,11 @@ import (
 // AWS's rules for bodies block what is over 8 KB or looks like an attack, which
 // is what code looks like. They count only, and leave a label; a rule of ours
 // blocks what is labelled, except on the API host.
+//
+// Two rules on sizes count and nothing more: a provider's answer to the load
+// balancer may be longer than the 2,048 bytes that one allows a query, and the
+// load balancer's own session cookies, of up to 16 KB, than the other allows.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 // https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
 func (e edgeStack) firewall(balancers ...balancer) {
 	t, c := e.t, e.a.Config
@@ -43,7 +49,7 @@ func (e edgeStack) firewall(balancers ...balancer) {
 	bodies := bodyRules()
 	var labelled []wafv2.Statement
 	for _, g := range bodies {
-		add(managedRules(g.group, g.rules...), strings.ToLower(g.label))
+		add(managedRules(g.group, slices.Concat(g.rules, g.counted)...), strings.ToLower(g.label))
 		for _, r := range g.rules {
 			labelled = append(labelled, wafv2.Statement{LabelMatchStatement: &wafv2.LabelMatchStatement{
 				Scope: cfn.V("LABEL"),
@@ -84,21 +90,21 @@ func (e edgeStack) firewall(balancers ...balancer) {
 	t.Output("WebAclArn", h.Att("Arn"))
 }
 
-// bodyGroup is a group of AWS's rules, its label's name, and those of its rules
-// that inspect bodies.
+// bodyGroup is a group of AWS's rules, its label's name, those of its rules that
+// inspect bodies, and those that only count.
 type bodyGroup struct {
-	group, label string
-	rules        []string
+	group, label   string
+	rules, counted []string
 }
 
 func bodyRules() []bodyGroup {
 	return []bodyGroup{
 		{"AWSManagedRulesKnownBadInputsRuleSet", "known-bad-inputs", []string{
-			"JavaDeserializationRCE_BODY", "Log4JRCE_BODY",
-		}},
+			"JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY",
+		}, nil},
 		{"AWSManagedRulesCommonRuleSet", "core-rule-set", []string{
 			"CrossSiteScripting_BODY", "EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "SizeRestrictions_BODY",
-		}},
+		}, []string{"SizeRestrictions_Cookie_HEADER", "SizeRestrictions_QUERYSTRING"}},
 	}
 }
 
