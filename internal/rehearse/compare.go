@@ -115,8 +115,11 @@ func differs(a, b *account.Resource) string {
 		name string
 		a, b any
 	}{
-		{"status", a.Status, b.Status}, {"tags", a.Tags, b.Tags},
-		{"properties", timeless(a.Props), timeless(b.Props)}, {"attributes", timeless(a.Attrs), timeless(b.Attrs)}, {"data", timeless(a.Data), timeless(b.Data)},
+		{"status", a.Status, b.Status},
+		{"tags", a.Tags, b.Tags},
+		{"properties", timeless(a.Props), timeless(b.Props)},
+		{"attributes", timeless(a.Attrs), timeless(b.Attrs)},
+		{"data", timeless(a.Data), timeless(b.Data)},
 	} {
 		if !reflect.DeepEqual(p.a, p.b) {
 			return p.name

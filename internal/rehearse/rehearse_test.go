@@ -312,7 +312,8 @@ func TestPromotion(t *testing.T) {
 	}{
 		{"example", src, []Edit{{"profile", `"evaluation"`, `"production"`}, {"network.zones", "2", "2"}}},
 		{"one administrator", one, []Edit{
-			{"profile", `"evaluation"`, `"production"`}, {"network.zones", "2", "2"},
+			{"profile", `"evaluation"`, `"production"`},
+			{"network.zones", "2", "2"},
 			{"cluster.administrators", `["arn:aws:iam::123456789012:role/platform"]`, `["arn:aws:iam::123456789012:role/platform","arn:aws:iam::123456789012:role/rehearsal-1"]`},
 		}},
 		{"deviation", nat, []Edit{{"profile", `"evaluation"`, `"production"`}, {"network.zones", "2", "2"}, {"deviations.single-nat", `""`, `"` + reason + `"`}}},

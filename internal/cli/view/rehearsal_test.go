@@ -111,7 +111,8 @@ func TestReport(t *testing.T) {
 		Kept:        []deploy.Kept{{Type: "AWS::KMS::Key", ID: "key-1", Why: "KMS keeps it", Until: time.Date(2026, 12, 1, 8, 0, 0, 0, time.UTC)}},
 		LinkedRoles: []string{"AWSServiceRoleForRDS"}, Skipped: 7 * 24 * time.Hour,
 		Rows: []rehearse.RowReport{
-			{ID: "C1", Asks: "Public subnets", Shown: rehearse.Fully}, {ID: "N1", Asks: "By program", Shown: rehearse.ByProgram},
+			{ID: "C1", Asks: "Public subnets", Shown: rehearse.Fully},
+			{ID: "N1", Asks: "By program", Shown: rehearse.ByProgram},
 			{ID: "S9", Asks: "Nodes by kind", Shown: rehearse.Partly, Missing: []string{"gpu/Gpu*"}},
 		},
 		NotModelled: []string{"money"},

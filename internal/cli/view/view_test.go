@@ -184,8 +184,10 @@ func TestTree(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		plan := &deploy.Plan{Expected: 10 * time.Minute, Stacks: []deploy.StackPlan{
-			{Stack: "keys", Action: deploy.CreateStack}, {Stack: "dns", Action: deploy.NoChange},
-			{Stack: "network", Action: deploy.CreateStack}, {Stack: "cluster", Action: deploy.CreateStack},
+			{Stack: "keys", Action: deploy.CreateStack},
+			{Stack: "dns", Action: deploy.NoChange},
+			{Stack: "network", Action: deploy.CreateStack},
+			{Stack: "cluster", Action: deploy.CreateStack},
 		}}
 		m := newModel("create poolside", clock.Real{}, plan)
 		offset := time.Since(t0)
