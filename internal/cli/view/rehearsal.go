@@ -21,7 +21,6 @@ type Rehearsal struct {
 	machine *JSONLines
 	tree    bool
 	detail  Detail
-	title   string
 	live    Live
 }
 

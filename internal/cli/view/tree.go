@@ -64,7 +64,6 @@ type branch struct {
 	action   deploy.Action
 	start    time.Time
 	expected time.Duration
-	changes  int
 	outcome  string
 	working  []string          // logical ids in motion, oldest first
 	types    map[string]string // of those
