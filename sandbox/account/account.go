@@ -152,6 +152,7 @@ type Type struct {
 	// Update moves r to the properties next; r.Props are still the old ones
 	// and are replaced by the caller after a nil error. Nil means that every
 	// change is taken as it is. [ErrReplace] asks for a replacement.
+	// r.Data["UpdatePolicy"] is the update policy, if a stack has one for r.
 	Update func(tx *Tx, r *Resource, next map[string]any) error
 	// Settle ends the operation op ("create", "update") when its time is
 	// over: the status becomes ready, side effects appear. An error fails the
@@ -186,6 +187,12 @@ const CodeNotModelled = "NotModelled"
 // which SDKs don't retry.
 func NotModelled(format string, args ...any) *Error {
 	return &Error{Code: CodeNotModelled, Message: fmt.Sprintf(format, args...), Status: http.StatusNotImplemented}
+}
+
+// IsNotModelled tells whether an error is one of [NotModelled].
+func IsNotModelled(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Code == CodeNotModelled
 }
 
 // Unmodelled refuses, as [NotModelled], those of the properties of a type that

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
@@ -238,12 +239,15 @@ func readRest(d *stack.Deployment, tx *account.Tx, r *wire.Request, before *stac
 // lookups is what parameters are checked against.
 func lookups(tx *account.Tx) template.Account {
 	return template.Account{
-		Parameter: func(name string) (string, bool) {
+		Parameter: func(name string) (string, bool, error) {
 			r := tx.Get("AWS::SSM::Parameter", name)
-			if r == nil || r.Props["Type"] == "SecureString" {
-				return "", false
+			if r == nil {
+				return "", false, dynamic.Public(name)
 			}
-			return facts.Text(r.Props["Value"]), true
+			if r.Props["Type"] == "SecureString" {
+				return "", false, nil
+			}
+			return facts.Text(r.Props["Value"]), true, nil
 		},
 		Exists: func(kind, value string) bool {
 			switch kind {

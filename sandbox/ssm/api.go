@@ -64,7 +64,7 @@ func find(tx *account.Tx, ref string) (p *account.Resource, version int, value s
 		name, selector = name[:i], name[i+1:]
 	}
 	if p = tx.Get(TypeParameter, name); p == nil {
-		return nil, 0, "", errorf("ParameterNotFound", "")
+		return nil, 0, "", missing(name)
 	}
 	if selector == "" {
 		return p, props.Int(p.Data, 1, "Version"), props.Str(p.Props, "Value"), nil
@@ -76,6 +76,15 @@ func find(tx *account.Tx, ref string) (p *account.Resource, version int, value s
 		}
 	}
 	return nil, 0, "", errorf("ParameterVersionNotFound", "Systems Manager could not find version %s of %s. Verify the version and try again.", selector, name)
+}
+
+// missing is the refusal of a parameter that isn't there. AWS's own public ones
+// aren't modelled.
+func missing(name string) error {
+	if strings.HasPrefix(name, "/aws/service/") {
+		return account.NotModelled("the public parameter %s is not modelled by the sandbox", name)
+	}
+	return errorf("ParameterNotFound", "")
 }
 
 func view(tx *account.Tx, p *account.Resource, version int, value string, decrypt bool) map[string]any {
@@ -148,16 +157,19 @@ func getParameters(tx *account.Tx, r *wire.Request) (any, error) {
 	if len(names) == 0 || len(names) > 10 {
 		return nil, errorf("ValidationException", "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10")
 	}
-	found, missing := []any{}, []any{}
+	found, unknown := []any{}, []any{}
 	for _, name := range names {
 		p, version, value, err := find(tx, name)
+		if account.IsNotModelled(err) {
+			return nil, err
+		}
 		if err != nil {
-			missing = append(missing, name)
+			unknown = append(unknown, name)
 			continue
 		}
 		found = append(found, view(tx, p, version, value, r.Bool("WithDecryption", false)))
 	}
-	return map[string]any{"Parameters": found, "InvalidParameters": missing}, nil
+	return map[string]any{"Parameters": found, "InvalidParameters": unknown}, nil
 }
 
 // below tells whether a name lies under a path: directly, or at any depth.

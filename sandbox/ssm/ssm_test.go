@@ -86,6 +86,12 @@ func TestAPI(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", ref, got, want)
 		}
 	}
+	if _, err := c.GetParameter(ctx, &sdk.GetParameterInput{Name: aws.String("/aws/service/x")}); testkit.Code(err) != "NotModelled" {
+		t.Errorf("public parameter: %v", err)
+	}
+	if _, err := c.GetParameters(ctx, &sdk.GetParametersInput{Names: []string{"/p/a", "/aws/service/x"}}); testkit.Code(err) != "NotModelled" {
+		t.Errorf("public parameter among others: %v", err)
+	}
 	names := func(recursive bool) []string {
 		var got []string
 		for p := sdk.NewGetParametersByPathPaginator(c, &sdk.GetParametersByPathInput{Path: aws.String("/p"), Recursive: &recursive, MaxResults: aws.Int32(1)}); p.HasMorePages(); {

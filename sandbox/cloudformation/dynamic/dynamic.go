@@ -80,10 +80,23 @@ func resolveText(tx *account.Tx, s string) (string, error) {
 	return out, failed
 }
 
+// Public refuses the names of AWS's own public parameters, which aren't
+// modelled.
+// https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html
+func Public(name string) error {
+	if strings.HasPrefix(name, "/aws/service/") {
+		return account.NotModelled("the public parameter %s is not modelled by the sandbox", name)
+	}
+	return nil
+}
+
 func resolveParameter(tx *account.Tx, rest string) (string, error) {
 	name, version, pinned := strings.Cut(rest, ":")
 	r := tx.Get("AWS::SSM::Parameter", name)
 	if r == nil {
+		if err := Public(name); err != nil {
+			return "", err
+		}
 		return "", account.Errorf("ValidationError", "Parameters: [%s] could not be found", rest)
 	}
 	if pinned {

@@ -23,6 +23,7 @@ func TestResolve(t *testing.T) {
 		{"{{resolve:secretsmanager:" + arn + ":SecretString:port}}", "5432"},
 		{"{{resolve:secretsmanager:" + arn + ":SecretString:user:AWSCURRENT}}", "u"},
 		{"{{resolve:ssm:/q}}", "ValidationError: Parameters: [/q] could not be found"},
+		{"{{resolve:ssm:/aws/service/x}}", "NotModelled: the public parameter /aws/service/x is not modelled by the sandbox"},
 		{"{{resolve:ssm:/p:9}}", "ValidationError: Parameters: [/p:9] could not be found"},
 		{"{{resolve:vault:x}}", "NotModelled: Dynamic reference service vault is not modelled by the sandbox"},
 		{"{{resolve:secretsmanager:gone}}", "ValidationError: Could not find a value associated with JSONKey in SecretString: Secrets Manager can't find the specified secret."},

@@ -306,6 +306,9 @@ func (e *Engine) update(r *Resource, props map[string]any, differ bool) (time.Du
 		op = "update"
 		resolved, err := dynamic.Resolve(e.tx, props)
 		if err == nil {
+			err = e.allow(r, real)
+		}
+		if err == nil {
 			took, err = e.tx.Update(real, resolved, false)
 		}
 		if err != nil {
@@ -316,6 +319,19 @@ func (e *Engine) update(r *Resource, props map[string]any, differ bool) (time.Du
 	e.tag(r, real)
 	r.busy, r.settles = op, e.tx.Now().Add(took)
 	return took, nil
+}
+
+// allow leaves the update policy with the resource, whose type acts upon it.
+func (e *Engine) allow(r *Resource, real *account.Resource) error {
+	policy, err := e.scope(e.Stack.Current).UpdatePolicy(r.Def)
+	if err != nil {
+		return err
+	}
+	delete(real.Data, "UpdatePolicy")
+	if policy != nil {
+		real.Data["UpdatePolicy"] = account.Copy(policy)
+	}
+	return nil
 }
 
 func notFound(r *Resource) error {

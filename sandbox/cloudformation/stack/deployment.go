@@ -54,6 +54,9 @@ func (d *Deployment) Bind(tx *account.Tx, stackID, stackName string) error {
 		if _, err := trial.Properties(d.Template.Resources[id]); err != nil {
 			return err
 		}
+		if _, err := trial.UpdatePolicy(d.Template.Resources[id]); err != nil {
+			return err
+		}
 	}
 	_, err = trial.Outputs()
 	return err

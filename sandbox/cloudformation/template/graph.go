@@ -30,7 +30,7 @@ func (s *Scope) Dependencies() (map[string][]string, error) {
 				add(d)
 			}
 		}
-		for _, e := range r.Properties {
+		for _, e := range r.expressions() {
 			e.Walk(&s.Scope, func(x expression.Ref) {
 				on := s.t.Resources[x.Name]
 				switch {

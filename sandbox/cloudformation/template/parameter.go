@@ -196,8 +196,9 @@ type Value struct {
 
 // Account is what parameters are checked against.
 type Account struct {
-	// Parameter reads a parameter from the Parameter Store.
-	Parameter func(name string) (string, bool)
+	// Parameter reads a parameter from the Parameter Store: whether it is
+	// there, and an error if that can't be told.
+	Parameter func(name string) (string, bool, error)
 	// Exists tells whether something that an AWS-specific parameter type,
 	// "AWS::EC2::VPC::Id", names is there.
 	Exists func(kind, value string) bool
@@ -270,7 +271,10 @@ func (p *Parameter) resolve(v *Value, acct Account) error {
 	if p.store || p.storeName {
 		s, ok := "", false
 		if acct.Parameter != nil {
-			s, ok = acct.Parameter(text)
+			var err error
+			if s, ok, err = acct.Parameter(text); err != nil {
+				return err
+			}
 		}
 		if !ok {
 			return invalid("Unable to fetch parameters [%s] from parameter store for this account.", text)

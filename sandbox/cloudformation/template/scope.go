@@ -4,7 +4,9 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
+	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
 // Scope is a template with what it is evaluated in.
@@ -39,6 +41,33 @@ func (s *Scope) Properties(r *Resource) (map[string]any, error) {
 		}
 	}
 	return out, nil
+}
+
+// UpdatePolicy evaluates a resource's update policy, nil if it has none, and
+// refuses those that aren't modelled.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
+func (s *Scope) UpdatePolicy(r *Resource) (map[string]any, error) {
+	if r.update == nil {
+		return nil, nil
+	}
+	v, err := r.update.Eval(&s.Scope)
+	if err != nil || v == (expression.NoValue{}) {
+		return nil, err
+	}
+	policy, ok := v.(map[string]any)
+	if !ok {
+		return nil, invalid("Template format error: UpdatePolicy of %s must be an object.", r.LogicalID)
+	}
+	for _, k := range slices.Sorted(maps.Keys(policy)) {
+		if k != "AutoScalingRollingUpdate" {
+			return nil, account.NotModelled("Template error: UpdatePolicy %s is not modelled by the sandbox [%s]", k, r.LogicalID)
+		}
+	}
+	rolling, _ := policy["AutoScalingRollingUpdate"].(map[string]any)
+	if facts.Text(rolling["WaitOnResourceSignals"]) == "true" {
+		return nil, account.NotModelled("Template error: WaitOnResourceSignals of UpdatePolicy is not modelled by the sandbox [%s]", r.LogicalID)
+	}
+	return policy, nil
 }
 
 // Refs are the references in a resource's property, in the branches taken.

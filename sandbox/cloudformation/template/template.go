@@ -58,10 +58,12 @@ type Resource struct {
 	DependsOn  []string
 	Condition  string
 	Metadata   any
-	// UpdatePolicy is as written; it is carried, not acted upon.
+	// UpdatePolicy is as written.
 	UpdatePolicy any
 	// DeletionPolicy and UpdateReplacePolicy have their defaults filled in.
 	DeletionPolicy, UpdateReplacePolicy string
+
+	update expression.Expr // the update policy compiled, or nil
 }
 
 type output struct {
@@ -294,6 +296,10 @@ func (r *Resource) read(def map[string]any, place string) error {
 			r.Metadata = v
 		case "UpdatePolicy":
 			r.UpdatePolicy = v
+			var err error
+			if r.update, err = expression.Compile(v, place+"/UpdatePolicy"); err != nil {
+				return err
+			}
 		case "CreationPolicy":
 			return account.NotModelled("Template error: CreationPolicy is not modelled by the sandbox [%s]", place)
 		case "DeletionPolicy":
@@ -313,6 +319,18 @@ func (r *Resource) read(def map[string]any, place string) error {
 		}
 	}
 	return r.checkPolicies()
+}
+
+// expressions are all of a resource's, in order.
+func (r *Resource) expressions() []expression.Expr {
+	var out []expression.Expr
+	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
+		out = append(out, r.Properties[name])
+	}
+	if r.update != nil {
+		out = append(out, r.update)
+	}
+	return out
 }
 
 // checkPolicies fills in the policies' defaults and refuses snapshots of what
@@ -415,8 +433,8 @@ func (t *Template) checkReferences() error {
 				dangling = append(dangling, d)
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
-			d, err := t.dangling(r.Properties[name])
+		for _, e := range r.expressions() {
+			d, err := t.dangling(e)
 			if err != nil {
 				return err
 			}

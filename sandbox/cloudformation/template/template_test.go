@@ -26,7 +26,7 @@ func bound(t testing.TB, body string, in ...Input) (*Template, *Scope, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	values, err := tpl.Values(in, nil, Account{Parameter: func(n string) (string, bool) { return "value of " + n, n != "/none" }})
+	values, err := tpl.Values(in, nil, Account{Parameter: func(n string) (string, bool, error) { return "value of " + n, n != "/none", nil }})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -332,7 +332,7 @@ func TestParameters(t *testing.T) {
 	const vpc = "\nResources: {V: {Type: AWS::EC2::VPC}}\n"
 	previous := []Value{{Key: "P", Given: "before"}}
 	acct := Account{
-		Parameter: func(n string) (string, bool) { return "vpc-1", n == "/vpc" },
+		Parameter: func(n string) (string, bool, error) { return "vpc-1", n == "/vpc", nil },
 		Exists:    func(_, v string) bool { return v == "vpc-1" || strings.HasPrefix(v, "subnet-") },
 	}
 	for _, tc := range []struct {
