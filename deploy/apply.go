@@ -119,9 +119,16 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	for _, s := range o.Architecture.Stacks {
 		order = append(order, s.Name)
 	}
+	before := ""
+	if st := owned[architecture.Certificate]; st.Exists() {
+		before = st.Outputs["CertificateArn"]
+	}
 	err = inOrder(ctx, order, after(o.Architecture.Stacks), a.apply)
 	if err == nil {
 		err = a.removeSurplus(ctx)
+	}
+	if now := a.outputs[architecture.Certificate]["CertificateArn"]; err == nil && before != "" && now != "" && now != before {
+		err = a.retireCertificate(ctx, before)
 	}
 	if err == nil {
 		err = a.protect(ctx)
@@ -171,6 +178,9 @@ func (a *applying) look(ctx context.Context) error {
 				a.zones = append(a.zones, id)
 			}
 		}
+		if err := shrinks(net, a.Architecture.Config.Network.Zones); err != nil {
+			return err
+		}
 	}
 	if len(a.zones) < a.Architecture.Zones {
 		zones, err := pickZones(ctx, a.AWS, a.Architecture.Zones, a.Architecture.ReservedZoneIDs())
@@ -185,6 +195,19 @@ func (a *applying) look(ctx context.Context) error {
 	}
 	a.caller = id.Principal
 	return a.readSizes(ctx)
+}
+
+// shrinks refuses fewer zones than there are subnets for: nodes, database and
+// endpoints stand in them, and belong to later stacks, so the network's update
+// would leave the subnets behind, which hold the VPC in the end.
+func shrinks(net *stack.State, zones int) error {
+	for had := range net.Outputs {
+		number, ok := strings.CutSuffix(strings.TrimPrefix(had, "PrivateSubnet"), "Id")
+		if n, err := strconv.Atoi(number); ok && err == nil && n > zones {
+			return fmt.Errorf("network.zones is %d and the deployment stands in %d: zones can be added, not given up", zones, n)
+		}
+	}
+	return nil
 }
 
 // spec is what a stack shall be, with the values of the stacks before it. The
@@ -260,7 +283,7 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 				return 0, err
 			}
 		}
-		out, err := a.bring(ctx, spec, a.state(name), a.approve)
+		out, err := a.bringUnguarded(ctx, name, spec)
 		if err != nil {
 			return 0, err
 		}

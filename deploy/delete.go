@@ -106,7 +106,15 @@ func remove(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 	if err := d.lift(ctx, going); err != nil {
 		return nil, err
 	}
+	if o.Data == DestroyData {
+		if err := d.deleteFormerVaults(ctx); err != nil {
+			return nil, err
+		}
+	}
 	err = inOrder(ctx, going, reversed(architecture.Catalogue()), d.delete)
+	if err == nil {
+		err = d.deleteFormerCertificates(ctx)
+	}
 	if err == nil && o.Data == DestroyData {
 		err = d.leftovers(ctx)
 	}

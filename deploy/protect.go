@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 
@@ -71,18 +72,59 @@ func (a *applying) protect(ctx context.Context) error {
 // nothing else, whatever the configuration says by now.
 func (r *run) setProtection(ctx context.Context, name architecture.StackName, st *stack.State, value string) error {
 	return r.timed(name, ProtectStack, 0, func() (int, error) {
-		body, err := r.driver.Template(ctx, st.Name)
-		if err != nil {
-			return 0, err
-		}
-		params := maps.Clone(st.Parameters)
-		params[templates.ProtectionParameter] = value
-		out, err := r.driver.Apply(ctx, stack.Spec{Name: st.Name, Template: body, Parameters: params, Tags: st.Tags, RoleARN: r.Architecture.Config.ServiceRole}, nil)
+		out, err := r.applyProtection(ctx, st, value)
 		if err != nil {
 			return 0, err
 		}
 		return len(out.Changes), nil
 	})
+}
+
+func (r *run) applyProtection(ctx context.Context, st *stack.State, value string) (*stack.Outcome, error) {
+	body, err := r.driver.Template(ctx, st.Name)
+	if err != nil {
+		return nil, err
+	}
+	params := maps.Clone(st.Parameters)
+	params[templates.ProtectionParameter] = value
+	return r.driver.Apply(ctx, stack.Spec{Name: st.Name, Template: body, Parameters: params, Tags: st.Tags, RoleARN: r.Architecture.Config.ServiceRole}, nil)
+}
+
+// guarded are the types whose deletion protection the parameter switches.
+var guarded = []string{"AWS::EKS::Cluster", "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::RDS::DBInstance"}
+
+// errGuarded says that an update would replace or remove what is protected.
+var errGuarded = errors.New("a protected resource would be replaced")
+
+// bringUnguarded brings a stack to its spec. What an update replaces is deleted
+// in the end, which its protection would prevent: it goes first, for the whole
+// stack, and comes back as the last step of the run.
+func (a *applying) bringUnguarded(ctx context.Context, name architecture.StackName, spec stack.Spec) (*stack.Outcome, error) {
+	st := a.state(name)
+	if !st.Exists() || st.Parameters[templates.ProtectionParameter] != "true" {
+		return a.bring(ctx, spec, st, a.approve)
+	}
+	out, err := a.bring(ctx, spec, st, func(changes []stack.Change) error {
+		if err := a.approve(changes); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(changes, func(c stack.Change) bool {
+			return (c.Action == stack.Replace || c.Action == stack.Remove) && slices.Contains(guarded, c.Type)
+		}) {
+			return errGuarded
+		}
+		return nil
+	})
+	if !errors.Is(err, errGuarded) {
+		return out, err
+	}
+	a.step(name, "lifting deletion protection: the update replaces what is protected")
+	lifted, err := a.applyProtection(ctx, st, "false")
+	if err != nil {
+		return nil, err
+	}
+	spec.Parameters[templates.ProtectionParameter] = "false"
+	return a.bring(ctx, spec, lifted.State, a.approve)
 }
 
 // protectable tells that the stack has resources to protect.

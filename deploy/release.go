@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/acm"
+	acmtypes "github.com/aws/aws-sdk-go-v2/service/acm/types"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -231,6 +232,91 @@ func (d *deleting) deleteVault(ctx context.Context, name architecture.StackName,
 	return absent(err)
 }
 
+// deleteFormerVaults removes the vaults that outlived a backup stack because
+// they held recovery points, such as when backups were switched off. They are
+// known by their key, which is the deployment's own.
+func (d *deleting) deleteFormerVaults(ctx context.Context) error {
+	keys := d.owned[architecture.Keys]
+	if keys == nil || keys.Outputs["BackupKeyArn"] == "" {
+		return nil
+	}
+	var current string
+	if st := d.owned[architecture.Backup]; st != nil {
+		current = st.Outputs["VaultName"]
+	}
+	pages := backup.NewListBackupVaultsPaginator(d.AWS.Backup, &backup.ListBackupVaultsInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return fmt.Errorf("list backup vaults: %w", err)
+		}
+		for _, v := range page.BackupVaultList {
+			name := aws.ToString(v.BackupVaultName)
+			if aws.ToString(v.EncryptionKeyArn) != keys.Outputs["BackupKeyArn"] || name == current {
+				continue
+			}
+			if err := d.deleteVault(ctx, architecture.Backup, name); err != nil {
+				return fmt.Errorf("delete backup vault %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// deleteFormerCertificates removes certificates that others took the place of
+// while the listeners still had them.
+func (d *deleting) deleteFormerCertificates(ctx context.Context) error {
+	pages := acm.NewListCertificatesPaginator(d.AWS.ACM, &acm.ListCertificatesInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return fmt.Errorf("list certificates: %w", err)
+		}
+		for _, c := range page.CertificateSummaryList {
+			if aws.ToBool(c.InUse) || c.Type != acmtypes.CertificateTypeAmazonIssued {
+				continue
+			}
+			arn := aws.ToString(c.CertificateArn)
+			tags, err := d.AWS.ACM.ListTagsForCertificate(ctx, &acm.ListTagsForCertificateInput{CertificateArn: &arn})
+			if err := absent(err); err != nil {
+				return fmt.Errorf("read the tags of certificate %s: %w", arn, err)
+			}
+			if tags != nil && slices.ContainsFunc(tags.Tags, func(t acmtypes.Tag) bool {
+				return aws.ToString(t.Key) == Tag && aws.ToString(t.Value) == d.Architecture.Config.Name
+			}) {
+				if err := d.deleteCertificate(ctx, arn); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// retireCertificate removes the certificate that an update replaced, which no
+// listener has any more. ELB may take a while to let go of it; then the next
+// delete finds it.
+func (r *run) retireCertificate(ctx context.Context, arn string) error {
+	err := r.deleteCertificate(ctx, arn)
+	if awsapi.Code(err) == "ResourceInUseException" {
+		r.step(architecture.Certificate, "certificate %s is still in use; it goes with the deployment", arn)
+		return nil
+	}
+	return err
+}
+
+// deleteCertificate removes a certificate and its validation records.
+func (r *run) deleteCertificate(ctx context.Context, arn string) error {
+	if err := r.forgetValidation(ctx, arn); err != nil {
+		return fmt.Errorf("remove the validation records of certificate %s: %w", arn, err)
+	}
+	_, err := r.AWS.ACM.DeleteCertificate(ctx, &acm.DeleteCertificateInput{CertificateArn: &arn})
+	if err == nil {
+		r.step(architecture.Certificate, "deleted certificate %s, which another one took the place of", arn)
+	}
+	return absent(err)
+}
+
 func (d *deleting) deleteLogGroup(ctx context.Context, group string) error {
 	_, err := d.AWS.Logs.DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: &group})
 	return absent(err)
@@ -257,9 +343,9 @@ func (d *deleting) emptyZone(ctx context.Context, zone string) error {
 	return d.deleteRecords(ctx, zone, sets)
 }
 
-func (d *deleting) recordSets(ctx context.Context, zone string) ([]r53types.ResourceRecordSet, error) {
+func (r *run) recordSets(ctx context.Context, zone string) ([]r53types.ResourceRecordSet, error) {
 	var all []r53types.ResourceRecordSet
-	pages := route53.NewListResourceRecordSetsPaginator(d.AWS.Route53, &route53.ListResourceRecordSetsInput{HostedZoneId: &zone})
+	pages := route53.NewListResourceRecordSetsPaginator(r.AWS.Route53, &route53.ListResourceRecordSetsInput{HostedZoneId: &zone})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -270,7 +356,7 @@ func (d *deleting) recordSets(ctx context.Context, zone string) ([]r53types.Reso
 	return all, nil
 }
 
-func (d *deleting) deleteRecords(ctx context.Context, zone string, sets []r53types.ResourceRecordSet) error {
+func (r *run) deleteRecords(ctx context.Context, zone string, sets []r53types.ResourceRecordSet) error {
 	if len(sets) == 0 {
 		return nil
 	}
@@ -278,23 +364,23 @@ func (d *deleting) deleteRecords(ctx context.Context, zone string, sets []r53typ
 	for i := range sets {
 		batch.Changes = append(batch.Changes, r53types.Change{Action: r53types.ChangeActionDelete, ResourceRecordSet: &sets[i]})
 	}
-	_, err := d.AWS.Route53.ChangeResourceRecordSets(ctx, &route53.ChangeResourceRecordSetsInput{HostedZoneId: &zone, ChangeBatch: batch})
+	_, err := r.AWS.Route53.ChangeResourceRecordSets(ctx, &route53.ChangeResourceRecordSetsInput{HostedZoneId: &zone, ChangeBatch: batch})
 	return err
 }
 
 // forgetValidation removes the validation records of our certificate from the
 // customer's zone, exactly those, unless another certificate of the account
 // needs them too: ACM gives the same record to every certificate for a domain.
-func (d *deleting) forgetValidation(ctx context.Context, certificate string) error {
-	zone := d.Architecture.Config.DNS.ZoneID
+func (r *run) forgetValidation(ctx context.Context, certificate string) error {
+	zone := r.Architecture.Config.DNS.ZoneID
 	if zone == "" {
 		return nil
 	}
-	ours, err := d.validationRecords(ctx, certificate)
+	ours, err := r.validationRecords(ctx, certificate)
 	if err != nil {
 		return absent(err)
 	}
-	pages := acm.NewListCertificatesPaginator(d.AWS.ACM, &acm.ListCertificatesInput{})
+	pages := acm.NewListCertificatesPaginator(r.AWS.ACM, &acm.ListCertificatesInput{})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -302,7 +388,7 @@ func (d *deleting) forgetValidation(ctx context.Context, certificate string) err
 		}
 		for _, c := range page.CertificateSummaryList {
 			if arn := aws.ToString(c.CertificateArn); arn != certificate {
-				theirs, err := d.validationRecords(ctx, arn)
+				theirs, err := r.validationRecords(ctx, arn)
 				if err = absent(err); err != nil {
 					return err
 				}
@@ -312,19 +398,19 @@ func (d *deleting) forgetValidation(ctx context.Context, certificate string) err
 			}
 		}
 	}
-	sets, err := d.recordSets(ctx, zone)
+	sets, err := r.recordSets(ctx, zone)
 	if err != nil {
 		return absent(err)
 	}
-	return d.deleteRecords(ctx, zone, slices.DeleteFunc(sets, func(s r53types.ResourceRecordSet) bool {
+	return r.deleteRecords(ctx, zone, slices.DeleteFunc(sets, func(s r53types.ResourceRecordSet) bool {
 		value, ok := ours[strings.TrimSuffix(aws.ToString(s.Name), ".")]
 		return !ok || s.Type != r53types.RRTypeCname || len(s.ResourceRecords) != 1 || strings.TrimSuffix(aws.ToString(s.ResourceRecords[0].Value), ".") != value
 	}))
 }
 
 // validationRecords are a certificate's validation records, value by name.
-func (d *deleting) validationRecords(ctx context.Context, certificate string) (map[string]string, error) {
-	out, err := d.AWS.ACM.DescribeCertificate(ctx, &acm.DescribeCertificateInput{CertificateArn: &certificate})
+func (r *run) validationRecords(ctx context.Context, certificate string) (map[string]string, error) {
+	out, err := r.AWS.ACM.DescribeCertificate(ctx, &acm.DescribeCertificateInput{CertificateArn: &certificate})
 	if err != nil {
 		return nil, err
 	}
