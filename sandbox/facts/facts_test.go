@@ -46,6 +46,12 @@ func TestNormalise(t *testing.T) {
 			nil,
 		},
 		{
+			"no numbers",
+			map[string]any{"Name": "n", "Share": "NaN", "Size": 1e300},
+			map[string]any{"Name": "n", "Share": "NaN", "Size": 1e300},
+			[]string{"#/Share: expected type: Number, found: String", "#/Size: expected type: Integer, found: Double"},
+		},
+		{
 			"what is unknown fits",
 			map[string]any{"Name": Unknown{}, "Size": Unknown{}, "Tags": []any{Unknown{}}, "Either": Unknown{}},
 			map[string]any{"Name": Unknown{}, "Size": Unknown{}, "Tags": []any{Unknown{}}, "Either": Unknown{}},

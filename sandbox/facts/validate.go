@@ -98,7 +98,7 @@ func (c *checker) value(path string, p *Prop, v any) any {
 		case float64:
 			return x
 		case string:
-			if n, err := strconv.ParseFloat(strings.TrimSpace(x), 64); err == nil {
+			if n, ok := Number(strings.TrimSpace(x)); ok {
 				return n
 			}
 		}
@@ -194,12 +194,20 @@ func (c *checker) enum(path string, p *Prop, v string) {
 	}
 }
 
+// Number is a text as a decimal number; NaN, infinity and hexadecimal ones are
+// none.
+func Number(s string) (float64, bool) {
+	n, err := strconv.ParseFloat(s, 64)
+	return n, err == nil && !strings.ContainsAny(s, "xX_nN")
+}
+
 func integer(v any) (int, bool) {
 	switch v := v.(type) {
 	case int:
 		return v, true
 	case float64:
-		return int(v), v == math.Trunc(v)
+		// Beyond, not every whole number has a float of its own.
+		return int(v), v == math.Trunc(v) && math.Abs(v) <= 1<<53
 	case string:
 		n, err := strconv.Atoi(strings.TrimSpace(v))
 		return n, err == nil

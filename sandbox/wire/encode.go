@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -241,6 +242,14 @@ func encodeError(s *Service, r *http.Request, requestID string, refusal *account
 		kind = "Receiver"
 	}
 	switch {
+	case r.Header.Get("Smithy-Protocol") == "rpc-v2-cbor":
+		// The protocol isn't modelled, but its clients shall read that.
+		answer.Header = map[string][]string{"Content-Type": {"application/cbor"}, "Smithy-Protocol": {"rpc-v2-cbor"}}
+		answer.Body = []byte{0xa2} // a map of two
+		for _, t := range []string{"__type", refusal.Code, "message", refusal.Message} {
+			answer.Body = append(answer.Body, 0x7a) // a text whose length is four bytes
+			answer.Body = append(binary.BigEndian.AppendUint32(answer.Body, uint32(len(t))), t...)
+		}
 	case s.Protocol == JSON10 || s.Protocol == JSON11:
 		answer.Body, _ = encodeJSON(map[string]any{"__type": refusal.Code, "message": refusal.Message})
 	case s.Protocol == RestJSON:

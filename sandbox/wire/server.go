@@ -194,6 +194,9 @@ func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
 		}
 		return nil, err
 	}
+	if r.Header.Get("Smithy-Protocol") != "" {
+		return nil, notModelled("protocol " + strings.ToValidUTF8(r.Header.Get("Smithy-Protocol"), "?"))
+	}
 	params := form(r, body)
 	c.service = s.service(r, sig, params)
 	if c.service == nil {
@@ -348,6 +351,9 @@ func (s *Server) decode(c *call, r *http.Request, body []byte, params url.Values
 	switch svc.Protocol {
 	case Query, EC2Query:
 		if params == nil {
+			if _, err := url.ParseQuery(string(body)); err != nil {
+				return nil, nil, account.Errorf("MalformedQueryString", "The query string is malformed: %v", err)
+			}
 			return nil, nil, account.Errorf("MissingAction", "The request must contain the parameter Action.")
 		}
 		c.Operation = params.Get("Action")

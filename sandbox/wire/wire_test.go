@@ -494,15 +494,40 @@ func TestNotModelled(t *testing.T) {
 			_, err := eks.NewFromConfig(s.config).DeleteCluster(ctx, &eks.DeleteClusterInput{Name: aws.String("x")})
 			return err
 		},
-		"service sagemaker": nil,
 	} {
-		if call == nil {
-			continue
-		}
 		err := call()
 		var api smithy.APIError
 		if !errors.As(err, &api) || api.ErrorCode() != "NotModelled" || !strings.Contains(strings.ReplaceAll(api.ErrorMessage(), "?policy ", "?policy= "), name) || !strings.Contains(err.Error(), "501") {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestSignedRefusals are authentic requests that SDKs in use here don't make.
+func TestSignedRefusals(t *testing.T) {
+	t.Parallel()
+	s := newSetup(nil)
+	for _, c := range []struct {
+		name, service, contentType, protocol, body string
+		status                                     int
+		want                                       string
+	}{
+		{"other service", "sagemaker", "application/x-amz-json-1.1", "", "{}", 501, "service sagemaker is not modelled by the sandbox"},
+		{"CBOR", "monitoring", "application/cbor", "rpc-v2-cbor", "\xa0", 501, "\xa2\x7a\x00\x00\x00\x06__type\x7a\x00\x00\x00\x0bNotModelled\x7a\x00\x00\x00\x07message\x7a\x00\x00\x00\x33protocol rpc-v2-cbor is not modelled by the sandbox"},
+		{"too many parameters", "iam", "application/x-www-form-urlencoded", "", "Action=ListRoles" + strings.Repeat("&a=1", 20000), 400, "<Code>MalformedQueryString</Code>"},
+	} {
+		r := httptest.NewRequest(http.MethodPost, testkit.Endpoint+"/", strings.NewReader(c.body))
+		r.Header.Set("Content-Type", c.contentType)
+		if c.protocol != "" {
+			r.Header.Set("Smithy-Protocol", c.protocol)
+		}
+		if err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey}, r, sum([]byte(c.body)), c.service, "us-east-1", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		s.server.ServeHTTP(w, r)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.want) {
+			t.Errorf("%s: got %d %q, want %d %q", c.name, w.Code, w.Body, c.status, c.want)
 		}
 	}
 }

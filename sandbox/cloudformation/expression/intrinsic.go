@@ -152,6 +152,21 @@ func arguments(arg any, place string, least, most int, malformed error) ([]Expr,
 	return out, nil
 }
 
+// Bounds of what functions make, far above what any property takes: a short
+// template could otherwise multiply texts without end.
+const (
+	maxText = 128 << 10
+	maxList = 8192
+)
+
+// bounded refuses a text or list that is too long.
+func bounded(size, most int) error {
+	if size > most {
+		return account.NotModelled("Template error: functions that make texts of more than %d bytes or lists of more than %d elements are not modelled by the sandbox", maxText, maxList)
+	}
+	return nil
+}
+
 // Scalar is a value as text, and whether it is one.
 func Scalar(v any) (string, bool) {
 	switch v.(type) {
@@ -251,6 +266,9 @@ func (e sub) Eval(s *Scope) (any, error) {
 			return nil, invalid("Template error: variable in Fn::Sub expression does not resolve to a string")
 		}
 		b.WriteString(t)
+		if err := bounded(b.Len(), maxText); err != nil {
+			return nil, err
+		}
 	}
 	if unknown {
 		return facts.Unknown{}, nil
@@ -278,10 +296,15 @@ func compileJoin(arg any, place string) (Expr, error) {
 			return nil, malformed
 		}
 		texts := make([]string, len(parts))
+		size := len(sep) * len(parts)
 		for i, p := range parts {
 			if texts[i], ok = Scalar(p); !ok {
 				return nil, malformed
 			}
+			size += len(texts[i])
+		}
+		if err := bounded(size, maxText); err != nil {
+			return nil, err
 		}
 		return strings.Join(texts, sep), nil
 	}}, nil
@@ -342,6 +365,9 @@ func compileSplit(arg any, place string) (Expr, error) {
 		text, isText := Scalar(args[1])
 		if !ok || sep == "" || !isText {
 			return nil, malformed
+		}
+		if err := bounded(strings.Count(text, sep), maxList-1); err != nil {
+			return nil, err
 		}
 		var out []any
 		for _, p := range strings.Split(text, sep) {
@@ -417,6 +443,9 @@ func compileBase64(arg any, place string) (Expr, error) {
 		t, ok := Scalar(args[0])
 		if !ok {
 			return nil, invalid("Template error: every Fn::Base64 object must have a String-typed value.")
+		}
+		if err := bounded(base64.StdEncoding.EncodedLen(len(t)), maxText); err != nil {
+			return nil, err
 		}
 		return base64.StdEncoding.EncodeToString([]byte(t)), nil
 	}}, nil

@@ -162,8 +162,8 @@ func (p *Parameter) read(key string, v any) error {
 			p.maxLength = &n
 		}
 	case "MinValue", "MaxValue":
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+		n, ok := facts.Number(text)
+		if !ok {
 			return bad()
 		}
 		if key == "MinValue" {
@@ -313,7 +313,7 @@ func (p *Parameter) resolve(v *Value, acct Account) error {
 	}
 	for _, s := range parts {
 		if p.element == "Number" {
-			if _, err := strconv.ParseFloat(s, 64); err != nil {
+			if _, ok := facts.Number(s); !ok {
 				return p.violated("must be a number")
 			}
 		}
@@ -346,9 +346,9 @@ func (p *Parameter) check(s string) error {
 	if p.minValue == nil && p.maxValue == nil {
 		return nil
 	}
-	f, err := strconv.ParseFloat(s, 64)
+	f, ok := facts.Number(s)
 	switch {
-	case err != nil:
+	case !ok:
 		return p.violated("must be a number")
 	case p.minValue != nil && f < *p.minValue:
 		return p.violated("must be a number not less than %s", facts.Text(*p.minValue))

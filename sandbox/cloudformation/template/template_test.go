@@ -285,6 +285,10 @@ func TestRefused(t *testing.T) {
 		{"Mappings: {A: {b: c}}\n" + vpc, "Template format error: Every Mappings attribute must be a map [A::b]"},
 		{prop(`!If [C, a, b]`), "Template error: unresolved condition dependency C in Fn::If"},
 		{prop(`!If [C, a]`), "Template error: Fn::If requires a list argument with three elements"},
+		{prop(multiplied(`!Join ["", [%s, %s]]`)), tooLarge},
+		{prop(multiplied(`!Sub ["${a}${b}", {a: %s, b: %s}]`)), tooLarge},
+		{prop(multiplied(`!Join [x, !Split [x, !Join ["", [%s, %s]]]]`)), tooLarge},
+		{"Parameters: {P: {Type: Number, Default: Infinity}}\n" + vpc, "Parameter 'P' must be a number"},
 		{prop(`{"Fn::Frob": a}`), "NotModelled: Template error: function Fn::Frob is not modelled by the sandbox"},
 		{prop(`{"Fn::Base64": a, b: c}`), "Template format error: [/Resources/X/Properties/Value] a function must be the only key of its object"},
 		{prop(`!Base64 [a]`), "Template error: every Fn::Base64 object must have a String-typed value."},
@@ -325,6 +329,17 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%.80s\ngot  %s\nwant %s", tc.body, got, tc.want)
 		}
 	}
+}
+
+const tooLarge = "NotModelled: Template error: functions that make texts of more than 131072 bytes or lists of more than 8192 elements are not modelled by the sandbox"
+
+// multiplied doubles a text of 500 bytes ten times.
+func multiplied(double string) string {
+	v := strings.Repeat("x", 500)
+	for range 10 {
+		v = fmt.Sprintf(double, v, v)
+	}
+	return v
 }
 
 func TestParameters(t *testing.T) {
