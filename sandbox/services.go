@@ -49,7 +49,7 @@ func modules() []module {
 		{services: []wire.Service{elbv2.Service()}, types: elbv2.Types()},
 		{services: []wire.Service{logs.Service()}, types: logs.Types()},
 		{services: []wire.Service{sns.Service()}, types: sns.Types()},
-		{services: []wire.Service{cloudwatch.Service()}, types: cloudwatch.Types()},
+		{services: cloudwatch.Services(), types: cloudwatch.Types()},
 		{services: []wire.Service{wafv2.Service()}, types: wafv2.Types()},
 		{services: []wire.Service{backup.Service()}, types: backup.Types(), events: backup.Events()},
 		{services: []wire.Service{ecr.Service()}, types: ecr.Types()},

@@ -15,13 +15,17 @@ import (
 // TestServices holds every service package to the form that the wire needs.
 func TestServices(t *testing.T) {
 	t.Parallel()
-	services, types, events := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	type protocol struct {
+		service  string
+		protocol wire.Protocol
+	}
+	services, types, events := map[protocol]bool{}, map[string]bool{}, map[string]bool{}
 	for _, m := range modules() {
 		for _, s := range m.services {
-			if s.Name == "" || services[s.Name] && s.Protocol != wire.Query {
+			if s.Name == "" || services[protocol{s.Name, s.Protocol}] {
 				t.Errorf("service %q is there twice or has no name", s.Name)
 			}
-			services[s.Name] = true
+			services[protocol{s.Name, s.Protocol}] = true
 			operations := map[string]bool{}
 			rest := s.Protocol == wire.RestJSON || s.Protocol == wire.RestXML
 			for _, o := range s.Operations {

@@ -5,7 +5,7 @@
 //
 // Limits: metrics have no values, so an alarm stays INSUFFICIENT_DATA; metric
 // math, composite alarms and dashboards are not modelled. Of CloudWatch's
-// protocols only Query is spoken, which newer SDKs no longer use.
+// protocols Query and JSON are spoken, and CBOR, which newer SDKs use, is not.
 package cloudwatch
 
 import (
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/facts"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/sns"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
@@ -102,64 +103,45 @@ func check(tx *account.Tx, p map[string]any) error {
 	return nil
 }
 
-// Service returns CloudWatch's API.
-func Service() wire.Service {
-	return wire.Service{
-		Name: "monitoring", Version: "2010-08-01", Namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/", Protocol: wire.Query,
-		Operations: []wire.Operation{{Name: "DescribeAlarms", Do: describeAlarms}},
+// Services are CloudWatch's API in two of its protocols.
+func Services() []wire.Service {
+	operations := []wire.Operation{{Name: "DescribeAlarms", Do: describeAlarms}}
+	return []wire.Service{
+		{Name: "monitoring", Version: "2010-08-01", Namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/", Protocol: wire.Query, Operations: operations},
+		{Name: "monitoring", Target: "GraniteServiceVersion20100801", Protocol: wire.JSON10, Operations: operations},
 	}
-}
-
-type dimension struct{ Name, Value string }
-
-type alarm struct {
-	AlarmName               string
-	AlarmArn                string
-	AlarmDescription        string `xml:",omitempty"`
-	ActionsEnabled          bool
-	AlarmActions            []string `xml:"AlarmActions>member"`
-	OKActions               []string `xml:"OKActions>member"`
-	InsufficientDataActions []string `xml:"InsufficientDataActions>member"`
-	StateValue              string
-	StateReason             string
-	StateUpdatedTimestamp   string
-	MetricName              string
-	Namespace               string
-	Statistic               string      `xml:",omitempty"`
-	ExtendedStatistic       string      `xml:",omitempty"`
-	Dimensions              []dimension `xml:"Dimensions>member"`
-	Threshold               string
-	ComparisonOperator      string
-	EvaluationPeriods       int
-	DatapointsToAlarm       int `xml:",omitempty"`
-	Period                  int
-	TreatMissingData        string `xml:",omitempty"`
-}
-
-type alarms struct {
-	MetricAlarms []alarm `xml:"MetricAlarms>member"`
 }
 
 func describeAlarms(tx *account.Tx, r *wire.Request) (any, error) {
 	names, prefix := r.Strings("AlarmNames"), r.String("AlarmNamePrefix")
-	var out alarms
+	out := []any{}
 	for _, a := range tx.List(TypeAlarm) {
 		if len(names) > 0 && !slices.Contains(names, a.ID) || !strings.HasPrefix(a.ID, prefix) {
 			continue
 		}
-		x := alarm{
-			AlarmName: a.ID, AlarmArn: props.Str(a.Attrs, "Arn"), AlarmDescription: props.Str(a.Props, "AlarmDescription"), ActionsEnabled: props.Bool(a.Props, true, "ActionsEnabled"),
-			AlarmActions: props.Strs(a.Props, "AlarmActions"), OKActions: props.Strs(a.Props, "OKActions"), InsufficientDataActions: props.Strs(a.Props, "InsufficientDataActions"),
-			StateValue: a.Status, StateReason: "Unchecked: Initial alarm creation", StateUpdatedTimestamp: wire.ISO(a.Created),
-			MetricName: props.Str(a.Props, "MetricName"), Namespace: props.Str(a.Props, "Namespace"), Threshold: props.Str(a.Props, "Threshold"),
-			Statistic: props.Str(a.Props, "Statistic"), ExtendedStatistic: props.Str(a.Props, "ExtendedStatistic"),
-			ComparisonOperator: props.Str(a.Props, "ComparisonOperator"), EvaluationPeriods: props.Int(a.Props, 0, "EvaluationPeriods"), Period: props.Int(a.Props, 0, "Period"),
-			DatapointsToAlarm: props.Int(a.Props, 0, "DatapointsToAlarm"), TreatMissingData: props.Str(a.Props, "TreatMissingData"),
+		threshold, _ := facts.Number(props.Str(a.Props, "Threshold"))
+		x := map[string]any{
+			"AlarmName": a.ID, "AlarmArn": props.Str(a.Attrs, "Arn"), "ActionsEnabled": props.Bool(a.Props, true, "ActionsEnabled"),
+			"StateValue": a.Status, "StateReason": "Unchecked: Initial alarm creation", "StateUpdatedTimestamp": a.Created,
+			"EvaluationPeriods": props.Int(a.Props, 0, "EvaluationPeriods"), "Period": props.Int(a.Props, 0, "Period"), "Threshold": threshold,
 		}
+		for _, k := range []string{"AlarmActions", "OKActions", "InsufficientDataActions"} {
+			x[k] = props.List(props.Strs(a.Props, k))
+		}
+		for _, k := range []string{"AlarmDescription", "MetricName", "Namespace", "Statistic", "ExtendedStatistic", "ComparisonOperator", "TreatMissingData"} {
+			if v := props.Str(a.Props, k); v != "" {
+				x[k] = v
+			}
+		}
+		if n := props.Int(a.Props, 0, "DatapointsToAlarm"); n > 0 {
+			x["DatapointsToAlarm"] = n
+		}
+		dimensions := []any{}
 		for _, d := range props.Maps(a.Props, "Dimensions") {
-			x.Dimensions = append(x.Dimensions, dimension{props.Str(d, "Name"), props.Str(d, "Value")})
+			dimensions = append(dimensions, map[string]any{"Name": props.Str(d, "Name"), "Value": props.Str(d, "Value")})
 		}
-		out.MetricAlarms = append(out.MetricAlarms, x)
+		x["Dimensions"] = dimensions
+		out = append(out, x)
 	}
-	return out, nil
+	return map[string]any{"MetricAlarms": out}, nil
 }

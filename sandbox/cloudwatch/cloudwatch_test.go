@@ -1,11 +1,12 @@
 package cloudwatch_test
 
 import (
-	"encoding/xml"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudwatch"
@@ -67,17 +68,24 @@ func TestAlarms(t *testing.T) {
 		}
 	}
 	err = a.Do(func(tx *account.Tx) error {
-		out, err := cloudwatch.Service().Operations[0].Do(tx, &wire.Request{In: obj{"AlarmNamePrefix": "c"}})
-		if err != nil {
-			return err
-		}
-		b, err := xml.Marshal(out)
-		for _, part := range []string{"<AlarmName>cpu</AlarmName>", "<StateValue>INSUFFICIENT_DATA</StateValue>", "<member>" + topic.ID + "</member>", "<Name>DBInstanceIdentifier</Name>"} {
-			if !strings.Contains(string(b), part) {
-				t.Errorf("no %s in %s", part, b)
+		for _, service := range cloudwatch.Services() {
+			out, err := service.Operations[0].Do(tx, &wire.Request{In: obj{"AlarmNamePrefix": "c"}})
+			if err != nil {
+				return err
+			}
+			want := obj{"MetricAlarms": []any{obj{
+				"AlarmName": "cpu", "AlarmArn": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:cpu", "ActionsEnabled": true,
+				"StateValue": "INSUFFICIENT_DATA", "StateReason": "Unchecked: Initial alarm creation", "StateUpdatedTimestamp": now,
+				"EvaluationPeriods": 3, "Period": 300, "Threshold": 80.0,
+				"AlarmActions": []any{topic.ID}, "OKActions": []any{}, "InsufficientDataActions": []any{},
+				"MetricName": "CPUUtilization", "Namespace": "AWS/RDS", "Statistic": "Average", "ComparisonOperator": "GreaterThanThreshold",
+				"Dimensions": []any{obj{"Name": "DBInstanceIdentifier", "Value": "db"}},
+			}}}
+			if d := cmp.Diff(want, out); d != "" {
+				t.Errorf("-want +got:\n%s", d)
 			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

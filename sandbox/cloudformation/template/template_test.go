@@ -240,6 +240,7 @@ func TestRefused(t *testing.T) {
 		{"Resources:\n  A: [", "Template format error: YAML not well-formed. (line 2, column 6)"},
 		{"A: 1\nA: 2\n", "Template format error: YAML not well-formed. (line 2, column 1)"},
 		{strings.Repeat("[", 5000), "Template format error: unsupported structure."},
+		{"A: x\nB:\n  " + strings.Repeat("- ", 5000), "Template format error: unsupported structure."},
 		{"{\"a\":" + strings.Repeat("{\"a\":", 5000), "Template format error: unsupported structure."},
 		{"x: &a 1\ny: *a\n", "Template error: YAML aliases are not allowed in CloudFormation templates"},
 		{"x: !Frob 1\n", "Template format error: YAML tag !Frob is not supported"},

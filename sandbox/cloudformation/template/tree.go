@@ -26,6 +26,8 @@ func tree(body string) (map[string]any, error) {
 	var err error
 	if strings.HasPrefix(strings.TrimSpace(body), "{") {
 		v, err = treeJSON(body)
+	} else if dashes(body) {
+		return nil, invalid("Template format error: unsupported structure.")
 	} else {
 		v, err = treeYAML(body)
 	}
@@ -52,6 +54,21 @@ func nesting(body string) int {
 		}
 	}
 	return deepest
+}
+
+// dashes tells whether a line opens too many sequences, which the parser takes
+// much memory for. Other ways of nesting without brackets need a line each.
+func dashes(body string) bool {
+	for line := range strings.Lines(body) {
+		depth := 0
+		for line = strings.TrimLeft(line, " \t"); strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "-\t"); line = strings.TrimLeft(line[1:], " \t") {
+			depth++
+		}
+		if depth > maxDepth {
+			return true
+		}
+	}
+	return false
 }
 
 func treeJSON(body string) (any, error) {
