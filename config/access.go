@@ -51,6 +51,15 @@ func (k *checker) sso() {
 			k.fault(u.path, quoted(u.value)+" has no host", "write an https URL")
 		}
 	}
+	for _, u := range []struct{ path, value string }{
+		{"access.sso.tokenEndpoint", s.TokenEndpoint},
+		{"access.sso.userInfoEndpoint", s.UserInfoEndpoint},
+	} {
+		// The load balancers' way out is open for HTTPS only.
+		if p := port(u.value); p != "" && p != "443" {
+			k.fault(u.path, "names port "+p+", and load balancers reach the provider on 443 only", "let the provider serve it on 443")
+		}
+	}
 	if _, known := endpoints(s.Issuer); !known && k.pattern(httpsPattern).MatchString(s.Issuer) && hasHost(s.Issuer) {
 		fix := "copy it from " + strings.TrimSuffix(s.Issuer, "/") + "/.well-known/openid-configuration"
 		missing("access.sso.authorizationEndpoint", s.AuthorizationEndpoint, fix)
@@ -86,6 +95,14 @@ func (k *checker) sso() {
 func hasHost(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Hostname() != ""
+}
+
+func port(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return u.Port()
 }
 
 // complete fills in the endpoints of known providers.

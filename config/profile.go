@@ -71,7 +71,9 @@ func Default(p Profile) *Config {
 		// AWS Backup can't start in either
 		// (https://docs.aws.amazon.com/aws-backup/latest/devguide/creating-a-backup-plan.html).
 		Backups: Backups{Enabled: true, Schedule: "cron(0 4 * * ? *)", RetentionDays: 35},
-		WAF:     WAF{Enabled: true, RateLimit: 2000},
+		// A company's users come from few addresses, so the limit is for all of
+		// them: 40 requests a second.
+		WAF: WAF{Enabled: true, RateLimit: 12000},
 	}
 	for _, b := range c.Storage.buckets() {
 		if b.Bucket.ObjectLock.Mode == "" {

@@ -337,6 +337,7 @@ func TestFaultsOfAccess(t *testing.T) {
 	})
 	runFaults(t, "enterprise-dns.yaml", []fault{
 		{"unknown provider", "    tokenEndpoint: https://sso.example.com/realms/staff/protocol/openid-connect/token\n", "", "access.sso.tokenEndpoint", "is missing", "https://sso.example.com/realms/staff/.well-known/openid-configuration", "sso"},
+		{"provider on another port", "tokenEndpoint: https://sso.example.com/", "tokenEndpoint: https://sso.example.com:8443/", "access.sso.tokenEndpoint", "names port 8443", "443", "tokenEndpoint"},
 		{"zone without DNS", "dns: {mode: none}", "dns: {mode: none, zone: example.com}", "dns.zone", "has no effect with dns.mode none", "remove", "dns"},
 	})
 }
