@@ -242,6 +242,11 @@ func (a *applying) spec(s templates.Stack) (stack.Spec, []architecture.StackName
 				return spec, nil, fmt.Errorf("stack %s asks for zone %s of %d", s.StackName, zone, len(a.zones))
 			}
 			v, ok = a.zones[i-1], true
+		case p.Name == templates.PinnedParameter && a.state(s.Name).Exists():
+			v, ok = live[p.Name]
+			if !ok { // it had a standby
+				v, ok = "false", true
+			}
 		case p.Name == templates.CallerParameter:
 			// Whoever created the cluster stays its administrator.
 			v, ok = a.caller, true

@@ -42,6 +42,10 @@ func TestTransitions(t *testing.T) {
 			c.Access.API.Host = "ide." + c.DNS.Zone
 			c.Backups.Enabled = false
 		}},
+		"no standby any more": {"production", func(c *config.Config) {
+			c.Database.MultiAZ = false
+			c.Deviations = map[string]string{architecture.SingleAZDatabase: "nobody works at night"}
+		}},
 		"no GPU nodes any more": {"gpu-inference", func(c *config.Config) {
 			c.Compute = slices.DeleteFunc(c.Compute, func(g config.NodeGroup) bool { return g.Role == config.GPU })
 		}},
@@ -63,6 +67,10 @@ func TestTransitions(t *testing.T) {
 					if got := fmt.Sprint(r.Props["LoadBalancerAttributes"]); !strings.Contains(got, "Key:deletion_protection.enabled Value:true") {
 						t.Errorf("%s is not protected: %s", r.ID, got)
 					}
+				}
+				// It was made without a zone, and giving it one replaces it.
+				if zone := w.find("AWS::RDS::DBInstance")[0].Props["AvailabilityZone"]; zone != nil {
+					t.Errorf("the database is asked to be in %v", zone)
 				}
 				if n := len(w.find("AWS::CertificateManager::Certificate")); n != 1 {
 					t.Errorf("%d certificates, want 1", n)

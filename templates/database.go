@@ -20,6 +20,14 @@ import (
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-rds-dbinstance.html
 const SnapshotParameter = "Snapshot"
 
+// PinnedParameter, in the stack database while it has one zone, is "true" when
+// the database was made in the preferred zone, else "false". Whoever deploys
+// leaves the default when the stack is created and hands on the previous value;
+// of a stack that had no such parameter, since the database had a standby, the
+// value is "false" ever after: CloudFormation takes the zone away with the change
+// to two zones, and giving one back would replace the database.
+const PinnedParameter = "Pinned"
+
 // The names inside the database server. They are ours.
 const (
 	databaseName    = "poolside"
@@ -107,7 +115,13 @@ func database(a *architecture.Architecture) *cfn.Template {
 		EnableCloudwatchLogsExports:        cfn.L(databaseLogs()...),
 	}
 	if !c.MultiAZ {
-		instance.AvailabilityZone = zoneName(t, c.PreferredZone-1)
+		pinned := t.Parameter(PinnedParameter, cfn.Parameter{
+			Default:       cfn.V("true"),
+			AllowedValues: []string{"true", "false"},
+			Description:   "Made in the preferred zone. Keep the previous value; false once there was a standby.",
+		}).Ref()
+		instance.AvailabilityZone = cfn.If(t.Condition("InPreferredZone", cfn.Equals(pinned, cfn.V("true"))),
+			zoneName(t, c.PreferredZone-1), cfn.NoValue[string]())
 	}
 	if c.DeletionProtection {
 		instance.DeletionProtection = protection(t)

@@ -55,7 +55,7 @@ func TestDatabase(t *testing.T) {
 		}},
 		"one zone": {single, map[string]string{
 			"MultiAZ":          "false",
-			"AvailabilityZone": "${NetworkZone2Name}",
+			"AvailabilityZone": "if(InPreferredZone,${NetworkZone2Name},${AWS::NoValue})",
 		}},
 		"unprotected": {func(c *config.Config) { c.Database.DeletionProtection = false }, map[string]string{"DeletionProtection": "false"}},
 		"unmonitored": {func(c *config.Config) { c.Database.MonitoringSeconds = 0 }, map[string]string{"MonitoringInterval": "", "MonitoringRoleArn": ""}},
