@@ -90,11 +90,10 @@ func database(a *architecture.Architecture) *cfn.Template {
 		EnableIAMDatabaseAuthentication: cfn.V(true),
 		CACertificateIdentifier:         cfn.V("rds-ca-rsa2048-g1"),
 
-		AllocatedStorage:    cfn.V(strconv.Itoa(c.StorageGiB)),
-		MaxAllocatedStorage: cfn.V(c.MaxStorageGiB),
-		StorageType:         cfn.V("gp3"),
-		StorageEncrypted:    cfn.V(true), // of a snapshot too: one that isn't encrypted is refused
-		KmsKeyId:            unlessRestored(keyARN(t, architecture.KeyDatabase)),
+		AllocatedStorage: cfn.V(strconv.Itoa(c.StorageGiB)),
+		StorageType:      cfn.V("gp3"),
+		StorageEncrypted: cfn.V(true), // of a snapshot too: one that isn't encrypted is refused
+		KmsKeyId:         unlessRestored(keyARN(t, architecture.KeyDatabase)),
 
 		DBSubnetGroupName:    subnets.Ref(),
 		VPCSecurityGroups:    cfn.ListOf(securityGroupID(t, groupDatabase)),
@@ -113,6 +112,11 @@ func database(a *architecture.Architecture) *cfn.Template {
 		PerformanceInsightsKMSKeyId:        keyARN(t, architecture.KeyDatabase),
 		PerformanceInsightsRetentionPeriod: cfn.V(7),
 		EnableCloudwatchLogsExports:        cfn.L(databaseLogs()...),
+	}
+	// RDS makes no database whose storage may grow to what it has.
+	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
+	if c.MaxStorageGiB > c.StorageGiB {
+		instance.MaxAllocatedStorage = cfn.V(c.MaxStorageGiB)
 	}
 	if !c.MultiAZ {
 		pinned := t.Parameter(PinnedParameter, cfn.Parameter{

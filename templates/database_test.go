@@ -57,8 +57,9 @@ func TestDatabase(t *testing.T) {
 			"MultiAZ":          "false",
 			"AvailabilityZone": "if(InPreferredZone,${NetworkZone2Name},${AWS::NoValue})",
 		}},
-		"unprotected": {func(c *config.Config) { c.Database.DeletionProtection = false }, map[string]string{"DeletionProtection": "false"}},
-		"unmonitored": {func(c *config.Config) { c.Database.MonitoringSeconds = 0 }, map[string]string{"MonitoringInterval": "", "MonitoringRoleArn": ""}},
+		"unprotected":   {func(c *config.Config) { c.Database.DeletionProtection = false }, map[string]string{"DeletionProtection": "false"}},
+		"fixed storage": {func(c *config.Config) { c.Database.MaxStorageGiB = c.Database.StorageGiB }, map[string]string{"AllocatedStorage": "200", "MaxAllocatedStorage": ""}},
+		"unmonitored":   {func(c *config.Config) { c.Database.MonitoringSeconds = 0 }, map[string]string{"MonitoringInterval": "", "MonitoringRoleArn": ""}},
 		// What a snapshot brings along must not be named.
 		// https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_RestoreDBInstanceFromDBSnapshot.html
 		"snapshot or not": {func(*config.Config) {}, map[string]string{
