@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,4 +177,67 @@ func TestPresignedIdentity(t *testing.T) {
 			time.Sleep(16 * time.Minute)
 		}
 	})
+}
+
+// TestForksRunSideBySide lets forks of one moment, with a stack half made, end
+// at the same time as their original, which shares nothing with them that
+// changes: all arrive at the same, and a fork that waits stays as it is.
+func TestForksRunSideBySide(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	var now atomic.Int64
+	begin := time.Now()
+	s := sandbox.New(sandbox.Options{Now: func() time.Time { return begin.Add(time.Duration(now.Load())) }})
+	if _, err := cfn.NewFromConfig(testkit.Config(s)).CreateStack(ctx, &cfn.CreateStackInput{StackName: aws.String("all"), TemplateBody: aws.String(everything), Capabilities: []types.Capability{types.CapabilityCapabilityIam}}); err != nil {
+		t.Fatal(err)
+	}
+	now.Store(int64(time.Minute))
+	moment := begin.Add(time.Minute)
+	idle := s.Clone(func() time.Time { return moment })
+	before := testkit.Dump(idle.Account())
+	runners := []*sandbox.Sandbox{s}
+	var clocks []*atomic.Int64
+	for range 3 {
+		clock := &atomic.Int64{}
+		clock.Store(int64(time.Minute))
+		clocks = append(clocks, clock)
+		runners = append(runners, idle.Clone(func() time.Time { return begin.Add(time.Duration(clock.Load())) }))
+	}
+	var all sync.WaitGroup
+	for i, r := range runners {
+		clock := &now
+		if i > 0 {
+			clock = clocks[i-1]
+		}
+		all.Go(func() {
+			c := cfn.NewFromConfig(testkit.Config(r))
+			for range 40 {
+				clock.Add(int64(time.Minute))
+				if _, err := c.DescribeStackEvents(ctx, &cfn.DescribeStackEventsInput{StackName: aws.String("all")}); err != nil {
+					t.Error(err)
+				}
+			}
+			body := strings.NewReplacer("RetentionInDays: 30", "RetentionInDays: 60", "PasswordLength: 40", "PasswordLength: 50").Replace(everything)
+			if _, err := c.UpdateStack(ctx, &cfn.UpdateStackInput{StackName: aws.String("all"), TemplateBody: aws.String(body), Capabilities: []types.Capability{types.CapabilityCapabilityIam}}); err != nil {
+				t.Error(err)
+			}
+			for range 40 {
+				clock.Add(int64(time.Minute))
+				_ = r.Account().Resources()
+			}
+		})
+	}
+	all.Wait()
+	want := testkit.Dump(s.Account())
+	for i, r := range runners[1:] {
+		if diff := testkit.DiffDumps(want, testkit.Dump(r.Account())); diff != "" {
+			t.Errorf("fork %d arrived elsewhere than the original:\n%s", i, diff)
+		}
+	}
+	if diff := testkit.DiffDumps(before, testkit.Dump(idle.Account())); diff != "" {
+		t.Errorf("the idle fork changed:\n%s", diff)
+	}
+	if diff := testkit.DiffDumps(before, want); !strings.Contains(diff, "AWS::Logs::LogGroup") {
+		t.Errorf("nothing happened after the fork:\n%s", diff)
+	}
 }

@@ -74,11 +74,15 @@ func Points(tx *account.Tx, vault string) []*account.Resource {
 	return points
 }
 
+func unmodelledOfVaults() []string {
+	return []string{"LockConfiguration", "Notifications", "AccessPolicy"}
+}
+
 func vaultType() *account.Type {
 	return &account.Type{
 		Name: TypeVault,
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			if err := account.Unmodelled(TypeVault, r.Props, "LockConfiguration", "Notifications", "AccessPolicy"); err != nil {
+			if err := account.Unmodelled(TypeVault, r.Props, unmodelledOfVaults()...); err != nil {
 				return err
 			}
 			name := props.Str(r.Props, "BackupVaultName")
@@ -96,6 +100,13 @@ func vaultType() *account.Type {
 			r.ID = name
 			r.Attrs["BackupVaultName"], r.Attrs["BackupVaultArn"] = name, tx.ARN("backup", "backup-vault:"+name)
 			r.Tags = props.Tags(r.Props, "BackupVaultTags")
+			return nil
+		},
+		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
+			if err := account.Unmodelled(TypeVault, next, unmodelledOfVaults()...); err != nil {
+				return err
+			}
+			r.Retag(next, "BackupVaultTags")
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
@@ -160,8 +171,12 @@ func planType() *account.Type {
 			return checkPlan(tx, r.Props)
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
+			if err := checkPlan(tx, next); err != nil {
+				return err
+			}
+			r.Retag(next, "BackupPlanTags")
 			r.Attrs["VersionId"] = tx.HexID(32)
-			return checkPlan(tx, next)
+			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
 			if tx.Find(TypeSelection, func(s *account.Resource) bool { return props.Str(s.Props, "BackupPlanId") == r.ID }) != nil {
