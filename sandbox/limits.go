@@ -2,7 +2,8 @@ package sandbox
 
 // NotModelled lists, for people, what the sandbox leaves out of AWS and what a
 // run against it therefore does not show. What a client asks for and is not
-// modelled is refused with the error code NotModelled.
+// modelled is refused with the error code NotModelled, except for things that
+// the sandbox can't tell from what AWS doesn't have either.
 func NotModelled() []string {
 	return []string{
 		"permissions: every authenticated principal may do everything; identity policies are checked for form, not enforced",
@@ -14,6 +15,8 @@ func NotModelled() []string {
 		"the identity provider: sign-on is configured, not carried out",
 		"money: nothing has a price",
 		"other regions and accounts",
-		"CloudFormation: transforms, nested stacks, custom resources, imports, drift detection and hooks",
+		"CloudFormation: transforms, rules, modules, macros, nested stacks, custom resources, templates by address, creation policies, update policies other than rolling updates without signals, rollback triggers, imports, drift detection and hooks; notifications are not sent",
+		"AWS's catalogues in full: resource types, managed policies, machine images, instance types and versions that the sandbox does not know are refused as AWS refuses those that do not exist",
+		"AWS's public parameters below /aws/service, except as the image of a launch template",
 	}
 }

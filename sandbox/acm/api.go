@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"maps"
 	"slices"
 	"time"
 
@@ -198,9 +197,5 @@ func listTags(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := []any{}
-	for _, k := range slices.Sorted(maps.Keys(c.Tags)) {
-		list = append(list, object{"Key": k, "Value": c.Tags[k]})
-	}
-	return object{"Tags": list}, nil
+	return object{"Tags": props.Pairs(c.Tags)}, nil
 }

@@ -39,7 +39,7 @@ func onVault(f func(*account.Tx, *account.Resource) (any, error)) func(*account.
 	return func(tx *account.Tx, r *wire.Request) (any, error) {
 		v := tx.Get(TypeVault, r.String("backupVaultName"))
 		if v == nil {
-			return nil, errorf("ResourceNotFoundException", "Backup vault %s does not exist", r.String("backupVaultName"))
+			return nil, account.Errorf("ResourceNotFoundException", "Backup vault %s does not exist", r.String("backupVaultName"))
 		}
 		return f(tx, v)
 	}
@@ -83,7 +83,7 @@ func listPoints(tx *account.Tx, v *account.Resource) (any, error) {
 func findPoint(tx *account.Tx, r *wire.Request) (v, p *account.Resource, err error) {
 	v, p = tx.Get(TypeVault, r.String("backupVaultName")), tx.Get(TypeRecoveryPoint, r.String("recoveryPointArn"))
 	if v == nil || p == nil || p.Data["vault"] != v.ID {
-		return nil, nil, errorf("ResourceNotFoundException", "Cannot find recovery point %s", r.String("recoveryPointArn"))
+		return nil, nil, account.Errorf("ResourceNotFoundException", "Cannot find recovery point %s", r.String("recoveryPointArn"))
 	}
 	return v, p, nil
 }
@@ -119,7 +119,7 @@ func listPlans(tx *account.Tx, _ *wire.Request) (any, error) {
 func plan(tx *account.Tx, r *wire.Request) (*account.Resource, error) {
 	p := tx.Get(TypePlan, r.String("backupPlanId"))
 	if p == nil {
-		return nil, errorf("ResourceNotFoundException", "Cannot find Backup plan with ID %s", r.String("backupPlanId"))
+		return nil, account.Errorf("ResourceNotFoundException", "Cannot find Backup plan with ID %s", r.String("backupPlanId"))
 	}
 	return p, nil
 }

@@ -37,8 +37,6 @@ func Types() []*account.Type {
 	return []*account.Type{vaultType(), planType(), selectionType(), {Name: TypeRecoveryPoint}}
 }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 var vaultName = regexp.MustCompile(`^[a-zA-Z0-9_-]{2,50}$`)
 
 // AddPoint puts a recovery point of a resource into a vault, as a backup job
@@ -87,14 +85,14 @@ func vaultType() *account.Type {
 			}
 			name := props.Str(r.Props, "BackupVaultName")
 			if !vaultName.MatchString(name) {
-				return errorf("InvalidParameterValueException", "Invalid vault name. Vault name must consist of 2 to 50 letters, numbers, hyphens and underscores")
+				return account.Errorf("InvalidParameterValueException", "Invalid vault name. Vault name must consist of 2 to 50 letters, numbers, hyphens and underscores")
 			}
 			if tx.Get(TypeVault, name) != nil {
-				return errorf("AlreadyExistsException", "Backup vault with the same name already exists")
+				return account.Errorf("AlreadyExistsException", "Backup vault with the same name already exists")
 			}
 			if key := props.Str(r.Props, "EncryptionKeyArn"); key != "" {
 				if _, err := kms.Lookup(tx, key); err != nil {
-					return errorf("InvalidParameterValueException", "The specified KMS key %s does not exist", key)
+					return account.Errorf("InvalidParameterValueException", "The specified KMS key %s does not exist", key)
 				}
 			}
 			r.ID = name
@@ -111,7 +109,7 @@ func vaultType() *account.Type {
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
 			if len(Points(tx, r.ID)) > 0 {
-				return errorf("InvalidRequestException", "Backup vault cannot be deleted because it contains recovery points.")
+				return account.Errorf("InvalidRequestException", "Backup vault cannot be deleted because it contains recovery points.")
 			}
 			return nil
 		},
@@ -127,20 +125,20 @@ var cronFields = regexp.MustCompile(`^cron\(\S+( \S+){5}\)$`)
 func checkPlan(tx *account.Tx, p map[string]any) error {
 	all := rules(p)
 	if len(all) == 0 {
-		return errorf("InvalidParameterValueException", "Backup plan must have at least one rule")
+		return account.Errorf("InvalidParameterValueException", "Backup plan must have at least one rule")
 	}
 	names := map[string]bool{}
 	for _, rule := range all {
 		name := props.Str(rule, "RuleName")
 		if name == "" || names[name] {
-			return errorf("InvalidParameterValueException", "Rule names must be unique and not empty: %q", name)
+			return account.Errorf("InvalidParameterValueException", "Rule names must be unique and not empty: %q", name)
 		}
 		names[name] = true
 		if vault := props.Str(rule, "TargetBackupVault"); tx.Get(TypeVault, vault) == nil {
-			return errorf("InvalidParameterValueException", "Backup vault %s does not exist", vault)
+			return account.Errorf("InvalidParameterValueException", "Backup vault %s does not exist", vault)
 		}
 		if s := props.Str(rule, "ScheduleExpression"); s != "" && !cronFields.MatchString(s) {
-			return errorf("InvalidParameterValueException", "Invalid schedule expression %s", s)
+			return account.Errorf("InvalidParameterValueException", "Invalid schedule expression %s", s)
 		}
 		if err := account.Unmodelled(TypePlan, rule, "CopyActions", "EnableContinuousBackup"); err != nil {
 			return err
@@ -149,10 +147,10 @@ func checkPlan(tx *account.Tx, p map[string]any) error {
 		// https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
 		start, complete := props.Int(rule, 480, "StartWindowMinutes"), props.Int(rule, 0, "CompletionWindowMinutes")
 		if start < 60 || complete > 0 && complete < start+60 {
-			return errorf("InvalidParameterValueException", "The start window must be at least 60 minutes, and the completion window at least 60 minutes longer")
+			return account.Errorf("InvalidParameterValueException", "The start window must be at least 60 minutes, and the completion window at least 60 minutes longer")
 		}
 		if cold > 0 && remove > 0 && remove < cold+90 {
-			return errorf("InvalidParameterValueException", "DeleteAfterDays cannot be less than 90 days apart from MoveToColdStorageAfterDays")
+			return account.Errorf("InvalidParameterValueException", "DeleteAfterDays cannot be less than 90 days apart from MoveToColdStorageAfterDays")
 		}
 	}
 	return nil
@@ -163,7 +161,7 @@ func planType() *account.Type {
 		Name: TypePlan,
 		Create: func(tx *account.Tx, r *account.Resource) error {
 			if props.Str(r.Props, "BackupPlan", "BackupPlanName") == "" {
-				return errorf("MissingParameterValueException", "Backup plan name is missing")
+				return account.Errorf("MissingParameterValueException", "Backup plan name is missing")
 			}
 			r.ID = tx.UUID()
 			r.Attrs["BackupPlanId"], r.Attrs["BackupPlanArn"], r.Attrs["VersionId"] = r.ID, tx.ARN("backup", "backup-plan:"+r.ID), tx.HexID(32)
@@ -180,7 +178,7 @@ func planType() *account.Type {
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
 			if tx.Find(TypeSelection, func(s *account.Resource) bool { return props.Str(s.Props, "BackupPlanId") == r.ID }) != nil {
-				return errorf("InvalidRequestException", "Related backup plan selections must be deleted prior to backup plan deletion")
+				return account.Errorf("InvalidRequestException", "Related backup plan selections must be deleted prior to backup plan deletion")
 			}
 			return nil
 		},
@@ -193,21 +191,21 @@ func selectionType() *account.Type {
 		Create: func(tx *account.Tx, r *account.Resource) error {
 			plan := props.Str(r.Props, "BackupPlanId")
 			if tx.Get(TypePlan, plan) == nil {
-				return errorf("ResourceNotFoundException", "Backup plan %s does not exist", plan)
+				return account.Errorf("ResourceNotFoundException", "Backup plan %s does not exist", plan)
 			}
 			name := props.Str(r.Props, "BackupSelection", "SelectionName")
 			if tx.Find(TypeSelection, func(s *account.Resource) bool {
 				return props.Str(s.Props, "BackupPlanId") == plan && props.Str(s.Props, "BackupSelection", "SelectionName") == name
 			}) != nil {
-				return errorf("AlreadyExistsException", "Backup selection %s already exists", name)
+				return account.Errorf("AlreadyExistsException", "Backup selection %s already exists", name)
 			}
 			role := props.Str(r.Props, "BackupSelection", "IamRoleArn")
 			if found := iam.RoleByARN(tx, role); found == nil || !iam.Trusts(found, "backup.amazonaws.com") {
-				return errorf("InvalidParameterValueException", "IAM Role %s cannot be assumed by AWS Backup", role)
+				return account.Errorf("InvalidParameterValueException", "IAM Role %s cannot be assumed by AWS Backup", role)
 			}
 			for _, arn := range props.Strs(r.Props, "BackupSelection", "Resources") {
 				if arn != "*" && !strings.HasPrefix(arn, "arn:") {
-					return errorf("InvalidParameterValueException", "Invalid ARN: %s", arn)
+					return account.Errorf("InvalidParameterValueException", "Invalid ARN: %s", arn)
 				}
 			}
 			id := tx.UUID()

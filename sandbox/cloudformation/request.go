@@ -12,6 +12,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -294,11 +295,7 @@ func tagList(tags map[string]string) any {
 	if len(tags) == 0 {
 		return nil
 	}
-	var out []any
-	for _, k := range slices.Sorted(maps.Keys(tags)) {
-		out = append(out, map[string]any{"Key": k, "Value": tags[k]})
-	}
-	return out
+	return props.Pairs(tags)
 }
 
 // mask hides secrets in what is shown, short ones only where they are all of a

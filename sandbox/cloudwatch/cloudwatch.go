@@ -25,8 +25,6 @@ const TypeAlarm = "AWS::CloudWatch::Alarm"
 // Types are the resource types of this package.
 func Types() []*account.Type { return []*account.Type{alarmType()} }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 func alarmType() *account.Type {
 	return &account.Type{
 		Name: TypeAlarm,
@@ -36,7 +34,7 @@ func alarmType() *account.Type {
 				r.ID = tx.Name(r, 255)
 			}
 			if tx.Get(TypeAlarm, r.ID) != nil {
-				return errorf("AlreadyExists", "%s already exists", r.ID)
+				return account.Errorf("AlreadyExists", "%s already exists", r.ID)
 			}
 			r.Status = "INSUFFICIENT_DATA"
 			r.Attrs["Arn"] = tx.ARN("cloudwatch", "alarm:"+r.ID)
@@ -65,38 +63,38 @@ func check(tx *account.Tx, p map[string]any) error {
 		return account.NotModelled("alarms on metric math are not modelled by the sandbox")
 	}
 	if props.Str(p, "MetricName") == "" || props.Str(p, "Namespace") == "" {
-		return errorf("ValidationError", "MetricName, Namespace and Metrics are not specified, exactly one must be specified.")
+		return account.Errorf("ValidationError", "MetricName, Namespace and Metrics are not specified, exactly one must be specified.")
 	}
 	if op := props.Str(p, "ComparisonOperator"); !slices.Contains(comparisons(), op) {
-		return errorf("ValidationError", "Value '%s' at 'comparisonOperator' failed to satisfy constraint: Member must satisfy enum value set: %v", op, comparisons())
+		return account.Errorf("ValidationError", "Value '%s' at 'comparisonOperator' failed to satisfy constraint: Member must satisfy enum value set: %v", op, comparisons())
 	}
 	period := props.Int(p, 0, "Period")
 	if period != 10 && period != 20 && period != 30 && (period <= 0 || period%60 != 0) {
-		return errorf("ValidationError", "Period must be 10, 20, 30 or a multiple of 60")
+		return account.Errorf("ValidationError", "Period must be 10, 20, 30 or a multiple of 60")
 	}
 	evaluations := props.Int(p, 0, "EvaluationPeriods")
 	if evaluations < 1 {
-		return errorf("ValidationError", "Value '%d' at 'evaluationPeriods' failed to satisfy constraint: Member must have value greater than or equal to 1", evaluations)
+		return account.Errorf("ValidationError", "Value '%d' at 'evaluationPeriods' failed to satisfy constraint: Member must have value greater than or equal to 1", evaluations)
 	}
 	if limit := 7 * 86400; period >= 3600 && period*evaluations > limit || period < 3600 && period*evaluations > 86400 {
-		return errorf("ValidationError", "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400).")
+		return account.Errorf("ValidationError", "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400).")
 	}
 	if n := props.Int(p, evaluations, "DatapointsToAlarm"); n > evaluations {
-		return errorf("ValidationError", "The number of datapoints to alarm (%d) must be smaller than or equal to the number of evaluation periods (%d)", n, evaluations)
+		return account.Errorf("ValidationError", "The number of datapoints to alarm (%d) must be smaller than or equal to the number of evaluation periods (%d)", n, evaluations)
 	}
 	if props.Has(p, "Statistic") == props.Has(p, "ExtendedStatistic") {
-		return errorf("ValidationError", "Exactly one of Statistic and ExtendedStatistic must be specified.")
+		return account.Errorf("ValidationError", "Exactly one of Statistic and ExtendedStatistic must be specified.")
 	}
 	if v := props.Str(p, "TreatMissingData"); v != "" && !slices.Contains(missing(), v) {
-		return errorf("ValidationError", "Value '%s' at 'treatMissingData' failed to satisfy constraint: Member must satisfy enum value set: %v", v, missing())
+		return account.Errorf("ValidationError", "Value '%s' at 'treatMissingData' failed to satisfy constraint: Member must satisfy enum value set: %v", v, missing())
 	}
 	if len(props.List(p, "Dimensions")) > 30 {
-		return errorf("ValidationError", "The collection Dimensions must not have a size greater than 30.")
+		return account.Errorf("ValidationError", "The collection Dimensions must not have a size greater than 30.")
 	}
 	for _, k := range []string{"AlarmActions", "OKActions", "InsufficientDataActions"} {
 		for _, action := range props.Strs(p, k) {
 			if strings.Contains(action, ":sns:") && tx.Get(sns.TypeTopic, action) == nil {
-				return errorf("ValidationError", "Invalid arn syntax or topic does not exist: %s", action)
+				return account.Errorf("ValidationError", "Invalid arn syntax or topic does not exist: %s", action)
 			}
 		}
 	}

@@ -48,7 +48,7 @@ func Service() wire.Service {
 			{Name: "GetLifecyclePolicy", Do: onRepository(func(tx *account.Tx, _ *wire.Request, repo *account.Resource) (any, error) {
 				text := props.Str(repo.Props, "LifecyclePolicy", "LifecyclePolicyText")
 				if text == "" {
-					return nil, errorf("LifecyclePolicyNotFoundException", "Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'", repo.ID, tx.AccountID())
+					return nil, account.Errorf("LifecyclePolicyNotFoundException", "Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'", repo.ID, tx.AccountID())
 				}
 				return answer(tx, repo, "lifecyclePolicyText", text), nil
 			})},
@@ -90,7 +90,7 @@ type handler func(*account.Tx, *wire.Request, *account.Resource) (any, error)
 func lookup(tx *account.Tx, name string) (*account.Resource, error) {
 	r := tx.Get(TypeRepository, name)
 	if r == nil {
-		return nil, errorf("RepositoryNotFoundException", "The repository with name '%s' does not exist in the registry with id '%s'", name, tx.AccountID())
+		return nil, account.Errorf("RepositoryNotFoundException", "The repository with name '%s' does not exist in the registry with id '%s'", name, tx.AccountID())
 	}
 	return r, nil
 }
@@ -123,7 +123,7 @@ func onARN(do func(*wire.Request, *account.Resource) (any, error)) func(*account
 // ownRegistry refuses the registries of other accounts.
 func ownRegistry(tx *account.Tx, r *wire.Request) error {
 	if id := r.String("registryId"); id != "" && id != tx.AccountID() {
-		return errorf("RepositoryNotFoundException", "The registry with id '%s' can't be found", id)
+		return account.Errorf("RepositoryNotFoundException", "The registry with id '%s' can't be found", id)
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func createRepository(tx *account.Tx, r *wire.Request) (any, error) {
 		p["EncryptionConfiguration"] = map[string]any{"EncryptionType": props.Str(e, "encryptionType"), "KmsKey": props.Str(e, "kmsKey")}
 	}
 	if r.String("repositoryName") == "" {
-		return nil, errorf("InvalidParameterException", "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'Member must not be null'")
+		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'Member must not be null'")
 	}
 	repo, _, err := tx.Create(TypeRepository, p, tx.Caller, false)
 	if err != nil {
@@ -251,7 +251,7 @@ func deleteRepository(tx *account.Tx, r *wire.Request, repo *account.Resource) (
 func getRepositoryPolicy(tx *account.Tx, _ *wire.Request, repo *account.Resource) (any, error) {
 	doc := repo.Props["RepositoryPolicyText"]
 	if doc == nil {
-		return nil, errorf("RepositoryPolicyNotFoundException", "Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", repo.ID, tx.AccountID())
+		return nil, account.Errorf("RepositoryPolicyNotFoundException", "Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", repo.ID, tx.AccountID())
 	}
 	text, err := policy.Text(doc)
 	if err != nil {
@@ -284,15 +284,15 @@ func putImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, err
 	manifest, tag := r.String("imageManifest"), r.String("imageTag")
 	var parsed struct{ MediaType string }
 	if err := json.Unmarshal([]byte(manifest), &parsed); err != nil {
-		return nil, errorf("InvalidParameterException", "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'")
+		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'")
 	}
 	sum := sha256.Sum256([]byte(manifest))
 	digest := "sha256:" + hex.EncodeToString(sum[:])
 	if d := r.String("imageDigest"); d != "" && d != digest {
-		return nil, errorf("ImageDigestDoesNotMatchException", "The provided digest '%s' does not match the calculated digest '%s'", d, digest)
+		return nil, account.Errorf("ImageDigestDoesNotMatchException", "The provided digest '%s' does not match the calculated digest '%s'", d, digest)
 	}
 	if tag != "" && !tagPattern.MatchString(tag) {
-		return nil, errorf("InvalidParameterException", "Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression [a-zA-Z0-9-_+.]{1,300}'")
+		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression [a-zA-Z0-9-_+.]{1,300}'")
 	}
 	media := r.String("imageManifestMediaType")
 	if media == "" {
@@ -303,9 +303,9 @@ func putImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, err
 	holder := tagged(tx, repo, tag)
 	switch {
 	case image != nil && (tag == "" || holder == image):
-		return nil, errorf("ImageAlreadyExistsException", "Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'", digest, tag, repo.ID, tx.AccountID())
+		return nil, account.Errorf("ImageAlreadyExistsException", "Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'", digest, tag, repo.ID, tx.AccountID())
 	case holder != nil && frozen(repo, tag):
-		return nil, errorf("ImageTagAlreadyExistsException", "The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, repo.ID)
+		return nil, account.Errorf("ImageTagAlreadyExistsException", "The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, repo.ID)
 	}
 	if image == nil {
 		image = &account.Resource{
@@ -420,7 +420,7 @@ func describeImages(tx *account.Tx, r *wire.Request, repo *account.Resource) (an
 		for _, id := range ids {
 			i, code := pick(tx, repo, id)
 			if code != "" {
-				return nil, errorf("ImageNotFoundException", "The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository with name '%s' in the registry with id '%s'", props.Str(id, "imageDigest"), props.Str(id, "imageTag"), repo.ID, tx.AccountID())
+				return nil, account.Errorf("ImageNotFoundException", "The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository with name '%s' in the registry with id '%s'", props.Str(id, "imageDigest"), props.Str(id, "imageTag"), repo.ID, tx.AccountID())
 			}
 			list = append(list, i)
 		}
@@ -464,7 +464,7 @@ func batchDeleteImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (
 	gone, failed := []any{}, []any{}
 	ids := r.Maps("imageIds")
 	if len(ids) == 0 || len(ids) > 100 {
-		return nil, errorf("InvalidParameterException", "Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length between 1 and 100'")
+		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length between 1 and 100'")
 	}
 	for _, id := range ids {
 		i, code := pick(tx, repo, id)

@@ -32,8 +32,6 @@ const (
 // Types are the resource types of this package.
 func Types() []*account.Type { return []*account.Type{repositoryType(), {Name: TypeImage}} }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 // arn is a repository's ARN.
 func arn(tx *account.Tx, name string) string { return tx.ARN("ecr", "repository/"+name) }
 
@@ -57,10 +55,10 @@ func repositoryType() *account.Type {
 				name = strings.ToLower(tx.Name(r, 256))
 			}
 			if !namePattern.MatchString(name) || len(name) < 2 || len(name) > 256 {
-				return errorf("InvalidParameterException", "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''")
+				return account.Errorf("InvalidParameterException", "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''")
 			}
 			if tx.Get(TypeRepository, name) != nil {
-				return errorf("RepositoryAlreadyExistsException", "The repository with name '%s' already exists in the registry with id '%s'", name, tx.AccountID())
+				return account.Errorf("RepositoryAlreadyExistsException", "The repository with name '%s' already exists in the registry with id '%s'", name, tx.AccountID())
 			}
 			if err := check(r.Props); err != nil {
 				return err
@@ -70,7 +68,7 @@ func repositoryType() *account.Type {
 				// https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
 				context := map[string]string{"kms:GrantIsForAWSResource": "true", "kms:ViaService": "ecr." + tx.Region() + ".amazonaws.com"}
 				if _, err := kms.Usable(tx, key, "", context, "kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"); err != nil {
-					return errorf("KmsException", "The operation failed due to a KMS exception: %v", err)
+					return account.Errorf("KmsException", "The operation failed due to a KMS exception: %v", err)
 				}
 			}
 			r.ID = name
@@ -101,7 +99,7 @@ func repositoryType() *account.Type {
 }
 
 func notEmpty(tx *account.Tx, r *account.Resource) error {
-	return errorf("RepositoryNotEmptyException", "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", r.ID, tx.AccountID())
+	return account.Errorf("RepositoryNotEmptyException", "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", r.ID, tx.AccountID())
 }
 
 // images are a repository's images by digest.
@@ -118,22 +116,22 @@ var (
 func check(p map[string]any) error {
 	tags := props.Str(p, "ImageTagMutability")
 	if !slices.Contains([]string{"", "MUTABLE", "IMMUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"}, tags) {
-		return errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutability' failed to satisfy constraint: 'Member must satisfy enum value set: [MUTABLE, IMMUTABLE, MUTABLE_WITH_EXCLUSION, IMMUTABLE_WITH_EXCLUSION]'")
+		return account.Errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutability' failed to satisfy constraint: 'Member must satisfy enum value set: [MUTABLE, IMMUTABLE, MUTABLE_WITH_EXCLUSION, IMMUTABLE_WITH_EXCLUSION]'")
 	}
 	exclusions := props.Maps(p, "ImageTagMutabilityExclusionFilters")
 	if strings.HasSuffix(tags, "_WITH_EXCLUSION") != (len(exclusions) > 0) {
-		return errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'exclusion filters go with the mutability settings that end in WITH_EXCLUSION'")
+		return account.Errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'exclusion filters go with the mutability settings that end in WITH_EXCLUSION'")
 	}
 	for _, x := range exclusions {
 		if f := props.Str(x, "ImageTagMutabilityExclusionFilterValue"); !exclusionText.MatchString(f) || strings.Count(f, "*") > 2 {
-			return errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'the filter %q is not valid'", f)
+			return account.Errorf("InvalidParameterException", "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'the filter %q is not valid'", f)
 		}
 	}
 	switch e, key := props.Str(p, "EncryptionConfiguration", "EncryptionType"), props.Str(p, "EncryptionConfiguration", "KmsKey"); {
 	case !slices.Contains([]string{"", "AES256", "KMS", "KMS_DSSE"}, e):
-		return errorf("InvalidParameterException", "Invalid parameter at 'encryptionConfiguration' failed to satisfy constraint: 'Member must satisfy enum value set: [AES256, KMS, KMS_DSSE]'")
+		return account.Errorf("InvalidParameterException", "Invalid parameter at 'encryptionConfiguration' failed to satisfy constraint: 'Member must satisfy enum value set: [AES256, KMS, KMS_DSSE]'")
 	case e != "KMS" && e != "KMS_DSSE" && key != "":
-		return errorf("InvalidParameterException", "Invalid parameter at 'encryptionConfiguration' failed to satisfy constraint: 'KMS key can only be specified with the encryption type KMS or KMS_DSSE'")
+		return account.Errorf("InvalidParameterException", "Invalid parameter at 'encryptionConfiguration' failed to satisfy constraint: 'KMS key can only be specified with the encryption type KMS or KMS_DSSE'")
 	}
 	if text := props.Str(p, "LifecyclePolicy", "LifecyclePolicyText"); text != "" {
 		if err := checkLifecycle(text); err != nil {
@@ -147,7 +145,7 @@ func check(p map[string]any) error {
 		}
 	}
 	if len(props.Tags(p, "Tags")) > 50 {
-		return errorf("TooManyTagsException", "The list of tags on the repository is over the limit. The maximum number of tags that can be applied to a repository is 50.")
+		return account.Errorf("TooManyTagsException", "The list of tags on the repository is over the limit. The maximum number of tags that can be applied to a repository is 50.")
 	}
 	return nil
 }
@@ -159,12 +157,12 @@ func checkPolicy(doc any) error {
 	}
 	d, err := policy.Parse(text, policy.Trust)
 	if err != nil {
-		return errorf("InvalidParameterException", "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided: %v'", err)
+		return account.Errorf("InvalidParameterException", "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided: %v'", err)
 	}
 	for _, s := range d.Statements {
 		for _, a := range slices.Concat(s.Actions, s.NotActions) {
 			if a != "*" && !strings.HasPrefix(strings.ToLower(a), "ecr:") {
-				return errorf("InvalidParameterException", "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided: action %s'", a)
+				return account.Errorf("InvalidParameterException", "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided: action %s'", a)
 			}
 		}
 	}
@@ -193,7 +191,7 @@ type lifecycleRule struct {
 
 func checkLifecycle(text string) error {
 	bad := func(why string) error {
-		return errorf("InvalidParameterException", "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: 'Lifecycle policy validation failure: %s'", why)
+		return account.Errorf("InvalidParameterException", "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: 'Lifecycle policy validation failure: %s'", why)
 	}
 	if len(text) < 100 || len(text) > 30720 {
 		return bad("the text must have 100 to 30720 characters")

@@ -16,13 +16,13 @@ func aliasType() *account.Type {
 		Create: func(tx *account.Tx, r *account.Resource) error {
 			name := props.Str(r.Props, "AliasName")
 			if !aliasPattern.MatchString(name) || len(name) > 256 {
-				return errorf("ValidationException", "1 validation error detected: Value '%s' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^(alias/)[a-zA-Z0-9/_-]+$", name)
+				return account.Errorf("ValidationException", "1 validation error detected: Value '%s' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^(alias/)[a-zA-Z0-9/_-]+$", name)
 			}
 			if strings.HasPrefix(name, "alias/aws/") {
-				return errorf("NotAuthorizedException", "Aliases that begin with alias/aws/ are reserved for AWS managed keys")
+				return account.Errorf("NotAuthorizedException", "Aliases that begin with alias/aws/ are reserved for AWS managed keys")
 			}
 			if tx.Get(TypeAlias, name) != nil {
-				return errorf("AlreadyExistsException", "An alias with the name %s already exists", tx.ARN("kms", name))
+				return account.Errorf("AlreadyExistsException", "An alias with the name %s already exists", tx.ARN("kms", name))
 			}
 			if err := checkTarget(tx, r.Props); err != nil {
 				return err
@@ -38,17 +38,17 @@ func aliasType() *account.Type {
 func checkTarget(tx *account.Tx, p map[string]any) error {
 	ref := props.Str(p, "TargetKeyId")
 	if strings.HasPrefix(ref, "alias/") || strings.Contains(ref, ":alias/") {
-		return errorf("ValidationException", "Aliases must refer to keys. Not aliases")
+		return account.Errorf("ValidationException", "Aliases must refer to keys. Not aliases")
 	}
 	k, err := Lookup(tx, ref)
 	if err != nil {
 		return err
 	}
 	if k.Data["AWSManaged"] != nil {
-		return errorf("NotAuthorizedException", "Aliases can't be made for AWS managed keys")
+		return account.Errorf("NotAuthorizedException", "Aliases can't be made for AWS managed keys")
 	}
 	if k.Status == PendingDeletion {
-		return errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(k))
+		return account.Errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(k))
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func onKey(do handler) func(*account.Tx, *wire.Request) (any, error) {
 		r.Resource = ARN(k)
 		read := strings.HasPrefix(r.Operation, "Describe") || strings.HasPrefix(r.Operation, "Get") || strings.HasPrefix(r.Operation, "List")
 		if k.Data["AWSManaged"] != nil && !read {
-			return nil, errorf("AccessDeniedException", "%s is an AWS managed key", ARN(k))
+			return nil, account.Errorf("AccessDeniedException", "%s is an AWS managed key", ARN(k))
 		}
 		return do(tx, r, k)
 	}
@@ -82,7 +82,7 @@ func onAlias(do handler) func(*account.Tx, *wire.Request) (any, error) {
 	return func(tx *account.Tx, r *wire.Request) (any, error) {
 		a := tx.Get(TypeAlias, r.String("AliasName"))
 		if a == nil {
-			return nil, errorf("NotFoundException", "Alias %s is not found.", tx.ARN("kms", r.String("AliasName")))
+			return nil, account.Errorf("NotFoundException", "Alias %s is not found.", tx.ARN("kms", r.String("AliasName")))
 		}
 		r.Resource = tx.ARN("kms", a.ID)
 		return do(tx, r, a)
@@ -162,7 +162,7 @@ func listKeys(tx *account.Tx, r *wire.Request) (any, error) {
 
 func getKeyPolicy(tx *account.Tx, r *wire.Request, k *account.Resource) (any, error) {
 	if n := r.String("PolicyName"); n != "" && n != "default" {
-		return nil, errorf("NotFoundException", "No such policy exists")
+		return nil, account.Errorf("NotFoundException", "No such policy exists")
 	}
 	text, err := policy.Text(keyPolicy(tx, k.Props))
 	if err != nil {
@@ -202,7 +202,7 @@ func scheduleKeyDeletion(tx *account.Tx, r *wire.Request, k *account.Resource) (
 // cancelKeyDeletion leaves the key disabled, as KMS does.
 func cancelKeyDeletion(_ *account.Tx, _ *wire.Request, k *account.Resource) (any, error) {
 	if k.Status != PendingDeletion {
-		return nil, errorf("KMSInvalidStateException", "%s is not pending deletion.", ARN(k))
+		return nil, account.Errorf("KMSInvalidStateException", "%s is not pending deletion.", ARN(k))
 	}
 	k.Status = Disabled
 	k.Props["Enabled"] = false
@@ -222,7 +222,7 @@ func listResourceTags(_ *account.Tx, r *wire.Request, k *account.Resource) (any,
 func tagResource(_ *account.Tx, r *wire.Request, k *account.Resource) (any, error) {
 	for key, v := range wire.TagMap(r.In["Tags"]) {
 		if strings.HasPrefix(key, "aws:") || key == "" {
-			return nil, errorf("TagException", "Tag key %q is not valid", key)
+			return nil, account.Errorf("TagException", "Tag key %q is not valid", key)
 		}
 		k.Tags[key] = v
 	}

@@ -54,11 +54,11 @@ func status(p map[string]any) string {
 
 func updateKey(tx *account.Tx, r *account.Resource, next map[string]any) error {
 	if r.Status == PendingDeletion {
-		return errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(r))
+		return account.Errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(r))
 	}
 	for _, k := range []string{"KeySpec", "KeyUsage", "MultiRegion", "Origin"} {
 		if !props.Same(defaulted(r.Props, k), defaulted(next, k)) {
-			return errorf("InvalidRequest", "You cannot change the %s of an existing KMS key.", k)
+			return account.Errorf("InvalidRequest", "You cannot change the %s of an existing KMS key.", k)
 		}
 	}
 	if err := checkKey(tx, next); err != nil {
@@ -79,26 +79,26 @@ func defaulted(p map[string]any, k string) string {
 func checkKey(tx *account.Tx, p map[string]any) error {
 	spec, usage := defaulted(p, "KeySpec"), defaulted(p, "KeyUsage")
 	if !slices.Contains(usages(spec), usage) {
-		return errorf("ValidationException", "KeyUsage %s is not compatible with KeySpec %s", usage, spec)
+		return account.Errorf("ValidationException", "KeyUsage %s is not compatible with KeySpec %s", usage, spec)
 	}
 	if defaulted(p, "Origin") != "AWS_KMS" {
 		return account.NotModelled("Origin %s is not modelled by the sandbox", defaulted(p, "Origin"))
 	}
 	if len(props.Str(p, "Description")) > 8192 {
-		return errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 8192")
+		return account.Errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 8192")
 	}
 	if props.Bool(p, false, "EnableKeyRotation") && spec != "SYMMETRIC_DEFAULT" {
-		return errorf("UnsupportedOperationException", "You cannot enable automatic rotation of asymmetric or HMAC KMS keys.")
+		return account.Errorf("UnsupportedOperationException", "You cannot enable automatic rotation of asymmetric or HMAC KMS keys.")
 	}
 	if n := props.Int(p, 365, "RotationPeriodInDays"); n < 90 || n > 2560 {
-		return errorf("ValidationException", "1 validation error detected: Value '%d' at 'rotationPeriodInDays' failed to satisfy constraint: Member must have value between 90 and 2560", n)
+		return account.Errorf("ValidationException", "1 validation error detected: Value '%d' at 'rotationPeriodInDays' failed to satisfy constraint: Member must have value between 90 and 2560", n)
 	}
 	if err := checkWindow(props.Int(p, 30, "PendingWindowInDays")); err != nil {
 		return err
 	}
 	tags := props.Tags(p, "Tags")
 	if len(tags) > 50 {
-		return errorf("LimitExceededException", "The request was rejected because a quota was exceeded: tags per key 50")
+		return account.Errorf("LimitExceededException", "The request was rejected because a quota was exceeded: tags per key 50")
 	}
 	return checkPolicy(tx, keyPolicy(tx, p), props.Bool(p, false, "BypassPolicyLockoutSafetyCheck"))
 }
@@ -123,7 +123,7 @@ func usages(spec string) []string {
 
 func checkWindow(days int) error {
 	if days < 7 || days > 30 {
-		return errorf("ValidationException", "1 validation error detected: Value '%d' at 'pendingWindowInDays' failed to satisfy constraint: Member must have value between 7 and 30", days)
+		return account.Errorf("ValidationException", "1 validation error detected: Value '%d' at 'pendingWindowInDays' failed to satisfy constraint: Member must have value between 7 and 30", days)
 	}
 	return nil
 }
@@ -142,17 +142,17 @@ func keyPolicy(tx *account.Tx, p map[string]any) any {
 // https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
 func checkPolicy(tx *account.Tx, doc any, bypass bool) error {
 	if policy.Size(doc) > maxPolicy {
-		return errorf("LimitExceededException", "The key policy exceeds the maximum size of %d bytes.", maxPolicy)
+		return account.Errorf("LimitExceededException", "The key policy exceeds the maximum size of %d bytes.", maxPolicy)
 	}
 	d, err := policy.Parse(doc, policy.Resource)
 	if err != nil {
-		return errorf("MalformedPolicyDocumentException", "%v", err)
+		return account.Errorf("MalformedPolicyDocumentException", "%v", err)
 	}
 	for _, s := range d.Statements {
 		for kind, list := range s.Principals {
 			for _, p := range list {
 				if kind == "AWS" && !iam.PrincipalExists(tx, p) || kind == "Service" && !iam.ServiceExists(p) {
-					return errorf("MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")
+					return account.Errorf("MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")
 				}
 			}
 		}
@@ -164,7 +164,7 @@ func checkPolicy(tx *account.Tx, doc any, bypass bool) error {
 	session := r
 	session.Principal = tx.Caller
 	if !bypass && !d.Allows(r) && !d.Allows(session) {
-		return errorf("MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
+		return account.Errorf("MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func checkPolicy(tx *account.Tx, doc any, bypass bool) error {
 // schedule starts a key's waiting time; the key stays until it is over.
 func schedule(tx *account.Tx, k *account.Resource, days int) error {
 	if k.Status == PendingDeletion {
-		return errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(k))
+		return account.Errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(k))
 	}
 	if err := checkWindow(days); err != nil {
 		return err

@@ -68,8 +68,6 @@ func vanish(tx *account.Tx, e account.Event) {
 	}
 }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 // Lookup returns the key that a key id, key ARN, alias name or alias ARN stands
 // for, or KMS's NotFoundException.
 func Lookup(tx *account.Tx, ref string) (*account.Resource, error) {
@@ -77,11 +75,11 @@ func Lookup(tx *account.Tx, ref string) (*account.Resource, error) {
 	if strings.HasPrefix(ref, "arn:") {
 		rest, ok := strings.CutPrefix(ref, tx.ARN("kms", ""))
 		if !ok {
-			return nil, errorf("NotFoundException", "Invalid arn %s", ref)
+			return nil, account.Errorf("NotFoundException", "Invalid arn %s", ref)
 		}
 		id = strings.TrimPrefix(rest, "key/")
 		if id == rest && !strings.HasPrefix(rest, "alias/") {
-			return nil, errorf("NotFoundException", "Invalid arn %s", ref)
+			return nil, account.Errorf("NotFoundException", "Invalid arn %s", ref)
 		}
 	}
 	switch {
@@ -90,7 +88,7 @@ func Lookup(tx *account.Tx, ref string) (*account.Resource, error) {
 	case strings.HasPrefix(id, "alias/"):
 		a := tx.Get(TypeAlias, id)
 		if a == nil {
-			return nil, errorf("NotFoundException", "Alias %s is not found.", tx.ARN("kms", id))
+			return nil, account.Errorf("NotFoundException", "Alias %s is not found.", tx.ARN("kms", id))
 		}
 		return Lookup(tx, target(a))
 	}
@@ -99,7 +97,7 @@ func Lookup(tx *account.Tx, ref string) (*account.Resource, error) {
 		if m := managedByID(tx, id); m != nil {
 			return m, nil
 		}
-		return nil, errorf("NotFoundException", "Key '%s' does not exist", tx.ARN("kms", "key/"+id))
+		return nil, account.Errorf("NotFoundException", "Key '%s' does not exist", tx.ARN("kms", "key/"+id))
 	}
 	return k, nil
 }
@@ -113,7 +111,7 @@ func managedServices() []string {
 // managedKey makes up the key that AWS manages for a service; it isn't stored.
 func managedKey(tx *account.Tx, service string) (*account.Resource, error) {
 	if !slices.Contains(managedServices(), service) {
-		return nil, errorf("NotFoundException", "Alias %s is not found.", tx.ARN("kms", "alias/aws/"+service))
+		return nil, account.Errorf("NotFoundException", "Alias %s is not found.", tx.ARN("kms", "alias/aws/"+service))
 	}
 	h := fnv.New128a()
 	h.Write([]byte(tx.AccountID() + tx.Region() + service))
@@ -151,9 +149,9 @@ func Usable(tx *account.Tx, ref, principal string, context map[string]string, ac
 	}
 	switch k.Status {
 	case PendingDeletion:
-		return nil, errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(k))
+		return nil, account.Errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(k))
 	case Disabled:
-		return nil, errorf("DisabledException", "%s is disabled.", ARN(k))
+		return nil, account.Errorf("DisabledException", "%s is disabled.", ARN(k))
 	}
 	if k.Data["AWSManaged"] != nil {
 		return k, nil

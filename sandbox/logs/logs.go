@@ -25,8 +25,6 @@ const TypeLogGroup = "AWS::Logs::LogGroup"
 // Types are the resource types of this package.
 func Types() []*account.Type { return []*account.Type{logGroupType()} }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 var namePattern = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
 
 // retentions are the days that a group may keep its events.
@@ -47,13 +45,13 @@ func logGroupType() *account.Type {
 				name = tx.Name(r, 512)
 			}
 			if !namePattern.MatchString(name) {
-				return errorf("InvalidParameterException", "1 validation error detected: Value '%s' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+", name)
+				return account.Errorf("InvalidParameterException", "1 validation error detected: Value '%s' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+", name)
 			}
 			if strings.HasPrefix(name, "aws/") {
-				return errorf("InvalidParameterException", "Log groups starting with aws/ are reserved for AWS.")
+				return account.Errorf("InvalidParameterException", "Log groups starting with aws/ are reserved for AWS.")
 			}
 			if tx.Get(TypeLogGroup, name) != nil {
-				return errorf("ResourceAlreadyExistsException", "The specified log group already exists")
+				return account.Errorf("ResourceAlreadyExistsException", "The specified log group already exists")
 			}
 			if err := check(tx, name, r.Props); err != nil {
 				return err
@@ -65,7 +63,7 @@ func logGroupType() *account.Type {
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
 			if class(r.Props) != class(next) {
-				return errorf("InvalidRequest", "LogGroupClass cannot be updated")
+				return account.Errorf("InvalidRequest", "LogGroupClass cannot be updated")
 			}
 			if err := check(tx, r.ID, next); err != nil {
 				return err
@@ -75,7 +73,7 @@ func logGroupType() *account.Type {
 		},
 		Delete: func(_ *account.Tx, r *account.Resource) error {
 			if props.Bool(r.Props, false, "DeletionProtectionEnabled") {
-				return errorf("ValidationException", "Log group %s has deletion protection enabled. Disable deletion protection before deleting it.", r.ID)
+				return account.Errorf("ValidationException", "Log group %s has deletion protection enabled. Disable deletion protection before deleting it.", r.ID)
 			}
 			return nil
 		},
@@ -93,10 +91,10 @@ func class(p map[string]any) string {
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
 func check(tx *account.Tx, name string, p map[string]any) error {
 	if !slices.Contains([]string{"STANDARD", "INFREQUENT_ACCESS", "DELIVERY"}, class(p)) {
-		return errorf("InvalidParameterException", "Invalid log group class: %s", class(p))
+		return account.Errorf("InvalidParameterException", "Invalid log group class: %s", class(p))
 	}
 	if props.Has(p, "RetentionInDays") && !slices.Contains(retentions(), props.Int(p, 0, "RetentionInDays")) {
-		return errorf("InvalidParameterException", "1 validation error detected: Value '%s' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: %v", props.Str(p, "RetentionInDays"), retentions())
+		return account.Errorf("InvalidParameterException", "1 validation error detected: Value '%s' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: %v", props.Str(p, "RetentionInDays"), retentions())
 	}
 	if err := account.Unmodelled(TypeLogGroup, p, "DataProtectionPolicy", "FieldIndexPolicies", "ResourcePolicyDocument"); err != nil {
 		return err
@@ -109,7 +107,7 @@ func check(tx *account.Tx, name string, p map[string]any) error {
 	context := map[string]string{"kms:EncryptionContext:aws:logs:arn": arn(tx, name), "aws:SourceArn": arn(tx, name)}
 	_, err := kms.Usable(tx, key, principal, context, "kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:GenerateDataKey")
 	if err != nil || !strings.HasPrefix(key, "arn:") {
-		return errorf("AccessDeniedException", "The specified KMS Key does not exist or is not allowed to be used with Arn '%s'", arn(tx, name))
+		return account.Errorf("AccessDeniedException", "The specified KMS Key does not exist or is not allowed to be used with Arn '%s'", arn(tx, name))
 	}
 	return nil
 }
@@ -158,7 +156,7 @@ func Service() wire.Service {
 func lookup(tx *account.Tx, name string) (*account.Resource, error) {
 	g := tx.Get(TypeLogGroup, name)
 	if g == nil {
-		return nil, errorf("ResourceNotFoundException", "The specified log group does not exist.")
+		return nil, account.Errorf("ResourceNotFoundException", "The specified log group does not exist.")
 	}
 	return g, nil
 }
@@ -206,7 +204,7 @@ func set(property, member string) func(*account.Tx, *wire.Request, *account.Reso
 
 func createLogGroup(tx *account.Tx, r *wire.Request) (any, error) {
 	if r.String("logGroupName") == "" {
-		return nil, errorf("InvalidParameterException", "1 validation error detected: Value null at 'logGroupName' failed to satisfy constraint: Member must not be null")
+		return nil, account.Errorf("InvalidParameterException", "1 validation error detected: Value null at 'logGroupName' failed to satisfy constraint: Member must not be null")
 	}
 	p := map[string]any{"LogGroupName": r.String("logGroupName"), "Tags": props.Pairs(wire.TagMap(r.In["tags"]))}
 	for member, prop := range map[string]string{"kmsKeyId": "KmsKeyId", "logGroupClass": "LogGroupClass", "deletionProtectionEnabled": "DeletionProtectionEnabled"} {
@@ -225,7 +223,7 @@ func createLogGroup(tx *account.Tx, r *wire.Request) (any, error) {
 func describeLogGroups(tx *account.Tx, r *wire.Request) (any, error) {
 	prefix, pattern := r.String("logGroupNamePrefix"), r.String("logGroupNamePattern")
 	if prefix != "" && pattern != "" {
-		return nil, errorf("InvalidParameterException", "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
+		return nil, account.Errorf("InvalidParameterException", "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
 	}
 	items := []any{}
 	for _, g := range tx.List(TypeLogGroup) {
@@ -242,7 +240,7 @@ func describeLogGroups(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	limit := r.Int("limit", 50)
 	if limit < 1 || limit > 50 {
-		return nil, errorf("InvalidParameterException", "1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value between 1 and 50", limit)
+		return nil, account.Errorf("InvalidParameterException", "1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value between 1 and 50", limit)
 	}
 	page, next, err := wire.Page(items, r.String("nextToken"), limit, "InvalidParameterException")
 	if err != nil {

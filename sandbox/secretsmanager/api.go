@@ -57,7 +57,7 @@ func onSecret(do func(*account.Tx, *wire.Request, *account.Resource) (any, error
 
 func apiCreateSecret(tx *account.Tx, r *wire.Request) (any, error) {
 	if r.String("Name") == "" {
-		return nil, errorf("InvalidParameterException", "You must provide a name for the secret.")
+		return nil, account.Errorf("InvalidParameterException", "You must provide a name for the secret.")
 	}
 	p := map[string]any{"Name": r.String("Name"), "Tags": props.Pairs(props.Tags(r.In, "Tags"))}
 	for member, prop := range map[string]string{"Description": "Description", "KmsKeyId": "KmsKeyId", "SecretString": "SecretString", "AddReplicaRegions": "ReplicaRegions"} {
@@ -93,7 +93,7 @@ func getSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, 
 	}
 	if k := props.Str(s.Props, "KmsKeyId"); k != "" {
 		if _, err := kms.Usable(tx, k, "", nil, "kms:Decrypt"); err != nil {
-			return nil, errorf("DecryptionFailure", "Secrets Manager can't decrypt the protected secret text using the provided KMS key: %v", err)
+			return nil, account.Errorf("DecryptionFailure", "Secrets Manager can't decrypt the protected secret text using the provided KMS key: %v", err)
 		}
 	}
 	stage, version := r.String("VersionStage"), r.String("VersionId")
@@ -108,7 +108,7 @@ func getSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, 
 		id = nil
 	}
 	if id == nil || version != "" && version != id {
-		return nil, errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", stage)
+		return nil, account.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", stage)
 	}
 	out["VersionId"] = id
 	if binary != nil {
@@ -166,14 +166,14 @@ func putSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, 
 func store(tx *account.Tx, r *wire.Request, s *account.Resource) error {
 	text, binary := r.String("SecretString"), r.String("SecretBinary")
 	if len(text) > maxValue || len(binary) > maxValue*4/3+4 {
-		return errorf("InvalidParameterException", "The secret value is larger than %d bytes.", maxValue)
+		return account.Errorf("InvalidParameterException", "The secret value is larger than %d bytes.", maxValue)
 	}
 	if err := check(tx, s.Owner, s.Props); err != nil {
 		return err
 	}
 	switch {
 	case text != "" && binary != "":
-		return errorf("InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.")
+		return account.Errorf("InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.")
 	case text != "":
 		write(tx, s, text)
 	case binary != "":
@@ -212,9 +212,9 @@ func deleteSecret(tx *account.Tx, r *wire.Request, s *account.Resource) (any, er
 	force, days := r.Bool("ForceDeleteWithoutRecovery", false), r.Int("RecoveryWindowInDays", 0)
 	switch {
 	case force && days != 0:
-		return nil, errorf("InvalidParameterException", "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
+		return nil, account.Errorf("InvalidParameterException", "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
 	case days != 0 && (days < 7 || days > 30):
-		return nil, errorf("InvalidParameterException", "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")
+		return nil, account.Errorf("InvalidParameterException", "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")
 	}
 	if err := own(s); err != nil {
 		return nil, err
@@ -273,7 +273,7 @@ func listed(s *account.Resource, filters []map[string]any) (bool, error) {
 		case "owning-service":
 			ok = begins(strings.TrimSuffix(s.Owner, ".amazonaws.com"))
 		default:
-			return false, errorf("InvalidParameterException", "The filter key %s is not valid.", props.Str(f, "Key"))
+			return false, account.Errorf("InvalidParameterException", "The filter key %s is not valid.", props.Str(f, "Key"))
 		}
 		if !ok {
 			return false, nil

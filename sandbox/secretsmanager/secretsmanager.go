@@ -51,8 +51,6 @@ func Events() map[string]func(*account.Tx, account.Event) {
 	}}
 }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 func secretType() *account.Type {
 	return &account.Type{
 		Name: TypeSecret, Latency: "secretsmanager:secret",
@@ -96,9 +94,9 @@ func createSecret(tx *account.Tx, s *account.Resource) error {
 	}
 	if other := ByName(tx, name); other != nil {
 		if other.Data["DeletedDate"] != nil {
-			return errorf("InvalidRequestException", "You can't create this secret because a secret with this name is already scheduled for deletion.")
+			return account.Errorf("InvalidRequestException", "You can't create this secret because a secret with this name is already scheduled for deletion.")
 		}
-		return errorf("ResourceExistsException", "The operation failed because the secret %s already exists.", name)
+		return account.Errorf("ResourceExistsException", "The operation failed because the secret %s already exists.", name)
 	}
 	if err := check(tx, s.Owner, s.Props); err != nil {
 		return err
@@ -155,13 +153,13 @@ func Lookup(tx *account.Tx, id string) (*account.Resource, error) {
 	if s := ByName(tx, strings.TrimPrefix(id, tx.ARN("secretsmanager", "secret:"))); s != nil {
 		return s, nil
 	}
-	return nil, errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+	return nil, account.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
 }
 
 // present refuses a secret that waits for its deletion.
 func present(s *account.Resource) error {
 	if s.Data["DeletedDate"] != nil {
-		return errorf("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
+		return account.Errorf("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
 	}
 	return nil
 }
@@ -170,7 +168,7 @@ func present(s *account.Resource) error {
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/service-linked-secrets.html
 func own(s *account.Resource) error {
 	if service, ok := strings.CutSuffix(s.Owner, ".amazonaws.com"); ok {
-		return errorf("InvalidRequestException", "This secret is managed by %s. You can't perform this operation on it.", service)
+		return account.Errorf("InvalidRequestException", "This secret is managed by %s. You can't perform this operation on it.", service)
 	}
 	return nil
 }
@@ -179,27 +177,27 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9/_+=.@!-]{1,512}$`)
 
 func checkName(name string) error {
 	if !namePattern.MatchString(name) {
-		return errorf("ValidationException", "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
+		return account.Errorf("ValidationException", "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
 	}
 	return nil
 }
 
 func check(tx *account.Tx, owner string, p map[string]any) error {
 	if props.Has(p, "SecretString") && props.Has(p, "GenerateSecretString") {
-		return errorf("InvalidRequestException", "You can't specify both SecretString and GenerateSecretString.")
+		return account.Errorf("InvalidRequestException", "You can't specify both SecretString and GenerateSecretString.")
 	}
 	if len(props.Str(p, "SecretString")) > maxValue {
-		return errorf("InvalidParameterException", "The secret value is larger than %d bytes.", maxValue)
+		return account.Errorf("InvalidParameterException", "The secret value is larger than %d bytes.", maxValue)
 	}
 	if len(props.Str(p, "Description")) > 2048 {
-		return errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 2048")
+		return account.Errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 2048")
 	}
 	if props.Has(p, "ReplicaRegions") {
 		return account.NotModelled("ReplicaRegions of %s is not modelled by the sandbox", TypeSecret)
 	}
 	for k := range props.Tags(p, "Tags") {
 		if strings.HasPrefix(k, "aws:") && !strings.HasPrefix(k, "aws:cloudformation:") && !strings.HasSuffix(owner, ".amazonaws.com") {
-			return errorf("InvalidParameterException", "Tag keys that begin with aws: are reserved: %s", k)
+			return account.Errorf("InvalidParameterException", "Tag keys that begin with aws: are reserved: %s", k)
 		}
 	}
 	key := props.Str(p, "KmsKeyId")
@@ -208,7 +206,7 @@ func check(tx *account.Tx, owner string, p map[string]any) error {
 	}
 	context := map[string]string{"kms:ViaService": "secretsmanager." + tx.Region() + ".amazonaws.com"}
 	if _, err := kms.Usable(tx, key, "", context, "kms:GenerateDataKey", "kms:Decrypt"); err != nil {
-		return errorf("EncryptionFailure", "Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the KMS key is available, enabled, and not in an invalid state. (%v)", err)
+		return account.Errorf("EncryptionFailure", "Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the KMS key is available, enabled, and not in an invalid state. (%v)", err)
 	}
 	return nil
 }
@@ -251,12 +249,12 @@ func generate(tx *account.Tx, p map[string]any) (string, error) {
 	}
 	var content map[string]any
 	if key == "" || template == "" || json.Unmarshal([]byte(template), &content) != nil || content == nil {
-		return "", errorf("InvalidRequestException", "GenerateStringKey and SecretStringTemplate must be given together, and the template must be a JSON object.")
+		return "", account.Errorf("InvalidRequestException", "GenerateStringKey and SecretStringTemplate must be given together, and the template must be a JSON object.")
 	}
 	content[key] = password
 	out, err := json.Marshal(content)
 	if err != nil {
-		return "", errorf("InvalidRequestException", "SecretStringTemplate: %v", err)
+		return "", account.Errorf("InvalidRequestException", "SecretStringTemplate: %v", err)
 	}
 	return string(out), nil
 }
@@ -264,7 +262,7 @@ func generate(tx *account.Tx, p map[string]any) (string, error) {
 func password(tx *account.Tx, g map[string]any) (string, error) {
 	n := props.Int(g, 32, "PasswordLength")
 	if n < 1 || n > 4096 {
-		return "", errorf("InvalidParameterException", "Password length must be between 1 and 4096.")
+		return "", account.Errorf("InvalidParameterException", "Password length must be between 1 and 4096.")
 	}
 	var kinds []string
 	for _, k := range []struct{ exclude, characters string }{
@@ -288,13 +286,13 @@ func password(tx *account.Tx, g map[string]any) (string, error) {
 		alphabet += " "
 	}
 	if alphabet == "" {
-		return "", errorf("InvalidRequestException", "There are no characters left to generate a password from.")
+		return "", account.Errorf("InvalidRequestException", "There are no characters left to generate a password from.")
 	}
 	if !props.Bool(g, true, "RequireEachIncludedType") {
 		return pick(tx, alphabet, n), nil
 	}
 	if n < len(kinds) {
-		return "", errorf("InvalidParameterException", "The password length is too short for the required character types.")
+		return "", account.Errorf("InvalidParameterException", "The password length is too short for the required character types.")
 	}
 	out := ""
 	for _, k := range kinds {

@@ -25,8 +25,6 @@ const (
 // Types are the resource types of this package.
 func Types() []*account.Type { return []*account.Type{topicType(), policyType()} }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 
 func topicType() *account.Type {
@@ -38,11 +36,11 @@ func topicType() *account.Type {
 				name = tx.Name(r, 256)
 			}
 			if !namePattern.MatchString(name) {
-				return errorf("InvalidParameter", "Invalid parameter: Topic Name")
+				return account.Errorf("InvalidParameter", "Invalid parameter: Topic Name")
 			}
 			r.ID = tx.ARN("sns", name)
 			if tx.Get(TypeTopic, r.ID) != nil {
-				return errorf("InvalidParameter", "Invalid parameter: Attributes Reason: Topic already exists with different attributes")
+				return account.Errorf("InvalidParameter", "Invalid parameter: Attributes Reason: Topic already exists with different attributes")
 			}
 			r.Attrs["TopicName"], r.Attrs["TopicArn"] = name, r.ID
 			r.Tags = props.Tags(r.Props, "Tags")
@@ -60,11 +58,11 @@ func checkTopic(tx *account.Tx, p map[string]any) error {
 		return err
 	}
 	if len(props.Str(p, "DisplayName")) > 100 {
-		return errorf("InvalidParameter", "Invalid parameter: DisplayName Reason: Display name must be 100 characters or less")
+		return account.Errorf("InvalidParameter", "Invalid parameter: DisplayName Reason: Display name must be 100 characters or less")
 	}
 	if key := props.Str(p, "KmsMasterKeyId"); key != "" && !strings.HasPrefix(key, "alias/aws/") {
 		if _, err := kms.Lookup(tx, key); err != nil {
-			return errorf("InvalidParameter", "Invalid parameter: KmsMasterKeyId Reason: key %s does not exist", key)
+			return account.Errorf("InvalidParameter", "Invalid parameter: KmsMasterKeyId Reason: key %s does not exist", key)
 		}
 	}
 	return nil
@@ -74,16 +72,16 @@ func policyType() *account.Type {
 	check := func(tx *account.Tx, p map[string]any) error {
 		topics := props.Strs(p, "Topics")
 		if len(topics) == 0 {
-			return errorf("InvalidParameter", "Invalid parameter: Topics")
+			return account.Errorf("InvalidParameter", "Invalid parameter: Topics")
 		}
 		for _, t := range topics {
 			if tx.Get(TypeTopic, t) == nil {
-				return errorf("NotFound", "Topic does not exist")
+				return account.Errorf("NotFound", "Topic does not exist")
 			}
 		}
 		for _, s := range props.Maps(p, "PolicyDocument", "Statement") {
 			if props.Str(s, "Effect") == "" || !props.Has(s, "Action") || !props.Has(s, "Principal") {
-				return errorf("InvalidParameter", "Invalid parameter: Policy Error: null")
+				return account.Errorf("InvalidParameter", "Invalid parameter: Policy Error: null")
 			}
 		}
 		return nil

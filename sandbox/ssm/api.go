@@ -28,7 +28,7 @@ func Service() wire.Service {
 			{Name: "AddTagsToResource", Do: onResource(func(r *wire.Request, p *account.Resource) (any, error) {
 				more := props.Tags(r.In, "Tags")
 				if len(more)+len(p.Tags) > 50 {
-					return nil, errorf("TooManyTagsError", "The Targets parameter includes too many tags.")
+					return nil, account.Errorf("TooManyTagsError", "The Targets parameter includes too many tags.")
 				}
 				for k, v := range more {
 					p.Tags[k] = v
@@ -75,7 +75,7 @@ func find(tx *account.Tx, ref string) (p *account.Resource, version int, value s
 			return p, want, props.Str(h, "Value"), nil
 		}
 	}
-	return nil, 0, "", errorf("ParameterVersionNotFound", "Systems Manager could not find version %s of %s. Verify the version and try again.", selector, name)
+	return nil, 0, "", account.Errorf("ParameterVersionNotFound", "Systems Manager could not find version %s of %s. Verify the version and try again.", selector, name)
 }
 
 // missing is the refusal of a parameter that isn't there. AWS's own public ones
@@ -84,7 +84,7 @@ func missing(name string) error {
 	if strings.HasPrefix(name, "/aws/service/") {
 		return account.NotModelled("the public parameter %s is not modelled by the sandbox", name)
 	}
-	return errorf("ParameterNotFound", "")
+	return account.Errorf("ParameterNotFound", "")
 }
 
 func view(tx *account.Tx, p *account.Resource, version int, value string, decrypt bool) map[string]any {
@@ -107,11 +107,11 @@ func dataType(p *account.Resource) string {
 func putParameter(tx *account.Tx, r *wire.Request) (any, error) {
 	name, overwrite := plain(tx, r.String("Name")), r.Bool("Overwrite", false)
 	if name == "" {
-		return nil, errorf("ValidationException", "1 validation error detected: Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1")
+		return nil, account.Errorf("ValidationException", "1 validation error detected: Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1")
 	}
 	tags := props.Tags(r.In, "Tags")
 	if overwrite && len(tags) > 0 {
-		return nil, errorf("ValidationException", "Invalid request: tags and overwrite can't be used together. To create a parameter with tags, please remove overwrite flag. To update tags for an existing parameter, please use AddTagsToResource or RemoveTagsFromResource.")
+		return nil, account.Errorf("ValidationException", "Invalid request: tags and overwrite can't be used together. To create a parameter with tags, please remove overwrite flag. To update tags for an existing parameter, please use AddTagsToResource or RemoveTagsFromResource.")
 	}
 	p := map[string]any{"Name": name}
 	for _, k := range []string{"Value", "Type", "Description", "AllowedPattern", "DataType", "Tier", "KeyId", "Policies"} {
@@ -133,7 +133,7 @@ func putParameter(tx *account.Tx, r *wire.Request) (any, error) {
 		return map[string]any{"Version": props.Int(old.Data, 1, "Version"), "Tier": tier(old.Props)}, nil
 	}
 	if old == nil && p["Type"] == nil {
-		return nil, errorf("ValidationException", "A parameter type is required when you create a parameter.")
+		return nil, account.Errorf("ValidationException", "A parameter type is required when you create a parameter.")
 	}
 	made, _, err := tx.Create(TypeParameter, p, tx.Caller, false)
 	if err != nil {
@@ -155,7 +155,7 @@ func getParameter(tx *account.Tx, r *wire.Request) (any, error) {
 func getParameters(tx *account.Tx, r *wire.Request) (any, error) {
 	names := r.Strings("Names")
 	if len(names) == 0 || len(names) > 10 {
-		return nil, errorf("ValidationException", "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10")
+		return nil, account.Errorf("ValidationException", "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10")
 	}
 	found, unknown := []any{}, []any{}
 	for _, name := range names {
@@ -181,7 +181,7 @@ func below(name, path string, recursive bool) bool {
 func getParametersByPath(tx *account.Tx, r *wire.Request) (any, error) {
 	path := r.String("Path")
 	if !strings.HasPrefix(path, "/") {
-		return nil, errorf("ValidationException", "The parameter path must begin with a slash symbol(/). It can't include other special characters.")
+		return nil, account.Errorf("ValidationException", "The parameter path must begin with a slash symbol(/). It can't include other special characters.")
 	}
 	items := []any{}
 	for _, p := range tx.List(TypeParameter) {
@@ -199,7 +199,7 @@ func getParametersByPath(tx *account.Tx, r *wire.Request) (any, error) {
 func paged(r *wire.Request, items []any, most int) (any, error) {
 	limit := r.Int("MaxResults", most)
 	if limit < 1 || limit > most {
-		return nil, errorf("ValidationException", "1 validation error detected: Value '%d' at 'maxResults' failed to satisfy constraint: Member must have value between 1 and %d", limit, most)
+		return nil, account.Errorf("ValidationException", "1 validation error detected: Value '%d' at 'maxResults' failed to satisfy constraint: Member must have value between 1 and %d", limit, most)
 	}
 	page, next, err := wire.Page(items, r.String("NextToken"), limit, "InvalidNextToken")
 	if err != nil {
@@ -246,7 +246,7 @@ func filtered(p *account.Resource, filters []map[string]any) (bool, error) {
 		case key == "KeyId":
 			ok = match(props.Str(p.Props, "KeyId"))
 		default:
-			return false, errorf("InvalidFilterKey", "The following filter key is not valid: %s. Valid filter keys include: [Path, Name, Type, KeyId, Tier, DataType, tag].", key)
+			return false, account.Errorf("InvalidFilterKey", "The following filter key is not valid: %s. Valid filter keys include: [Path, Name, Type, KeyId, Tier, DataType, tag].", key)
 		}
 		if !ok {
 			return false, nil
@@ -298,7 +298,7 @@ func drop(tx *account.Tx, p *account.Resource) error {
 func deleteParameter(tx *account.Tx, r *wire.Request) (any, error) {
 	p := tx.Get(TypeParameter, plain(tx, r.String("Name")))
 	if p == nil {
-		return nil, errorf("ParameterNotFound", "")
+		return nil, account.Errorf("ParameterNotFound", "")
 	}
 	r.Resource = arn(tx, p.ID)
 	return nil, drop(tx, p)
@@ -327,7 +327,7 @@ func onResource(do func(*wire.Request, *account.Resource) (any, error)) func(*ac
 		}
 		p := tx.Get(TypeParameter, plain(tx, r.String("ResourceId")))
 		if p == nil {
-			return nil, errorf("InvalidResourceId", "The resource ID is not valid. Verify that you entered the correct ID and try again.")
+			return nil, account.Errorf("InvalidResourceId", "The resource ID is not valid. Verify that you entered the correct ID and try again.")
 		}
 		r.Resource = arn(tx, p.ID)
 		return do(r, p)

@@ -34,8 +34,6 @@ const (
 // Types are the resource types of this package.
 func Types() []*account.Type { return []*account.Type{parameterType()} }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 // arn is a parameter's ARN: a path brings its own slash.
 func arn(tx *account.Tx, name string) string {
 	return tx.ARN("ssm", "parameter/"+strings.TrimPrefix(name, "/"))
@@ -54,7 +52,7 @@ func parameterType() *account.Type {
 				return err
 			}
 			if tx.Get(TypeParameter, name) != nil {
-				return errorf("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
+				return account.Errorf("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
 			}
 			if err := check(tx, r.Props); err != nil {
 				return err
@@ -69,10 +67,10 @@ func parameterType() *account.Type {
 				return err
 			}
 			if kind(r.Props) != kind(next) {
-				return errorf("HierarchyTypeMismatchException", "Parameter %s has type %s, which can't be changed to %s", r.ID, kind(r.Props), kind(next))
+				return account.Errorf("HierarchyTypeMismatchException", "Parameter %s has type %s, which can't be changed to %s", r.ID, kind(r.Props), kind(next))
 			}
 			if tier(r.Props) == "Advanced" && tier(next) == "Standard" {
-				return errorf("ValidationException", "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.")
+				return account.Errorf("ValidationException", "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.")
 			}
 			r.Retag(next, "Tags")
 			written(tx, r, next)
@@ -123,17 +121,17 @@ func checkName(name string) error {
 	first, _, _ := strings.Cut(strings.TrimPrefix(strings.ToLower(name), "/"), "/")
 	switch {
 	case strings.HasPrefix(name, "/aws/"):
-		return errorf("AccessDeniedException", "No access to reserved parameter name: %s.", name)
+		return account.Errorf("AccessDeniedException", "No access to reserved parameter name: %s.", name)
 	case strings.HasPrefix(first, "aws") || strings.HasPrefix(first, "ssm"):
-		return errorf("ValidationException", "Parameter name: can't be prefixed with \"aws\" or \"ssm\" (case-insensitive).")
+		return account.Errorf("ValidationException", "Parameter name: can't be prefixed with \"aws\" or \"ssm\" (case-insensitive).")
 	case !namePattern.MatchString(name) || strings.Contains(name, "//") || strings.HasSuffix(name, "/"):
-		return errorf("ValidationException", "Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_")
+		return account.Errorf("ValidationException", "Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_")
 	case strings.Contains(name, "/") && !strings.HasPrefix(name, "/"):
-		return errorf("ValidationException", "Parameter name must be a fully qualified name.")
+		return account.Errorf("ValidationException", "Parameter name must be a fully qualified name.")
 	case strings.Count(name, "/") > maxLevels:
-		return errorf("HierarchyLevelLimitExceededException", "Parameter name %s has more than %d levels", name, maxLevels)
+		return account.Errorf("HierarchyLevelLimitExceededException", "Parameter name %s has more than %d levels", name, maxLevels)
 	case len(name) > maxName:
-		return errorf("ValidationException", "Parameter name is longer than %d characters", maxName)
+		return account.Errorf("ValidationException", "Parameter name is longer than %d characters", maxName)
 	}
 	return nil
 }
@@ -144,31 +142,31 @@ func check(tx *account.Tx, p map[string]any) error {
 	value := props.Str(p, "Value")
 	switch {
 	case value == "":
-		return errorf("ValidationException", "1 validation error detected: Value '' at 'value' failed to satisfy constraint: Member must have length greater than or equal to 1")
+		return account.Errorf("ValidationException", "1 validation error detected: Value '' at 'value' failed to satisfy constraint: Member must have length greater than or equal to 1")
 	case !slices.Contains([]string{"String", "StringList", "SecureString"}, kind(p)):
-		return errorf("UnsupportedParameterType", "%s is not a supported parameter type", kind(p))
+		return account.Errorf("UnsupportedParameterType", "%s is not a supported parameter type", kind(p))
 	case !slices.Contains([]string{"", "Standard", "Advanced", "Intelligent-Tiering"}, props.Str(p, "Tier")):
-		return errorf("ValidationException", "1 validation error detected: Value '%s' at 'tier' failed to satisfy constraint: Member must satisfy enum value set: [Standard, Advanced, Intelligent-Tiering]", props.Str(p, "Tier"))
+		return account.Errorf("ValidationException", "1 validation error detected: Value '%s' at 'tier' failed to satisfy constraint: Member must satisfy enum value set: [Standard, Advanced, Intelligent-Tiering]", props.Str(p, "Tier"))
 	case tier(p) == "Standard" && len(value) > maxStandardValue:
-		return errorf("ValidationException", "Standard tier parameters support a maximum parameter value of %d characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier. For more information, see https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html", maxStandardValue)
+		return account.Errorf("ValidationException", "Standard tier parameters support a maximum parameter value of %d characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier. For more information, see https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html", maxStandardValue)
 	case len(value) > maxAdvancedValue:
-		return errorf("ValidationException", "Advanced tier parameters support a maximum parameter value of %d characters.", maxAdvancedValue)
+		return account.Errorf("ValidationException", "Advanced tier parameters support a maximum parameter value of %d characters.", maxAdvancedValue)
 	case strings.Contains(value, "{{"):
-		return errorf("ValidationException", "Parameter value can't nest another parameter. Don't use \"{{}}\" in the value.")
+		return account.Errorf("ValidationException", "Parameter value can't nest another parameter. Don't use \"{{}}\" in the value.")
 	case len(props.Str(p, "Description")) > 1024:
-		return errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 1024")
+		return account.Errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 1024")
 	case props.Str(p, "Policies") != "":
 		return account.NotModelled("Policies of %s is not modelled by the sandbox", TypeParameter)
 	case props.Str(p, "DataType") == "aws:ec2:image" && !imageID.MatchString(value):
-		return errorf("ValidationException", "The value %s is not an image id, which data type aws:ec2:image asks for", value)
+		return account.Errorf("ValidationException", "The value %s is not an image id, which data type aws:ec2:image asks for", value)
 	}
 	if pattern := props.Str(p, "AllowedPattern"); pattern != "" {
 		re, err := regexp.Compile(`^(?:` + pattern + `)$`)
 		if err != nil {
-			return errorf("InvalidAllowedPatternException", "Parameter value, the regular expression %s is not valid", pattern)
+			return account.Errorf("InvalidAllowedPatternException", "Parameter value, the regular expression %s is not valid", pattern)
 		}
 		if !re.MatchString(value) {
-			return errorf("ParameterPatternMismatchException", "Parameter value, cannot be validated against allowedPattern: %s", pattern)
+			return account.Errorf("ParameterPatternMismatchException", "Parameter value, cannot be validated against allowedPattern: %s", pattern)
 		}
 	}
 	if kind(p) == "SecureString" {
@@ -177,7 +175,7 @@ func check(tx *account.Tx, p map[string]any) error {
 			key = "alias/aws/ssm"
 		}
 		if _, err := kms.Usable(tx, key, "", nil, "kms:Encrypt"); err != nil {
-			return errorf("InvalidKeyId", "%v", err)
+			return account.Errorf("InvalidKeyId", "%v", err)
 		}
 	}
 	return nil

@@ -39,8 +39,6 @@ func Types() []*account.Type {
 	return []*account.Type{webACLType(), ipSetType(), associationType(), loggingType()}
 }
 
-func errorf(code, format string, args ...any) error { return account.Errorf(code, format, args...) }
-
 // maxCapacity is the capacity that a web ACL may use.
 // https://docs.aws.amazon.com/waf/latest/developerguide/aws-waf-capacity-units.html
 const maxCapacity = 5000
@@ -72,7 +70,7 @@ func name(tx *account.Tx, r *account.Resource, kind string) error {
 		return invalid("The parameter contains formatting that is not valid.", "NAME", n)
 	}
 	if tx.Find(r.Type, func(o *account.Resource) bool { return strings.HasPrefix(o.ID, n+"|") }) != nil {
-		return errorf("WAFDuplicateItemException", "AWS WAF couldn’t perform the operation because some resource in your request is a duplicate of an existing one.")
+		return account.Errorf("WAFDuplicateItemException", "AWS WAF couldn’t perform the operation because some resource in your request is a duplicate of an existing one.")
 	}
 	id := strings.Join([]string{tx.HexID(8), tx.HexID(4), tx.HexID(4), tx.HexID(4), tx.HexID(12)}, "-")
 	r.ID = n + "|" + id + "|" + scope
@@ -82,11 +80,11 @@ func name(tx *account.Tx, r *account.Resource, kind string) error {
 }
 
 func invalid(reason, field, value string) error {
-	return errorf("WAFInvalidParameterException", "Error reason: %s, field: %s, parameter: %s", reason, field, value)
+	return account.Errorf("WAFInvalidParameterException", "Error reason: %s, field: %s, parameter: %s", reason, field, value)
 }
 
 func associated() error {
-	return errorf("WAFAssociatedItemException", "AWS WAF couldn’t perform the operation because your resource is being used by another resource or it’s associated with another resource.")
+	return account.Errorf("WAFAssociatedItemException", "AWS WAF couldn’t perform the operation because your resource is being used by another resource or it’s associated with another resource.")
 }
 
 func webACLType() *account.Type {
@@ -133,7 +131,7 @@ func ipSetType() *account.Type {
 			return invalid("Your value must be one of IPV4, IPV6.", "IP_ADDRESS_VERSION", version)
 		}
 		if len(list) > maxAddresses {
-			return errorf("WAFLimitsExceededException", "AWS WAF couldn’t perform the operation because you exceeded your resource limit.")
+			return account.Errorf("WAFLimitsExceededException", "AWS WAF couldn’t perform the operation because you exceeded your resource limit.")
 		}
 		for _, a := range list {
 			c, err := netip.ParsePrefix(a)
@@ -197,7 +195,7 @@ func check(tx *account.Tx, p map[string]any) (int, error) {
 	for _, rule := range props.Maps(p, "Rules") {
 		name, priority := props.Str(rule, "Name"), props.Int(rule, -1, "Priority")
 		if names[name] || priorities[priority] {
-			return 0, errorf("WAFDuplicateItemException", "AWS WAF couldn’t perform the operation because some resource in your request is a duplicate of an existing one.")
+			return 0, account.Errorf("WAFDuplicateItemException", "AWS WAF couldn’t perform the operation because some resource in your request is a duplicate of an existing one.")
 		}
 		names[name], priorities[priority] = true, true
 		statement := props.Map(rule, "Statement")
@@ -216,7 +214,7 @@ func check(tx *account.Tx, p map[string]any) (int, error) {
 		}
 	}
 	if capacity > maxCapacity {
-		return 0, errorf("WAFLimitsExceededException", "AWS WAF couldn’t perform the operation because you exceeded your resource limit.")
+		return 0, account.Errorf("WAFLimitsExceededException", "AWS WAF couldn’t perform the operation because you exceeded your resource limit.")
 	}
 	return capacity, nil
 }
@@ -225,7 +223,7 @@ func check(tx *account.Tx, p map[string]any) (int, error) {
 // Statements that can be nested count with what is in them.
 func cost(tx *account.Tx, statement map[string]any) (capacity int, group bool, err error) {
 	if len(statement) != 1 {
-		return 0, false, errorf("WAFInvalidParameterException", "Error reason: A statement must hold exactly one of its kinds., field: STATEMENT")
+		return 0, false, account.Errorf("WAFInvalidParameterException", "Error reason: A statement must hold exactly one of its kinds., field: STATEMENT")
 	}
 	for kind, v := range statement {
 		switch kind {
@@ -238,7 +236,7 @@ func cost(tx *account.Tx, statement map[string]any) (capacity int, group bool, e
 			return n, true, nil
 		case "RateBasedStatement":
 			if limit := props.Int(v, 0, "Limit"); limit < 10 || limit > 2_000_000_000 {
-				return 0, false, errorf("WAFInvalidParameterException", "Error reason: RateLimit is out of range., field: RATE_BASED_STATEMENT, parameter: %d", limit)
+				return 0, false, account.Errorf("WAFInvalidParameterException", "Error reason: RateLimit is out of range., field: RATE_BASED_STATEMENT, parameter: %d", limit)
 			}
 			capacity = 2
 			if inner := props.Map(v, "ScopeDownStatement"); inner != nil {
@@ -249,7 +247,7 @@ func cost(tx *account.Tx, statement map[string]any) (capacity int, group bool, e
 		case "AndStatement", "OrStatement":
 			inner := props.Maps(v, "Statements")
 			if len(inner) < 2 {
-				return 0, false, errorf("WAFInvalidParameterException", "Error reason: %s needs at least two statements., field: STATEMENT", kind)
+				return 0, false, account.Errorf("WAFInvalidParameterException", "Error reason: %s needs at least two statements., field: STATEMENT", kind)
 			}
 			for _, s := range inner {
 				n, _, err := cost(tx, s)
@@ -283,7 +281,7 @@ func aclByARN(tx *account.Tx, arn string) *account.Resource {
 }
 
 func missing() error {
-	return errorf("WAFNonexistentItemException", "AWS WAF couldn’t perform the operation because your resource doesn’t exist.")
+	return account.Errorf("WAFNonexistentItemException", "AWS WAF couldn’t perform the operation because your resource doesn’t exist.")
 }
 
 func associationType() *account.Type {
@@ -298,10 +296,10 @@ func associationType() *account.Type {
 				return account.NotModelled("web ACLs of anything but application load balancers are not modelled by the sandbox")
 			}
 			if tx.Get(elbv2.TypeLoadBalancer, resource) == nil {
-				return errorf("WAFUnavailableEntityException", "AWS WAF couldn’t retrieve the resource that you requested. Retry your request.")
+				return account.Errorf("WAFUnavailableEntityException", "AWS WAF couldn’t retrieve the resource that you requested. Retry your request.")
 			}
 			if tx.Find(TypeAssociation, func(o *account.Resource) bool { return props.Str(o.Props, "ResourceArn") == resource }) != nil {
-				return errorf("AlreadyExists", "%s is associated with a web ACL already", resource)
+				return account.Errorf("AlreadyExists", "%s is associated with a web ACL already", resource)
 			}
 			r.ID = resource + "|" + acl
 			return nil
@@ -313,7 +311,7 @@ func loggingType() *account.Type {
 	check := func(tx *account.Tx, p map[string]any) error {
 		destinations := props.Strs(p, "LogDestinationConfigs")
 		if len(destinations) != 1 {
-			return errorf("WAFInvalidParameterException", "Error reason: Exactly one log destination is needed., field: LOG_DESTINATION")
+			return account.Errorf("WAFInvalidParameterException", "Error reason: Exactly one log destination is needed., field: LOG_DESTINATION")
 		}
 		_, name, ok := strings.Cut(destinations[0], ":log-group:")
 		name = strings.TrimSuffix(name, ":*")
@@ -322,7 +320,7 @@ func loggingType() *account.Type {
 		}
 		// https://docs.aws.amazon.com/waf/latest/developerguide/logging-cw-logs.html
 		if !strings.HasPrefix(name, "aws-waf-logs-") || tx.Get(logs.TypeLogGroup, name) == nil {
-			return errorf("WAFInvalidParameterException", "Error reason: The ARN isn't valid. A valid ARN begins with arn: and includes other information separated by colons or slashes., field: LOG_DESTINATION, parameter: %s", destinations[0])
+			return account.Errorf("WAFInvalidParameterException", "Error reason: The ARN isn't valid. A valid ARN begins with arn: and includes other information separated by colons or slashes., field: LOG_DESTINATION, parameter: %s", destinations[0])
 		}
 		return nil
 	}
@@ -334,7 +332,7 @@ func loggingType() *account.Type {
 				return missing()
 			}
 			if tx.Get(TypeLogging, r.ID) != nil {
-				return errorf("AlreadyExists", "%s has a logging configuration already", r.ID)
+				return account.Errorf("AlreadyExists", "%s has a logging configuration already", r.ID)
 			}
 			return check(tx, r.Props)
 		},

@@ -17,6 +17,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // Plan is what a deployment would change, as far as it is known beforehand.
@@ -371,11 +372,7 @@ func tagList(tags map[string]string) any {
 	if len(tags) == 0 {
 		return nil
 	}
-	var out []any
-	for _, k := range slices.Sorted(maps.Keys(tags)) {
-		out = append(out, map[string]any{"Key": k, "Value": tags[k]})
-	}
-	return out
+	return props.Pairs(tags)
 }
 
 // topological orders resources so that each comes after those it needs.
