@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // Has tells whether the input has the member, even with an empty value.
@@ -17,7 +18,7 @@ func (r *Request) Has(name string) bool {
 }
 
 // String returns a member as text; "" if it is missing or not a scalar.
-func (r *Request) String(name string) string { return scalar(r.In[name]) }
+func (r *Request) String(name string) string { return props.Str(r.In[name]) }
 
 // Int returns a member as a whole number, or otherwise if it is missing or not
 // a number.
@@ -54,7 +55,7 @@ func (r *Request) Bool(name string, otherwise bool) bool {
 func (r *Request) Strings(name string) []string {
 	var out []string
 	for _, v := range List(r.In[name]) {
-		out = append(out, scalar(v))
+		out = append(out, props.Str(v))
 	}
 	return out
 }
@@ -85,7 +86,7 @@ func TagMap(v any) map[string]string {
 	tags := map[string]string{}
 	if m, ok := v.(map[string]any); ok {
 		for k, x := range m {
-			tags[k] = scalar(x)
+			tags[k] = props.Str(x)
 		}
 		return tags
 	}
@@ -96,7 +97,7 @@ func TagMap(v any) map[string]string {
 		}
 		for _, pair := range [][2]string{{"Key", "Value"}, {"key", "value"}, {"TagKey", "TagValue"}} {
 			if k, ok := m[pair[0]]; ok {
-				tags[scalar(k)] = scalar(m[pair[1]])
+				tags[props.Str(k)] = props.Str(m[pair[1]])
 				break
 			}
 		}
@@ -118,20 +119,6 @@ func List(v any) []any {
 		}
 	}
 	return []any{v}
-}
-
-func scalar(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case int:
-		return strconv.Itoa(v)
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	}
-	return ""
 }
 
 // Epoch is a time as the JSON protocols have it: seconds with a fraction.
