@@ -93,9 +93,14 @@ func TestOracle(t *testing.T) {
 		t.Skip("no service models to compare with: set POOLHOUSE_API_MODELS to a folder of AWS's service models, gzipped")
 	}
 	files := map[string]string{"elasticloadbalancing": "elbv2", "servicequotas": "service-quotas", "tagging": "resourcegroupstaggingapi"}
+	// The folder has no models of these.
+	without := []string{"monitoring", "sns"}
 	for _, m := range modules() {
 		for _, s := range m.services {
 			name := s.Name
+			if slices.Contains(without, name) {
+				continue
+			}
 			if files[name] != "" {
 				name = files[name]
 			}
@@ -103,7 +108,7 @@ func TestOracle(t *testing.T) {
 				t.Parallel()
 				model, ok := readModel(t, filepath.Join(dir, name+".json.gz"))
 				if !ok {
-					t.Skip("no model")
+					t.Fatalf("there is no model of %s", name)
 				}
 				if s.Version != "" && s.Version != model.Metadata.APIVersion {
 					t.Errorf("version %s, want %s", s.Version, model.Metadata.APIVersion)
