@@ -139,7 +139,7 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 // ownedStacks are the deployment's stacks in the account, by their place in
 // the catalogue.
 func ownedStacks(ctx context.Context, d *stack.Driver, deployment string) (map[architecture.StackName]*stack.State, error) {
-	all, err := d.List(ctx, Tag)
+	all, err := d.List(ctx)
 	if err != nil {
 		return nil, err
 	}

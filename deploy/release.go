@@ -170,7 +170,7 @@ func (d *deleting) deleteDatabase(ctx context.Context, name architecture.StackNa
 		if awsapi.IsNotFound(err) {
 			return nil
 		}
-		if err != nil && (awsapi.IsInterrupt(err) || awsapi.IsCredentials(err) || awsapi.IsDenied(err)) {
+		if err != nil && (ctx.Err() != nil || awsapi.IsCredentials(err) || awsapi.IsDenied(err)) {
 			return err
 		}
 		if err := d.AWS.Clock.Sleep(ctx, slow); err != nil {

@@ -149,13 +149,13 @@ type Listed struct {
 // List finds all deployments of the account and region, by name.
 func List(ctx context.Context, c *awsapi.Clients) ([]Listed, error) {
 	d := &stack.Driver{CFN: c.CloudFormation, Clock: c.Clock}
-	all, err := d.List(ctx, Tag)
+	all, err := d.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	byName := map[string]*Listed{}
 	for _, st := range all {
-		if !st.Exists() {
+		if !st.Exists() || st.Tags[Tag] == "" {
 			continue
 		}
 		l := byName[st.Tags[Tag]]

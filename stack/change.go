@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
@@ -23,6 +24,9 @@ const (
 	planSet  = "poolhouse-plan"
 	applySet = "poolhouse-apply"
 )
+
+// discardTime is the longest that an interrupted call tidies up.
+const discardTime = 20 * time.Second
 
 // Action is what a change does to a resource.
 type Action string
@@ -65,77 +69,116 @@ type Outcome struct {
 }
 
 // Preview returns what applying the spec to an existing stack would change. It
-// makes a change set, reads it and deletes it.
+// makes a change set, reads it and deletes it, also when the context ends
+// meanwhile.
 func (d *Driver) Preview(ctx context.Context, spec Spec) ([]Change, error) {
-	id, changes, err := d.changeSet(ctx, spec, planSet, types.ChangeSetTypeUpdate)
-	if id != "" {
-		err = errors.Join(err, d.deleteChangeSet(ctx, spec.Name, planSet))
+	set, err := d.changeSet(ctx, spec, planSet, types.ChangeSetTypeUpdate)
+	if set.id != "" {
+		err = errors.Join(err, d.discard(ctx, set.id))
 	}
-	return changes, err
+	return set.changes, err
+}
+
+// Ready makes the stack ready for a change set: it waits until no operation is
+// under way, goes on with a rollback that failed, and deletes what is left of a
+// creation that failed or a deletion that did. It returns the stack, or nil if
+// it is to be created.
+func (d *Driver) Ready(ctx context.Context, name, roleARN string) (*State, error) {
+	for {
+		st, err := d.Rest(ctx, name)
+		if err != nil || !st.Exists() {
+			return nil, err
+		}
+		switch ConditionOf(st.Status) {
+		case Stillborn, Undeleted:
+			if err := d.Delete(ctx, name, DeleteOptions{RoleARN: roleARN}); err != nil {
+				return nil, fmt.Errorf("clear away stack %s (%s): %w", name, st.Status, err)
+			}
+		case Stuck:
+			if err := d.continueRollback(ctx, st, roleARN); err != nil {
+				return nil, err
+			}
+		default:
+			return st, nil
+		}
+	}
+}
+
+// continueRollback tries a failed rollback again. It skips nothing: that is
+// for people to decide. See
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-updating-stacks-continueupdaterollback.html
+func (d *Driver) continueRollback(ctx context.Context, st *State, roleARN string) error {
+	if st.Status != types.StackStatusUpdateRollbackFailed {
+		return &Error{Stack: st.Name, Status: st.Status, Reason: st.Reason}
+	}
+	token := newToken()
+	in := &cloudformation.ContinueUpdateRollbackInput{StackName: &st.ID, ClientRequestToken: &token}
+	if roleARN != "" {
+		in.RoleARN = &roleARN
+	}
+	if _, err := d.CFN.ContinueUpdateRollback(ctx, in); err != nil {
+		return fmt.Errorf("continue rollback of stack %s: %w", st.Name, err)
+	}
+	after, err := d.follow(ctx, newWatch(st.ID, token))
+	if err != nil {
+		return err
+	}
+	if after != nil && ConditionOf(after.Status) == Stuck {
+		return d.failure(ctx, after, token)
+	}
+	return nil
 }
 
 // Apply makes the stack what the spec says, whatever it is now, and returns
 // when it is at rest. Approve, if not nil, sees the changes of an existing
 // stack before they are executed and may refuse by an error.
 func (d *Driver) Apply(ctx context.Context, spec Spec, approve func([]Change) error) (*Outcome, error) {
-	for {
-		st, err := d.Rest(ctx, spec.Name)
-		if err != nil {
-			return nil, err
-		}
-		kind := types.ChangeSetTypeUpdate
-		if !st.Exists() {
-			kind = types.ChangeSetTypeCreate
-		} else {
-			switch ConditionOf(st.Status) {
-			case Stillborn, Undeleted:
-				if err := d.Delete(ctx, spec.Name, DeleteOptions{RoleARN: spec.RoleARN}); err != nil {
-					return nil, fmt.Errorf("clear away stack %s (%s): %w", spec.Name, st.Status, err)
-				}
-				continue
-			case Stuck:
-				return nil, &Error{Stack: spec.Name, Status: st.Status, Reason: st.Reason}
-			}
-		}
-		return d.apply(ctx, spec, kind, approve)
-	}
-}
-
-func (d *Driver) apply(ctx context.Context, spec Spec, kind types.ChangeSetType, approve func([]Change) error) (*Outcome, error) {
-	set, changes, err := d.changeSet(ctx, spec, applySet, kind)
+	st, err := d.Ready(ctx, spec.Name, spec.RoleARN)
 	if err != nil {
 		return nil, err
 	}
-	if set == "" { // nothing to change
-		st, err := d.Describe(ctx, spec.Name)
-		return &Outcome{State: st}, err
+	kind := types.ChangeSetTypeUpdate
+	if st == nil {
+		kind = types.ChangeSetTypeCreate
 	}
-	if approve != nil && kind == types.ChangeSetTypeUpdate {
-		if err := approve(changes); err != nil {
-			return nil, errors.Join(err, d.deleteChangeSet(ctx, spec.Name, applySet))
-		}
-	}
-	st, err := d.Describe(ctx, spec.Name)
+	set, err := d.changeSet(ctx, spec, applySet, kind)
 	if err != nil {
 		return nil, err
 	}
-	token, since := newToken(), d.Clock.Now()
-	if _, err := d.CFN.ExecuteChangeSet(ctx, &cloudformation.ExecuteChangeSetInput{ChangeSetName: &set, ClientRequestToken: &token}); err != nil {
+	if set.id == "" { // nothing to change
+		return &Outcome{State: st}, nil
+	}
+	if approve != nil && st != nil {
+		if err := approve(set.changes); err != nil {
+			return nil, errors.Join(err, d.discard(ctx, set.id))
+		}
+	}
+	token := newToken()
+	if _, err := d.CFN.ExecuteChangeSet(ctx, &cloudformation.ExecuteChangeSetInput{ChangeSetName: &set.id, ClientRequestToken: &token}); err != nil {
 		return nil, fmt.Errorf("execute change set of stack %s: %w", spec.Name, err)
 	}
-	st, err = d.follow(ctx, st.ID, token, since)
+	after, err := d.follow(ctx, newWatch(set.stack, token))
 	if err != nil {
 		return nil, err
 	}
-	if st.Status != types.StackStatusCreateComplete && st.Status != types.StackStatusUpdateComplete {
-		return nil, d.failure(ctx, st, token, since)
+	if after == nil {
+		return nil, fmt.Errorf("execute change set of stack %s: the stack is gone", spec.Name)
 	}
-	return &Outcome{State: st, Changes: changes, Made: kind == types.ChangeSetTypeCreate}, nil
+	if after.Status != types.StackStatusCreateComplete && after.Status != types.StackStatusUpdateComplete {
+		return nil, d.failure(ctx, after, token)
+	}
+	return &Outcome{State: after, Changes: set.changes, Made: st == nil}, nil
+}
+
+// changeSet is a change set that can be executed.
+type changeSet struct {
+	id, stack string // ARNs
+	changes   []Change
 }
 
 // changeSet makes a change set and reads it. The id is empty when there is
 // nothing to change; such a change set is deleted again.
-func (d *Driver) changeSet(ctx context.Context, spec Spec, name string, kind types.ChangeSetType) (id string, changes []Change, err error) {
+func (d *Driver) changeSet(ctx context.Context, spec Spec, name string, kind types.ChangeSetType) (changeSet, error) {
 	in := &cloudformation.CreateChangeSetInput{
 		StackName: &spec.Name, ChangeSetName: &name, ChangeSetType: kind,
 		TemplateBody: aws.String(string(spec.Template)),
@@ -152,50 +195,79 @@ func (d *Driver) changeSet(ctx context.Context, spec Spec, name string, kind typ
 	}
 	out, err := d.CFN.CreateChangeSet(ctx, in)
 	if awsapi.Code(err) == "AlreadyExistsException" {
-		if err := d.deleteChangeSet(ctx, spec.Name, name); err != nil {
-			return "", nil, err
+		if err := d.deleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: &spec.Name, ChangeSetName: &name}); err != nil {
+			return changeSet{}, err
 		}
 		out, err = d.CFN.CreateChangeSet(ctx, in)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("create change set of stack %s: %w", spec.Name, err)
+		return changeSet{}, fmt.Errorf("create change set of stack %s: %w", spec.Name, err)
 	}
-	id = aws.ToString(out.Id)
+	set := changeSet{id: aws.ToString(out.Id), stack: aws.ToString(out.StackId)}
 	for {
-		got, err := d.CFN.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{ChangeSetName: &id, IncludePropertyValues: aws.Bool(true)})
+		got, err := d.CFN.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{ChangeSetName: &set.id, IncludePropertyValues: aws.Bool(true)})
 		if err != nil {
-			return id, nil, fmt.Errorf("read change set of stack %s: %w", spec.Name, err)
+			return set, fmt.Errorf("read change set of stack %s: %w", spec.Name, err)
 		}
 		switch got.Status {
 		case types.ChangeSetStatusCreateComplete:
-			changes, err := d.changes(ctx, id, got)
-			return id, changes, err
+			set.changes, err = d.changes(ctx, set.id, got)
+			return set, err
 		case types.ChangeSetStatusFailed:
 			reason := aws.ToString(got.StatusReason)
-			err := d.deleteChangeSet(ctx, spec.Name, name)
+			var refused error
 			if !strings.Contains(reason, "didn't contain changes") && !strings.Contains(reason, "No updates are to be performed") {
-				err = errors.Join(fmt.Errorf("create change set of stack %s: %s", spec.Name, reason), err)
+				refused = d.refusal(ctx, spec.Name, set.id, reason)
 			}
-			return "", nil, err
+			return changeSet{}, errors.Join(refused, d.discard(ctx, set.id))
 		}
-		if err := d.Clock.Sleep(ctx, PollEvery/2); err != nil {
-			return id, nil, err
+		if err := d.Clock.Sleep(ctx, pollEvery/2); err != nil {
+			return set, err
 		}
 	}
 }
 
+// refusal is the error of a change set that failed. What CloudFormation's
+// checks before deployment found is not in its reason. See
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html
+func (d *Driver) refusal(ctx context.Context, stack, set, reason string) error {
+	failed := &Error{Stack: stack, Reason: reason}
+	out, err := d.CFN.DescribeEvents(ctx, &cloudformation.DescribeEventsInput{ChangeSetName: &set, Filters: &types.EventFilter{FailedEvents: aws.Bool(true)}})
+	if err != nil {
+		return errors.Join(failed, fmt.Errorf("read findings about stack %s: %w", stack, err))
+	}
+	for _, e := range out.OperationEvents {
+		if e.EventType == types.EventTypeValidationError && e.ValidationFailureMode != types.HookFailureModeWarn {
+			failed.Cause = Event{
+				Time: aws.ToTime(e.Timestamp), Stack: stack, LogicalID: aws.ToString(e.LogicalResourceId), PhysicalID: aws.ToString(e.PhysicalResourceId),
+				Type: aws.ToString(e.ResourceType), Reason: aws.ToString(e.ValidationStatusReason),
+			}
+			break
+		}
+	}
+	return failed
+}
+
+// discard deletes a change set that won't be executed, also after the context
+// has ended: it then takes a few seconds at most.
+func (d *Driver) discard(ctx context.Context, set string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTime)
+	defer cancel()
+	return d.deleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{ChangeSetName: &set})
+}
+
 // deleteChangeSet deletes a change set, if need be once CloudFormation has
 // finished making it.
-func (d *Driver) deleteChangeSet(ctx context.Context, stack, name string) error {
+func (d *Driver) deleteChangeSet(ctx context.Context, in *cloudformation.DeleteChangeSetInput) error {
 	for {
-		_, err := d.CFN.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: &stack, ChangeSetName: &name})
+		_, err := d.CFN.DeleteChangeSet(ctx, in)
 		if err == nil || awsapi.IsNotFound(err) {
 			return nil
 		}
 		if awsapi.Code(err) != "InvalidChangeSetStatus" || !strings.Contains(awsapi.Message(err), "CREATE_") {
-			return fmt.Errorf("delete change set of stack %s: %w", stack, err)
+			return fmt.Errorf("delete change set %s: %w", *in.ChangeSetName, err)
 		}
-		if err := d.Clock.Sleep(ctx, PollEvery); err != nil {
+		if err := d.Clock.Sleep(ctx, pollEvery); err != nil {
 			return err
 		}
 	}
@@ -279,7 +351,7 @@ func (d *Driver) Delete(ctx context.Context, name string, o DeleteOptions) error
 	if err != nil || st == nil || st.Status == types.StackStatusDeleteComplete {
 		return err
 	}
-	token, since := newToken(), d.Clock.Now()
+	token := newToken()
 	in := &cloudformation.DeleteStackInput{StackName: &st.ID, ClientRequestToken: &token}
 	if o.RoleARN != "" {
 		in.RoleARN = &o.RoleARN
@@ -288,12 +360,12 @@ func (d *Driver) Delete(ctx context.Context, name string, o DeleteOptions) error
 		return fmt.Errorf("delete stack %s: %w", name, err)
 	}
 	// The ARN still answers when the name no longer does.
-	st, err = d.follow(ctx, st.ID, token, since)
+	st, err = d.follow(ctx, newWatch(st.ID, token))
 	if err != nil {
 		return err
 	}
 	if st != nil && st.Status != types.StackStatusDeleteComplete {
-		return d.failure(ctx, st, token, since)
+		return d.failure(ctx, st, token)
 	}
 	return nil
 }

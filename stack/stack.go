@@ -4,7 +4,8 @@
 // All operations block until the stack is at rest or the context ends; an
 // ended context never stops what CloudFormation is doing. Every operation may
 // be repeated: it starts from what the stack is now. The [Driver] is safe for
-// concurrent use on different stacks.
+// concurrent use on different stacks. No decision rests on comparing the clock
+// with CloudFormation's, since the two differ.
 package stack
 
 import (
@@ -26,9 +27,16 @@ import (
 // Time between two looks at a stack in motion: a twentieth of what it has
 // taken so far, so that a wait is never much longer than it must be.
 const (
-	PollEvery  = 5 * time.Second
+	pollEvery  = 5 * time.Second
 	pollAtMost = 20 * time.Second
 )
+
+// CloudFormation's answers lag behind its acts. An operation that shows no sign
+// of itself for patience is taken to be over.
+const patience = 2 * time.Minute
+
+// blindness is how long looks at a stack may fail before it is lost sight of.
+const blindness = 30 * time.Minute
 
 // Driver drives the stacks of one account and region.
 type Driver struct {
@@ -59,11 +67,9 @@ type State struct {
 	Parameters map[string]string
 	Tags       map[string]string
 	Created    time.Time
-	// Updated is the end of the last change, or Created.
+	// Updated is when the last change began, or Created.
 	Updated   time.Time
 	Protected bool // against deletion
-	// Drift as last detected, or "".
-	Drift string
 }
 
 // Exists tells whether the stack holds anything.
@@ -88,20 +94,33 @@ func (e Event) Failed() bool { return strings.HasSuffix(string(e.Status), "_FAIL
 
 // Error is a stack operation that failed.
 type Error struct {
-	Stack  string
+	Stack string
+	// Status that the stack is at rest in; "" if CloudFormation refused the
+	// operation before it began.
 	Status types.StackStatus
 	// Cause is the first real failure: not one that CloudFormation reports of
 	// resources it cancelled because of it. Zero if no event says.
 	Cause Event
 	// Reason is the stack's own.
 	Reason string
+	// Skip are the resources, by logical id, that a failed rollback could not
+	// restore; going on without them is for people to decide.
+	Skip []string
+}
+
+// What is the failure without its cause.
+func (e *Error) What() string {
+	if e.Status == "" {
+		return fmt.Sprintf("CloudFormation refuses the change of stack %s", e.Stack)
+	}
+	return fmt.Sprintf("stack %s is %s", e.Stack, e.Status)
 }
 
 func (e *Error) Error() string {
 	if e.Cause.LogicalID == "" {
-		return fmt.Sprintf("stack %s is %s: %s", e.Stack, e.Status, e.Reason)
+		return e.What() + ": " + e.Reason
 	}
-	return fmt.Sprintf("stack %s is %s: %s (%s): %s", e.Stack, e.Status, e.Cause.LogicalID, e.Cause.Type, e.Cause.Reason)
+	return fmt.Sprintf("%s: %s (%s): %s", e.What(), e.Cause.LogicalID, e.Cause.Type, e.Cause.Reason)
 }
 
 // Describe looks at a stack by name or ARN; nil if there is none.
@@ -119,8 +138,8 @@ func (d *Driver) Describe(ctx context.Context, name string) (*State, error) {
 	return state(out.Stacks[0]), nil
 }
 
-// List looks at all stacks that carry the tag, by name.
-func (d *Driver) List(ctx context.Context, tag string) ([]*State, error) {
+// List looks at all stacks, by name.
+func (d *Driver) List(ctx context.Context) ([]*State, error) {
 	var all []*State
 	pages := cloudformation.NewDescribeStacksPaginator(d.CFN, &cloudformation.DescribeStacksInput{})
 	for pages.HasMorePages() {
@@ -129,9 +148,7 @@ func (d *Driver) List(ctx context.Context, tag string) ([]*State, error) {
 			return nil, fmt.Errorf("list stacks: %w", err)
 		}
 		for _, s := range page.Stacks {
-			if st := state(s); st.Tags[tag] != "" {
-				all = append(all, st)
-			}
+			all = append(all, state(s))
 		}
 	}
 	slices.SortFunc(all, func(a, b *State) int { return strings.Compare(a.Name, b.Name) })
@@ -146,9 +163,6 @@ func state(s types.Stack) *State {
 	}
 	if s.LastUpdatedTime != nil {
 		st.Updated = *s.LastUpdatedTime
-	}
-	if s.DriftInformation != nil {
-		st.Drift = string(s.DriftInformation.StackDriftStatus)
 	}
 	for _, o := range s.Outputs {
 		st.Outputs[aws.ToString(o.OutputKey)] = aws.ToString(o.OutputValue)
@@ -169,92 +183,124 @@ func (d *Driver) Rest(ctx context.Context, name string) (*State, error) {
 	if err != nil || st == nil || ConditionOf(st.Status) != Moving {
 		return st, err
 	}
-	return d.follow(ctx, st.ID, "", d.Clock.Now())
+	w := newWatch(st.ID, "")
+	if _, err := d.events(ctx, w); err != nil {
+		return nil, err
+	}
+	return d.follow(ctx, w)
 }
 
-// follow polls a stack, emits its new events and returns it once it is at
-// rest. With a token, only the events of that operation count. A look that
-// fails decides nothing: it is repeated until the context ends, unless the
-// caller's credentials are gone.
-func (d *Driver) follow(ctx context.Context, id, token string, since time.Time) (*State, error) {
-	seen := map[string]bool{}
+// watch is a look at a stack over time.
+type watch struct {
+	id string
+	// token marks the operation whose events count; "" is any.
+	token string
+	seen  map[string]bool // events by id
+	last  string          // what the stack's own last event says
+}
+
+func newWatch(id, token string) *watch {
+	return &watch{id: id, token: token, seen: map[string]bool{}}
+}
+
+// follow polls a stack, emits its new events and returns it once the operation
+// is over; nil if the stack is gone. A look that fails decides nothing: it is
+// repeated, unless the caller may not look any more.
+func (d *Driver) follow(ctx context.Context, w *watch) (*State, error) {
 	start := d.Clock.Now()
+	sighted := start
 	for {
-		st, err := d.Describe(ctx, id)
+		st, err := d.Describe(ctx, w.id)
 		if err == nil {
-			err = d.emitNew(ctx, id, token, since, seen)
+			err = d.emitNew(ctx, w)
 		}
+		now := d.Clock.Now()
 		switch {
-		case err == nil && (st == nil || ConditionOf(st.Status) != Moving):
+		case err == nil && w.over(st, now.Sub(start)):
 			return st, nil
-		case err != nil && (ctx.Err() != nil || awsapi.IsCredentials(err) || awsapi.IsDenied(err)):
+		case err == nil:
+			sighted = now
+		case ctx.Err() != nil || awsapi.IsDenied(err) || awsapi.IsCredentials(err) && !awsapi.IsUnreachable(err):
 			return nil, err
+		case now.Sub(sighted) > blindness:
+			return nil, fmt.Errorf("lose sight of stack %s: %w", w.id, err)
 		}
-		pause := d.Clock.Now().Sub(start) / 20
-		if err := d.Clock.Sleep(ctx, min(max(pause, PollEvery), pollAtMost)); err != nil {
+		if err := d.Clock.Sleep(ctx, min(max(now.Sub(start)/20, pollEvery), pollAtMost)); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (d *Driver) emitNew(ctx context.Context, id, token string, since time.Time, seen map[string]bool) error {
-	if d.Emit == nil {
-		return nil
+// over tells that the stack is at rest because the operation has ended, and not
+// because it has yet to begin: status and events must agree.
+func (w *watch) over(st *State, waited time.Duration) bool {
+	switch {
+	case st == nil:
+		return waited > patience
+	case ConditionOf(st.Status) == Moving:
+		return false
+	case st.Status == types.StackStatusDeleteComplete:
+		return true
 	}
-	fresh, err := d.events(ctx, id, token, since, seen)
+	return w.last == string(st.Status) || waited > patience
+}
+
+func (d *Driver) emitNew(ctx context.Context, w *watch) error {
+	fresh, err := d.events(ctx, w)
 	if err != nil {
 		return err
 	}
 	for _, e := range fresh {
-		d.Emit(e)
+		if d.Emit != nil {
+			d.Emit(e)
+		}
 	}
 	return nil
 }
 
-// events returns the stack's events from since on that seen doesn't hold yet,
-// oldest first, and adds them to seen.
-func (d *Driver) events(ctx context.Context, id, token string, since time.Time, seen map[string]bool) ([]Event, error) {
+// events returns the stack's events that the watch has not seen, oldest first.
+// Without a token it reads back to what it knows, at first one page.
+func (d *Driver) events(ctx context.Context, w *watch) ([]Event, error) {
 	var fresh []Event
-	// CloudFormation answers newest first.
-	pages := cloudformation.NewDescribeStackEventsPaginator(d.CFN, &cloudformation.DescribeStackEventsInput{StackName: &id})
-	for pages.HasMorePages() {
+	first := len(w.seen) == 0
+	// CloudFormation answers newest first, give or take what arrives late: a
+	// page is always read to its end.
+	pages := cloudformation.NewDescribeStackEventsPaginator(d.CFN, &cloudformation.DescribeStackEventsInput{StackName: &w.id})
+	for known := false; !known && pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if awsapi.IsNotFound(err) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read events of stack %s: %w", id, err)
+			return nil, fmt.Errorf("read events of stack %s: %w", w.id, err)
 		}
-		known := false
+		known = w.token == "" && first
 		for _, e := range page.StackEvents {
-			// Clocks differ between here and AWS, by a minute at most.
-			if token == "" && aws.ToTime(e.Timestamp).Before(since) {
+			if w.seen[aws.ToString(e.EventId)] || w.token != "" && aws.ToString(e.ClientRequestToken) != w.token {
 				known = true
-				break
+				continue
 			}
-			if seen[aws.ToString(e.EventId)] || token != "" && aws.ToString(e.ClientRequestToken) != token {
-				known = true
-				break
-			}
-			seen[aws.ToString(e.EventId)] = true
+			w.seen[aws.ToString(e.EventId)] = true
 			fresh = append(fresh, Event{
 				Time: aws.ToTime(e.Timestamp), Stack: aws.ToString(e.StackName), LogicalID: aws.ToString(e.LogicalResourceId),
 				PhysicalID: aws.ToString(e.PhysicalResourceId), Type: aws.ToString(e.ResourceType), Status: e.ResourceStatus, Reason: aws.ToString(e.ResourceStatusReason),
 			})
 		}
-		if known {
-			break
-		}
 	}
 	slices.Reverse(fresh)
+	for _, e := range fresh {
+		if e.IsStack() {
+			w.last = string(e.Status)
+		}
+	}
 	return fresh, nil
 }
 
 // failure turns a stack at rest in an unwanted status into an error with the
 // first real failure of the operation.
-func (d *Driver) failure(ctx context.Context, st *State, token string, since time.Time) error {
+func (d *Driver) failure(ctx context.Context, st *State, token string) error {
 	failed := &Error{Stack: st.Name, Status: st.Status, Reason: st.Reason}
-	events, err := d.events(ctx, st.ID, token, since, map[string]bool{})
+	events, err := d.events(ctx, newWatch(st.ID, token))
 	if err != nil {
 		return errors.Join(failed, err)
 	}
@@ -264,7 +310,16 @@ func (d *Driver) failure(ctx context.Context, st *State, token string, since tim
 			break
 		}
 	}
-	return failed
+	if ConditionOf(st.Status) != Stuck {
+		return failed
+	}
+	held, err := d.Resources(ctx, st.ID)
+	for _, r := range held {
+		if r.Status == types.ResourceStatusUpdateFailed {
+			failed.Skip = append(failed.Skip, r.LogicalID)
+		}
+	}
+	return errors.Join(failed, err)
 }
 
 // cancelled tells that CloudFormation stopped the resource because another one

@@ -1,9 +1,11 @@
 package stack_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/internal/clock"
@@ -248,4 +252,229 @@ func retention(all []*account.Resource) any {
 		}
 	}
 	return nil
+}
+
+// stale answers DescribeStacks, for a while after an operation was begun, as it
+// was before.
+type stale struct {
+	next   http.RoundTripper
+	before map[string][]byte // body by request
+	until  time.Time
+}
+
+func (s *stale) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	form := string(body)
+	if strings.Contains(form, "Action=ExecuteChangeSet") || strings.Contains(form, "Action=DeleteStack") {
+		s.until = time.Now().Add(20 * time.Second)
+	}
+	resp, err := s.next.RoundTrip(req)
+	if err != nil || !strings.Contains(form, "Action=DescribeStacks&") {
+		return resp, err
+	}
+	old, ok := s.before[form]
+	if ok && time.Now().Before(s.until) {
+		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(old)), int64(len(old))
+		return resp, nil
+	}
+	if old, err = io.ReadAll(resp.Body); err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		s.before[form] = old
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(old))
+	return resp, nil
+}
+
+func TestAnswersOfBeforeAreNoEnd(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		cfg := testkit.Config(w.box)
+		cfg.HTTPClient = &http.Client{Transport: &stale{next: testkit.Transport{Handler: w.box}, before: map[string][]byte{}}}
+		w.CFN = cloudformation.NewFromConfig(cfg)
+		first := w.apply(t, group(30)).State
+		// So that the ARN has an answer of before.
+		if _, err := w.Describe(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.events = nil
+		if out := w.apply(t, group(60)); out.State.Status != types.StackStatusUpdateComplete {
+			t.Errorf("updated: the stack is %s", out.State.Status)
+		}
+		if n := len(w.events); n == 0 || w.events[n-1].Status != "UPDATE_COMPLETE" {
+			t.Errorf("the update's last event is missing: %+v", w.events)
+		}
+		if err := w.Delete(t.Context(), "s", stack.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := w.Describe(t.Context(), first.ID); err != nil || st.Status != types.StackStatusDeleteComplete {
+			t.Errorf("deleted: the stack is %s (%v)", st.Status, err)
+		}
+	})
+}
+
+// fast is a clock that is ahead of CloudFormation's.
+type fast struct{ clock.Real }
+
+func (fast) Now() time.Time { return time.Now().Add(time.Hour) }
+
+func TestClockThatIsAhead(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		w.Clock = fast{}
+		_, err := w.CFN.CreateStack(t.Context(), &cloudformation.CreateStackInput{StackName: new("s"), TemplateBody: new(string(group(7)))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := w.Rest(t.Context(), "s")
+		if err != nil || st.Status != types.StackStatusCreateComplete {
+			t.Fatalf("at rest: %+v, %v", st, err)
+		}
+		if n := len(w.events); n == 0 || !w.events[n-1].IsStack() || w.events[n-1].Status != "CREATE_COMPLETE" {
+			t.Errorf("events while waiting: %+v", w.events)
+		}
+	})
+}
+
+// keyed is a log group under a key, and one that can't be made after it.
+func keyed(key string, bad bool) []byte {
+	more := ""
+	if bad {
+		more = `,"Bad":{"Type":"AWS::Logs::LogGroup","DependsOn":"Group","Properties":{"LogGroupName":"bad","KmsKeyId":"arn:aws:kms:us-east-1:123456789012:key/none"}}`
+	}
+	return fmt.Appendf(nil, `{"Resources":{"Group":{"Type":"AWS::Logs::LogGroup","Properties":{"LogGroupName":"group","KmsKeyId":%q}}%s}}`, key, more)
+}
+
+// key makes a KMS key that CloudWatch Logs may use.
+func (w *world) key(t *testing.T, c *kms.Client) string {
+	t.Helper()
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root","Service":"logs.us-east-1.amazonaws.com"},"Action":"kms:*","Resource":"*"}]}`
+	out, err := c.CreateKey(t.Context(), &kms.CreateKeyInput{Policy: &policy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *out.KeyMetadata.Arn
+}
+
+func TestFailedRollbackIsContinued(t *testing.T) {
+	for _, mended := range []bool{true, false} {
+		t.Run(fmt.Sprintf("mended=%v", mended), func(t *testing.T) {
+			bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+				keys := kms.NewFromConfig(testkit.Config(w.box))
+				first, second := w.key(t, keys), w.key(t, keys)
+				w.apply(t, keyed(first, false))
+				if _, err := keys.DisableKey(t.Context(), &kms.DisableKeyInput{KeyId: &first}); err != nil {
+					t.Fatal(err)
+				}
+				_, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: keyed(second, true)}, nil)
+				var failed *stack.Error
+				if !errors.As(err, &failed) || failed.Status != types.StackStatusUpdateRollbackFailed {
+					t.Fatalf("got %v, want a rollback that failed", err)
+				}
+				if diff := cmp.Diff([]string{"Group"}, failed.Skip); diff != "" || failed.Cause.LogicalID != "Bad" {
+					t.Errorf("cause %+v; to skip (-want +got):\n%s", failed.Cause, diff)
+				}
+				if mended {
+					if _, err := keys.EnableKey(t.Context(), &kms.EnableKeyInput{KeyId: &first}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				out, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: keyed(second, false), Tags: map[string]string{"owner": "test"}}, nil)
+				switch {
+				case mended && (err != nil || out.State.Status != types.StackStatusUpdateComplete || out.Made):
+					t.Errorf("with the cause mended: %+v, %v", out, err)
+				case !mended && (!errors.As(err, &failed) || failed.Status != types.StackStatusUpdateRollbackFailed || failed.Cause.LogicalID != "Group" || len(failed.Skip) != 1):
+					t.Errorf("with the cause still there: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusalNamesWhatTheChecksFound(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		if _, err := cloudwatchlogs.NewFromConfig(testkit.Config(w.box)).CreateLogGroup(t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: new("group-0")}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: group(30)}, nil)
+		var failed *stack.Error
+		if !errors.As(err, &failed) {
+			t.Fatalf("got %v, want a stack.Error", err)
+		}
+		if failed.Cause.LogicalID != "Group0" || !strings.Contains(failed.Cause.Reason, "already exists") || failed.Status != "" {
+			t.Errorf("cause %+v, status %q", failed.Cause, failed.Status)
+		}
+	})
+}
+
+func TestInterruptedPreviewLeavesNothing(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		w.apply(t, group(30))
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(time.Second, cancel)
+		defer timer.Stop()
+		if _, err := w.Preview(ctx, stack.Spec{Name: "s", Template: group(60)}); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v, want that it was interrupted", err)
+		}
+		time.Sleep(time.Minute) // until CloudFormation would have made it
+		if n := w.openChangeSets(t); n != 0 {
+			t.Errorf("%d change sets left", n)
+		}
+	})
+}
+
+func TestLostSight(t *testing.T) {
+	blind := false
+	o := sandbox.Options{Intercept: func(_ *http.Request, _, operation string) error {
+		if blind = blind || operation == "ExecuteChangeSet"; blind && strings.HasPrefix(operation, "Describe") {
+			return &account.Error{Code: "InternalFailure", Message: "broken", Status: 500}
+		}
+		return nil
+	}}
+	bubble(t, o, func(t *testing.T, w *world) {
+		start := time.Now()
+		_, err := w.Apply(t.Context(), stack.Spec{Name: "s", Template: group(30)}, nil)
+		if err == nil || !strings.Contains(err.Error(), "lose sight") {
+			t.Errorf("got %v, want that it is lost sight of", err)
+		}
+		if took := time.Since(start); took < 30*time.Minute || took > time.Hour {
+			t.Errorf("it took %v to give up", took)
+		}
+	})
+}
+
+// TestLostAnswers cuts the connection before or after each call that writes:
+// the calls are repeated, and nothing is made twice.
+func TestLostAnswers(t *testing.T) {
+	for _, operation := range []string{"CreateChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "DeleteStack"} {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/after=%v", operation, after), func(t *testing.T) {
+				cut := map[string]bool{}
+				o := sandbox.Options{Intercept: func(_ *http.Request, _, op string) error {
+					if op != operation || cut[op] {
+						return nil
+					}
+					cut[op] = true
+					return &sandbox.Fault{After: after}
+				}}
+				bubble(t, o, func(t *testing.T, w *world) {
+					w.apply(t, group(30))
+					if changes, err := w.Preview(t.Context(), stack.Spec{Name: "s", Template: group(60), Tags: map[string]string{"owner": "test"}}); err != nil || len(changes) != 1 {
+						t.Errorf("preview: %+v, %v", changes, err)
+					}
+					w.apply(t, group(60))
+					if err := w.Delete(t.Context(), "s", stack.DeleteOptions{}); err != nil {
+						t.Error(err)
+					}
+					if !cut[operation] {
+						t.Errorf("%s was never called", operation)
+					}
+				})
+			})
+		}
+	}
 }
