@@ -81,6 +81,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if cfg.Region == "" {
 		return nil, ErrNoRegion
 	}
+	cfg.Credentials = provider{cfg.Credentials}
 	return &Clients{
 		Clock: o.Clock, Region: cfg.Region,
 		ACM:            acm.NewFromConfig(cfg),
@@ -106,7 +107,12 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 func (o Options) load(ctx context.Context) (aws.Config, error) {
 	retryer := func() aws.Retryer { return newRetryer(o.Clock) }
 	if o.Endpoint != "" && o.Region != "" && o.Credentials != nil {
-		return aws.Config{Region: o.Region, BaseEndpoint: &o.Endpoint, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Retryer: retryer}, nil
+		return aws.Config{
+			Region: o.Region, BaseEndpoint: &o.Endpoint, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Retryer: retryer,
+			// What the SDK's own loader sets.
+			RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
+			ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
+		}, nil
 	}
 	load := []func(*config.LoadOptions) error{
 		config.WithRetryer(retryer),
@@ -126,6 +132,17 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 		load = append(load, config.WithBaseEndpoint(o.Endpoint))
 	}
 	return config.LoadDefaultConfig(ctx, load...)
+}
+
+// provider marks the errors of the one that it wraps, for [IsCredentials].
+type provider struct{ aws.CredentialsProvider }
+
+func (p provider) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := p.CredentialsProvider.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = &credentialsError{err}
+	}
+	return c, err
 }
 
 // Identity is who calls.

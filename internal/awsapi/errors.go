@@ -6,8 +6,8 @@ import (
 	"net"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
 )
 
@@ -45,7 +45,7 @@ func RequestID(err error) string {
 func IsNotFound(err error) bool {
 	c := Code(err)
 	switch c {
-	case "NoSuchBucket", "NoSuchKey", "NoSuchEntity", "NoSuchHostedZone", "ParameterNotFound", "ChangeSetNotFound", "DBInstanceNotFound", "DBSnapshotNotFound", "NotFound", "404":
+	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchEntity", "NoSuchHostedZone", "ParameterNotFound", "ChangeSetNotFound", "DBInstanceNotFound", "DBSnapshotNotFound", "NotFound", "404":
 		return true
 	case "ValidationError":
 		// CloudFormation has no code of its own for it.
@@ -61,7 +61,7 @@ func IsExists(err error) bool {
 		// IAM's answer for a service-linked role that exists.
 		return strings.Contains(Message(err), "has been taken")
 	}
-	return strings.Contains(c, "AlreadyExist") || c == "EntityAlreadyExists" || c == "BucketAlreadyOwnedByYou" || strings.HasSuffix(c, ".Duplicate")
+	return strings.Contains(c, "AlreadyExist") || c == "BucketAlreadyOwnedByYou" || strings.HasSuffix(c, ".Duplicate")
 }
 
 // IsDenied tells that the caller may not do it.
@@ -73,42 +73,45 @@ func IsDenied(err error) bool {
 	return false
 }
 
+// credentialsError says that no credentials could be had.
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return e.err.Error() }
+func (e *credentialsError) Unwrap() error { return e.err }
+
 // IsCredentials tells that the credentials are missing, wrong or expired.
 func IsCredentials(err error) bool {
 	switch Code(err) {
-	case "ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthFailure", "MissingAuthenticationToken", "InvalidToken":
+	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSignatureException", "AuthFailure", "MissingAuthenticationToken", "InvalidToken":
 		return true
 	}
-	return IsNoCredentials(err)
+	var missing *credentialsError
+	return errors.As(err, &missing) || IsExpired(err)
 }
 
 // IsNoCredentials tells that the standard chain found no credentials at all.
 func IsNoCredentials(err error) bool {
-	var missing *aws.MissingRegionError
-	if errors.As(err, &missing) {
-		return false
-	}
-	s := err.Error()
-	return strings.Contains(s, "get identity: get credentials") || strings.Contains(s, "static credentials are empty")
+	var missing *credentialsError
+	return errors.As(err, &missing) && Code(err) == "" && !IsExpired(err)
 }
 
-// IsExpired tells that the session ended while the command ran.
+// IsExpired tells that a session has ended: that of the credentials, or the
+// single sign-on that they come from.
 func IsExpired(err error) bool {
 	switch Code(err) {
 	case "ExpiredToken", "ExpiredTokenException", "RequestExpired":
 		return true
+	case "InvalidGrantException", "UnauthorizedException":
+		// IAM Identity Center's, of a token that can't be renewed.
+		var missing *credentialsError
+		return errors.As(err, &missing)
 	}
-	return false
+	var sso *ssocreds.InvalidTokenError
+	return errors.As(err, &sso)
 }
 
 // IsUnreachable tells that the endpoint did not answer at all.
 func IsUnreachable(err error) bool {
 	var n net.Error
-	var op *net.OpError
-	return errors.As(err, &op) || errors.As(err, &n)
-}
-
-// IsInterrupt tells that the caller's own context ended, not AWS's work.
-func IsInterrupt(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return errors.As(err, &n) && !errors.Is(err, context.Canceled)
 }
