@@ -31,6 +31,9 @@ func (Real) Now() time.Time { return time.Now() }
 
 // Sleep implements [Clock].
 func (Real) Sleep(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -128,6 +131,9 @@ func (s *Scaled) Sleep(ctx context.Context, d time.Duration) error {
 	s.adjust(func() { s.sleepers++ })
 	defer s.adjust(func() { s.sleepers-- })
 	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		s.mu.Lock()
 		s.settle()
 		left, rate, changed := until.Sub(s.virtual), s.rate(), s.changed

@@ -65,8 +65,10 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(reason)
-			if err := c.Sleep(ctx, time.Hour); !errors.Is(err, reason) {
-				t.Errorf("got %v, want the cause of the context's end", err)
+			for _, d := range []time.Duration{time.Hour, 0, -time.Second} {
+				if err := c.Sleep(ctx, d); !errors.Is(err, reason) {
+					t.Errorf("sleep %v: got %v, want the cause of the context's end", d, err)
+				}
 			}
 		})
 	}
