@@ -35,7 +35,7 @@ func certificate(a *architecture.Architecture) *cfn.Template {
 	for _, h := range hosts {
 		c.DomainValidationOptions = append(c.DomainValidationOptions, acm.DomainValidationOption{DomainName: cfn.V(h), HostedZoneId: zone})
 	}
-	cert := t.Add("Certificate", c, cfn.UpdateReplacePolicy(cfn.Retain))
+	cert := t.Add("Certificate", c, cfn.DeletionPolicy(cfn.Delete), cfn.UpdateReplacePolicy(cfn.Retain))
 	t.Output("CertificateArn", cert.Ref())
 	return t
 }
