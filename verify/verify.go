@@ -165,7 +165,7 @@ func Checks() []Check {
 // context's, or that the account can't be asked at all; what single checks run
 // into is in their results.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	if err := known(o); err != nil {
+	if err := o.Known(); err != nil {
 		return nil, err
 	}
 	id, err := o.AWS.Identity(ctx)
@@ -182,12 +182,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		Deployment: o.Architecture.Name(), Region: o.AWS.Region, Account: id.Account,
 		Time: o.AWS.Clock.Now(), Deviations: o.Architecture.Deviations,
 	}
-	var chosen []Check
-	for _, c := range Checks() {
-		if o.chosen(c) {
-			chosen = append(chosen, c)
-		}
-	}
+	chosen := o.Chosen()
 	rep.Results = make([]Result, len(chosen))
 	var wg sync.WaitGroup
 	for i, c := range chosen {
@@ -202,20 +197,28 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return rep, nil
 }
 
-func known(o Options) error {
+// Known tells that every id in the options is one of a check; the error is an
+// [UnknownError].
+func (o Options) Known() error {
 	var bad []string
 	all := Checks()
-	for _, list := range [][]string{o.Only, sortedKeys(o.Skip)} {
-		for _, id := range list {
-			if !slices.ContainsFunc(all, func(c Check) bool { return matches(id, c.ID) }) {
-				bad = append(bad, id)
-			}
+	for _, id := range slices.Concat(o.Only, sortedKeys(o.Skip)) {
+		if !slices.ContainsFunc(all, func(c Check) bool { return matches(id, c.ID) }) {
+			bad = append(bad, id)
 		}
 	}
 	if len(bad) > 0 {
 		return &UnknownError{bad}
 	}
 	return nil
+}
+
+// Chosen are the checks that the options choose, skipped ones included.
+func (o Options) Chosen() []Check {
+	return slices.DeleteFunc(Checks(), func(c Check) bool {
+		return o.Level == Required && c.Level != Required ||
+			len(o.Only) > 0 && !slices.ContainsFunc(o.Only, func(p string) bool { return matches(p, c.ID) })
+	})
 }
 
 // matches tells whether an id is meant by a pattern: itself, or a prefix
@@ -225,13 +228,6 @@ func matches(pattern, id string) bool {
 		return strings.HasPrefix(id, prefix)
 	}
 	return pattern == id
-}
-
-func (o Options) chosen(c Check) bool {
-	if o.Level == Required && c.Level != Required {
-		return false
-	}
-	return len(o.Only) == 0 || slices.ContainsFunc(o.Only, func(p string) bool { return matches(p, c.ID) })
 }
 
 // do runs one check.
@@ -285,6 +281,11 @@ func (r *result) missing(resource, api, fix string) {
 // na says that a check does not apply to this configuration, and why. What was
 // seen besides still counts.
 func (r *result) na(format string, args ...any) { r.reason = fmt.Sprintf(format, args...) }
+
+// Conforms tells that no required check failed, and none could not look.
+func (r *Report) Conforms() bool {
+	return len(r.Failed(Required)) == 0 && len(r.Unseen(Required)) == 0
+}
 
 // Failed are the results of a level that failed; an empty level is every one.
 func (r *Report) Failed(level Level) []Result {
