@@ -102,10 +102,6 @@ func created(t *testing.T, name string) *world {
 	synctest.Test(t, func(t *testing.T) {
 		so := rehearse.SandboxOptions(a)
 		so.Now = time.Now
-		so.Principals = []sandbox.Principal{
-			{AccessKeyID: sandbox.AccessKeyID, SecretAccessKey: sandbox.SecretAccessKey, ARN: "arn:aws:sts::123456789012:assumed-role/Administrator/sandbox"},
-			{AccessKeyID: "AKIASANDBOXEXAMPLE33", SecretAccessKey: "other/other/other/other/other/EXAMPLE000", ARN: "arn:aws:sts::123456789012:assumed-role/Colleague/laptop"},
-		}
 		box := sandbox.New(so)
 		if _, err := rehearse.Given(box, a); err != nil {
 			t.Fatal(err)

@@ -19,8 +19,9 @@ func (a *app) rehearseCommand() *cobra.Command {
 		Short: "Play the whole life of the deployment in a sandbox",
 		Long: "rehearse starts a simulated AWS account in this process and plays the deployment's\n" +
 			"whole life in it: plan, create (killed half-way and resumed), plan again, update,\n" +
-			"delete, and a comparison of the account with its start. It needs no account and\n" +
-			"touches none. An evaluation is updated to a production, a production gets a change\n" +
+			"a change behind its back that verify must notice and update put right, the loss of\n" +
+			"a zone, delete, and a comparison of the account with its start. It needs no account\n" +
+			"and touches none. An evaluation is updated to a production, a production gets a change\n" +
 			"over several stacks.",
 		GroupID: "try", Args: file, ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -63,14 +63,21 @@ func accountOf(arn string) string {
 
 // SandboxOptions describe an account that a deployment can be rehearsed in:
 // never used before, the one that the configuration's own ARNs name, in its
-// region.
+// region, with two principals: who operates the deployment, and a colleague.
 func SandboxOptions(a *architecture.Architecture) sandbox.Options {
-	o := sandbox.Options{Region: a.Config.Region, Fresh: true}
+	o := sandbox.Options{Region: a.Config.Region, Fresh: true, AccountID: defaultAccount}
 	for _, arn := range arns(a.Config) {
 		if id := accountOf(arn); id != "" {
 			o.AccountID = id
 			break
 		}
+	}
+	session := func(role, name string) string {
+		return fmt.Sprintf("arn:%s:sts::%s:assumed-role/%s/%s", a.Config.Partition(), o.AccountID, role, name)
+	}
+	o.Principals = []sandbox.Principal{
+		{AccessKeyID: sandbox.AccessKeyID, SecretAccessKey: sandbox.SecretAccessKey, ARN: session(sandbox.AdministratorRole, sandbox.AdministratorSession)},
+		{AccessKeyID: "AKIASANDBOXEXAMPLE33", SecretAccessKey: "sandbox/sandbox/sandbox/sandbox/EXAMPLE1", ARN: session(colleague, "laptop")},
 	}
 	return o
 }
@@ -129,14 +136,26 @@ type process struct {
 
 var _ http.RoundTripper = (*process)(nil)
 
+// wire is a sandbox, where it is served, and as which of its principals.
+type wire struct {
+	box       *sandbox.Sandbox
+	url       string
+	principal int
+}
+
+// wire is the way to the rehearsal's own account.
+func (r *run) wire() wire { return wire{box: r.box, url: r.server.URL} }
+
 // process starts one. Each has connections and clients of its own.
-func (r *run) process(ctx context.Context) (*process, error) {
+func (r *run) process(ctx context.Context) (*process, error) { return r.processAt(ctx, r.wire()) }
+
+func (r *run) processAt(ctx context.Context, w wire) (*process, error) {
 	p := &process{clock: r.clock, calls: &r.calls, next: &http.Transport{MaxIdleConnsPerHost: 64}}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
-	creds := r.box.Principals()[0]
+	creds := w.box.Principals()[w.principal]
 	var err error
 	p.clients, err = awsapi.New(p.ctx, awsapi.Options{
-		Region: r.box.Region(), Clock: r.clock, Endpoint: r.server.URL,
+		Region: w.box.Region(), Clock: r.clock, Endpoint: w.url,
 		HTTPClient: &http.Client{Transport: p, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey, SessionToken: creds.SessionToken, Source: "sandbox"}, nil

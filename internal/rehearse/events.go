@@ -19,9 +19,15 @@ const (
 	StepCreate     Step = "create"
 	StepResume     Step = "resume"
 	StepCheck      Step = "plan again"
+	StepVerify     Step = "verify"
 	StepPlanUpdate Step = "plan the update"
 	StepUpdate     Step = "update"
 	StepCheckAgain Step = "plan once more"
+	StepBreach     Step = "breach"
+	StepNotice     Step = "verify again"
+	StepRepair     Step = "repair"
+	StepProve      Step = "verify once more"
+	StepOutage     Step = "lose a zone"
 	StepDelete     Step = "delete"
 	StepCompare    Step = "compare"
 )
@@ -77,6 +83,10 @@ type Serving struct {
 	Endpoint
 }
 
+// ZoneLost says what the loss of a zone left.
+type ZoneLost struct{ Outage }
+
+func (ZoneLost) event()     {}
 func (StepStarted) event()  {}
 func (StepFinished) event() {}
 func (Planned) event()      {}

@@ -1,8 +1,10 @@
 // Package rehearse plays a deployment's whole life in a sandbox: what the file
 // presupposes is put into a new account, then the deployment is planned,
 // created by a run that is killed half-way and a second one that goes on,
-// found to be complete, changed, and deleted; and the account is found as it
-// was. Any mismatch makes the rehearsal fail.
+// found to be complete and to conform, and changed. Then somebody changes
+// something behind its back, which is noticed and put right, and a copy of the
+// account loses a zone. In the end the deployment is deleted, and the account is
+// found as it was. Any mismatch makes the rehearsal fail.
 //
 // The product is the real one: it reaches the sandbox over HTTP with the AWS
 // SDK, on a clock that runs fast while nothing but simulated operations is
@@ -106,9 +108,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	r := &run{opts: o, clock: clock.NewScaled(o.Speed), arch: arch}
 	so := SandboxOptions(arch)
-	if so.AccountID == "" {
-		so.AccountID = defaultAccount
-	}
 	so.Now, so.Seed, so.OnCall = r.clock.Now, o.Seed, r.onCall
 	r.report = newReport(arch, o, so.AccountID)
 	r.box = sandbox.New(so)
@@ -193,7 +192,16 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.unchanged(ctx, StepCheck, r.arch); err != nil {
 		return err
 	}
+	if err := r.verify(ctx, StepVerify, "verify: does it conform?", r.arch); err != nil {
+		return err
+	}
 	if err := r.update(ctx); err != nil {
+		return err
+	}
+	if err := r.breach(ctx); err != nil {
+		return err
+	}
+	if err := r.outage(ctx); err != nil {
 		return err
 	}
 	if r.opts.Keep {

@@ -16,6 +16,7 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/stack"
+	"github.com/poolhouse/poolhouse/verify"
 )
 
 // Report is what a rehearsal has shown.
@@ -37,6 +38,11 @@ type Report struct {
 	Update *deploy.Plan `json:"update"`
 	// Stateful is how many resources with data the update left in place.
 	Stateful int `json:"stateful"`
+	// Verifications are the looks at the account, Survives the single failures
+	// that the last of them foretold, and Outage what the loss of a zone left.
+	Verifications []Verification    `json:"verifications"`
+	Survives      []verify.Survival `json:"survives"`
+	Outage        *Outage           `json:"outage,omitempty"`
 	// Kept is what the deletion left, LinkedRoles what AWS keeps for its
 	// services, and Skipped how long it took until the rest was gone.
 	Kept        []deploy.Kept `json:"kept"`
@@ -103,7 +109,7 @@ type RowReport struct {
 func newReport(a *architecture.Architecture, o Options, accountID string) *Report {
 	return &Report{
 		Deployment: a.Config.Name, Region: a.Config.Region, Profile: a.Config.Profile, Account: accountID, Speed: o.Speed, Seed: o.Seed,
-		Given: []Item{}, Edits: []Edit{}, Kept: []deploy.Kept{}, LinkedRoles: []string{}, Calls: map[string]int{},
+		Given: []Item{}, Edits: []Edit{}, Verifications: []Verification{}, Survives: []verify.Survival{}, Kept: []deploy.Kept{}, LinkedRoles: []string{}, Calls: map[string]int{},
 		seen: map[architecture.StackName]map[string]bool{},
 	}
 }

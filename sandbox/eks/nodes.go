@@ -422,3 +422,8 @@ func ZoneLost(tx *account.Tx) {
 		}
 	}
 }
+
+// Nodes are the instances of a node group.
+func Nodes(tx *account.Tx, nodegroup *account.Resource) []*account.Resource {
+	return instances(tx, nodegroup)
+}

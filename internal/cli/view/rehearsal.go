@@ -73,7 +73,7 @@ func (v *Rehearsal) Event(e rehearse.Event) {
 // start opens the live view of a step that changes the account.
 func (v *Rehearsal) start(e rehearse.StepStarted) {
 	switch e.Step {
-	case rehearse.StepCreate, rehearse.StepResume, rehearse.StepUpdate, rehearse.StepDelete:
+	case rehearse.StepCreate, rehearse.StepResume, rehearse.StepUpdate, rehearse.StepRepair, rehearse.StepDelete:
 	default:
 		return
 	}
@@ -205,6 +205,16 @@ func Report(w io.Writer, r *rehearse.Report) {
 		if r.Skipped > 0 {
 			fmt.Fprintf(w, "  %.1f days later, what has a date was gone.\n", r.Skipped.Hours()/24)
 		}
+	}
+	if o := r.Outage; o != nil {
+		section("What a lost zone left: %s", o.Zone)
+		paragraph(w, "  serves: ", "    ", "%s", strings.Join(o.Serves, ", "))
+		if len(o.Lost) > 0 {
+			paragraph(w, "  lost: ", "    ", "%s", strings.Join(o.Lost, ", "))
+		}
+	}
+	if len(r.Survives) > 0 {
+		survives(w, r.Survives)
 	}
 	rows(w, section, r.Rows)
 	section("Not modelled by the sandbox, so not shown")
