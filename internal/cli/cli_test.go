@@ -16,10 +16,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/cli"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
@@ -65,6 +70,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"account": serveAccount,
 			"json":    checkJSON,
+			"open":    openBucket,
 			"status":  checkStatus,
 			"width":   checkWidth,
 			"bytes":   writeBytes,
@@ -162,6 +168,22 @@ func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("unknown kind %s", args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
+}
+
+// openBucket PURPOSE lets the account's bucket for a purpose become public, as
+// somebody might by hand.
+func openBucket(ts *testscript.TestScript, neg bool, args []string) {
+	ctx := context.Background()
+	clients, err := awsapi.New(ctx, awsapi.Options{
+		Region: "us-east-1", Endpoint: ts.Getenv("AWS_ENDPOINT_URL"),
+		Credentials: credentials.NewStaticCredentialsProvider(ts.Getenv("AWS_ACCESS_KEY_ID"), ts.Getenv("AWS_SECRET_ACCESS_KEY"), ""),
+	})
+	ts.Check(err)
+	bucket := "poolside-" + args[0] + "-123456789012-us-east-1"
+	_, err = clients.S3.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
+		Bucket: &bucket, PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{BlockPublicAcls: aws.Bool(false)},
+	})
+	ts.Check(err)
 }
 
 // varyExample FILE [OLD NEW]... writes the example production.yaml with texts

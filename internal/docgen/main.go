@@ -1,6 +1,6 @@
 // Command docgen writes the documentation that is generated from the code: the
-// reference page of the commands, the page of what the sandbox models, and the
-// picture of the architecture. Run it at the top of the repository:
+// reference pages of the commands and of the checks, the page of what the sandbox
+// models, and the picture of the architecture. Run it at the top of the repository:
 //
 //	go run ./internal/docgen
 //
@@ -52,6 +52,7 @@ func generate(top string) (map[string][]byte, error) {
 	}
 	return map[string][]byte{
 		"docs/architecture.svg":      drawing,
+		"docs/reference/checks.md":   checks(),
 		"docs/reference/commands.md": commands(),
 		"docs/reference/sandbox.md":  modelled,
 	}, nil
