@@ -185,8 +185,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	chosen := o.Chosen()
 	rep.Results = make([]Result, len(chosen))
 	var wg sync.WaitGroup
+	turns := make(chan struct{}, sideBySide)
 	for i, c := range chosen {
-		wg.Go(func() { rep.Results[i] = o.do(l, c) })
+		wg.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			rep.Results[i] = o.do(l, c)
+		})
 	}
 	wg.Go(func() { rep.Survives = survivals(l) })
 	wg.Wait()
@@ -196,6 +201,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	rep.Rows = rows(rep.Results)
 	return rep, nil
 }
+
+// sideBySide is how many checks look at a time, so that AWS does not throttle
+// them.
+const sideBySide = 16
 
 // Known tells that every id in the options is one of a check; the error is an
 // [UnknownError].
