@@ -264,12 +264,12 @@ func between(schedule string) time.Duration {
 	const day = 24 * time.Hour
 	rest, ok := strings.CutPrefix(schedule, "cron(")
 	fields := strings.Fields(strings.TrimSuffix(rest, ")"))
-	if !ok || len(fields) != 6 || fields[4] != "*" || fields[5] != "*" {
+	if !ok || len(fields) != 6 || fields[3] != "*" || fields[5] != "*" {
 		return 0
 	}
 	free := func(f string) bool { return f == "*" || f == "?" }
 	switch {
-	case free(fields[2]) && free(fields[3]):
+	case free(fields[2]) && free(fields[4]):
 		return 3 * day
 	case free(fields[2]):
 		return 9 * day

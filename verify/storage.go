@@ -501,7 +501,7 @@ func logDelivery(l *look, r *result, b architecture.Bucket, name string) error {
 // whole tells whether a lifecycle rule is for the whole bucket.
 func whole(r types.LifecycleRule) bool {
 	f := r.Filter
-	//nolint:staticcheck // Rules from before 2016 have their prefix here.
+	//lint:ignore SA1019 rules from before 2016 have their prefix here
 	old := aws.ToString(r.Prefix)
 	return old == "" && (f == nil || aws.ToString(f.Prefix) == "" && f.Tag == nil && f.And == nil && f.ObjectSizeGreaterThan == nil && f.ObjectSizeLessThan == nil)
 }

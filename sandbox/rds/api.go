@@ -256,6 +256,14 @@ func modifyInstance(tx *account.Tx, r *wire.Request) (any, error) {
 		}
 		next[name] = v
 	}
+	// Switched off, Performance Insights forgets its key.
+	if r.Has("EnablePerformanceInsights") && !r.Bool("EnablePerformanceInsights", false) {
+		for _, k := range []string{"PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod"} {
+			if !r.Has(k) {
+				delete(next, k)
+			}
+		}
+	}
 	// Storage that may grow to what it has does not grow.
 	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
 	if size := props.Int(i.Data, 0, "size"); r.Has("MaxAllocatedStorage") && r.Int("MaxAllocatedStorage", 0) == size {
