@@ -1,5 +1,803 @@
 package verify
 
-type databaseFacts struct{}
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
-func databaseChecks() []Check { return nil }
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/rds/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+)
+
+// databaseFacts are what the database is.
+type databaseFacts struct {
+	databaseFact  fact[*types.DBInstance]
+	settingsFact  fact[map[string]string]
+	snapshotsFact fact[[]types.DBSnapshot]
+	sharesFact    keyed[[]string]
+	coreZonesFact fact[[]string]
+	masterFact    fact[*secretsmanager.DescribeSecretOutput]
+}
+
+// database is the RDS instance, or nil.
+func (l *look) database() (*types.DBInstance, error) {
+	return l.databaseFact.get(func() (*types.DBInstance, error) {
+		name := l.arch.DatabaseName()
+		out, err := orNone(l.aws.RDS.DescribeDBInstances(l.ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &name}))
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("look up database %s: %w", name, err)
+		case out == nil || len(out.DBInstances) == 0:
+			return nil, nil
+		}
+		return &out.DBInstances[0], nil
+	})
+}
+
+// databaseSettings are the parameters of the groups that the database uses, by
+// name; those without a value are left out.
+func (l *look) databaseSettings(db *types.DBInstance) (map[string]string, error) {
+	return l.settingsFact.get(func() (map[string]string, error) {
+		found := map[string]string{}
+		for _, g := range db.DBParameterGroups {
+			pages := rds.NewDescribeDBParametersPaginator(l.aws.RDS, &rds.DescribeDBParametersInput{DBParameterGroupName: g.DBParameterGroupName})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(l.ctx)
+				if err != nil {
+					return nil, fmt.Errorf("read parameter group %s: %w", aws.ToString(g.DBParameterGroupName), err)
+				}
+				for _, p := range page.Parameters {
+					if p.ParameterValue != nil {
+						found[aws.ToString(p.ParameterName)] = *p.ParameterValue
+					}
+				}
+			}
+		}
+		return found, nil
+	})
+}
+
+// snapshots are the automated and manual snapshots of the database.
+func (l *look) snapshots() ([]types.DBSnapshot, error) {
+	return l.snapshotsFact.get(func() ([]types.DBSnapshot, error) {
+		var found []types.DBSnapshot
+		pages := rds.NewDescribeDBSnapshotsPaginator(l.aws.RDS, &rds.DescribeDBSnapshotsInput{DBInstanceIdentifier: aws.String(l.arch.DatabaseName())})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(l.ctx)
+			if err != nil {
+				return nil, fmt.Errorf("list the snapshots of the database: %w", err)
+			}
+			found = append(found, page.DBSnapshots...)
+		}
+		return found, nil
+	})
+}
+
+// snapshotShares are the accounts that may restore a manual snapshot, or "all".
+func (l *look) snapshotShares(id string) ([]string, error) {
+	return l.sharesFact.get(id, func() ([]string, error) {
+		out, err := l.aws.RDS.DescribeDBSnapshotAttributes(l.ctx, &rds.DescribeDBSnapshotAttributesInput{DBSnapshotIdentifier: &id})
+		if err != nil {
+			return nil, fmt.Errorf("look who may restore snapshot %s: %w", id, err)
+		}
+		for _, a := range out.DBSnapshotAttributesResult.DBSnapshotAttributes {
+			if aws.ToString(a.AttributeName) == "restore" {
+				return a.AttributeValues, nil
+			}
+		}
+		return nil, nil
+	})
+}
+
+// masterSecret is what Secrets Manager says of the server's master secret,
+// without its value; nil where there is none.
+func (l *look) masterSecret(db *types.DBInstance) (*secretsmanager.DescribeSecretOutput, error) {
+	return l.masterFact.get(func() (*secretsmanager.DescribeSecretOutput, error) {
+		if db.MasterUserSecret == nil {
+			return nil, nil
+		}
+		out, err := orNone(l.aws.SecretsManager.DescribeSecret(l.ctx, &secretsmanager.DescribeSecretInput{SecretId: db.MasterUserSecret.SecretArn}))
+		if err != nil {
+			return nil, fmt.Errorf("look up the master secret: %w", err)
+		}
+		return out, nil
+	})
+}
+
+// coreZones are the names of the zones that core nodes can be in.
+func (l *look) coreZones() ([]string, error) {
+	return l.coreZonesFact.get(func() ([]string, error) {
+		cluster := l.arch.ClusterName()
+		var subnets []string
+		pages := eks.NewListNodegroupsPaginator(l.aws.EKS, &eks.ListNodegroupsInput{ClusterName: &cluster})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(l.ctx)
+			if awsapi.IsNotFound(err) {
+				return nil, nil
+			}
+			if err != nil {
+				return nil, fmt.Errorf("list node groups: %w", err)
+			}
+			for _, name := range page.Nodegroups {
+				out, err := l.aws.EKS.DescribeNodegroup(l.ctx, &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &name})
+				if err != nil {
+					return nil, fmt.Errorf("look up node group %s: %w", name, err)
+				}
+				for k, v := range architecture.LabelsFor(config.Core) {
+					if out.Nodegroup.Labels[k] == v {
+						subnets = append(subnets, out.Nodegroup.Subnets...)
+					}
+				}
+			}
+		}
+		if len(subnets) == 0 {
+			return nil, nil
+		}
+		slices.Sort(subnets)
+		out, err := l.aws.EC2.DescribeSubnets(l.ctx, &ec2.DescribeSubnetsInput{SubnetIds: slices.Compact(subnets)})
+		if err != nil {
+			return nil, fmt.Errorf("look up the subnets of core nodes: %w", err)
+		}
+		var zones []string
+		for _, s := range out.Subnets {
+			zones = append(zones, aws.ToString(s.AvailabilityZone))
+		}
+		slices.Sort(zones)
+		return slices.Compact(zones), nil
+	})
+}
+
+const (
+	seeDatabase   = "rds:DescribeDBInstances"
+	seeParameters = "rds:DescribeDBParameters"
+	seeSnapshots  = "rds:DescribeDBSnapshots"
+)
+
+// onDatabase looks at the instance if there is one. Where there is none, one
+// check says so for all.
+func onDatabase(f func(*look, *result, *types.DBInstance) error) func(*look, *result) error {
+	return func(l *look, r *result) error {
+		db, err := l.database()
+		if err != nil {
+			return err
+		}
+		if db == nil {
+			r.na("there is no database, as database-there says")
+			return nil
+		}
+		return f(l, r, db)
+	}
+}
+
+// databaseFlag is a check of one attribute: ok, what was seen and wanted, and the
+// flags of "aws rds modify-db-instance" that put it right.
+func databaseFlag(f func(l *look, db *types.DBInstance) (ok bool, saw, want, flags string)) func(*look, *result) error {
+	return onDatabase(func(l *look, r *result, db *types.DBInstance) error {
+		ok, saw, want, flags := f(l, db)
+		r.saw(ok, aws.ToString(db.DBInstanceArn), saw, seeDatabase, want, l.modifyDatabase(flags))
+		return nil
+	})
+}
+
+// modifyDatabase is a command that changes the instance at once.
+func (l *look) modifyDatabase(flags string) string {
+	return fmt.Sprintf("aws rds modify-db-instance --region %s --db-instance-identifier %s --apply-immediately %s", l.aws.Region, l.arch.DatabaseName(), flags)
+}
+
+func databaseChecks() []Check {
+	return []Check{
+		{
+			ID: "database-there", Level: Required, Rows: []string{"C12"},
+			Proves: "There is a PostgreSQL instance of the deployment, and it serves.",
+			run:    databaseThere,
+		},
+		{
+			ID: "database-version", Level: Required, Rows: []string{"C12"},
+			Proves: "PostgreSQL has the configured version, or a newer one.",
+			run: databaseFlag(func(l *look, db *types.DBInstance) (bool, string, string, string) {
+				want := l.arch.Config.Database.Version
+				return atLeast(aws.ToString(db.EngineVersion), want), "PostgreSQL " + aws.ToString(db.EngineVersion), "PostgreSQL " + want + " or newer", "--allow-major-version-upgrade --engine-version " + want
+			}),
+		},
+		{
+			ID: "database-class", Level: Advised, Rows: []string{"S10"},
+			Proves: "The instance has the configured size.",
+			run: databaseFlag(func(l *look, db *types.DBInstance) (bool, string, string, string) {
+				want := l.arch.Config.Database.InstanceClass
+				return aws.ToString(db.DBInstanceClass) == want, aws.ToString(db.DBInstanceClass), want, "--db-instance-class " + want
+			}),
+		},
+		{
+			ID: "database-storage-grows", Level: Advised, Rows: []string{"S10"},
+			Proves: "Storage grows by itself as far as configured before it is full.",
+			run:    databaseGrows,
+		},
+		{
+			ID: "database-private", Level: Required, Rows: []string{"S1", "B29"},
+			Proves: "The instance has no public address.",
+			run: databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+				open := aws.ToBool(db.PubliclyAccessible)
+				return !open, "public access " + yesNo(open), "public access off", "--no-publicly-accessible"
+			}),
+		},
+		{
+			ID: "database-subnets", Level: Required, Rows: []string{"S1", "B29"},
+			Proves: "The database can only be placed in private subnets, of two zones at least.",
+			run:    onDatabase(databaseSubnets),
+		},
+		{
+			ID: "database-encrypted", Level: Required, Rows: []string{"S4", "B7"},
+			Proves: "The database's storage is encrypted with the database key.",
+			run:    onDatabase(databaseEncrypted),
+		},
+		{
+			ID: "database-insights", Level: Advised, Rows: []string{"S10"},
+			Proves: "Performance Insights keeps what the load of the database was.",
+			run: databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+				on := aws.ToBool(db.PerformanceInsightsEnabled)
+				return on, "Performance Insights " + yesNo(on), "on", "--enable-performance-insights"
+			}),
+		},
+		{
+			ID: "database-insights-encrypted", Level: Required, Rows: []string{"S4", "B7"},
+			Proves: "What Performance Insights keeps is encrypted with the database key.",
+			run: onDatabase(func(l *look, r *result, db *types.DBInstance) error {
+				if !aws.ToBool(db.PerformanceInsightsEnabled) {
+					r.na("Performance Insights is off, as database-insights says")
+					return nil
+				}
+				return l.sawKey(r, aws.ToString(db.DBInstanceArn), aws.ToString(db.PerformanceInsightsKMSKeyId), seeDatabase, architecture.KeyDatabase,
+					"switch Performance Insights off, which drops what it keeps, and on again with the key")
+			}),
+		},
+		{
+			ID: "database-tls-forced", Level: Required, Rows: []string{"S5", "B20"},
+			Proves: "PostgreSQL refuses connections that are not TLS.",
+			run: databaseSetting("rds.force_ssl", "1", func(v string) bool {
+				return v == "1" || v == "on"
+			}),
+		},
+		{
+			ID: "database-tls-version", Level: Required, Rows: []string{"S5"},
+			Proves: "PostgreSQL refuses TLS older than 1.2.",
+			run: databaseSetting("ssl_min_protocol_version", "TLSv1.2", func(v string) bool {
+				return v == "TLSv1.2" || v == "TLSv1.3"
+			}),
+		},
+		{
+			ID: "database-passwords", Level: Required, Rows: []string{"S6"},
+			Proves: "PostgreSQL takes passwords by SCRAM only.",
+			run: databaseSetting("rds.accepted_password_auth_method", "scram", func(v string) bool {
+				return v == "scram"
+			}),
+		},
+		{
+			ID: "database-connections-logged", Level: Advised, Rows: []string{"B44"},
+			Proves: "PostgreSQL logs who connects.",
+			run: databaseSetting("log_connections", "1", func(v string) bool {
+				// A list of aspects since PostgreSQL 18.
+				return v != "" && v != "0" && v != "off" && v != "false"
+			}),
+		},
+		{
+			ID: "database-settings-in-force", Level: Advised, Rows: []string{"S10"},
+			Proves: "No setting of the database waits for a restart.",
+			run:    onDatabase(databaseInSync),
+		},
+		{
+			ID: "database-multi-az", Level: Required, Rows: []string{"S8"},
+			Proves: "A standby of the database runs in another zone, if configured.",
+			run:    databaseStandby,
+		},
+		{
+			ID: "database-zone-near-nodes", Level: Required, Rows: []string{"S10"},
+			Proves: "The database is in a zone that core nodes are in.",
+			run:    onDatabase(databaseNear),
+		},
+		{
+			ID: "database-backups", Level: Required, Rows: []string{"C12"},
+			Proves: "RDS keeps daily backups for as many days as configured.",
+			run: databaseFlag(func(l *look, db *types.DBInstance) (bool, string, string, string) {
+				want, have := l.arch.Config.Database.BackupDays, int(aws.ToInt32(db.BackupRetentionPeriod))
+				return have >= want, fmt.Sprintf("kept for %d days", have), fmt.Sprintf("kept for %d days", want), fmt.Sprintf("--backup-retention-period %d", want)
+			}),
+		},
+		{
+			ID: "database-backup-window", Level: Advised, Rows: []string{"C12"},
+			Proves: "Backups and maintenance take place when they are configured to.",
+			run: databaseFlag(func(l *look, db *types.DBInstance) (bool, string, string, string) {
+				c := l.arch.Config.Database
+				backup, maintenance := aws.ToString(db.PreferredBackupWindow), aws.ToString(db.PreferredMaintenanceWindow)
+				return backup == c.BackupWindow && strings.EqualFold(maintenance, c.MaintenanceWindow),
+					"backups " + backup + ", maintenance " + maintenance, "backups " + c.BackupWindow + ", maintenance " + c.MaintenanceWindow,
+					"--preferred-backup-window " + c.BackupWindow + " --preferred-maintenance-window " + c.MaintenanceWindow
+			}),
+		},
+		{
+			ID: "database-restorable", Level: Required, Rows: []string{"C12"},
+			Proves: "The database can be restored to a point in the last hour.",
+			run:    onDatabase(databaseRestorable),
+		},
+		{
+			ID: "database-deletion-protection", Level: Required, Rows: []string{"B48"},
+			Proves: "RDS refuses to delete the database, if configured.",
+			run: onDatabase(func(l *look, r *result, db *types.DBInstance) error {
+				if !l.arch.Config.Database.DeletionProtection {
+					r.na("database.deletionProtection is off")
+					return nil
+				}
+				on := aws.ToBool(db.DeletionProtection)
+				r.saw(on, aws.ToString(db.DBInstanceArn), "deletion protection "+yesNo(on), seeDatabase, "on", l.modifyDatabase("--deletion-protection"))
+				return nil
+			}),
+		},
+		{
+			ID: "database-master-secret", Level: Required, Rows: []string{"B43"},
+			Proves: "RDS keeps the server's master password in Secrets Manager.",
+			run:    databaseFlag(databaseMaster),
+		},
+		{
+			ID: "database-master-secret-encrypted", Level: Required, Rows: []string{"S4", "B10"},
+			Proves: "The master secret is encrypted with the secrets key.",
+			run: onDatabase(func(l *look, r *result, db *types.DBInstance) error {
+				if db.MasterUserSecret == nil {
+					r.na("there is no master secret, as database-master-secret says")
+					return nil
+				}
+				return l.sawKey(r, aws.ToString(db.MasterUserSecret.SecretArn), aws.ToString(db.MasterUserSecret.KmsKeyId), seeDatabase, architecture.KeySecrets,
+					l.modifyDatabase("--manage-master-user-password --master-user-secret-kms-key-id "+l.arch.KeyAlias(architecture.KeySecrets)))
+			}),
+		},
+		{
+			ID: "database-master-rotation", Level: Required, Rows: []string{"B43"},
+			Proves: "The master password is rotated, and no rotation is overdue.",
+			run:    onDatabase(databaseRotation),
+		},
+		{
+			ID: "database-certificate", Level: Required, Rows: []string{"S5"},
+			Proves: "The server's certificate is valid for two weeks more, from an authority that clients still trust.",
+			run:    onDatabase(databaseCertificate),
+		},
+		{
+			ID: "database-logs", Level: Required, Rows: []string{"B44"},
+			Proves: "PostgreSQL's logs go to CloudWatch Logs.",
+			run: databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+				want := []string{"postgresql", "upgrade"}
+				ok := !slices.ContainsFunc(want, func(s string) bool { return !slices.Contains(db.EnabledCloudwatchLogsExports, s) })
+				return ok, "logs " + listed(db.EnabledCloudwatchLogsExports), "logs " + listed(want), `--cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql","upgrade"]}'`
+			}),
+		},
+		{
+			ID: "database-monitoring", Level: Advised, Rows: []string{"S10"},
+			Proves: "Enhanced monitoring samples the server as often as configured.",
+			run: onDatabase(func(l *look, r *result, db *types.DBInstance) error {
+				want, have := l.arch.Config.Database.MonitoringSeconds, int(aws.ToInt32(db.MonitoringInterval))
+				if want == 0 {
+					r.na("database.monitoringSeconds is 0")
+					return nil
+				}
+				r.saw(have > 0 && have <= want, aws.ToString(db.DBInstanceArn), fmt.Sprintf("every %d seconds (0 is never)", have), seeDatabase, fmt.Sprintf("every %d seconds", want),
+					l.modifyDatabase(fmt.Sprintf("--monitoring-interval %d --monitoring-role-arn ROLE, the role %s", want, l.arch.RoleName("database-monitoring"))))
+				return nil
+			}),
+		},
+		{
+			ID: "database-minor-upgrades", Level: Advised, Rows: []string{"C12"},
+			Proves: "RDS installs minor versions, which fix security, in maintenance windows.",
+			run: databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+				on := aws.ToBool(db.AutoMinorVersionUpgrade)
+				return on, "minor upgrades " + yesNo(on), "on", "--auto-minor-version-upgrade"
+			}),
+		},
+		{
+			ID: "database-tags-on-snapshots", Level: Advised, Rows: []string{"C12"},
+			Proves: "Snapshots carry the database's tags, so that it is known whose they are.",
+			run: databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+				on := aws.ToBool(db.CopyTagsToSnapshot)
+				return on, "copying tags " + yesNo(on), "on", "--copy-tags-to-snapshot"
+			}),
+		},
+		{
+			ID: "database-iam", Level: Advised, Rows: []string{"S6"},
+			Proves: "People can sign in to PostgreSQL with IAM instead of a password.",
+			run: databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+				on := aws.ToBool(db.IAMDatabaseAuthenticationEnabled)
+				return on, "sign-in with IAM " + yesNo(on), "on", "--enable-iam-database-authentication"
+			}),
+		},
+		{
+			ID: "database-snapshots-encrypted", Level: Required, Rows: []string{"S4", "B7"},
+			Proves: "Every snapshot of the database is encrypted with the database's key.",
+			run:    onDatabase(snapshotsEncrypted),
+		},
+		{
+			ID: "database-snapshots-private", Level: Required, Rows: []string{"S6"},
+			Proves: "No other account may restore a snapshot of the database.",
+			run:    onDatabase(snapshotsPrivate),
+		},
+	}
+}
+
+// serving are the states in which an instance answers, or does again within
+// minutes.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
+var serving = []string{
+	"available", "backing-up", "configuring-enhanced-monitoring", "configuring-iam-database-auth", "configuring-log-exports",
+	"maintenance", "modifying", "rebooting", "renaming", "resetting-master-credentials", "storage-config-upgrade",
+	"storage-initialization", "storage-optimization", "upgrading",
+}
+
+func databaseThere(l *look, r *result) error {
+	db, err := l.database()
+	if err != nil {
+		return err
+	}
+	if db == nil {
+		r.missing(l.arch.DatabaseName(), seeDatabase, "restore it from a snapshot: set database.snapshot and read docs/guides; a database that was deleted is not made again by itself")
+		return nil
+	}
+	engine, status := aws.ToString(db.Engine), aws.ToString(db.DBInstanceStatus)
+	r.saw(engine == "postgres" && slices.Contains(serving, status), aws.ToString(db.DBInstanceArn), engine+", "+status, seeDatabase,
+		"postgres, available", "look at aws rds describe-events --source-type db-instance --source-identifier "+l.arch.DatabaseName()+", and start it if it was stopped")
+	return nil
+}
+
+// atLeast compares versions by their numbers: "17.6" is at least "17".
+func atLeast(have, want string) bool {
+	h, w := strings.Split(have, "."), strings.Split(want, ".")
+	for i := range w {
+		if i >= len(h) {
+			return false
+		}
+		a, err := strconv.Atoi(h[i])
+		b, err2 := strconv.Atoi(w[i])
+		if err != nil || err2 != nil || a != b {
+			return err == nil && err2 == nil && a > b
+		}
+	}
+	return true
+}
+
+// listed is a list for people.
+func listed(items []string) string {
+	if len(items) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(slices.Values(items)), ", ")
+}
+
+func databaseGrows(l *look, r *result) error {
+	c := l.arch.Config.Database
+	if c.MaxStorageGiB <= c.StorageGiB {
+		r.na("database.maxStorageGiB is what it has")
+		return nil
+	}
+	return databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+		limit, have := int(aws.ToInt32(db.MaxAllocatedStorage)), int(aws.ToInt32(db.AllocatedStorage))
+		saw := fmt.Sprintf("%d GiB, which do not grow", have)
+		if limit > 0 {
+			saw = fmt.Sprintf("%d GiB, which grow to %d", have, limit)
+		}
+		// Storage that has reached its limit needs no other.
+		return limit >= c.MaxStorageGiB || have >= c.MaxStorageGiB, saw, fmt.Sprintf("growing to %d GiB", c.MaxStorageGiB), fmt.Sprintf("--max-allocated-storage %d", c.MaxStorageGiB)
+	})(l, r)
+}
+
+// databaseSubnets holds the subnet group to the plan's private subnets, where
+// the network is ours, and to routes that lead to no internet gateway.
+func databaseSubnets(l *look, r *result, db *types.DBInstance) error {
+	if db.DBSubnetGroup == nil {
+		r.missing(aws.ToString(db.DBInstanceArn), seeDatabase, "an instance outside of a VPC can't be moved into one: restore a snapshot")
+		return nil
+	}
+	group := aws.ToString(db.DBSubnetGroup.DBSubnetGroupName)
+	var ids []string
+	zones := map[string]bool{}
+	for _, s := range db.DBSubnetGroup.Subnets {
+		ids = append(ids, aws.ToString(s.SubnetIdentifier))
+		if s.SubnetAvailabilityZone != nil {
+			zones[aws.ToString(s.SubnetAvailabilityZone.Name)] = true
+		}
+	}
+	fix := "aws rds modify-db-subnet-group --db-subnet-group-name " + group + " --subnet-ids with the private subnets only"
+	r.saw(len(zones) >= 2, group, "zones "+listed(sortedKeys(zones)), seeDatabase, "two zones or more", fix)
+	if len(ids) == 0 {
+		return nil
+	}
+	out, err := l.aws.EC2.DescribeSubnets(l.ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
+	if err != nil {
+		return fmt.Errorf("look up the subnets of group %s: %w", group, err)
+	}
+	tables, err := l.routeTablesOf(aws.ToString(db.DBSubnetGroup.VpcId))
+	if err != nil {
+		return err
+	}
+	planned := map[string]bool{}
+	for _, s := range l.arch.Subnets {
+		if s.Tier == architecture.Private {
+			planned[s.CIDR.String()] = true
+		}
+	}
+	for _, s := range out.Subnets {
+		id, cidr := aws.ToString(s.SubnetId), aws.ToString(s.CidrBlock)
+		switch gateway := internetGateway(tables, id); {
+		case gateway != "":
+			r.saw(false, id, cidr+" with a route to "+gateway, "ec2:DescribeRouteTables", "no route to an internet gateway", fix)
+		case len(planned) > 0 && !planned[cidr]:
+			r.saw(false, id, cidr, "ec2:DescribeSubnets", "one of "+listed(sortedKeys(planned)), fix)
+		default:
+			r.saw(true, id, cidr+" without a route to an internet gateway", "ec2:DescribeRouteTables", "", "")
+		}
+	}
+	return nil
+}
+
+func (l *look) routeTablesOf(vpc string) ([]ec2types.RouteTable, error) {
+	var found []ec2types.RouteTable
+	pages := ec2.NewDescribeRouteTablesPaginator(l.aws.EC2, &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(l.ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the route tables of %s: %w", vpc, err)
+		}
+		found = append(found, page.RouteTables...)
+	}
+	return found, nil
+}
+
+// internetGateway is the internet gateway that a subnet has a route to, or "". A
+// subnet that no table names has the main one.
+func internetGateway(tables []ec2types.RouteTable, subnet string) string {
+	var own, main *ec2types.RouteTable
+	for i, t := range tables {
+		for _, a := range t.Associations {
+			if aws.ToString(a.SubnetId) == subnet {
+				own = &tables[i]
+			}
+			if aws.ToBool(a.Main) {
+				main = &tables[i]
+			}
+		}
+	}
+	if own == nil {
+		own = main
+	}
+	if own == nil {
+		return ""
+	}
+	for _, route := range own.Routes {
+		if g := aws.ToString(route.GatewayId); strings.HasPrefix(g, "igw-") {
+			return g
+		}
+	}
+	return ""
+}
+
+func databaseEncrypted(l *look, r *result, db *types.DBInstance) error {
+	arn := aws.ToString(db.DBInstanceArn)
+	const fix = "storage can't be encrypted in place: copy a snapshot with the key, restore it, and let the application use that"
+	if !aws.ToBool(db.StorageEncrypted) {
+		r.saw(false, arn, "not encrypted", seeDatabase, "encrypted with "+l.arch.KeyAlias(architecture.KeyDatabase), fix)
+		return nil
+	}
+	if snapshot := l.arch.Config.Database.Snapshot; snapshot != "" {
+		// A snapshot brings its key, which no configuration can name.
+		key, err := l.key(aws.ToString(db.KmsKeyId))
+		if err != nil {
+			return err
+		}
+		ours := key != nil && key.KeyManager == "CUSTOMER"
+		r.saw(ours, arn, "encrypted with "+aws.ToString(db.KmsKeyId)+", the key of snapshot "+snapshot, seeDatabase, "a key of the customer's", fix)
+		return nil
+	}
+	return l.sawKey(r, arn, aws.ToString(db.KmsKeyId), seeDatabase, architecture.KeyDatabase, fix)
+}
+
+// databaseSetting is a check of a parameter in the group in use. A group that
+// waits for a restart is not in force yet.
+func databaseSetting(name, want string, good func(string) bool) func(*look, *result) error {
+	return onDatabase(func(l *look, r *result, db *types.DBInstance) error {
+		settings, err := l.databaseSettings(db)
+		if err != nil {
+			return err
+		}
+		var groups []string
+		for _, g := range db.DBParameterGroups {
+			groups = append(groups, aws.ToString(g.DBParameterGroupName))
+		}
+		value, ok := settings[name]
+		if !ok {
+			value = "not set"
+		}
+		r.saw(good(settings[name]), "parameter group "+listed(groups), name+" = "+value, seeParameters, name+" = "+want,
+			fmt.Sprintf("aws rds modify-db-parameter-group --db-parameter-group-name %s --parameters ParameterName=%s,ParameterValue=%s,ApplyMethod=immediate; the deployment's own group, if this is another one, is the one with its tags", listed(groups), name, want))
+		return nil
+	})
+}
+
+func databaseInSync(l *look, r *result, db *types.DBInstance) error {
+	for _, g := range db.DBParameterGroups {
+		status := aws.ToString(g.ParameterApplyStatus)
+		r.saw(status == "in-sync" || status == "applying", "parameter group "+aws.ToString(g.DBParameterGroupName), status, seeDatabase, "in-sync",
+			"restart the database at a quiet time: aws rds reboot-db-instance --db-instance-identifier "+l.arch.DatabaseName()+"; with a standby, --force-failover keeps it short")
+	}
+	return nil
+}
+
+func databaseStandby(l *look, r *result) error {
+	if !l.arch.Config.Database.MultiAZ {
+		r.na("database.multiAz is off")
+		return nil
+	}
+	return databaseFlag(func(_ *look, db *types.DBInstance) (bool, string, string, string) {
+		zone, standby := aws.ToString(db.AvailabilityZone), aws.ToString(db.SecondaryAvailabilityZone)
+		on := aws.ToBool(db.MultiAZ)
+		saw := "one instance, in " + zone
+		if on {
+			saw = "in " + zone + " with a standby in " + standby
+		}
+		return on && standby != zone, saw, "with a standby in another zone", "--multi-az"
+	})(l, r)
+}
+
+func databaseNear(l *look, r *result, db *types.DBInstance) error {
+	zones, err := l.coreZones()
+	if err != nil {
+		return err
+	}
+	if len(zones) == 0 {
+		r.na("there are no core nodes")
+		return nil
+	}
+	for _, zone := range []*string{db.AvailabilityZone, db.SecondaryAvailabilityZone} {
+		if zone == nil {
+			continue
+		}
+		r.saw(slices.Contains(zones, *zone), aws.ToString(db.DBInstanceArn), "in "+*zone+"; core nodes in "+listed(zones), seeDatabase, "a zone of core nodes",
+			"give core nodes that zone, or move the database: switch the standby on, which another zone gets, and fail over to it")
+	}
+	return nil
+}
+
+// What RDS can restore to lags minutes behind: it saves the log every five.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIT.html
+const restoreLag = time.Hour
+
+func databaseRestorable(l *look, r *result, db *types.DBInstance) error {
+	now, arn := l.aws.Clock.Now(), aws.ToString(db.DBInstanceArn)
+	const fix = "look at aws rds describe-events for failed backups or full storage; automated backups must be on"
+	switch latest := db.LatestRestorableTime; {
+	case latest != nil:
+		age := now.Sub(*latest)
+		r.saw(age <= restoreLag, arn, fmt.Sprintf("restorable up to %s, %s ago", latest.UTC().Format(time.RFC3339), age.Round(time.Minute)), seeDatabase, "less than an hour ago", fix)
+	case aws.ToInt32(db.BackupRetentionPeriod) == 0:
+		r.na("there are no automated backups, as database-backups says")
+	case db.InstanceCreateTime == nil || now.Sub(*db.InstanceCreateTime) <= restoreLag:
+		r.na("the database is so new that its first backup is not complete")
+	default:
+		r.saw(false, arn, "no point to restore to", seeDatabase, "one less than an hour ago", fix)
+	}
+	return nil
+}
+
+func databaseMaster(_ *look, db *types.DBInstance) (ok bool, saw, want, flags string) {
+	want, flags = "kept by RDS in Secrets Manager, active", "--manage-master-user-password"
+	if db.MasterUserSecret == nil {
+		return false, "a password that RDS does not keep", want, flags
+	}
+	// A secret is on its way from one state to the other for minutes.
+	status := aws.ToString(db.MasterUserSecret.SecretStatus)
+	return slices.Contains([]string{"active", "creating", "rotating"}, status), "a secret, " + status, want, flags + " --rotate-master-user-password"
+}
+
+func databaseRotation(l *look, r *result, db *types.DBInstance) error {
+	if db.MasterUserSecret == nil {
+		r.na("there is no master secret, as database-master-secret says")
+		return nil
+	}
+	secret, err := l.masterSecret(db)
+	if err != nil {
+		return err
+	}
+	const api = "secretsmanager:DescribeSecret"
+	arn := aws.ToString(db.MasterUserSecret.SecretArn)
+	fix := l.modifyDatabase("--rotate-master-user-password")
+	if secret == nil {
+		r.missing(arn, api, fix)
+		return nil
+	}
+	if !aws.ToBool(secret.RotationEnabled) {
+		r.saw(false, arn, "rotation off", api, "rotation on", "aws secretsmanager rotate-secret --secret-id "+arn+" --rotation-rules AutomaticallyAfterDays=7")
+		return nil
+	}
+	saw := "rotation on"
+	late := false
+	if next := secret.NextRotationDate; next != nil {
+		saw += ", next " + next.UTC().Format(time.DateOnly)
+		// Rotation starts within its window of a day.
+		late = l.aws.Clock.Now().Sub(*next) > 48*time.Hour
+	}
+	r.saw(!late, arn, saw, api, "a next rotation that is not overdue", fix)
+	return nil
+}
+
+// certificateLeft is how long before its end RDS has long replaced a server's
+// certificate by itself.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL-certificate-rotation.html
+const certificateLeft = 14 * 24 * time.Hour
+
+func databaseCertificate(l *look, r *result, db *types.DBInstance) error {
+	authority := aws.ToString(db.CACertificateIdentifier)
+	saw, ok := authority, authority != "rds-ca-2019" && authority != "rds-ca-2015"
+	if d := db.CertificateDetails; d != nil && d.ValidTill != nil {
+		saw += ", valid until " + d.ValidTill.UTC().Format(time.DateOnly)
+		ok = ok && d.ValidTill.Sub(l.aws.Clock.Now()) > certificateLeft
+	}
+	r.saw(ok, aws.ToString(db.DBInstanceArn), saw, seeDatabase, "rds-ca-rsa2048-g1 or newer, valid for two weeks",
+		l.modifyDatabase("--ca-certificate-identifier rds-ca-rsa2048-g1, once the clients trust it"))
+	return nil
+}
+
+func snapshotsEncrypted(l *look, r *result, db *types.DBInstance) error {
+	all, err := l.snapshots()
+	if err != nil {
+		return err
+	}
+	key := aws.ToString(db.KmsKeyId)
+	good := 0
+	for _, s := range all {
+		if aws.ToBool(s.Encrypted) && (aws.ToString(s.KmsKeyId) == key || !aws.ToBool(db.StorageEncrypted)) {
+			good++
+			continue
+		}
+		saw := "not encrypted"
+		if aws.ToBool(s.Encrypted) {
+			saw = "encrypted with " + aws.ToString(s.KmsKeyId)
+		}
+		id := aws.ToString(s.DBSnapshotIdentifier)
+		r.saw(false, aws.ToString(s.DBSnapshotArn), saw, seeSnapshots, "encrypted with "+key,
+			"copy it with the key (aws rds copy-db-snapshot --kms-key-id "+key+") and delete it: aws rds delete-db-snapshot --db-snapshot-identifier "+id)
+	}
+	if good > 0 || len(all) == 0 {
+		r.saw(true, aws.ToString(db.DBInstanceArn), fmt.Sprintf("%d snapshots encrypted with the database's key", good), seeSnapshots, "", "")
+	}
+	return nil
+}
+
+func snapshotsPrivate(l *look, r *result, db *types.DBInstance) error {
+	all, err := l.snapshots()
+	if err != nil {
+		return err
+	}
+	manual := 0
+	for _, s := range all {
+		// Others can't be shared.
+		if aws.ToString(s.SnapshotType) != "manual" {
+			continue
+		}
+		manual++
+		id := aws.ToString(s.DBSnapshotIdentifier)
+		shares, err := l.snapshotShares(id)
+		if err != nil {
+			return err
+		}
+		shares = slices.DeleteFunc(slices.Clone(shares), func(a string) bool { return a == l.id.Account })
+		for _, a := range shares {
+			r.saw(false, aws.ToString(s.DBSnapshotArn), "restorable by "+a, "rds:DescribeDBSnapshotAttributes", "by this account only",
+				fmt.Sprintf("aws rds modify-db-snapshot-attribute --db-snapshot-identifier %s --attribute-name restore --values-to-remove %s; if it is shared on purpose, skip this check with the reason", id, a))
+		}
+	}
+	r.saw(true, aws.ToString(db.DBInstanceArn), fmt.Sprintf("%d manual snapshots, who may restore them was asked", manual), "rds:DescribeDBSnapshotAttributes", "", "")
+	return nil
+}

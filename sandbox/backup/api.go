@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -23,11 +24,21 @@ func Service() wire.Service {
 				}
 				return nil, tx.Settle(v, "delete")
 			})},
-			{Name: "ListRecoveryPointsByBackupVault", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/", Do: onVault(listPoints)},
+			{Name: "ListRecoveryPointsByBackupVault", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/", Do: listPoints},
 			{Name: "DescribeRecoveryPoint", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/{recoveryPointArn}", Do: describePoint},
 			{Name: "DeleteRecoveryPoint", Method: "DELETE", Path: "/backup-vaults/{backupVaultName}/recovery-points/{recoveryPointArn}", Do: deletePoint},
 			{Name: "ListBackupPlans", Method: "GET", Path: "/backup/plans/", Do: listPlans},
 			{Name: "GetBackupPlan", Method: "GET", Path: "/backup/plans/{backupPlanId}/", Do: getPlan},
+			{Name: "UpdateBackupPlan", Method: "POST", Path: "/backup/plans/{backupPlanId}", Do: updatePlan},
+			{Name: "GetBackupVaultAccessPolicy", Method: "GET", Path: "/backup-vaults/{backupVaultName}/access-policy", Do: onVault(getAccessPolicy)},
+			{Name: "PutBackupVaultAccessPolicy", Method: "PUT", Path: "/backup-vaults/{backupVaultName}/access-policy", Do: putAccessPolicy},
+			{Name: "GetBackupSelection", Method: "GET", Path: "/backup/plans/{backupPlanId}/selections/{selectionId}", Do: onSelection(getSelection)},
+			{Name: "DeleteBackupSelection", Method: "DELETE", Path: "/backup/plans/{backupPlanId}/selections/{selectionId}", Do: onSelection(func(tx *account.Tx, s *account.Resource) (any, error) {
+				if _, err := tx.Delete(s, false); err != nil {
+					return nil, err
+				}
+				return nil, tx.Settle(s, "delete")
+			})},
 			{Name: "ListBackupSelections", Method: "GET", Path: "/backup/plans/{backupPlanId}/selections/", Do: listSelections},
 		},
 	}
@@ -39,10 +50,37 @@ func onVault(f func(*account.Tx, *account.Resource) (any, error)) func(*account.
 	return func(tx *account.Tx, r *wire.Request) (any, error) {
 		v := tx.Get(TypeVault, r.String("backupVaultName"))
 		if v == nil {
-			return nil, account.Errorf("ResourceNotFoundException", "Backup vault %s does not exist", r.String("backupVaultName"))
+			return nil, noVault(r)
 		}
 		return f(tx, v)
 	}
+}
+
+func noVault(r *wire.Request) error {
+	return account.Errorf("ResourceNotFoundException", "Backup vault %s does not exist", r.String("backupVaultName"))
+}
+
+// getAccessPolicy shows the policy that a vault was given; it has none at first.
+func getAccessPolicy(_ *account.Tx, v *account.Resource) (any, error) {
+	text := props.Str(v.Data, "policy")
+	if text == "" {
+		return nil, account.Errorf("ResourceNotFoundException", "No policy is attached to backup vault %s", v.ID)
+	}
+	return map[string]any{"BackupVaultName": v.ID, "BackupVaultArn": v.Attrs["BackupVaultArn"], "Policy": text}, nil
+}
+
+// putAccessPolicy checks the grammar of a policy, which isn't enforced.
+func putAccessPolicy(tx *account.Tx, r *wire.Request) (any, error) {
+	v := tx.Get(TypeVault, r.String("backupVaultName"))
+	if v == nil {
+		return nil, noVault(r)
+	}
+	text := r.String("Policy")
+	if _, err := policy.Parse(text, policy.Resource); err != nil {
+		return nil, account.Errorf("InvalidParameterValueException", "%v", err)
+	}
+	v.Data["policy"] = text
+	return nil, nil
 }
 
 func vault(tx *account.Tx, v *account.Resource) map[string]any {
@@ -71,10 +109,17 @@ func point(v, p *account.Resource) map[string]any {
 	return out
 }
 
-func listPoints(tx *account.Tx, v *account.Resource) (any, error) {
+// listPoints lists the recovery points of a vault, of one resource if asked to.
+func listPoints(tx *account.Tx, r *wire.Request) (any, error) {
+	v := tx.Get(TypeVault, r.String("backupVaultName"))
+	if v == nil {
+		return nil, noVault(r)
+	}
 	list := []any{}
 	for _, p := range Points(tx, v.ID) {
-		list = append(list, point(v, p))
+		if only := r.String("resourceArn"); only == "" || only == props.Str(p.Props, "ResourceArn") {
+			list = append(list, point(v, p))
+		}
 	}
 	return map[string]any{"RecoveryPoints": list}, nil
 }
@@ -146,6 +191,52 @@ func getPlan(tx *account.Tx, r *wire.Request) (any, error) {
 	return map[string]any{
 		"BackupPlanId": p.ID, "BackupPlanArn": p.Attrs["BackupPlanArn"], "VersionId": p.Attrs["VersionId"], "CreationDate": seconds(p.Created),
 		"BackupPlan": map[string]any{"BackupPlanName": props.Str(p.Props, "BackupPlan", "BackupPlanName"), "Rules": list},
+	}, nil
+}
+
+// updatePlan replaces a plan's name and rules.
+func updatePlan(tx *account.Tx, r *wire.Request) (any, error) {
+	p, err := plan(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	to := r.Map("BackupPlan")
+	var list []any
+	for _, rule := range props.Maps(to, "Rules") {
+		next := map[string]any{}
+		for k, v := range rule {
+			if k == "TargetBackupVaultName" {
+				k = "TargetBackupVault"
+			}
+			next[k] = v
+		}
+		list = append(list, next)
+	}
+	next, _ := account.Copy(p.Props).(map[string]any)
+	next["BackupPlan"] = map[string]any{"BackupPlanName": props.Str(to, "BackupPlanName"), "BackupPlanRule": list}
+	if _, err := tx.Update(p, next, false); err != nil {
+		return nil, err
+	}
+	return map[string]any{"BackupPlanId": p.ID, "BackupPlanArn": p.Attrs["BackupPlanArn"], "VersionId": p.Attrs["VersionId"], "CreationDate": seconds(p.Created)}, nil
+}
+
+func onSelection(f func(*account.Tx, *account.Resource) (any, error)) func(*account.Tx, *wire.Request) (any, error) {
+	return func(tx *account.Tx, r *wire.Request) (any, error) {
+		s := tx.Get(TypeSelection, r.String("selectionId")+"_"+r.String("backupPlanId"))
+		if s == nil {
+			return nil, account.Errorf("ResourceNotFoundException", "Cannot find backup selection with ID %s", r.String("selectionId"))
+		}
+		return f(tx, s)
+	}
+}
+
+func getSelection(_ *account.Tx, s *account.Resource) (any, error) {
+	return map[string]any{
+		"SelectionId": s.Attrs["SelectionId"], "BackupPlanId": props.Str(s.Props, "BackupPlanId"), "CreationDate": seconds(s.Created),
+		"BackupSelection": map[string]any{
+			"SelectionName": props.Str(s.Props, "BackupSelection", "SelectionName"), "IamRoleArn": props.Str(s.Props, "BackupSelection", "IamRoleArn"),
+			"Resources": props.List(s.Props, "BackupSelection", "Resources"),
+		},
 	}, nil
 }
 

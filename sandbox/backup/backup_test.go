@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -170,4 +171,64 @@ func TestWhatBlocksDeletion(t *testing.T) {
 	check(t, w.remove(vault), "")
 	_, err = call("DescribeBackupVault", "")
 	check(t, err, "ResourceNotFoundException: Backup vault vault does not exist")
+}
+
+// TestChangesByAPI changes a plan, a selection and a vault's policy behind
+// their stack's back.
+func TestChangesByAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.must(t, backup.TypePlan, plan(nil))
+	s := w.must(t, backup.TypeSelection, obj{"BackupPlanId": p.ID, "BackupSelection": obj{"SelectionName": "s", "IamRoleArn": w.role, "Resources": []any{"arn:aws:s3:::b"}}})
+	check(t, w.Do(func(tx *account.Tx) error {
+		backup.AddPoint(tx, "vault", "arn:aws:s3:::a", time.Time{})
+		backup.AddPoint(tx, "vault", "arn:aws:s3:::b", time.Time{})
+		return nil
+	}), "")
+	call := func(op string, in obj) (obj, error) {
+		var out any
+		err := w.Do(func(tx *account.Tx) error {
+			for _, o := range backup.Service().Operations {
+				if o.Name == op {
+					var err error
+					out, err = o.Do(tx, &wire.Request{In: in})
+					return err
+				}
+			}
+			return errors.New("no operation " + op)
+		})
+		m, _ := out.(map[string]any)
+		return m, err
+	}
+	selection := obj{"backupPlanId": p.ID, "selectionId": s.Attrs["SelectionId"]}
+	rules := func(schedule string) obj {
+		return obj{"backupPlanId": p.ID, "BackupPlan": obj{"BackupPlanName": "plan", "Rules": []any{obj{"RuleName": "r", "TargetBackupVaultName": "vault", "ScheduleExpression": schedule}}}}
+	}
+	const document = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"backup:DeleteRecoveryPoint","Resource":"*"}]}`
+	for _, c := range []struct {
+		op         string
+		in         obj
+		want, says string
+	}{
+		{"ListRecoveryPointsByBackupVault", obj{"backupVaultName": "vault", "resourceArn": "arn:aws:s3:::b"}, "", "arn:aws:s3:::b"},
+		{"ListRecoveryPointsByBackupVault", obj{"backupVaultName": "none"}, "ResourceNotFoundException: Backup vault none does not exist", ""},
+		{"GetBackupSelection", selection, "", "arn:aws:s3:::b"},
+		{"DeleteBackupSelection", selection, "", ""},
+		{"GetBackupSelection", selection, "ResourceNotFoundException: Cannot find backup selection", ""},
+		{"UpdateBackupPlan", rules("cron(0 6 * * ? *)"), "", ""},
+		{"GetBackupPlan", obj{"backupPlanId": p.ID}, "", "cron(0 6 * * ? *)"},
+		{"UpdateBackupPlan", rules("daily"), "InvalidParameterValueException: Invalid schedule expression", ""},
+		{"UpdateBackupPlan", obj{"backupPlanId": "none"}, "ResourceNotFoundException: ", ""},
+		{"GetBackupVaultAccessPolicy", obj{"backupVaultName": "vault"}, "ResourceNotFoundException: No policy", ""},
+		{"PutBackupVaultAccessPolicy", obj{"backupVaultName": "vault", "Policy": "{"}, "InvalidParameterValueException: ", ""},
+		{"PutBackupVaultAccessPolicy", obj{"backupVaultName": "vault", "Policy": document}, "", ""},
+		{"GetBackupVaultAccessPolicy", obj{"backupVaultName": "vault"}, "", document},
+		{"PutBackupVaultAccessPolicy", obj{"backupVaultName": "none"}, "ResourceNotFoundException: ", ""},
+	} {
+		out, err := call(c.op, c.in)
+		check(t, err, c.want)
+		if said := fmt.Sprint(out); !strings.Contains(said, c.says) || strings.Contains(said, "arn:aws:s3:::a") {
+			t.Errorf("%s: %s does not say %q alone", c.op, said, c.says)
+		}
+	}
 }

@@ -38,6 +38,7 @@ func Service() wire.Service {
 				}
 				return answer(tx, repo, "imageScanningConfiguration", r.In["imageScanningConfiguration"]), nil
 			})},
+			{Name: "BatchGetRepositoryScanningConfiguration", Do: scanningConfiguration},
 			{Name: "PutLifecyclePolicy", Do: onRepository(func(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
 				text := r.String("lifecyclePolicyText")
 				if err := change(tx, repo, map[string]any{"LifecyclePolicy": map[string]any{"LifecyclePolicyText": text}}); err != nil {
@@ -231,6 +232,33 @@ func paged(r *wire.Request, name string, items []any) (any, error) {
 		out["nextToken"] = next
 	}
 	return out, nil
+}
+
+// scanningConfiguration is how repositories are scanned in effect. The registry
+// has basic scanning without rules, so each repository's own setting counts.
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetRepositoryScanningConfiguration.html
+func scanningConfiguration(tx *account.Tx, r *wire.Request) (any, error) {
+	names := r.Strings("repositoryNames")
+	if len(names) < 1 || len(names) > 25 {
+		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'repositoryNames' failed to satisfy constraint: 'Member must have length between 1 and 25'")
+	}
+	found, failures := []any{}, []any{}
+	for _, name := range names {
+		repo := tx.Get(TypeRepository, name)
+		if repo == nil {
+			failures = append(failures, map[string]any{"repositoryName": name, "failureCode": "REPOSITORY_NOT_FOUND", "failureReason": "Repository '" + name + "' not found"})
+			continue
+		}
+		frequency, filters := "MANUAL", []any{}
+		on := props.Bool(repo.Props, false, "ImageScanningConfiguration", "ScanOnPush")
+		if on {
+			frequency = "SCAN_ON_PUSH"
+		}
+		found = append(found, map[string]any{
+			"repositoryArn": arn(tx, name), "repositoryName": name, "scanOnPush": on, "scanFrequency": frequency, "appliedScanFilters": filters,
+		})
+	}
+	return map[string]any{"scanningConfigurations": found, "failures": failures}, nil
 }
 
 func deleteRepository(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {

@@ -150,3 +150,27 @@ func TestEmptyOnDelete(t *testing.T) {
 		return nil
 	})
 }
+
+// TestScanning says how repositories are scanned in effect.
+func TestScanning(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := sandbox.New(sandbox.Options{})
+	testkit.MustCreate(t, s, ecr.TypeRepository, obj{"RepositoryName": "on", "ImageScanningConfiguration": obj{"ScanOnPush": true}})
+	testkit.MustCreate(t, s, ecr.TypeRepository, obj{"RepositoryName": "off"})
+	c := sdk.NewFromConfig(testkit.Config(s))
+	out, err := c.BatchGetRepositoryScanningConfiguration(ctx, &sdk.BatchGetRepositoryScanningConfigurationInput{RepositoryNames: []string{"on", "off", "none"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.ScanningConfigurations) != 2 || out.ScanningConfigurations[0].ScanFrequency != types.ScanFrequencyScanOnPush || out.ScanningConfigurations[1].ScanFrequency != types.ScanFrequencyManual {
+		t.Errorf("scanning %+v", out.ScanningConfigurations)
+	}
+	if len(out.Failures) != 1 || out.Failures[0].FailureCode != types.ScanningConfigurationFailureCodeRepositoryNotFound {
+		t.Errorf("failures %+v", out.Failures)
+	}
+	_, err = c.BatchGetRepositoryScanningConfiguration(ctx, &sdk.BatchGetRepositoryScanningConfigurationInput{RepositoryNames: make([]string, 26)})
+	if testkit.Code(err) != "InvalidParameterException" {
+		t.Errorf("26 names: %v", err)
+	}
+}

@@ -27,7 +27,11 @@ func Service() wire.Service {
 			{Name: "DeleteDBSnapshot", Do: deleteSnapshot},
 			{Name: "DescribeDBInstanceAutomatedBackups", Do: describeBackups},
 			{Name: "DeleteDBInstanceAutomatedBackup", Do: deleteBackup},
+			{Name: "DescribeDBSnapshotAttributes", Do: describeSnapshotAttributes},
+			{Name: "ModifyDBSnapshotAttribute", Do: modifySnapshotAttribute},
 			{Name: "DescribeDBSubnetGroups", Do: describeSubnetGroups},
+			{Name: "ModifyDBSubnetGroup", Do: modifySubnetGroup},
+			{Name: "ModifyDBParameterGroup", Do: modifyParameterGroup},
 			{Name: "DescribeDBParameterGroups", Do: describeParameterGroups},
 			{Name: "DescribeDBParameters", Do: describeParameters},
 			{Name: "DescribeDBEngineVersions", Do: describeEngineVersions},
@@ -70,6 +74,8 @@ type secretXML struct {
 	KmsKeyId                string `xml:",omitempty"`
 }
 
+type certificateXML struct{ CAIdentifier, ValidTill string }
+
 type instanceXML struct {
 	DBInstanceIdentifier, DBInstanceClass, Engine, DBInstanceStatus string
 	MasterUsername                                                  string
@@ -98,6 +104,7 @@ type instanceXML struct {
 	StorageEncrypted                                                bool
 	KmsKeyId                                                        string `xml:",omitempty"`
 	DbiResourceId, CACertificateIdentifier                          string
+	CertificateDetails                                              certificateXML
 	CopyTagsToSnapshot                                              bool
 	MonitoringInterval                                              int
 	MonitoringRoleArn                                               string `xml:",omitempty"`
@@ -137,7 +144,7 @@ func instanceOut(tx *account.Tx, r *account.Resource) instanceXML {
 		AutoMinorVersionUpgrade: props.Bool(p, true, "AutoMinorVersionUpgrade"), PubliclyAccessible: props.Bool(p, false, "PubliclyAccessible"),
 		StorageType: or(strings.ToLower(props.Str(p, "StorageType")), "gp2"), Iops: props.Int(p, 0, "Iops"), StorageThroughput: props.Int(p, 0, "StorageThroughput"),
 		StorageEncrypted: r.Data["encrypted"] == true, KmsKeyId: props.Str(r.Data, "key"), DbiResourceId: props.Str(r.Attrs, "DbiResourceId"),
-		CACertificateIdentifier: authority(p), CopyTagsToSnapshot: props.Bool(p, false, "CopyTagsToSnapshot"),
+		CACertificateIdentifier: authority(p), CertificateDetails: certificateXML{authority(p), props.Str(r.Attrs, "CertificateDetails.ValidTill")}, CopyTagsToSnapshot: props.Bool(p, false, "CopyTagsToSnapshot"),
 		MonitoringInterval: props.Int(p, 0, "MonitoringInterval"), MonitoringRoleArn: props.Str(p, "MonitoringRoleArn"), DBInstanceArn: props.Str(r.Attrs, "DBInstanceArn"),
 		IAMDatabaseAuthenticationEnabled: props.Bool(p, false, "EnableIAMDatabaseAuthentication"), PerformanceInsightsEnabled: props.Bool(p, false, "EnablePerformanceInsights"),
 		PerformanceInsightsKMSKeyId: props.Str(p, "PerformanceInsightsKMSKeyId"), PerformanceInsightsRetentionPeriod: props.Int(p, 0, "PerformanceInsightsRetentionPeriod"),
@@ -162,7 +169,11 @@ func instanceOut(tx *account.Tx, r *account.Resource) instanceXML {
 		out.Endpoint = &endpointXML{props.Str(r.Attrs, "Endpoint.Address"), props.Int(r.Attrs, 0, "Endpoint.Port"), props.Str(r.Attrs, "Endpoint.HostedZoneId")}
 		out.InstanceCreateTime = iso(r.Created)
 		if out.BackupRetentionPeriod > 0 {
-			out.LatestRestorableTime = iso(tx.Now().Add(-5 * time.Minute))
+			last := tx.Now().Add(-5 * time.Minute)
+			if stopped, ok := r.Data["archivedUntil"].(time.Time); ok {
+				last = stopped
+			}
+			out.LatestRestorableTime = iso(last)
 		}
 	}
 	if arn := props.Str(r.Attrs, "MasterUserSecret.SecretArn"); arn != "" {
@@ -218,6 +229,7 @@ var modifiable = map[string]string{
 	"MonitoringRoleArn": "", "PubliclyAccessible": "", "EnableIAMDatabaseAuthentication": "", "EnablePerformanceInsights": "",
 	"PerformanceInsightsRetentionPeriod": "", "PerformanceInsightsKMSKeyId": "", "DatabaseInsightsMode": "", "DeletionProtection": "",
 	"MaxAllocatedStorage": "", "ManageMasterUserPassword": "", "MasterUserPassword": "", "CACertificateIdentifier": "",
+	"CloudwatchLogsExportConfiguration": "EnableCloudwatchLogsExports",
 }
 
 func modifyInstance(tx *account.Tx, r *wire.Request) (any, error) {
@@ -236,15 +248,42 @@ func modifyInstance(tx *account.Tx, r *wire.Request) (any, error) {
 		case name == "":
 			name = k
 		}
-		if k == "VpcSecurityGroupIds" {
+		switch k {
+		case "VpcSecurityGroupIds":
 			v = props.List(r.Strings(k))
+		case "CloudwatchLogsExportConfiguration":
+			v = exported(props.Strs(i.Props, name), props.Strs(v, "EnableLogTypes"), props.Strs(v, "DisableLogTypes"))
 		}
 		next[name] = v
+	}
+	// Switched off, Performance Insights forgets its key.
+	if r.Has("EnablePerformanceInsights") && !r.Bool("EnablePerformanceInsights", false) {
+		for _, k := range []string{"PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod"} {
+			if !r.Has(k) {
+				delete(next, k)
+			}
+		}
+	}
+	// Storage that may grow to what it has does not grow.
+	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
+	if size := props.Int(i.Data, 0, "size"); r.Has("MaxAllocatedStorage") && r.Int("MaxAllocatedStorage", 0) == size {
+		delete(next, "MaxAllocatedStorage")
 	}
 	if _, err := tx.Update(i, next, true); err != nil {
 		return nil, err
 	}
 	return oneInstance{instanceOut(tx, i)}, nil
+}
+
+// exported are the logs that go to CloudWatch Logs after a change.
+func exported(now, on, off []string) []any {
+	out := []any{}
+	for _, l := range append(slices.Clone(now), on...) {
+		if !slices.Contains(off, l) && !slices.Contains(out, any(l)) {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func apiDeleteInstance(tx *account.Tx, r *wire.Request) (any, error) {
@@ -361,6 +400,60 @@ func deleteSnapshot(tx *account.Tx, r *wire.Request) (any, error) {
 	return oneSnapshot{snapshotOut(s)}, tx.Settle(s, "delete")
 }
 
+type attributeXML struct {
+	AttributeName   string
+	AttributeValues []string `xml:"AttributeValues>AttributeValue"`
+}
+
+type attributesXML struct {
+	DBSnapshotAttributesResult struct {
+		DBSnapshotIdentifier string
+		DBSnapshotAttributes []attributeXML `xml:"DBSnapshotAttributes>DBSnapshotAttribute"`
+	}
+}
+
+// attributesOut says who may restore a snapshot.
+func attributesOut(s *account.Resource) attributesXML {
+	var out attributesXML
+	out.DBSnapshotAttributesResult.DBSnapshotIdentifier = s.ID
+	out.DBSnapshotAttributesResult.DBSnapshotAttributes = []attributeXML{{"restore", props.Strs(s.Data, "restore")}}
+	return out
+}
+
+func describeSnapshotAttributes(tx *account.Tx, r *wire.Request) (any, error) {
+	s := findSnapshot(tx, strings.ToLower(r.String("DBSnapshotIdentifier")))
+	if s == nil {
+		return nil, missing("DBSnapshotNotFound", "DBSnapshot not found: %s", r.String("DBSnapshotIdentifier"))
+	}
+	return attributesOut(s), nil
+}
+
+// modifySnapshotAttribute lets other accounts restore a manual snapshot, or
+// everybody if it is not encrypted.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_ShareSnapshot.html
+func modifySnapshotAttribute(tx *account.Tx, r *wire.Request) (any, error) {
+	s := findSnapshot(tx, strings.ToLower(r.String("DBSnapshotIdentifier")))
+	if s == nil {
+		return nil, missing("DBSnapshotNotFound", "DBSnapshot not found: %s", r.String("DBSnapshotIdentifier"))
+	}
+	if n := r.String("AttributeName"); n != "restore" {
+		return nil, value("Invalid value for AttributeName: %s", n)
+	}
+	if s.Data["kind"] == "automated" || s.Status != "available" {
+		return nil, account.Errorf("InvalidDBSnapshotState", "Cannot modify attributes of the snapshot %s", s.ID)
+	}
+	add := r.Strings("ValuesToAdd")
+	key := props.Str(s.Data, "key")
+	switch {
+	case s.Data["encrypted"] == true && slices.Contains(add, "all"):
+		return nil, value("Encrypted snapshots can't be shared publicly: %s", s.ID)
+	case s.Data["encrypted"] == true && strings.Contains(key, "alias/aws/"):
+		return nil, account.Errorf("InvalidDBSnapshotState", "Sharing snapshots encrypted with the default service key for RDS is currently not supported")
+	}
+	s.Data["restore"] = exported(props.Strs(s.Data, "restore"), add, r.Strings("ValuesToRemove"))
+	return attributesOut(s), nil
+}
+
 type backupXML struct {
 	DBInstanceArn, DbiResourceId, Region, DBInstanceIdentifier string
 	Status, DBInstanceAutomatedBackupsArn                      string
@@ -450,6 +543,55 @@ func describeSubnetGroups(tx *account.Tx, r *wire.Request) (any, error) {
 		Marker         string           `xml:",omitempty"`
 		DBSubnetGroups []subnetGroupXML `xml:"DBSubnetGroups>DBSubnetGroup"`
 	}{next, list}, err
+}
+
+func modifySubnetGroup(tx *account.Tx, r *wire.Request) (any, error) {
+	name := strings.ToLower(r.String("DBSubnetGroupName"))
+	g := tx.Get(TypeSubnetGroup, name)
+	if g == nil {
+		return nil, missing("DBSubnetGroupNotFoundFault", "DB subnet group '%s' does not exist.", name)
+	}
+	next, _ := account.Copy(g.Props).(map[string]any)
+	next["SubnetIds"] = props.List(r.Strings("SubnetIds"))
+	if r.Has("DBSubnetGroupDescription") {
+		next["DBSubnetGroupDescription"] = r.String("DBSubnetGroupDescription")
+	}
+	if _, err := tx.Update(g, next, false); err != nil {
+		return nil, err
+	}
+	return struct{ DBSubnetGroup subnetGroupXML }{subnetGroupOut(tx, g)}, nil
+}
+
+// modifyParameterGroup sets up to 20 parameters.
+// https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ModifyDBParameterGroup.html
+func modifyParameterGroup(tx *account.Tx, r *wire.Request) (any, error) {
+	name := strings.ToLower(r.String("DBParameterGroupName"))
+	g := tx.Get(TypeParameterGroup, name)
+	switch {
+	case strings.HasPrefix(name, "default."):
+		return nil, account.Errorf("InvalidDBParameterGroupState", "Default parameter groups can't be modified: %s", name)
+	case g == nil:
+		return nil, missing("DBParameterGroupNotFound", "DBParameterGroup not found: %s", name)
+	}
+	list := r.Maps("Parameters")
+	if len(list) < 1 || len(list) > 20 {
+		return nil, value("The parameter Parameters must have between 1 and 20 entries.")
+	}
+	set := map[string]any{}
+	maps.Copy(set, props.Map(g.Props, "Parameters"))
+	for _, p := range list {
+		name := props.Str(p, "ParameterName")
+		if method := props.Str(p, "ApplyMethod"); method == "immediate" && parameters[name].static {
+			return nil, combination("cannot use immediate apply method for static parameter")
+		}
+		set[name] = props.Str(p, "ParameterValue")
+	}
+	next, _ := account.Copy(g.Props).(map[string]any)
+	next["Parameters"] = set
+	if _, err := tx.Update(g, next, false); err != nil {
+		return nil, err
+	}
+	return struct{ DBParameterGroupName string }{g.ID}, nil
 }
 
 type parameterGroupXML struct {

@@ -357,6 +357,11 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 		}
 		r.Data["secretKey"] = key
 	}
+	// Another group waits for a restart, which an upgrade brings along.
+	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithParamGroups.html
+	if slices.Contains(changed, "DBParameterGroupName") && to == from {
+		r.Data["parameters"] = "pending-reboot"
+	}
 	r.Retag(next, "Tags")
 	r.Data["version"], r.Data["size"], r.Data["change"] = to, size, "modify"
 	r.Status = "modifying"

@@ -486,3 +486,114 @@ func TestAPI(t *testing.T) {
 		return nil
 	})
 }
+
+// TestGroupsChangeByAPI changes the groups of an instance behind its stack's
+// back.
+func TestGroupsChangeByAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var group string
+	w.do(t, func(tx *account.Tx) error {
+		g, _, err := tx.Create(rds.TypeParameterGroup, map[string]any{"Description": "d", "Family": "postgres17", "Parameters": map[string]any{"rds.force_ssl": "1"}}, "", true)
+		if err != nil {
+			return err
+		}
+		group = g.ID
+		_, _, err = tx.Create(rds.TypeInstance, w.instance(map[string]any{"DBParameterGroupName": g.ID, "MaxAllocatedStorage": 200, "EnableCloudwatchLogsExports": []any{"postgresql"}}), "", true)
+		return err
+	})
+	w.now = w.now.Add(time.Hour)
+	set := func(name, value, method string) map[string]any {
+		return map[string]any{"DBParameterGroupName": group, "Parameters": []any{map[string]any{"ParameterName": name, "ParameterValue": value, "ApplyMethod": method}}}
+	}
+	change := func(k string, v any) map[string]any { return map[string]any{"DBInstanceIdentifier": "db", k: v} }
+	for _, c := range []struct {
+		name, op string
+		in       map[string]any
+		want     string
+	}{
+		{"dynamic", "ModifyDBParameterGroup", set("rds.force_ssl", "0", "immediate"), ""},
+		{"value", "ModifyDBParameterGroup", set("rds.force_ssl", "2", "immediate"), "InvalidParameterValue: "},
+		{"static at once", "ModifyDBParameterGroup", set("max_connections", "100", "immediate"), "InvalidParameterCombination: cannot use immediate apply method"},
+		{"default group", "ModifyDBParameterGroup", map[string]any{"DBParameterGroupName": "default.postgres17", "Parameters": []any{map[string]any{}}}, "InvalidDBParameterGroupState: "},
+		{"no group", "ModifyDBParameterGroup", map[string]any{"DBParameterGroupName": "none"}, "DBParameterGroupNotFound: "},
+		{"nothing", "ModifyDBParameterGroup", map[string]any{"DBParameterGroupName": group}, "InvalidParameterValue: "},
+		{"one zone", "ModifyDBSubnetGroup", map[string]any{"DBSubnetGroupName": w.group, "SubnetIds": w.subnets[:1]}, "DBSubnetGroupDoesNotCoverEnoughAZs: "},
+		{"subnet in use", "ModifyDBSubnetGroup", map[string]any{"DBSubnetGroupName": w.group, "SubnetIds": w.subnets[1:]}, "InvalidParameterValue: Some of the subnets"},
+		{"fewer subnets", "ModifyDBSubnetGroup", map[string]any{"DBSubnetGroupName": w.group, "SubnetIds": w.subnets[:2]}, ""},
+		{"no subnet group", "ModifyDBSubnetGroup", map[string]any{"DBSubnetGroupName": "none"}, "DBSubnetGroupNotFoundFault: "},
+	} {
+		if _, err := call(t, w, c.op, c.in); !strings.HasPrefix(code(err), c.want) || c.want == "" && err != nil {
+			t.Errorf("%s: got %q, want %q", c.name, code(err), c.want)
+		}
+	}
+	props := func() (p, data map[string]any) {
+		w.do(t, func(tx *account.Tx) error {
+			r := tx.Get(rds.TypeInstance, "db")
+			p, data = r.Props, r.Data
+			return nil
+		})
+		return p, data
+	}
+	if _, data := props(); data["parameters"] != "in-sync" {
+		t.Errorf("dynamic parameters are %v", data["parameters"])
+	}
+	for _, in := range []map[string]any{
+		change("MaxAllocatedStorage", "100"),
+		change("CloudwatchLogsExportConfiguration", map[string]any{"EnableLogTypes": []any{"upgrade"}, "DisableLogTypes": []any{"postgresql"}}),
+		change("DBParameterGroupName", "default.postgres17"),
+	} {
+		if _, err := call(t, w, "ModifyDBInstance", in); err != nil {
+			t.Error(err)
+		}
+		w.now = w.now.Add(time.Hour)
+	}
+	p, data := props()
+	if diff := cmp.Diff([]any{"upgrade"}, p["EnableCloudwatchLogsExports"]); diff != "" || p["MaxAllocatedStorage"] != nil || data["parameters"] != "pending-reboot" {
+		t.Errorf("exports %v, storage up to %v, parameters %v", p["EnableCloudwatchLogsExports"], p["MaxAllocatedStorage"], data["parameters"])
+	}
+}
+
+// TestSnapshotsAreShared lets others restore a manual snapshot, and everybody
+// only what is not encrypted.
+func TestSnapshotsAreShared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do(t, func(tx *account.Tx) error {
+		rds.SeedSnapshot(tx, "plain", "17.5", "master", 50, "")
+		rds.SeedSnapshot(tx, "ours", "17.5", "master", 50, tx.ARN("kms", "key/k"))
+		return nil
+	})
+	share := func(id string, add, remove []any) map[string]any {
+		return map[string]any{"DBSnapshotIdentifier": id, "AttributeName": "restore", "ValuesToAdd": add, "ValuesToRemove": remove}
+	}
+	for _, c := range []struct {
+		id          string
+		add, remove []any
+		want        string
+		shares      []any
+	}{
+		{"ours", []any{"999999999999"}, nil, "", []any{"999999999999"}},
+		{"ours", []any{"all"}, nil, "InvalidParameterValue: Encrypted snapshots can't be shared publicly", []any{"999999999999"}},
+		{"ours", nil, []any{"999999999999"}, "", []any{}},
+		{"plain", []any{"all", "all"}, nil, "", []any{"all"}},
+		{"none", []any{"all"}, nil, "DBSnapshotNotFound: ", nil},
+	} {
+		if _, err := call(t, w, "ModifyDBSnapshotAttribute", share(c.id, c.add, c.remove)); !strings.HasPrefix(code(err), c.want) || c.want == "" && err != nil {
+			t.Errorf("%s %v: got %q, want %q", c.id, c.add, code(err), c.want)
+		}
+		w.do(t, func(tx *account.Tx) error {
+			if s := tx.Get(rds.TypeSnapshot, c.id); s != nil {
+				if diff := cmp.Diff(c.shares, s.Data["restore"]); diff != "" {
+					t.Errorf("%s %v: -want +got:\n%s", c.id, c.add, diff)
+				}
+			}
+			return nil
+		})
+	}
+	for id, want := range map[string]string{"plain": "", "none": "DBSnapshotNotFound: "} {
+		if _, err := call(t, w, "DescribeDBSnapshotAttributes", map[string]any{"DBSnapshotIdentifier": id}); !strings.HasPrefix(code(err), want) || want == "" && err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package s3
 import (
 	"encoding/xml"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -44,6 +45,10 @@ func Service() wire.Service {
 			op("GetBucketVersioning", "GET", bucket, "versioning", on(getBucketVersioning)),
 			op("PutBucketVersioning", "PUT", bucket, "versioning", on(putBucketVersioning)),
 			op("GetBucketEncryption", "GET", bucket, "encryption", on(getBucketEncryption)),
+			op("PutBucketEncryption", "PUT", bucket, "encryption", on(putBucketEncryption)),
+			op("DeleteBucketEncryption", "DELETE", bucket, "encryption", on(func(tx *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
+				return nil, change(tx, b, "BucketEncryption", nil)
+			})),
 			op("GetBucketLogging", "GET", bucket, "logging", on(getBucketLogging)),
 			op("PutBucketLogging", "PUT", bucket, "logging", on(putBucketLogging)),
 			op("GetBucketPolicy", "GET", bucket, "policy", on(getBucketPolicy)),
@@ -52,7 +57,14 @@ func Service() wire.Service {
 			op("GetBucketPolicyStatus", "GET", bucket, "policyStatus", on(getBucketPolicyStatus)),
 			op("GetPublicAccessBlock", "GET", bucket, "publicAccessBlock", on(getPublicAccessBlock)),
 			op("PutPublicAccessBlock", "PUT", bucket, "publicAccessBlock", on(putPublicAccessBlock)),
+			op("DeletePublicAccessBlock", "DELETE", bucket, "publicAccessBlock", on(func(tx *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
+				return nil, change(tx, b, "PublicAccessBlockConfiguration", map[string]any{})
+			})),
 			op("GetBucketOwnershipControls", "GET", bucket, "ownershipControls", on(getBucketOwnershipControls)),
+			op("PutBucketOwnershipControls", "PUT", bucket, "ownershipControls", on(putBucketOwnershipControls)),
+			op("DeleteBucketOwnershipControls", "DELETE", bucket, "ownershipControls", on(func(tx *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
+				return nil, change(tx, b, "OwnershipControls", map[string]any{})
+			})),
 			op("GetBucketTagging", "GET", bucket, "tagging", on(getBucketTagging)),
 			op("PutBucketTagging", "PUT", bucket, "tagging", on(putBucketTagging)),
 			op("DeleteBucketTagging", "DELETE", bucket, "tagging", on(deleteBucketTagging)),
@@ -62,6 +74,7 @@ func Service() wire.Service {
 				return nil, change(tx, b, "LifecycleConfiguration", nil)
 			})),
 			op("GetObjectLockConfiguration", "GET", bucket, "object-lock", on(getObjectLockConfiguration)),
+			op("PutObjectLockConfiguration", "PUT", bucket, "object-lock", on(putObjectLockConfiguration)),
 			op("GetBucketAcl", "GET", bucket, "acl", on(getBucketACL)),
 			op("GetBucketNotificationConfiguration", "GET", bucket, "notification", on(nothing("NotificationConfiguration"))),
 			op("GetBucketRequestPayment", "GET", bucket, "requestPayment", on(func(*account.Tx, *wire.Request, *account.Resource) (any, error) {
@@ -222,6 +235,27 @@ func getBucketEncryption(_ *account.Tx, _ *wire.Request, b *account.Resource) (a
 	}}}, nil
 }
 
+func putBucketEncryption(tx *account.Tx, r *wire.Request, b *account.Resource) (any, error) {
+	var in struct {
+		Rules []struct {
+			Default          struct{ SSEAlgorithm, KMSMasterKeyID string } `xml:"ApplyServerSideEncryptionByDefault"`
+			BucketKeyEnabled bool
+		} `xml:"Rule"`
+	}
+	if err := xml.Unmarshal(r.Body, &in); err != nil {
+		return nil, malformed()
+	}
+	rules := []any{}
+	for _, rule := range in.Rules {
+		by := map[string]any{"SSEAlgorithm": rule.Default.SSEAlgorithm}
+		if k := rule.Default.KMSMasterKeyID; k != "" {
+			by["KMSMasterKeyID"] = k
+		}
+		rules = append(rules, map[string]any{"ServerSideEncryptionByDefault": by, "BucketKeyEnabled": rule.BucketKeyEnabled})
+	}
+	return nil, change(tx, b, "BucketEncryption", map[string]any{"ServerSideEncryptionConfiguration": rules})
+}
+
 func getBucketLogging(_ *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
 	out := map[string]any{}
 	if l := props.Map(b.Props, "LoggingConfiguration"); l != nil {
@@ -309,6 +343,9 @@ func accessBlocks() []string {
 }
 
 func getPublicAccessBlock(_ *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
+	if m := props.Map(b.Props, "PublicAccessBlockConfiguration"); m != nil && len(m) == 0 {
+		return nil, errorf("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found")
+	}
 	out := map[string]any{}
 	for _, k := range accessBlocks() {
 		out[k] = blocked(b.Props, k)
@@ -327,7 +364,24 @@ func putPublicAccessBlock(tx *account.Tx, r *wire.Request, b *account.Resource) 
 }
 
 func getBucketOwnershipControls(_ *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
+	if ownership(b.Props) == "" {
+		return nil, errorf("OwnershipControlsNotFoundError", "The bucket ownership controls were not found")
+	}
 	return wire.Document{Root: "OwnershipControls", Fields: map[string]any{"Rule": map[string]any{"ObjectOwnership": ownership(b.Props)}}}, nil
+}
+
+func putBucketOwnershipControls(tx *account.Tx, r *wire.Request, b *account.Resource) (any, error) {
+	var in struct {
+		Rules []struct{ ObjectOwnership string } `xml:"Rule"`
+	}
+	if err := xml.Unmarshal(r.Body, &in); err != nil || len(in.Rules) != 1 {
+		return nil, malformed()
+	}
+	o := in.Rules[0].ObjectOwnership
+	if !slices.Contains([]string{"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"}, o) {
+		return nil, malformed()
+	}
+	return nil, change(tx, b, "OwnershipControls", map[string]any{"Rules": []any{map[string]any{"ObjectOwnership": o}}})
 }
 
 func getBucketTagging(_ *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
@@ -388,6 +442,39 @@ func getObjectLockConfiguration(_ *account.Tx, _ *wire.Request, b *account.Resou
 		out["Rule"] = map[string]any{"DefaultRetention": retention}
 	}
 	return wire.Document{Root: "ObjectLockConfiguration", Fields: out}, nil
+}
+
+// putObjectLockConfiguration sets the rule for objects that bring none. A bucket
+// with versions can be given object lock later, too.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-configure.html
+func putObjectLockConfiguration(tx *account.Tx, r *wire.Request, b *account.Resource) (any, error) {
+	var in struct {
+		ObjectLockEnabled string
+		Rule              *struct {
+			DefaultRetention struct {
+				Mode        string
+				Days, Years int
+			}
+		}
+	}
+	if err := xml.Unmarshal(r.Body, &in); err != nil || in.ObjectLockEnabled != "Enabled" {
+		return nil, malformed()
+	}
+	if versioning(b.Props) != "Enabled" {
+		return nil, errorf("InvalidBucketState", "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration")
+	}
+	lock := map[string]any{"ObjectLockEnabled": "Enabled"}
+	if in.Rule != nil {
+		keep := map[string]any{"Mode": in.Rule.DefaultRetention.Mode}
+		if n := in.Rule.DefaultRetention.Days; n != 0 {
+			keep["Days"] = n
+		}
+		if n := in.Rule.DefaultRetention.Years; n != 0 {
+			keep["Years"] = n
+		}
+		lock["Rule"] = map[string]any{"DefaultRetention": keep}
+	}
+	return nil, change(tx, b, "ObjectLockConfiguration", lock)
 }
 
 func getBucketACL(tx *account.Tx, _ *wire.Request, _ *account.Resource) (any, error) {

@@ -105,11 +105,16 @@ func versioning(p map[string]any) string {
 	return ""
 }
 
+// ownership is whose objects are, or "" where the controls were deleted: then
+// they are their writers'.
 func ownership(p map[string]any) string {
 	for _, r := range props.Maps(p, "OwnershipControls", "Rules") {
 		if o := props.Str(r, "ObjectOwnership"); o != "" {
 			return o
 		}
+	}
+	if m := props.Map(p, "OwnershipControls"); m != nil && len(m) == 0 {
+		return ""
 	}
 	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
 	return "BucketOwnerEnforced"

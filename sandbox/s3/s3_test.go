@@ -478,3 +478,87 @@ func TestPresigned(t *testing.T) {
 		}
 	}
 }
+
+// TestConfigurationChanges takes away and puts back what protects a bucket.
+func TestConfigurationChanges(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := sandbox.New(sandbox.Options{})
+	c := clients(s)["virtual host"]
+	testkit.MustCreate(t, s, s3.TypeBucket, obj{"BucketName": "c-123"})
+	bucket := aws.String("c-123")
+	code := func(what string, err error, want string) {
+		t.Helper()
+		if testkit.Code(err) != want {
+			t.Errorf("%s: %v, want %q", what, err, want)
+		}
+	}
+	_, err := c.DeletePublicAccessBlock(ctx, &sdk.DeletePublicAccessBlockInput{Bucket: bucket})
+	code("delete block", err, "")
+	_, err = c.GetPublicAccessBlock(ctx, &sdk.GetPublicAccessBlockInput{Bucket: bucket})
+	code("no block", err, "NoSuchPublicAccessBlockConfiguration")
+	open := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::c-123/*"}]}`
+	_, err = c.PutBucketPolicy(ctx, &sdk.PutBucketPolicyInput{Bucket: bucket, Policy: &open})
+	code("public policy without block", err, "")
+	_, err = c.PutPublicAccessBlock(ctx, &sdk.PutPublicAccessBlockInput{Bucket: bucket, PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{BlockPublicPolicy: aws.Bool(true)}})
+	code("put block", err, "")
+	_, err = c.PutBucketPolicy(ctx, &sdk.PutBucketPolicyInput{Bucket: bucket, Policy: &open})
+	code("public policy with block", err, "AccessDenied")
+
+	_, err = c.DeleteBucketOwnershipControls(ctx, &sdk.DeleteBucketOwnershipControlsInput{Bucket: bucket})
+	code("delete ownership", err, "")
+	_, err = c.GetBucketOwnershipControls(ctx, &sdk.GetBucketOwnershipControlsInput{Bucket: bucket})
+	code("no ownership", err, "OwnershipControlsNotFoundError")
+	put := func(o types.ObjectOwnership) error {
+		_, err := c.PutBucketOwnershipControls(ctx, &sdk.PutBucketOwnershipControlsInput{Bucket: bucket, OwnershipControls: &types.OwnershipControls{Rules: []types.OwnershipControlsRule{{ObjectOwnership: o}}}})
+		return err
+	}
+	code("unknown ownership", put("Mine"), "MalformedXML")
+	code("put ownership", put(types.ObjectOwnershipBucketOwnerPreferred), "")
+	w, err := c.GetBucketOwnershipControls(ctx, &sdk.GetBucketOwnershipControlsInput{Bucket: bucket})
+	if err != nil || w.OwnershipControls.Rules[0].ObjectOwnership != types.ObjectOwnershipBucketOwnerPreferred {
+		t.Errorf("ownership: %v, %v", w, err)
+	}
+
+	encrypt := func(by types.ServerSideEncryptionByDefault) error {
+		_, err := c.PutBucketEncryption(ctx, &sdk.PutBucketEncryptionInput{Bucket: bucket, ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
+			Rules: []types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: &by, BucketKeyEnabled: aws.Bool(true)}},
+		}})
+		return err
+	}
+	code("key without KMS", encrypt(types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAes256, KMSMasterKeyID: aws.String("k")}), "InvalidArgument")
+	code("encrypt", encrypt(types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAwsKms, KMSMasterKeyID: aws.String("k")}), "")
+	for _, want := range []string{"aws:kms k true", "AES256  false"} {
+		e, err := c.GetBucketEncryption(ctx, &sdk.GetBucketEncryptionInput{Bucket: bucket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rule := e.ServerSideEncryptionConfiguration.Rules[0]
+		by := rule.ApplyServerSideEncryptionByDefault
+		if got := fmt.Sprintf("%s %s %v", by.SSEAlgorithm, aws.ToString(by.KMSMasterKeyID), aws.ToBool(rule.BucketKeyEnabled)); got != want {
+			t.Errorf("encryption %q, want %q", got, want)
+		}
+		_, err = c.DeleteBucketEncryption(ctx, &sdk.DeleteBucketEncryptionInput{Bucket: bucket})
+		code("delete encryption", err, "")
+	}
+
+	lock := func(rule *types.ObjectLockRule) error {
+		_, err := c.PutObjectLockConfiguration(ctx, &sdk.PutObjectLockConfigurationInput{Bucket: bucket, ObjectLockConfiguration: &types.ObjectLockConfiguration{ObjectLockEnabled: types.ObjectLockEnabledEnabled, Rule: rule}})
+		return err
+	}
+	year := &types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeCompliance, Years: aws.Int32(1)}}
+	code("lock without versions", lock(year), "InvalidBucketState")
+	_, err = c.PutBucketVersioning(ctx, &sdk.PutBucketVersioningInput{Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
+	code("versions", err, "")
+	code("lock", lock(year), "")
+	o, err := c.GetObjectLockConfiguration(ctx, &sdk.GetObjectLockConfigurationInput{Bucket: bucket})
+	if err != nil || aws.ToInt32(o.ObjectLockConfiguration.Rule.DefaultRetention.Years) != 1 {
+		t.Errorf("lock: %v, %v", o, err)
+	}
+	code("lock of two lengths", lock(&types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeGovernance, Days: aws.Int32(1), Years: aws.Int32(1)}}), "MalformedXML")
+	code("no rule", lock(nil), "")
+	o, err = c.GetObjectLockConfiguration(ctx, &sdk.GetObjectLockConfigurationInput{Bucket: bucket})
+	if err != nil || o.ObjectLockConfiguration.Rule != nil {
+		t.Errorf("lock: %v, %v", o, err)
+	}
+}

@@ -7,10 +7,13 @@
 package sns
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
@@ -86,15 +89,45 @@ func policyType() *account.Type {
 		}
 		return nil
 	}
+	put := func(tx *account.Tx, p map[string]any) error {
+		if err := check(tx, p); err != nil {
+			return err
+		}
+		text, err := policy.Text(p["PolicyDocument"])
+		for _, t := range props.Strs(p, "Topics") {
+			tx.Get(TypeTopic, t).Data["policy"] = text
+		}
+		return err
+	}
 	return &account.Type{
 		Name: TypeTopicPolicy,
 		Create: func(tx *account.Tx, r *account.Resource) error {
 			r.ID = tx.Name(r, 64)
 			r.Attrs["Id"] = r.ID
-			return check(tx, r.Props)
+			return put(tx, r.Props)
 		},
-		Update: func(tx *account.Tx, _ *account.Resource, next map[string]any) error { return check(tx, next) },
+		Update: func(tx *account.Tx, _ *account.Resource, next map[string]any) error { return put(tx, next) },
+		// A topic always has a policy: without another one, its first.
+		Gone: func(tx *account.Tx, r *account.Resource) {
+			for _, t := range props.Strs(r.Props, "Topics") {
+				if topic := tx.Get(TypeTopic, t); topic != nil {
+					delete(topic.Data, "policy")
+				}
+			}
+		},
 	}
+}
+
+// policyOf is a topic's policy. The one that it is made with lets the account
+// do everything.
+// https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+func policyOf(tx *account.Tx, t *account.Resource) string {
+	if p := props.Str(t.Data, "policy"); p != "" {
+		return p
+	}
+	return `{"Version":"2008-10-17","Id":"__default_policy_ID","Statement":[{"Sid":"__default_statement_ID","Effect":"Allow","Principal":{"AWS":"*"},` +
+		`"Action":["SNS:GetTopicAttributes","SNS:SetTopicAttributes","SNS:AddPermission","SNS:RemovePermission","SNS:DeleteTopic","SNS:Subscribe","SNS:ListSubscriptionsByTopic","SNS:Publish"],` +
+		`"Resource":"` + t.ID + `","Condition":{"StringEquals":{"AWS:SourceOwner":"` + tx.AccountID() + `"}}}]}`
 }
 
 // Service returns SNS's API.
@@ -102,14 +135,17 @@ func Service() wire.Service {
 	return wire.Service{
 		Name: "sns", Version: "2010-03-31", Namespace: "http://sns.amazonaws.com/doc/2010-03-31/", Protocol: wire.Query,
 		Operations: []wire.Operation{
-			{Name: "ListTopics", Do: func(tx *account.Tx, _ *wire.Request) (any, error) {
-				var out listTopics
+			{Name: "ListTopics", Do: func(tx *account.Tx, r *wire.Request) (any, error) {
+				var all []topic
 				for _, t := range tx.List(TypeTopic) {
-					out.Topics = append(out.Topics, topic{t.ID})
+					all = append(all, topic{t.ID})
 				}
-				return out, nil
+				page, next, err := wire.Page(all, r.String("NextToken"), 100, "InvalidParameter")
+				return listTopics{page, next}, err
 			}},
 			{Name: "GetTopicAttributes", Do: getTopicAttributes},
+			{Name: "SetTopicAttributes", Do: setTopicAttributes},
+			{Name: "ListTagsForResource", Do: listTags},
 		},
 	}
 }
@@ -117,7 +153,8 @@ func Service() wire.Service {
 type topic struct{ TopicArn string }
 
 type listTopics struct {
-	Topics []topic `xml:"Topics>member"`
+	Topics    []topic `xml:"Topics>member"`
+	NextToken string  `xml:",omitempty"`
 }
 
 type entry struct {
@@ -129,12 +166,59 @@ type topicAttributes struct {
 	Attributes []entry `xml:"Attributes>entry"`
 }
 
-func getTopicAttributes(tx *account.Tx, r *wire.Request) (any, error) {
-	t := tx.Get(TypeTopic, r.String("TopicArn"))
-	if t == nil {
-		return nil, &account.Error{Code: "NotFound", Message: "Topic does not exist", Status: 404}
+func findTopic(tx *account.Tx, arn string) (*account.Resource, error) {
+	if t := tx.Get(TypeTopic, arn); t != nil {
+		return t, nil
 	}
-	out := topicAttributes{Attributes: []entry{{"DisplayName", props.Str(t.Props, "DisplayName")}, {"Owner", tx.AccountID()}, {"TopicArn", t.ID}}}
+	return nil, &account.Error{Code: "NotFound", Message: "Topic does not exist", Status: 404}
+}
+
+// setTopicAttributes sets what of a topic this package knows.
+// https://docs.aws.amazon.com/sns/latest/api/API_SetTopicAttributes.html
+func setTopicAttributes(tx *account.Tx, r *wire.Request) (any, error) {
+	t, err := findTopic(tx, r.String("TopicArn"))
+	if err != nil {
+		return nil, err
+	}
+	name, value := r.String("AttributeName"), r.String("AttributeValue")
+	switch name {
+	case "Policy":
+		if _, err := policy.Parse(value, policy.Resource); err != nil {
+			return nil, account.Errorf("InvalidParameter", "Invalid parameter: Policy Error: %v", err)
+		}
+		t.Data["policy"] = value
+		return nil, nil
+	case "DisplayName", "KmsMasterKeyId":
+		next, _ := account.Copy(t.Props).(map[string]any)
+		next[name] = value
+		_, err := tx.Update(t, next, false)
+		return nil, err
+	case "":
+		return nil, account.Errorf("InvalidParameter", "Invalid parameter: AttributeName")
+	}
+	return nil, account.NotModelled("the attribute %s of a topic is not modelled by the sandbox", name)
+}
+
+func listTags(tx *account.Tx, r *wire.Request) (any, error) {
+	t := tx.Get(TypeTopic, r.String("ResourceArn"))
+	if t == nil {
+		return nil, &account.Error{Code: "ResourceNotFound", Message: "Resource does not exist", Status: 404}
+	}
+	var out struct {
+		Tags []struct{ Key, Value string } `xml:"Tags>member"`
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.Tags)) {
+		out.Tags = append(out.Tags, struct{ Key, Value string }{k, t.Tags[k]})
+	}
+	return out, nil
+}
+
+func getTopicAttributes(tx *account.Tx, r *wire.Request) (any, error) {
+	t, err := findTopic(tx, r.String("TopicArn"))
+	if err != nil {
+		return nil, err
+	}
+	out := topicAttributes{Attributes: []entry{{"DisplayName", props.Str(t.Props, "DisplayName")}, {"Owner", tx.AccountID()}, {"Policy", policyOf(tx, t)}, {"TopicArn", t.ID}}}
 	if key := props.Str(t.Props, "KmsMasterKeyId"); key != "" {
 		out.Attributes = append(out.Attributes, entry{"KmsMasterKeyId", key})
 	}

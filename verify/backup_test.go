@@ -1,0 +1,42 @@
+package verify
+
+import (
+	"testing"
+	"time"
+)
+
+func TestBetween(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for schedule, want := range map[string]time.Duration{
+		"cron(0 4 * * ? *)":      3 * day,
+		"cron(0 4,16 ? * * *)":   3 * day,
+		"cron(0 4 ? * SUN *)":    9 * day,
+		"cron(0 4 1 * ? *)":      33 * day,
+		"cron(0 4 1 1 ? *)":      0,
+		"cron(0 4 * * ? 2027)":   0,
+		"cron(0 4 * *)":          0,
+		"rate(1 day)":            0,
+		"":                       0,
+		"cron(0 4 ? * 2#1 *)":    9 * day,
+		"cron(0 4 ? JAN-MAR * )": 0,
+	} {
+		if got := between(schedule); got != want {
+			t.Errorf("%q: %s, not %s", schedule, got, want)
+		}
+	}
+}
+
+func TestAtLeast(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		have, want string
+		ok         bool
+	}{
+		{"17.6", "17", true}, {"17", "17", true}, {"18.1", "17.6", true}, {"17.10", "17.9", true}, {"17.5", "17.6", false}, {"16.9", "17", false}, {"17", "17.6", false}, {"", "17", false}, {"x", "17", false},
+	} {
+		if got := atLeast(tt.have, tt.want); got != tt.ok {
+			t.Errorf("%s at least %s: %v", tt.have, tt.want, got)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package verify
+
+import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestReadPolicy(t *testing.T) {
+	t.Parallel()
+	trust := policy{{
+		sid: "Pod", allow: true,
+		principals: []principal{{"Federated", "arn:aws:iam::123456789012:oidc-provider/x"}},
+		actions:    []string{"sts:assumerolewithwebidentity"},
+		conditions: []condition{{"StringEquals", "x:aud", []string{"sts.amazonaws.com"}}, {"StringEquals", "x:sub", []string{"a", "b"}}},
+	}}
+	const text = `{"Statement":{"Sid":"Pod","Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/x"},
+		"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"x:sub":["a","b"],"x:AUD":"sts.amazonaws.com"}}}}`
+	for _, tt := range []struct {
+		name, text string
+		want       policy
+	}{
+		{"one of each", text, trust},
+		{"percent-encoded", url.PathEscape(text), trust},
+		{"plus is plus", url.PathEscape(`{"Statement":{"Effect":"Deny","NotAction":"a:B","Resource":"a+b c"}}`), policy{{notActions: []string{"a:b"}, resources: []string{"a+b c"}}}},
+		{"everybody", `{"Statement":[{"Effect":"Deny","Principal":"*","Action":["s3:*"]}]}`, policy{{principals: []principal{{"AWS", "*"}}, actions: []string{"s3:*"}}}},
+		{"everybody as a kind", `{"Statement":[{"Effect":"Deny","Principal":{"AWS":"*"},"Action":["s3:*"]}]}`, policy{{principals: []principal{{"AWS", "*"}}, actions: []string{"s3:*"}}}},
+		{"all but", `{"Statement":[{"Effect":"Allow","NotPrincipal":{"AWS":["1","2"]},"Action":"a:b","NotResource":"c"}]}`, policy{{allow: true, notPrincipals: []principal{{"AWS", "1"}, {"AWS", "2"}}, actions: []string{"a:b"}, notResources: []string{"c"}}}},
+		{"truth and number", `{"Statement":[{"Effect":"Deny","Action":"a:b","Condition":{"Bool":{"K":false},"NumericLessThan":{"n":1.2}}}]}`, policy{{actions: []string{"a:b"}, conditions: []condition{{"Bool", "k", []string{"false"}}, {"NumericLessThan", "n", []string{"1.2"}}}}}},
+		{"no statement", `{"Version":"2012-10-17"}`, policy{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := readPolicy(tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(statement{}, principal{}, condition{})); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, bad := range []string{"", "%", "%zz", "[]", `{"Statement":{"Effect":"Maybe"}}`, `{"Statement":{"Effect":"Allow","Principal":"me"}}`, `{"Statement":{"Effect":"Allow","Condition":{"Bool":{"a":{}}}}}`} {
+		if got, err := readPolicy(bad); err == nil {
+			t.Errorf("%q is read as %v", bad, got)
+		}
+	}
+}
+
+// TestPolicyForms reads the same from a policy however it is written.
+func TestPolicyForms(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		words := func(label string) []string {
+			return rapid.SliceOfN(rapid.StringMatching(`[a-z0-9:*?/+% -]{1,8}`), 1, 3).Draw(t, label)
+		}
+		type list = any
+		alone := func(l []string) list {
+			if len(l) == 1 {
+				return l[0]
+			}
+			return l
+		}
+		actions, resources, ids, values := words("actions"), words("resources"), words("principals"), words("values")
+		write := func(form func([]string) list) string {
+			s := map[string]any{
+				"Effect": "Allow", "Principal": map[string]any{"AWS": form(ids)}, "Action": form(actions), "Resource": form(resources),
+				"Condition": map[string]any{"StringLike": map[string]any{"k": form(values)}},
+			}
+			text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{s}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		long := write(func(l []string) list { return l })
+		want, err := readPolicy(long)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(want) != 1 || !slices.Equal(want[0].actions, actions) || !slices.Equal(want[0].resources, resources) {
+			t.Fatalf("read %+v from %s", want, long)
+		}
+		short := write(alone)
+		for _, text := range []string{short, url.PathEscape(long), url.PathEscape(short)} {
+			got, err := readPolicy(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(statement{}, principal{}, condition{})); diff != "" {
+				t.Fatalf("%s (-want +got):\n%s", text, diff)
+			}
+		}
+	})
+}
+
+func FuzzReadPolicy(f *testing.F) {
+	for _, s := range []string{`{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}}`, "%7B%7D", `{"Statement":[null,{"Effect":"Deny","Condition":{"Bool":{"a":null}}}]}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := readPolicy(text)
+		if err != nil {
+			return
+		}
+		for _, s := range p {
+			s.public()
+			s.covers(text)
+			s.on(text)
+			if s.public() && !s.allow {
+				t.Errorf("%q denies, and is public", text)
+			}
+		}
+		p.allowed()
+	})
+}
+
+func TestStatement(t *testing.T) {
+	t.Parallel()
+	read := func(s string) statement {
+		p, err := readPolicy(`{"Statement":` + s + `}`)
+		if err != nil || len(p) != 1 {
+			t.Fatalf("%s: %v", s, err)
+		}
+		return p[0]
+	}
+	for _, tt := range []struct {
+		text                  string
+		covers, on, everybody bool
+		public                bool
+	}{
+		{`{"Effect":"Allow","Principal":"*","Action":"s3:Get*","Resource":"arn:aws:s3:::b/*"}`, true, true, true, true},
+		{`{"Effect":"Deny","Principal":"*","Action":"S3:GETOBJECT","Resource":"*"}`, true, true, true, false},
+		{`{"Effect":"Allow","NotPrincipal":{"AWS":"123456789012"},"NotAction":"s3:Get*","NotResource":"arn:aws:s3:::b"}`, false, true, true, true},
+		{`{"Effect":"Allow","Principal":{"Service":"a.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::b"}`, false, false, false, false},
+		{`{"Effect":"Allow","Principal":{"AWS":["*"]},"Action":"*","Condition":{"StringEquals":{"AWS:SourceAccount":"123456789012"}}}`, true, true, true, false},
+		{`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringNotEquals":{"aws:SourceAccount":"123456789012"}}}`, true, true, true, true},
+		{`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringEqualsIfExists":{"aws:SourceAccount":"123456789012"}}}`, true, true, true, true},
+		{`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"IpAddress":{"aws:SourceIp":["192.0.2.0/24","0.0.0.0/0"]}}}`, true, true, true, true},
+		{`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringLike":{"aws:SourceVpce":"*"}}}`, true, true, true, true},
+		{`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}}`, true, true, true, false},
+	} {
+		s := read(tt.text)
+		if got := s.covers("s3:GetObject"); got != tt.covers {
+			t.Errorf("%s covers s3:GetObject: %v", tt.text, got)
+		}
+		if got := s.on("arn:aws:s3:::b/key"); got != tt.on {
+			t.Errorf("%s is about b/key: %v", tt.text, got)
+		}
+		if got := s.everybody(); got != tt.everybody {
+			t.Errorf("%s speaks of everybody: %v", tt.text, got)
+		}
+		if got := s.public(); got != tt.public {
+			t.Errorf("%s is public: %v", tt.text, got)
+		}
+	}
+	s := read(`{"Effect":"Deny","Principal":"*","Action":"*","Condition":{"Bool":{"aws:SecureTransport":"false"},"BoolIfExists":{"x":"true"}}}`)
+	if got := s.wants("aws:SecureTransport", "Bool"); !slices.Equal(got, []string{"false"}) {
+		t.Errorf("the condition wants %v", got)
+	}
+	if got := s.wants("x", "Bool"); got != nil {
+		t.Errorf("a condition that need not exist wants %v", got)
+	}
+}
+
+func TestPrincipal(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		p       principal
+		account string
+		root    bool
+	}{
+		{principal{"AWS", "*"}, "", false},
+		{principal{"AWS", "123456789012"}, "123456789012", true},
+		{principal{"AWS", "arn:aws-us-gov:iam::123456789012:root"}, "123456789012", true},
+		{principal{"AWS", "arn:aws:iam::123456789012:role/path/root"}, "123456789012", false},
+		{principal{"AWS", "AROAEXAMPLEEXAMPLE123"}, "", false},
+		{principal{"AWS", "arn:aws:iam"}, "", false},
+		{principal{"Service", "logs.amazonaws.com"}, "", false},
+		{principal{"Federated", "arn:aws:iam::123456789012:oidc-provider/x"}, "", false},
+	} {
+		if tt.p.account() != tt.account || tt.p.root() != tt.root {
+			t.Errorf("%v is of account %q, root %v", tt.p, tt.p.account(), tt.p.root())
+		}
+	}
+	p, err := readPolicy(`{"Statement":[
+		{"Effect":"Deny","Principal":"*","Action":"*"},
+		{"Effect":"Allow","Principal":{"AWS":["1","2"],"Service":"s"},"Action":"*"},
+		{"Effect":"Allow","Principal":{"AWS":"2"},"Action":"*"},
+		{"Effect":"Allow","NotPrincipal":{"AWS":"2"},"Action":"*"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []principal{{"AWS", "1"}, {"AWS", "2"}, {"Service", "s"}, {"AWS", "*"}}
+	if got := p.allowed(); !slices.Equal(got, want) {
+		t.Errorf("allowed are %v, not %v", got, want)
+	}
+}
+
+func TestWild(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{"", "", true},
+		{"", "a", false},
+		{"*", "", true},
+		{"**", "ab", true},
+		{"?", "", false},
+		{"?", "a", true},
+		{"a*b", "ab", true},
+		{"a*b", "axxb", true},
+		{"a*b", "axxbc", false},
+		{"a*b*c", "abbc", true},
+		{"a*?c", "ac", false},
+		{"a", "A", false},
+		{strings.Repeat("a*", 30) + "b", strings.Repeat("a", 5000), false},
+	} {
+		if got := wild(tt.pattern, tt.text); got != tt.want {
+			t.Errorf("%.20q is like %.20q: %v", tt.text, tt.pattern, got)
+		}
+	}
+}
