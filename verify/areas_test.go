@@ -2,12 +2,6 @@ package verify_test
 
 func networkWrecks() []wreck { return nil }
 
-func clusterWrecks() []wreck { return nil }
-
-func nodeWrecks() []wreck { return nil }
-
-func identityWrecks() []wreck { return nil }
-
 func databaseWrecks() []wreck { return nil }
 
 func storageWrecks() []wreck { return nil }

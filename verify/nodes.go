@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -252,6 +253,21 @@ func eachTemplate(f func(l *look, r *result, g nodeGroup, id string, t *ec2types
 	})
 }
 
+// onceTemplate is eachTemplate with the groups that share a template looked at
+// once.
+func onceTemplate(f func(l *look, r *result, g nodeGroup, id string, t *ec2types.ResponseLaunchTemplateData) error) func(*look, *result) error {
+	return func(l *look, r *result) error {
+		seen := map[string]bool{}
+		return eachTemplate(func(l *look, r *result, g nodeGroup, id string, t *ec2types.ResponseLaunchTemplateData) error {
+			if seen[id] {
+				return nil
+			}
+			seen[id] = true
+			return f(l, r, g, id, t)
+		})(l, r)
+	}
+}
+
 // newNodes is the fix for what nodes have from their launch template.
 const newNodes = "run poolhouse update with the configuration: it gives the group the right launch template and replaces its nodes one by one"
 
@@ -283,6 +299,7 @@ func ofNodes(l *look, r *result, want string, judge func(i ec2types.Instance) (s
 		}
 		count[s]++
 	}
+	slices.SortFunc(order, func(a, b same) int { return cmp.Compare(a.group+a.saw, b.group+b.saw) })
 	for _, s := range order {
 		group := "node group " + s.group
 		if s.group == "" {
@@ -309,9 +326,9 @@ func nodeChecks() []Check {
 		{ID: "nodes-instance-types", Proves: "Nodes have the configured instance types.", Level: Advised, Rows: []string{"C3"}, run: eachTemplate(nodesInstanceTypes)},
 		{ID: "nodes-capacity", Proves: "Nodes are on demand, or on the capacity that is reserved for them.", Level: Required, Rows: []string{"S8"}, run: eachTemplate(nodesCapacity)},
 		{ID: "nodes-repair", Proves: "EKS replaces nodes that stop being healthy.", Level: Advised, Rows: []string{"S8"}, run: eachGroup(nodesRepair)},
-		{ID: "nodes-imds", Proves: "Launch templates want session tokens for instance metadata, and keep it one hop away, out of the reach of pods.", Level: Required, Rows: []string{"B36"}, run: eachTemplate(nodesIMDS)},
+		{ID: "nodes-imds", Proves: "Launch templates want session tokens for instance metadata, and keep it one hop away, out of the reach of pods.", Level: Required, Rows: []string{"B36"}, run: onceTemplate(nodesIMDS)},
 		{ID: "nodes-imds-running", Proves: "So do the instances that run.", Level: Required, Rows: []string{"B36"}, run: nodesIMDSRunning},
-		{ID: "nodes-volumes-encrypted", Proves: "Launch templates encrypt volumes with the volumes key.", Level: Required, Rows: []string{"B8", "S4"}, run: eachTemplate(nodesVolumes)},
+		{ID: "nodes-volumes-encrypted", Proves: "Launch templates encrypt volumes with the volumes key.", Level: Required, Rows: []string{"B8", "S4"}, run: onceTemplate(nodesVolumes)},
 		{ID: "nodes-volumes-running", Proves: "Volumes of running nodes are encrypted with the volumes key, and those of persistent volume claims with some key.", Level: Required, Rows: []string{"B8", "S4"}, run: nodesVolumesRunning},
 		{ID: "nodes-no-ssh", Proves: "Nodes have no SSH key, and no rule lets addresses in on port 22.", Level: Required, Rows: []string{"B37"}, run: onCluster(nodesNoSSH)},
 		{ID: "nodes-session-manager", Proves: "Session Manager can reach the nodes.", Level: Required, Rows: []string{"B37"}, run: nodesSessionManager},
@@ -347,7 +364,14 @@ func nodesRoles(l *look, r *result) error {
 
 // taintText is a taint as kubectl writes it.
 func taintText(key, value, effect string) string {
-	effect = strings.ToLower(strings.ReplaceAll(effect, "_", ""))
+	switch effect {
+	case string(types.TaintEffectNoSchedule):
+		effect = "NoSchedule"
+	case string(types.TaintEffectPreferNoSchedule):
+		effect = "PreferNoSchedule"
+	case string(types.TaintEffectNoExecute):
+		effect = "NoExecute"
+	}
 	if value != "" {
 		key += "=" + value
 	}
@@ -832,7 +856,7 @@ func nodesSecurityGroups(l *look, r *result, c *types.Cluster) error {
 	if err != nil {
 		return err
 	}
-	return eachTemplate(func(l *look, r *result, g nodeGroup, id string, t *ec2types.ResponseLaunchTemplateData) error {
+	return onceTemplate(func(l *look, r *result, g nodeGroup, id string, t *ec2types.ResponseLaunchTemplateData) error {
 		want, lacking := l.wantedGroups(c, groups, g)
 		for _, name := range lacking {
 			r.missing("security group "+name, "ec2:DescribeSecurityGroups", backByUpdate)

@@ -206,7 +206,7 @@ func clusterOut(c *account.Resource) map[string]any {
 		"upgradePolicy":           map[string]any{"supportType": support},
 		"zonalShiftConfig":        map[string]any{"enabled": props.Bool(p, false, "ZonalShiftConfig", "Enabled")},
 		"deletionProtection":      props.Bool(p, false, "DeletionProtection"),
-		"health":                  map[string]any{"issues": []any{}},
+		"health":                  map[string]any{"issues": append([]any{}, props.List(c.Data, "issues")...)},
 	}
 	delete(out, "id")
 	if e := props.List(p, "EncryptionConfig"); len(e) > 0 {
