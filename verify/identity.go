@@ -620,8 +620,8 @@ func rolesPerServiceAccount(l *look, r *result, c *types.Cluster) error {
 	return nil
 }
 
-// bucketARN is the ARN of a bucket of the deployment.
-func (l *look) bucketARN(p architecture.BucketPurpose) string {
+// roleBucket is the ARN of a bucket of the deployment.
+func (l *look) roleBucket(p architecture.BucketPurpose) string {
 	name := strings.NewReplacer("${AWS::AccountId}", l.id.Account, "${AWS::Region}", l.arch.Config.Region).Replace(l.arch.Bucket(p).Name)
 	return fmt.Sprintf("arn:%s:s3:::%s", l.id.Partition, name)
 }
@@ -673,7 +673,7 @@ func coreAPIScoped(l *look, r *result) error {
 		return err
 	}
 	return scoped(l, r, architecture.RoleCoreAPI, []string{
-		l.bucketARN(architecture.BucketModels), l.bucketARN(architecture.BucketCodeDocs), l.bucketARN(architecture.BucketAudit), l.bucketARN(architecture.BucketTelemetry),
+		l.roleBucket(architecture.BucketModels), l.roleBucket(architecture.BucketCodeDocs), l.roleBucket(architecture.BucketAudit), l.roleBucket(architecture.BucketTelemetry),
 		l.dataKeyARN(keys, architecture.KeyStorage), l.dataKeyARN(keys, architecture.KeyApplication),
 		fmt.Sprintf("arn:%s:ssm:%s:%s:parameter%s", l.id.Partition, l.arch.Config.Region, l.id.Account, l.arch.ParameterPath()),
 	})
@@ -688,7 +688,7 @@ func inferenceScoped(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
-	if err := scoped(l, r, architecture.RoleInference, []string{l.bucketARN(architecture.BucketModels), l.dataKeyARN(keys, architecture.KeyStorage)}); err != nil {
+	if err := scoped(l, r, architecture.RoleInference, []string{l.roleBucket(architecture.BucketModels), l.dataKeyARN(keys, architecture.KeyStorage)}); err != nil {
 		return err
 	}
 	role, err := l.iamRole(l.arch.RoleName(architecture.RoleInference))
@@ -712,7 +712,7 @@ func auditRecordsKept(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
-	bucket := l.bucketARN(architecture.BucketAudit)
+	bucket := l.roleBucket(architecture.BucketAudit)
 	object := bucket + "/any"
 	for _, role := range roles {
 		var faults []string

@@ -26,8 +26,8 @@ func grant(part, action, resource string) func(*wrecker) error {
 	}
 }
 
-// dataBucket is the ARN of a bucket of the examples in us-east-1.
-func dataBucket(p architecture.BucketPurpose) string {
+// exampleBucket is the ARN of a bucket of the examples in us-east-1.
+func exampleBucket(p architecture.BucketPurpose) string {
 	return "arn:aws:s3:::poolside-" + string(p) + "-123456789012-us-east-1"
 }
 
@@ -110,7 +110,7 @@ func identityWrecks() []wreck {
 		{check: "roles-attached", by: attach("flow-logs", "AmazonSSMManagedInstanceCore")},
 		{check: "roles-attached", name: "on a service account", by: attach(coreAPI, "AmazonEKSWorkerNodePolicy")},
 		{check: "node-roles-minimal", by: attach("core-nodes", "AmazonEKS_CNI_Policy")},
-		{check: "node-roles-minimal", name: "inline", by: grant("core-nodes", "s3:GetObject", dataBucket(architecture.BucketModels)+"/*")},
+		{check: "node-roles-minimal", name: "inline", by: grant("core-nodes", "s3:GetObject", exampleBucket(architecture.BucketModels)+"/*")},
 		{check: "role-boundary", by: func(w *wrecker) error {
 			_, err := w.aws.IAM.DeleteRolePermissionsBoundary(w.ctx, &iam.DeleteRolePermissionsBoundaryInput{RoleName: aws.String(w.arch.RoleName(csi))})
 			return err
@@ -146,10 +146,10 @@ func identityWrecks() []wreck {
 		{check: "roles-per-service-account", name: "two accounts", also: []string{"irsa-no-strangers"}, by: another("StringEquals", "system:serviceaccount:a:a", "system:serviceaccount:b:b")}, // nor is it pinned to one
 		{check: "core-api-scoped", by: grant(coreAPI, "s3:GetObject", "arn:aws:s3:::others/*")},
 		{check: "core-api-scoped", name: "key", by: grant(coreAPI, "kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/*")},
-		{check: "inference-scoped", example: "gpu-inference", by: grant(architecture.RoleInference, "s3:GetObject", dataBucket(architecture.BucketCodeDocs)+"/*")},
-		{check: "inference-scoped", name: "writes", example: "gpu-inference", by: grant(architecture.RoleInference, "s3:PutObject", dataBucket(architecture.BucketModels)+"/*")},
-		{check: "audit-records-kept", by: grant(coreAPI, "s3:DeleteObject*", dataBucket(architecture.BucketAudit)+"/*")},
-		{check: "audit-records-kept", name: "expiry", by: grant(coreAPI, "s3:PutLifecycleConfiguration", dataBucket(architecture.BucketAudit))},
+		{check: "inference-scoped", example: "gpu-inference", by: grant(architecture.RoleInference, "s3:GetObject", exampleBucket(architecture.BucketCodeDocs)+"/*")},
+		{check: "inference-scoped", name: "writes", example: "gpu-inference", by: grant(architecture.RoleInference, "s3:PutObject", exampleBucket(architecture.BucketModels)+"/*")},
+		{check: "audit-records-kept", by: grant(coreAPI, "s3:DeleteObject*", exampleBucket(architecture.BucketAudit)+"/*")},
+		{check: "audit-records-kept", name: "expiry", by: grant(coreAPI, "s3:PutLifecycleConfiguration", exampleBucket(architecture.BucketAudit))},
 		{check: "secrets-one-reader", by: grant(controller, "secretsmanager:GetSecretValue", someSecret+"x-AbCdEf")},
 		{check: "secrets-one-reader", name: "all", by: grant(secrets, "secretsmanager:GetSecretValue", someSecret+"*")},
 		{check: "controllers-scoped", by: grant(csi, "ec2:TerminateInstances", "arn:aws:ec2:us-east-1:123456789012:instance/*")},

@@ -19,8 +19,8 @@ import (
 
 const (
 	typeNodegroup = "AWS::EKS::Nodegroup"
-	typeInterface = "AWS::EC2::NetworkInterface"
-	typeSubnet    = "AWS::EC2::Subnet"
+	nodeInterface = "AWS::EC2::NetworkInterface"
+	nodeSubnet    = "AWS::EC2::Subnet"
 )
 
 // group changes node groups in the store, by their logical ids.
@@ -85,22 +85,22 @@ func nodeWrecks() []wreck {
 			return nil
 		})},
 		{check: "nodes-private", by: group(func(tx *account.Tx, r *account.Resource) {
-			r.Props["Subnets"] = []any{tx.Find(typeSubnet, logical("PublicSubnet1")).ID}
+			r.Props["Subnets"] = []any{tx.Find(nodeSubnet, logical("PublicSubnet1")).ID}
 		}, "CoreZone1")},
 		{check: "nodes-private", name: "other tier", by: group(func(tx *account.Tx, r *account.Resource) {
-			r.Props["Subnets"] = []any{tx.Find(typeSubnet, logical("ControlPlaneSubnet1")).ID}
+			r.Props["Subnets"] = []any{tx.Find(nodeSubnet, logical("ControlPlaneSubnet1")).ID}
 		}, "CoreZone1")},
 		{check: "nodes-no-public-address", by: onNode("CoreZone1", func(tx *account.Tx, i *account.Resource) error {
 			eip, _, err := tx.Create("AWS::EC2::EIP", map[string]any{"Domain": "vpc"}, "test", false)
 			if err != nil {
 				return err
 			}
-			eni := tx.Find(typeInterface, func(r *account.Resource) bool { return props.Str(r.Data, "attachment", "instance") == i.ID })
+			eni := tx.Find(nodeInterface, func(r *account.Resource) bool { return props.Str(r.Data, "attachment", "instance") == i.ID })
 			_, _, err = tx.Create("AWS::EC2::EIPAssociation", map[string]any{"AllocationId": eip.Attrs["AllocationId"], "NetworkInterfaceId": eni.ID}, "test", false)
 			return err
 		})},
 		{check: "nodes-zones", by: group(func(tx *account.Tx, r *account.Resource) {
-			r.Props["Subnets"] = []any{tx.Find(typeSubnet, logical("PrivateSubnet1")).ID}
+			r.Props["Subnets"] = []any{tx.Find(nodeSubnet, logical("PrivateSubnet1")).ID}
 		}, "CoreZone3")},
 		{check: "nodes-running", also: []string{"nodes-zones"}, by: onNode("CoreZone1", func(tx *account.Tx, i *account.Resource) error { // it was the only one in its zone
 			instance.Remove(tx, i.ID)
@@ -176,7 +176,7 @@ func nodeWrecks() []wreck {
 			data["SecurityGroupIds"] = append(props.List(data, "SecurityGroupIds"), "sg-0123456789abcdef0")
 		})},
 		{check: "nodes-security-groups-running", by: onNode("CoreZone1", func(tx *account.Tx, i *account.Resource) error {
-			for _, eni := range tx.List(typeInterface) {
+			for _, eni := range tx.List(nodeInterface) {
 				if props.Str(eni.Data, "attachment", "instance") == i.ID {
 					eni.Data["groups"] = props.List(eni.Data, "groups")[:1]
 				}

@@ -301,3 +301,51 @@ func wild(pattern, text string) bool {
 	}
 	return strings.Trim(pattern[p:], "*") == ""
 }
+
+// refusesAll tells whether a statement denies an action on a resource to
+// everybody without exception, in whatever conditions it has.
+func (s statement) refusesAll(action, resource string) bool {
+	return !s.allow && s.everybody() && s.notPrincipals == nil && s.covers(action) && s.on(resource)
+}
+
+// names tells whether a condition binds requests to an account: all its values
+// are the account's number or ARNs in it.
+func (c condition) names(account string) bool {
+	return c.binds() && len(c.values) > 0 && !slices.ContainsFunc(c.values, func(v string) bool {
+		return v != account && !strings.Contains(v, ":"+account+":")
+	})
+}
+
+// strangers are those whom a policy allows something, for people, and who are
+// neither this account, one of its principals, nor one of the services. A service
+// counts as known only where a condition binds it to this account.
+func (l *look) strangers(p policy, services ...string) []string {
+	var out []string
+	for _, s := range p {
+		if !s.allow {
+			continue
+		}
+		bound := slices.ContainsFunc(s.conditions, func(c condition) bool { return c.names(l.id.Account) })
+		who := s.principals
+		if s.notPrincipals != nil {
+			who = []principal{{"AWS", "*"}}
+		}
+		for _, one := range who {
+			var name string
+			switch {
+			case one.kind == "Service" && !slices.Contains(services, one.id):
+				name = one.id
+			case one.kind == "Service" && !bound:
+				name = one.id + " for any account"
+			case one.kind == "Service", one.account() == l.id.Account, one.everybody() && bound:
+				continue
+			default:
+				name = one.String()
+			}
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
