@@ -72,6 +72,7 @@ var notFound = map[string][2]string{
 	TypeNatGateway:       {"NatGatewayNotFound", "The Nat Gateway %s was not found"},
 	TypeNetworkACL:       {"InvalidNetworkAclID.NotFound", "The networkAcl ID '%s' does not exist"},
 	TypeSecurityGroup:    {"InvalidGroup.NotFound", "The security group '%s' does not exist"},
+	TypeInstance:         {"InvalidInstanceID.NotFound", "The instance ID '%s' does not exist"},
 	TypeVPCEndpoint:      {"InvalidVpcEndpointId.NotFound", "The Vpc Endpoint Id '%s' does not exist"},
 }
 

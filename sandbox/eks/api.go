@@ -31,14 +31,22 @@ func Service() wire.Service {
 		op("DeleteNodegroup", "DELETE", one+"/node-groups/{nodegroupName}", apiDeleteNodegroup),
 		op("ListAddons", "GET", one+"/addons", listAddons),
 		op("DescribeAddon", "GET", one+"/addons/{addonName}", describeAddon),
+		op("UpdateAddon", "POST", one+"/addons/{addonName}/update", apiUpdateAddon),
 		op("DeleteAddon", "DELETE", one+"/addons/{addonName}", apiDeleteAddon),
 		op("DescribeAddonVersions", "GET", "/addons/supported-versions", describeAddonVersions),
 		op("DescribeClusterVersions", "GET", "/cluster-versions", describeClusterVersions),
+		op("CreateAccessEntry", "POST", one+"/access-entries", apiCreateAccessEntry),
 		op("ListAccessEntries", "GET", one+"/access-entries", listAccessEntries),
 		op("DescribeAccessEntry", "GET", one+"/access-entries/{principalArn}", describeAccessEntry),
 		op("DeleteAccessEntry", "DELETE", one+"/access-entries/{principalArn}", apiDeleteAccessEntry),
+		op("AssociateAccessPolicy", "POST", one+"/access-entries/{principalArn}/access-policies", associatePolicy),
+		op("DisassociateAccessPolicy", "DELETE", one+"/access-entries/{principalArn}/access-policies/{policyArn}", disassociatePolicy),
 		op("ListAssociatedAccessPolicies", "GET", one+"/access-entries/{principalArn}/access-policies", listAssociatedPolicies),
 		op("ListAccessPolicies", "GET", "/access-policies", listPolicies),
+		op("AssociateIdentityProviderConfig", "POST", one+"/identity-provider-configs/associate", associateIdentityProvider),
+		op("ListIdentityProviderConfigs", "GET", one+"/identity-provider-configs", listIdentityProviders),
+		op("DescribeIdentityProviderConfig", "POST", one+"/identity-provider-configs/describe", describeIdentityProvider),
+		op("DisassociateIdentityProviderConfig", "POST", one+"/identity-provider-configs/disassociate", disassociateIdentityProvider),
 		op("ListTagsForResource", "GET", "/tags/{resourceArn}", listTags),
 	}}
 }
@@ -196,8 +204,9 @@ func clusterOut(c *account.Resource) map[string]any {
 		"logging":                 map[string]any{"clusterLogging": logs},
 		"accessConfig":            map[string]any{"authenticationMode": modeOf(p)},
 		"upgradePolicy":           map[string]any{"supportType": support},
+		"zonalShiftConfig":        map[string]any{"enabled": props.Bool(p, false, "ZonalShiftConfig", "Enabled")},
 		"deletionProtection":      props.Bool(p, false, "DeletionProtection"),
-		"health":                  map[string]any{"issues": []any{}},
+		"health":                  map[string]any{"issues": append([]any{}, props.List(c.Data, "issues")...)},
 	}
 	delete(out, "id")
 	if e := props.List(p, "EncryptionConfig"); len(e) > 0 {
@@ -344,6 +353,11 @@ func nodegroupOut(n *account.Resource) map[string]any {
 	if u := props.Map(p, "UpdateConfig"); u != nil {
 		out["updateConfig"] = members(u)
 	}
+	for k, v := range map[string]string{"nodeRepairConfig": "NodeRepairConfig", "remoteAccess": "RemoteAccess"} {
+		if c := props.Map(p, v); c != nil {
+			out[k] = members(c)
+		}
+	}
 	if lt := props.Map(n.Data, "template"); lt != nil {
 		out["launchTemplate"] = lt
 	} else {
@@ -445,6 +459,27 @@ func addonOut(a *account.Resource) map[string]any {
 	return out
 }
 
+func apiUpdateAddon(tx *account.Tx, r *wire.Request) (any, error) {
+	a, err := installed(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	next, _ := account.Copy(a.Props).(map[string]any)
+	for k, v := range map[string]string{"addonVersion": "AddonVersion", "serviceAccountRoleArn": "ServiceAccountRoleArn", "configurationValues": "ConfigurationValues", "resolveConflicts": "ResolveConflicts"} {
+		if r.Has(k) {
+			next[v] = r.String(k)
+		}
+	}
+	if r.Has("podIdentityAssociations") {
+		next["PodIdentityAssociations"] = r.In["podIdentityAssociations"]
+	}
+	if _, err := tx.Update(a, next, true); err != nil {
+		return nil, err
+	}
+	updates := props.Maps(a.Data, "updates")
+	return map[string]any{"update": updates[len(updates)-1]}, nil
+}
+
 func apiDeleteAddon(tx *account.Tx, r *wire.Request) (any, error) {
 	a, err := installed(tx, r)
 	if err != nil {
@@ -512,6 +547,73 @@ func describeClusterVersions(tx *account.Tx, r *wire.Request) (any, error) {
 	return page(r, "clusterVersions", list)
 }
 
+func apiCreateAccessEntry(tx *account.Tx, r *wire.Request) (any, error) {
+	p := map[string]any{"ClusterName": r.String("name"), "Tags": props.Pairs(r.Tags("tags"))}
+	for k, v := range map[string]string{"principalArn": "PrincipalArn", "type": "Type", "username": "Username"} {
+		if s := r.String(k); s != "" {
+			p[v] = s
+		}
+	}
+	if groups := r.Strings("kubernetesGroups"); len(groups) > 0 {
+		p["KubernetesGroups"] = props.List(groups)
+	}
+	if _, err := cluster(tx, r.String("name")); err != nil {
+		return nil, err
+	}
+	e, _, err := tx.Create(TypeAccessEntry, p, r.Caller, false)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"accessEntry": entryOut(e)}, tx.Settle(e, "create")
+}
+
+// associatePolicy adds an access policy to an entry, or gives one that it has
+// another scope.
+func associatePolicy(tx *account.Tx, r *wire.Request) (any, error) {
+	e, err := entry(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	arn := r.String("policyArn")
+	added := map[string]any{"PolicyArn": arn, "AccessScope": properties(r.In["accessScope"])}
+	if err := changeEntry(tx, e, append(withoutPolicy(e, arn), added)); err != nil {
+		return nil, err
+	}
+	return map[string]any{"clusterName": r.String("name"), "principalArn": r.String("principalArn"), "associatedAccessPolicy": policyOut(e, added)}, nil
+}
+
+func disassociatePolicy(tx *account.Tx, r *wire.Request) (any, error) {
+	e, err := entry(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	rest := withoutPolicy(e, r.String("policyArn"))
+	if len(rest) == len(props.Maps(e.Props, "AccessPolicies")) {
+		return nil, notFound("The specified policyArn could not be found on the access entry.")
+	}
+	return map[string]any{}, changeEntry(tx, e, rest)
+}
+
+// withoutPolicy are an entry's access policies but for one.
+func withoutPolicy(e *account.Resource, arn string) []any {
+	var rest []any
+	for _, a := range props.Maps(e.Props, "AccessPolicies") {
+		if props.Str(a, "PolicyArn") != arn {
+			rest = append(rest, a)
+		}
+	}
+	return rest
+}
+
+func changeEntry(tx *account.Tx, e *account.Resource, access []any) error {
+	next, _ := account.Copy(e.Props).(map[string]any)
+	next["AccessPolicies"] = access
+	if _, err := tx.Update(e, next, false); err != nil {
+		return err
+	}
+	return tx.Settle(e, "update")
+}
+
 func listAccessEntries(tx *account.Tx, r *wire.Request) (any, error) {
 	c, err := cluster(tx, r.String("name"))
 	if err != nil {
@@ -544,6 +646,10 @@ func describeAccessEntry(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return map[string]any{"accessEntry": entryOut(e)}, nil
+}
+
+func entryOut(e *account.Resource) map[string]any {
 	principal, user := props.Str(e.Props, "PrincipalArn"), props.Str(e.Props, "Username")
 	switch {
 	case user != "":
@@ -559,11 +665,11 @@ func describeAccessEntry(tx *account.Tx, r *wire.Request) (any, error) {
 	if entryType(e.Props) == "EC2_LINUX" {
 		groups = []string{"system:nodes"}
 	}
-	return map[string]any{"accessEntry": map[string]any{
+	return map[string]any{
 		"clusterName": props.Str(e.Props, "ClusterName"), "principalArn": principal, "kubernetesGroups": props.List(groups),
 		"accessEntryArn": e.Attrs["AccessEntryArn"], "createdAt": e.Created, "modifiedAt": e.Data["modified"], "tags": e.Tags,
 		"username": user, "type": entryType(e.Props),
-	}}, nil
+	}
 }
 
 func apiDeleteAccessEntry(tx *account.Tx, r *wire.Request) (any, error) {
@@ -584,16 +690,20 @@ func listAssociatedPolicies(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	list := []any{}
 	for _, a := range props.Maps(e.Props, "AccessPolicies") {
-		list = append(list, map[string]any{
-			"policyArn": props.Str(a, "PolicyArn"), "associatedAt": e.Created, "modifiedAt": e.Data["modified"],
-			"accessScope": map[string]any{"type": props.Str(a, "AccessScope", "Type"), "namespaces": props.List(props.Strs(a, "AccessScope", "Namespaces"))},
-		})
+		list = append(list, policyOut(e, a))
 	}
 	out, err := page(r, "associatedAccessPolicies", list)
 	if m, ok := out.(map[string]any); ok {
 		m["clusterName"], m["principalArn"] = r.String("name"), r.String("principalArn")
 	}
 	return out, err
+}
+
+func policyOut(e *account.Resource, a map[string]any) map[string]any {
+	return map[string]any{
+		"policyArn": props.Str(a, "PolicyArn"), "associatedAt": e.Created, "modifiedAt": e.Data["modified"],
+		"accessScope": map[string]any{"type": props.Str(a, "AccessScope", "Type"), "namespaces": props.List(props.Strs(a, "AccessScope", "Namespaces"))},
+	}
 }
 
 func listPolicies(tx *account.Tx, r *wire.Request) (any, error) {

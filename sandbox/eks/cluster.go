@@ -541,6 +541,7 @@ func clusterGone(tx *account.Tx, r *account.Resource) {
 	ec2.RemoveInterfaces(tx, interfaces(tx, r.ID))
 	// A group in use stays behind, which nobody is told.
 	_ = dropGroup(tx, props.Str(r.Attrs, "ClusterSecurityGroupId"))
+	tx.Drop(typeIdentityProvider, r.ID)
 	for _, t := range []string{TypeAddon, TypeAccessEntry} {
 		for _, x := range tx.List(t) {
 			if props.Str(x.Props, "ClusterName") == r.ID {

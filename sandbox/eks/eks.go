@@ -12,8 +12,7 @@
 // cluster with node groups can't be deleted.
 //
 // Limits: there is no Kubernetes behind the endpoint. Fargate, EKS Auto Mode,
-// Outposts, hybrid nodes, pod identity and identity providers aren't modelled
-// and are refused.
+// Outposts, hybrid nodes and pod identity aren't modelled and are refused.
 package eks
 
 import (
@@ -40,7 +39,7 @@ const service = "eks.amazonaws.com"
 
 // Types returns the resource types of this package.
 func Types() []*account.Type {
-	return []*account.Type{clusterType(), nodegroupType(), addonType(), accessEntryType()}
+	return []*account.Type{clusterType(), nodegroupType(), addonType(), accessEntryType(), identityProviderType()}
 }
 
 func invalid(format string, args ...any) error {

@@ -890,3 +890,67 @@ func TestAPI(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAccessByAPI: entries, their policies, add-ons and identity providers
+// change by EKS's own API.
+func TestAccessByAPI(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	w.later(time.Minute)
+	const admin, view = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy", "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"
+	entry := func(more obj) obj { return with(obj{"name": "c", "principalArn": w.clusterRole}, more) }
+	idp := obj{"identityProviderConfigName": "corp", "issuerUrl": "https://sso.example.com", "clientId": "kubernetes"}
+	config := obj{"name": "c", "identityProviderConfig": obj{"type": "oidc", "name": "corp"}}
+	for i, c := range []struct {
+		op   string
+		in   obj
+		want string
+		path []string
+		got  string
+	}{
+		{"CreateAccessEntry", obj{"name": "d", "principalArn": w.clusterRole}, "ResourceNotFoundException: No cluster found", nil, ""},
+		{"AssociateAccessPolicy", entry(obj{"policyArn": admin}), "ResourceNotFoundException: The specified principalArn", nil, ""},
+		{"CreateAccessEntry", entry(obj{"kubernetesGroups": []any{"staff"}, "tags": obj{"a": "b"}}), "", []string{"accessEntry", "kubernetesGroups"}, ""},
+		{"CreateAccessEntry", entry(nil), "ResourceInUseException", nil, ""},
+		{"DescribeAccessEntry", entry(nil), "", []string{"accessEntry", "type"}, "STANDARD"},
+		{"AssociateAccessPolicy", entry(obj{"policyArn": admin + "x", "accessScope": obj{"type": "cluster"}}), "ResourceNotFoundException: The specified policyArn", nil, ""},
+		{"AssociateAccessPolicy", entry(obj{"policyArn": view, "accessScope": obj{"type": "namespace"}}), "InvalidParameterException: At least 1 namespace", nil, ""},
+		{"AssociateAccessPolicy", entry(obj{"policyArn": view, "accessScope": obj{"type": "namespace", "namespaces": []any{"a"}}}), "", []string{"associatedAccessPolicy", "accessScope", "type"}, "namespace"},
+		{"AssociateAccessPolicy", entry(obj{"policyArn": view, "accessScope": obj{"type": "cluster"}}), "", []string{"associatedAccessPolicy", "accessScope", "type"}, "cluster"},
+		{"DisassociateAccessPolicy", entry(obj{"policyArn": admin}), "ResourceNotFoundException", nil, ""},
+		{"DisassociateAccessPolicy", entry(obj{"policyArn": view}), "", nil, ""},
+		{"UpdateAddon", obj{"name": "c", "addonName": "vpc-cni", "addonVersion": "v0"}, "InvalidParameterException: Addon version specified is not supported", nil, ""},
+		{"UpdateAddon", obj{"name": "c", "addonName": "vpc-cni", "addonVersion": "v1.22.4-eksbuild.3"}, "", []string{"update", "status"}, "InProgress"},
+		{"DescribeAddon", obj{"name": "c", "addonName": "vpc-cni"}, "", []string{"addon", "addonVersion"}, "v1.22.4-eksbuild.3"},
+		{"AssociateIdentityProviderConfig", obj{"name": "c", "oidc": with(idp, obj{"issuerUrl": "http://sso.example.com"})}, "InvalidParameterException: issuerUrl", nil, ""},
+		{"AssociateIdentityProviderConfig", obj{"name": "c", "oidc": with(idp, obj{"clientId": ""})}, "InvalidParameterException: clientId", nil, ""},
+		{"DescribeIdentityProviderConfig", config, "ResourceNotFoundException", nil, ""},
+		{"AssociateIdentityProviderConfig", obj{"name": "c", "oidc": idp}, "", []string{"update", "type"}, "AssociateIdentityProviderConfig"},
+		{"AssociateIdentityProviderConfig", obj{"name": "c", "oidc": idp}, "InvalidRequestException", nil, ""},
+		{"DisassociateIdentityProviderConfig", config, "ResourceInUseException", nil, ""},
+		{"DescribeIdentityProviderConfig", config, "", []string{"identityProviderConfig", "oidc", "status"}, "CREATING"},
+	} {
+		out, err := call(t, w, c.op, c.in)
+		check(t, err, c.want)
+		if got := props.Str(out, c.path...); got != c.got {
+			t.Errorf("%d %s: got %q, want %q", i, c.op, got, c.got)
+		}
+	}
+	providers := func() []any {
+		out, err := call(t, w, "ListIdentityProviderConfigs", obj{"name": "c"})
+		check(t, err, "")
+		return props.List(out, "identityProviderConfigs")
+	}
+	w.later(time.Hour)
+	if diff := cmp.Diff([]any{obj{"type": "oidc", "name": "corp"}}, providers()); diff != "" {
+		t.Error(diff)
+	}
+	out, err := call(t, w, "DisassociateIdentityProviderConfig", config)
+	if check(t, err, ""); props.Str(out, "update", "type") != "DisassociateIdentityProviderConfig" {
+		t.Errorf("got %v", out)
+	}
+	w.later(time.Hour)
+	if n := len(providers()); n != 0 {
+		t.Errorf("%d identity providers are left", n)
+	}
+}

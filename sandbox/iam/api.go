@@ -63,6 +63,8 @@ func Service() wire.Service {
 			{Name: "CreateOpenIDConnectProvider", Do: createProvider},
 			{Name: "GetOpenIDConnectProvider", Do: onOIDCProvider(getProvider)},
 			{Name: "ListOpenIDConnectProviders", Do: listProviders},
+			{Name: "AddClientIDToOpenIDConnectProvider", Do: onOIDCProvider(addClientID)},
+			{Name: "RemoveClientIDFromOpenIDConnectProvider", Do: onOIDCProvider(removeClientID)},
 			{Name: "DeleteOpenIDConnectProvider", Do: onOIDCProvider(func(tx *account.Tx, _ *wire.Request, p *account.Resource) (any, error) { return nil, remove(tx, p) })},
 		},
 	}

@@ -196,6 +196,21 @@ func getProvider(_ *account.Tx, _ *wire.Request, p *account.Resource) (any, erro
 	}, nil
 }
 
+// addClientID registers an audience. It is idempotent, as is removing one.
+func addClientID(tx *account.Tx, r *wire.Request, p *account.Resource) (any, error) {
+	id := r.String("ClientID")
+	if contains(props.Strs(p.Props, "ClientIdList"), id) {
+		return nil, nil
+	}
+	return nil, change(tx, p, func(next map[string]any) { next["ClientIdList"] = append(props.List(next, "ClientIdList"), id) })
+}
+
+func removeClientID(tx *account.Tx, r *wire.Request, p *account.Resource) (any, error) {
+	return nil, change(tx, p, func(next map[string]any) {
+		next["ClientIdList"] = without(props.Strs(next, "ClientIdList"), r.String("ClientID"))
+	})
+}
+
 func listProviders(tx *account.Tx, _ *wire.Request) (any, error) {
 	var items []any
 	for _, p := range tx.List(TypeOIDCProvider) {

@@ -226,6 +226,42 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+// TestAudiences: audiences of a provider are added and removed, and either twice
+// is no error.
+func TestAudiences(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := sdk.NewFromConfig(testkit.Config(sandbox.New(sandbox.Options{})))
+	made, err := c.CreateOpenIDConnectProvider(ctx, &sdk.CreateOpenIDConnectProviderInput{Url: aws.String("https://oidc.example.com/id/1"), ClientIDList: []string{"sts.amazonaws.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn, other := made.OpenIDConnectProviderArn, aws.String("other")
+	for _, want := range [][]string{{"sts.amazonaws.com", "other"}, {"sts.amazonaws.com"}} {
+		for range 2 {
+			if len(want) == 2 {
+				_, err = c.AddClientIDToOpenIDConnectProvider(ctx, &sdk.AddClientIDToOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: other})
+			} else {
+				_, err = c.RemoveClientIDFromOpenIDConnectProvider(ctx, &sdk.RemoveClientIDFromOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: other})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := c.GetOpenIDConnectProvider(ctx, &sdk.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.ClientIDList); diff != "" {
+			t.Error(diff)
+		}
+	}
+	_, err = c.AddClientIDToOpenIDConnectProvider(ctx, &sdk.AddClientIDToOpenIDConnectProviderInput{OpenIDConnectProviderArn: aws.String(*arn + "x"), ClientID: other})
+	if testkit.Code(err) != "NoSuchEntity" {
+		t.Errorf("unknown provider: %v", err)
+	}
+}
+
 func TestServiceLinkedRoles(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

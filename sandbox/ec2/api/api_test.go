@@ -346,6 +346,33 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestMetadataOptions: an instance answers what it was launched with until that
+// is changed, option by option.
+func TestMetadataOptions(t *testing.T) {
+	t.Parallel()
+	l, _ := world(t)
+	instance := func() in { return items(must(l, "DescribeInstances", nil))[0] }
+	id := props.Str(instance(), "instanceId")
+	for _, c := range []struct {
+		request in
+		want    string
+	}{
+		{in{"InstanceId": "i-0"}, "InvalidInstanceID.NotFound"},
+		{in{"InstanceId": id, "HttpTokens": "never"}, "InvalidParameterValue: Value (never) for parameter HttpTokens"},
+		{in{"InstanceId": id, "HttpPutResponseHopLimit": "65"}, "InvalidParameterValue: Value (65) for parameter HttpPutResponseHopLimit"},
+		{in{"InstanceId": id, "HttpProtocolIpv6": "enabled"}, "NotModelled"},
+	} {
+		_, err := call(l, "ModifyInstanceMetadataOptions", c.request)
+		l.Want(c.want, err)
+	}
+	state := props.Str(must(l, "ModifyInstanceMetadataOptions", in{"InstanceId": id, "HttpTokens": "required"}), "instanceMetadataOptions", "state")
+	must(l, "ModifyInstanceMetadataOptions", in{"InstanceId": id, "HttpPutResponseHopLimit": "2"})
+	got := props.Map(instance(), "metadataOptions")
+	if props.Str(got, "httpTokens") != "required" || props.Int(got, 0, "httpPutResponseHopLimit") != 2 || props.Str(got, "httpEndpoint") != "enabled" || state != "pending" {
+		t.Errorf("got %v, first %s", got, state)
+	}
+}
+
 // TestRules: rules are added all or not at all, and revoked by what they say or
 // by id; the default group can be emptied so.
 func TestRules(t *testing.T) {

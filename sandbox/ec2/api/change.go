@@ -29,6 +29,7 @@ func changes() []wire.Operation {
 		{Name: "CreateNetworkInterface", Do: createInterface},
 		{Name: "DeleteNetworkInterface", Do: remove(ec2.TypeNetworkInterface, "NetworkInterfaceId")},
 		{Name: "DeleteVolume", Do: deleteVolume},
+		{Name: "ModifyInstanceMetadataOptions", Do: modifyMetadataOptions},
 		{Name: "DeleteVpcEndpoints", Do: deleteEndpoints},
 		{Name: "ReleaseAddress", Do: releaseAddress},
 		{Name: "CreateCapacityReservation", Do: createReservation},

@@ -160,11 +160,8 @@ func instanceItem(tx *account.Tx, r *account.Resource) object {
 		"placement":  object{"availabilityZone": r.Attrs["AvailabilityZone"], "availabilityZoneId": r.Attrs["AvailabilityZoneId"], "tenancy": "default", "groupName": ""},
 		"monitoring": object{"state": "disabled"}, "hypervisor": "xen", "virtualizationType": "hvm", "rootDeviceType": "ebs", "enaSupport": true,
 		"rootDeviceName": props.Str(r.Data, "rootDevice"), "privateIpAddress": r.Attrs["PrivateIp"], "privateDnsName": r.Attrs["PrivateDnsName"], "tagSet": tagSet(r.Tags),
-		"metadataOptions": object{
-			"state": "applied", "httpTokens": or(props.Str(data, "MetadataOptions", "HttpTokens"), "optional"), "httpEndpoint": or(props.Str(data, "MetadataOptions", "HttpEndpoint"), "enabled"),
-			"httpPutResponseHopLimit": props.Int(data, 1, "MetadataOptions", "HttpPutResponseHopLimit"),
-		},
-	}, "capacityReservationId", props.Str(r.Data, "reservation"))
+		"metadataOptions": metadataOptions(r, "applied"),
+	}, "capacityReservationId", props.Str(r.Data, "reservation"), "keyName", props.Str(data, "KeyName"))
 	if p := props.Map(data, "IamInstanceProfile"); p != nil {
 		out["iamInstanceProfile"] = object{"arn": or(props.Str(p, "Arn"), tx.GlobalARN("iam", "instance-profile/"+props.Str(p, "Name")))}
 	}
@@ -196,6 +193,56 @@ func instanceItem(tx *account.Tx, r *account.Resource) object {
 	}
 	out["networkInterfaceSet"], out["blockDeviceMapping"] = faces, volumes
 	return out
+}
+
+// metadataOptions are how an instance's metadata service answers: as it was
+// launched, or changed since.
+func metadataOptions(r *account.Resource, state string) object {
+	launched := props.Map(r.Props, "Template", "MetadataOptions")
+	changed := props.Map(r.Data, "metadataOptions")
+	one := func(key, otherwise string) string {
+		return or(props.Str(changed, key), or(props.Str(launched, key), otherwise))
+	}
+	return object{
+		"state": state, "httpTokens": one("HttpTokens", "optional"), "httpEndpoint": one("HttpEndpoint", "enabled"),
+		"httpPutResponseHopLimit": props.Int(changed, props.Int(launched, 1, "HttpPutResponseHopLimit"), "HttpPutResponseHopLimit"),
+		"instanceMetadataTags":    one("InstanceMetadataTags", "disabled"), "httpProtocolIpv6": "disabled",
+	}
+}
+
+// modifyMetadataOptions changes a running instance. EC2 calls the new state
+// pending for a moment.
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyInstanceMetadataOptions.html
+func modifyMetadataOptions(tx *account.Tx, r *wire.Request) (any, error) {
+	i, err := ec2.Lookup(tx, instance.TypeInstance, r.String("InstanceId"))
+	if err != nil {
+		return nil, err
+	}
+	if r.String("HttpProtocolIpv6") == "enabled" {
+		return nil, account.NotModelled("IPv6 is not modelled by the sandbox")
+	}
+	if n := r.Int("HttpPutResponseHopLimit", 1); n < 1 || n > 64 {
+		return nil, account.Errorf("InvalidParameterValue", "Value (%d) for parameter HttpPutResponseHopLimit is invalid. The value must be between 1 and 64.", n)
+	}
+	changed := map[string]any{}
+	for k, v := range props.Map(i.Data, "metadataOptions") {
+		changed[k] = v
+	}
+	for k, values := range map[string][]string{"HttpTokens": {"optional", "required"}, "HttpEndpoint": {"disabled", "enabled"}, "InstanceMetadataTags": {"disabled", "enabled"}} {
+		v := r.String(k)
+		if v == "" {
+			continue
+		}
+		if !slices.Contains(values, v) {
+			return nil, account.Errorf("InvalidParameterValue", "Value (%s) for parameter %s is invalid.", v, k)
+		}
+		changed[k] = v
+	}
+	if r.Has("HttpPutResponseHopLimit") {
+		changed["HttpPutResponseHopLimit"] = r.Int("HttpPutResponseHopLimit", 1)
+	}
+	i.Data["metadataOptions"] = changed
+	return object{"instanceId": i.ID, "instanceMetadataOptions": metadataOptions(i, "pending")}, nil
 }
 
 func or(s, otherwise string) string {
