@@ -13,7 +13,3 @@ func databaseWrecks() []wreck { return nil }
 func storageWrecks() []wreck { return nil }
 
 func keyWrecks() []wreck { return nil }
-
-func edgeWrecks() []wreck { return nil }
-
-func ownershipWrecks() []wreck { return nil }

@@ -195,8 +195,12 @@ func (l *look) edgeSubnets(b edgeBalancer) ([]ec2types.Subnet, error) {
 	})
 }
 
-// again is the fix where the deployment's own templates say what is right.
-const again = "Undo the change, or delete the resource and run poolhouse update with the configuration: CloudFormation puts back what is gone, and what it knows to differ."
+// revert is the fix for what was changed or deleted behind a stack's back, which
+// an update with the same template doesn't see.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
+func (l *look) revert(s architecture.StackName) string {
+	return "Bring the stack " + l.arch.StackName(s) + " back to its template: aws cloudformation create-change-set with the previous template and parameters, and --deployment-mode REVERT_DRIFT."
+}
 
 func edgeChecks() []Check {
 	return slices.Concat(balancerChecks(), listenerChecks(), certificateChecks(), wafChecks(), dnsChecks())
@@ -277,7 +281,7 @@ func lbThere(l *look, r *result) error {
 		}
 		name := "load balancer " + l.arch.LoadBalancerName(part)
 		if len(found) == 0 {
-			r.missing(name, api, "Run poolhouse update with the configuration: it makes the load balancer again. If it is there, give it back its tags "+architecture.DeploymentTag+" and Name.")
+			r.missing(name, api, "If it is there, give it back its tags "+architecture.DeploymentTag+" and Name. "+l.revert(architecture.Edge))
 		}
 		for _, b := range found {
 			state := "unknown"
@@ -286,7 +290,7 @@ func lbThere(l *look, r *result) error {
 			}
 			kind := string(b.Type)
 			r.saw(len(found) == 1 && state == "active" && kind == "application", b.arn(), fmt.Sprintf("%s, %s, one of %d", kind, state, len(found)), api,
-				"one active application load balancer", "Find out what has happened to it: CloudTrail tells who changed it. Then run poolhouse update with the configuration.")
+				"one active application load balancer", "Find out what has happened to it: CloudTrail tells who changed it. "+l.revert(architecture.Edge))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acm/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
@@ -99,7 +100,7 @@ func certificateIssued(l *look, r *result) error {
 	}
 	return l.eachListener(true, func(_ edgeBalancer, x edgeListener) error {
 		if len(x.Certificates) == 0 {
-			r.saw(false, x.arn(), "no certificate", apiListeners, "a certificate", again)
+			r.saw(false, x.arn(), "no certificate", apiListeners, "a certificate", l.revert(architecture.Edge))
 		}
 		return nil
 	})
@@ -164,7 +165,8 @@ func (l *look) daysLeft(c *types.CertificateDetail) int {
 func certificateDays(l *look, r *result) error {
 	return l.eachCertificate(func(arn string, _ []string, c *types.CertificateDetail) {
 		if c.NotAfter == nil {
-			return // it was never issued
+			r.na("%s was never issued: certificate-issued says more", arn)
+			return
 		}
 		days := l.daysLeft(c)
 		r.saw(days >= leastDays, arn, fmt.Sprintf("valid until %s, for %d days", c.NotAfter.UTC().Format(time.DateOnly), days), apiCertificate,
@@ -175,6 +177,7 @@ func certificateDays(l *look, r *result) error {
 func certificateRenewal(l *look, r *result) error {
 	return l.eachCertificate(func(arn string, _ []string, c *types.CertificateDetail) {
 		if c.NotAfter == nil {
+			r.na("%s was never issued: certificate-issued says more", arn)
 			return
 		}
 		days := l.daysLeft(c)

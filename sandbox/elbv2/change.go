@@ -226,8 +226,10 @@ func tagged(tx *account.Tx, r *wire.Request) ([]*account.Resource, error) {
 type kind struct{ in, typ, code string }
 
 var taggable = []kind{
-	{":loadbalancer/", TypeLoadBalancer, "LoadBalancerNotFound"}, {":targetgroup/", TypeTargetGroup, "TargetGroupNotFound"},
-	{":listener/", TypeListener, "ListenerNotFound"}, {":listener-rule/", TypeListenerRule, "RuleNotFound"},
+	{":loadbalancer/", TypeLoadBalancer, "LoadBalancerNotFound"},
+	{":targetgroup/", TypeTargetGroup, "TargetGroupNotFound"},
+	{":listener/", TypeListener, "ListenerNotFound"},
+	{":listener-rule/", TypeListenerRule, "RuleNotFound"},
 }
 
 func describeTags(tx *account.Tx, r *wire.Request) (any, error) {
