@@ -28,6 +28,7 @@ type look struct {
 	keyFacts
 	edgeFacts
 	ownershipFacts
+	resFacts
 }
 
 func newLook(ctx context.Context, o Options, id awsapi.Identity) *look {

@@ -1,5 +1,597 @@
 package verify
 
-type ownershipFacts struct{}
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 
-func ownershipChecks() []Check { return nil }
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+)
+
+// ownershipFacts are what the deployment says of itself: entries in Parameter
+// Store, secrets, tags, public addresses.
+type ownershipFacts struct {
+	parametersFact fact[map[string]ssmtypes.Parameter]
+	secretsFact    fact[[]smtypes.SecretListEntry]
+	interfacesFact fact[[]ec2types.NetworkInterface]
+	addressesFact  fact[[]ec2types.Address]
+	belongingsFact fact[[]belonging]
+}
+
+// parameters are the entries below the deployment's path, by the rest of their
+// name. Encrypted ones are read as they are: no secret is ever decrypted.
+func (l *look) parameters() (map[string]ssmtypes.Parameter, error) {
+	return l.parametersFact.get(func() (map[string]ssmtypes.Parameter, error) {
+		path := l.arch.ParameterPath()
+		out := map[string]ssmtypes.Parameter{}
+		pages := ssm.NewGetParametersByPathPaginator(l.aws.SSM, &ssm.GetParametersByPathInput{
+			Path: &path, Recursive: aws.Bool(true), WithDecryption: aws.Bool(false),
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(l.ctx)
+			if err != nil {
+				return nil, fmt.Errorf("read the parameters below %s: %w", path, err)
+			}
+			for _, p := range page.Parameters {
+				out[strings.TrimPrefix(aws.ToString(p.Name), path+"/")] = p
+			}
+		}
+		return out, nil
+	})
+}
+
+// secrets are the secrets that carry the deployment's tag, those that wait for
+// their deletion among them; their values are not read.
+func (l *look) secrets() ([]smtypes.SecretListEntry, error) {
+	return l.secretsFact.get(func() ([]smtypes.SecretListEntry, error) {
+		var out []smtypes.SecretListEntry
+		pages := secretsmanager.NewListSecretsPaginator(l.aws.SecretsManager, &secretsmanager.ListSecretsInput{
+			IncludePlannedDeletion: aws.Bool(true),
+			Filters:                []smtypes.Filter{{Key: smtypes.FilterNameStringTypeTagKey, Values: []string{architecture.DeploymentTag}}},
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(l.ctx)
+			if err != nil {
+				return nil, fmt.Errorf("list secrets: %w", err)
+			}
+			for _, s := range page.SecretList {
+				// Filters take what tags begin with.
+				if slices.ContainsFunc(s.Tags, func(t smtypes.Tag) bool {
+					return aws.ToString(t.Key) == architecture.DeploymentTag && aws.ToString(t.Value) == l.arch.Name()
+				}) {
+					out = append(out, s)
+				}
+			}
+		}
+		return out, nil
+	})
+}
+
+// place is the id of the VPC that the deployment stands in, its own or not: the
+// one of its load balancers or its cluster; "" if neither is there.
+func (l *look) place() (string, error) {
+	list, err := l.edgeBalancers()
+	if err != nil {
+		return "", err
+	}
+	for _, b := range list {
+		if id := aws.ToString(b.VpcId); id != "" {
+			return id, nil
+		}
+	}
+	c, err := l.cluster()
+	if err != nil || c == nil || c.ResourcesVpcConfig == nil {
+		return "", err
+	}
+	return aws.ToString(c.ResourcesVpcConfig.VpcId), nil
+}
+
+// interfaces are the network interfaces of the VPC.
+func (l *look) interfaces() ([]ec2types.NetworkInterface, error) {
+	return l.interfacesFact.get(func() ([]ec2types.NetworkInterface, error) {
+		vpc, err := l.place()
+		if err != nil || vpc == "" {
+			return nil, err
+		}
+		var out []ec2types.NetworkInterface
+		pages := ec2.NewDescribeNetworkInterfacesPaginator(l.aws.EC2, &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{
+			{Name: aws.String("vpc-id"), Values: []string{vpc}},
+		}})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(l.ctx)
+			if err != nil {
+				return nil, fmt.Errorf("list the interfaces of %s: %w", vpc, err)
+			}
+			out = append(out, page.NetworkInterfaces...)
+		}
+		return out, nil
+	})
+}
+
+// addresses are the public addresses that carry the deployment's tag.
+func (l *look) addresses() ([]ec2types.Address, error) {
+	return l.addressesFact.get(func() ([]ec2types.Address, error) {
+		got, err := l.aws.EC2.DescribeAddresses(l.ctx, &ec2.DescribeAddressesInput{Filters: []ec2types.Filter{
+			{Name: aws.String("tag:" + architecture.DeploymentTag), Values: []string{l.arch.Name()}},
+		}})
+		if err != nil {
+			return nil, fmt.Errorf("list public addresses: %w", err)
+		}
+		return got.Addresses, nil
+	})
+}
+
+func ownershipChecks() []Check {
+	return slices.Concat([]Check{
+		{
+			ID: "parameters-there", Proves: "Parameter Store has all entries that programs look the deployment up by.",
+			Level: Required, Rows: []string{"C15"}, run: parametersThere,
+		},
+		{
+			ID: "parameters-true", Proves: "The entries in Parameter Store name what is in the account.",
+			Level: Required, Rows: []string{"C15"}, run: parametersTrue,
+		},
+		{
+			ID: "parameters-no-secrets", Proves: "No entry in Parameter Store is a secret, or looks like one.",
+			Level: Required, Rows: []string{"C15", "B42"}, run: parametersNoSecrets,
+		},
+		{
+			ID: "secrets-there", Proves: "The application's database account has a secret of its own.",
+			Level: Required, Rows: []string{"B42", "B43"}, run: secretsThere,
+		},
+		{
+			ID: "secrets-encrypted", Proves: "The deployment's secrets are encrypted with the secrets key.",
+			Level: Required, Rows: []string{"S4", "B10"}, run: secretsEncrypted,
+		},
+		{
+			ID: "sso-secrets", Proves: "The secrets of both single sign-on clients are there.",
+			Level: Required, Rows: []string{"C6", "B42"}, run: ssoSecrets,
+		},
+		{
+			ID: "public-addresses", Proves: "Only internet-facing load balancers and NAT have public addresses.",
+			Level: Required, Rows: []string{"S1", "S3", "B29"}, run: publicAddresses,
+		},
+		{
+			ID: "addresses-in-use", Proves: "No public address is paid for and unused.",
+			Level: Advised, Rows: []string{"C9", "N2"}, run: addressesInUse,
+		},
+	}, tagChecks())
+}
+
+// entries are the names that Parameter Store must have, each with the value
+// that follows from the configuration or the account; "" where any is right.
+func (l *look) entries() (map[string]string, error) {
+	a, c := l.arch, l.arch.Config
+	role := func(part string) string { return l.iamARN("role/" + a.RoleName(part)) }
+	out := map[string]string{
+		"deployment/profile":  string(c.Profile),
+		"versions/kubernetes": c.Cluster.Version,
+		"versions/postgresql": c.Database.Version,
+		"network/vpc-id":      "", "network/private-subnet-ids": "",
+		"cluster/name": a.ClusterName(), "cluster/arn": "", "cluster/endpoint": "",
+		"cluster/oidc-provider-arn": "", "cluster/security-group-id": "",
+		"database/endpoint": "", "database/port": strconv.Itoa(architecture.PostgresPort), "database/name": "", "database/arn": "",
+		"database/application-secret-arn": "", "database/master-secret-arn": "", "database/alarm-topic-arn": "",
+		"registry/uri": "", "certificate/arn": c.Certificate.ARN,
+		"endpoints/web": "https://" + c.Access.Web.Host, "endpoints/api": "https://" + c.Access.API.Host, "endpoints/admin": "https://" + c.Access.Admin.Host,
+		"target-groups/web": "", "target-groups/api": "", "target-groups/admin": "",
+		"load-balancers/web": "", "load-balancers/admin": "",
+	}
+	for name, version := range c.Cluster.AddonVersions {
+		out["versions/"+name] = version
+	}
+	for _, b := range a.Buckets {
+		out["buckets/"+string(b.Purpose)] = l.ownBucketName(b.Purpose)
+	}
+	for _, s := range a.ServiceAccounts {
+		out["roles/"+s.Role] = role(s.Role)
+	}
+	if c.DNS.Mode != config.DNSNone {
+		out["dns/zone-id"] = c.DNS.ZoneID
+	}
+	if sso := c.Access.SSO; sso.Enabled {
+		out["sso/issuer"], out["sso/admin-group"] = sso.Issuer, sso.AdminGroup
+		out["sso/web-client-id"], out["sso/admin-client-id"] = sso.Web.ClientID, sso.Admin.ClientID
+	}
+	if c.Backups.Enabled {
+		out["backup/vault"] = ""
+	}
+	for _, d := range a.Deviations {
+		out["deviations/"+d.ID] = ""
+	}
+	keys, err := l.keys()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range a.Keys {
+		out["keys/"+string(k)] = ""
+		if id := keys[k]; id != "" {
+			out["keys/"+string(k)] = l.ownARN("kms", "key/"+id)
+		}
+	}
+	return out, l.liveEntries(out)
+}
+
+// liveEntries fills in the values that only the account knows.
+func (l *look) liveEntries(out map[string]string) error {
+	vpc, err := l.place()
+	if err != nil {
+		return err
+	}
+	out["network/vpc-id"] = vpc
+	cluster, err := l.cluster()
+	if err != nil {
+		return err
+	}
+	if cluster != nil {
+		out["cluster/arn"], out["cluster/endpoint"] = aws.ToString(cluster.Arn), aws.ToString(cluster.Endpoint)
+		if n := cluster.ResourcesVpcConfig; n != nil {
+			out["cluster/security-group-id"] = aws.ToString(n.ClusterSecurityGroupId)
+		}
+	}
+	db, err := l.resDatabase()
+	if err != nil {
+		return err
+	}
+	if db != nil {
+		out["database/arn"] = aws.ToString(db.DBInstanceArn)
+		if db.Endpoint != nil {
+			out["database/endpoint"] = aws.ToString(db.Endpoint.Address)
+		}
+		if db.MasterUserSecret != nil {
+			out["database/master-secret-arn"] = aws.ToString(db.MasterUserSecret.SecretArn)
+		}
+	}
+	if l.arch.Config.DNS.Mode == config.DNSCreateZone {
+		if out["dns/zone-id"], err = l.edgeZone(); err != nil {
+			return err
+		}
+	}
+	return l.eachBalancer(func(b edgeBalancer) error {
+		out["load-balancers/"+b.Part] = aws.ToString(b.DNSName)
+		list, err := l.edgeListeners(b.arn())
+		if err != nil {
+			return err
+		}
+		for _, x := range list {
+			if x.Protocol != elbtypes.ProtocolEnumHttps {
+				continue
+			}
+			for _, rule := range x.Rules {
+				to := forwards(rule.Actions)
+				for _, h := range hosts(rule) {
+					if part := l.partHosts(b.Part)[h]; part != "" && len(to) == 1 {
+						out["target-groups/"+part] = to[0]
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// ownARN is an ARN of this account and region.
+func (l *look) ownARN(service, resource string) string {
+	return "arn:" + l.id.Partition + ":" + service + ":" + l.aws.Region + ":" + l.id.Account + ":" + resource
+}
+
+// iamARN is an ARN of IAM in this account.
+func (l *look) iamARN(resource string) string {
+	return "arn:" + l.id.Partition + ":iam::" + l.id.Account + ":" + resource
+}
+
+const apiParameters = "ssm:GetParametersByPath"
+
+func parametersThere(l *look, r *result) error {
+	have, err := l.parameters()
+	if err != nil {
+		return err
+	}
+	want, err := l.entries()
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(want) {
+		full := l.arch.ParameterPath() + "/" + name
+		if _, ok := have[name]; !ok {
+			r.missing(full, apiParameters, l.revert(architecture.Parameters))
+			continue
+		}
+		r.saw(true, full, "there", apiParameters, "", "")
+	}
+	return nil
+}
+
+func parametersTrue(l *look, r *result) error {
+	have, err := l.parameters()
+	if err != nil {
+		return err
+	}
+	want, err := l.entries()
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(want) {
+		p, ok := have[name]
+		if !ok || want[name] == "" {
+			continue
+		}
+		// What looks like a secret is not repeated here.
+		saw := aws.ToString(p.Value)
+		if what := secretive(p); what != "" {
+			saw = what
+		}
+		r.saw(aws.ToString(p.Value) == want[name], aws.ToString(p.Name), saw, apiParameters, want[name],
+			"Run poolhouse update if what it names was replaced; otherwise write the value back: aws ssm put-parameter --overwrite.")
+	}
+	return nil
+}
+
+// What secrets look like, and how people call it.
+var secretForms = []struct {
+	what string
+	form *regexp.Regexp
+}{
+	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----`)},
+	{"an AWS access key", regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`)},
+	{"an address with a password", regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)},
+	{"a password", regexp.MustCompile(`(?i)(password|passwd|pwd|secret|token|api[_-]?key|client_secret|private_key)["']?\s*[:=]\s*["']?[^\s"',}]{6,}`)},
+	{"a JSON web token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.`)},
+	{"a token", regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|sk-[A-Za-z0-9_-]{20,}|hvs\.[A-Za-z0-9_-]{20,})`)},
+}
+
+var arn = regexp.MustCompile(`^arn:[a-z-]+:[a-z0-9-]+:[^:\s]*:[^:\s]*:\S+$`)
+
+// secretKey tells whether a text has the form of an AWS secret access key: 40
+// characters of all kinds, unlike a digest.
+func secretKey(s string) bool {
+	var upper, lower, digit bool
+	for _, c := range s {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			upper = true
+		case c >= 'a' && c <= 'z':
+			lower = true
+		case c >= '0' && c <= '9':
+			digit = true
+		case c != '/' && c != '+':
+			return false
+		}
+	}
+	return len(s) == 40 && upper && lower && digit
+}
+
+// secretive says what kind of secret a parameter looks like; "" for none.
+func secretive(p ssmtypes.Parameter) string {
+	if p.Type == ssmtypes.ParameterTypeSecureString {
+		return "an encrypted value (SecureString)"
+	}
+	value := aws.ToString(p.Value)
+	if arn.MatchString(value) {
+		return "" // of a secret, perhaps, and none itself
+	}
+	if secretKey(value) {
+		return "what looks like an AWS secret key"
+	}
+	for _, s := range secretForms {
+		if s.form.MatchString(value) {
+			return "what looks like " + s.what
+		}
+	}
+	return ""
+}
+
+func parametersNoSecrets(l *look, r *result) error {
+	have, err := l.parameters()
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(have) {
+		saw := secretive(have[name])
+		ok := saw == ""
+		if ok {
+			saw = "plain text"
+		}
+		r.saw(ok, aws.ToString(have[name].Name), saw, apiParameters, "plain text without secrets",
+			"Store it in Secrets Manager, delete the parameter, and change the secret: whoever may read parameters has seen it.")
+	}
+	return nil
+}
+
+const apiSecrets = "secretsmanager:ListSecrets"
+
+// applicationSecrets are the deployment's own secrets, apart from those that a
+// service such as RDS keeps for it.
+func (l *look) applicationSecrets() ([]smtypes.SecretListEntry, error) {
+	list, err := l.secrets()
+	return slices.DeleteFunc(slices.Clone(list), func(s smtypes.SecretListEntry) bool { return aws.ToString(s.OwningService) != "" }), err
+}
+
+func secretsThere(l *look, r *result) error {
+	list, err := l.applicationSecrets()
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		r.missing("the application's secret of "+l.arch.Name(), apiSecrets, "If it is there, give it back its tag "+architecture.DeploymentTag+"; if it is deleted, aws secretsmanager restore-secret brings it back within its window; else: "+l.revert(architecture.Database))
+	}
+	for _, s := range list {
+		saw := "there"
+		if s.DeletedDate != nil {
+			saw = "to be deleted"
+		}
+		r.saw(s.DeletedDate == nil, aws.ToString(s.ARN), saw, apiSecrets, "there", "Bring it back: aws secretsmanager restore-secret --secret-id "+aws.ToString(s.ARN)+".")
+	}
+	return nil
+}
+
+// sameKey tells whether a reference to a KMS key (id, ARN or alias) means one
+// of the deployment's keys.
+func (l *look) sameKey(ref string, p architecture.KeyPurpose) (bool, error) {
+	keys, err := l.keys()
+	if err != nil || keys[p] == "" || ref == "" {
+		return false, err
+	}
+	resource := resourceOf(ref)
+	return resource == "key/"+keys[p] || resource == keys[p] || resource == l.arch.KeyAlias(p), nil
+}
+
+func secretsEncrypted(l *look, r *result) error {
+	list, err := l.applicationSecrets()
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		ok, err := l.sameKey(aws.ToString(s.KmsKeyId), architecture.KeySecrets)
+		if err != nil {
+			return err
+		}
+		saw := "encrypted with " + aws.ToString(s.KmsKeyId)
+		if s.KmsKeyId == nil {
+			saw = "encrypted with the AWS managed key"
+		}
+		r.saw(ok, aws.ToString(s.ARN), saw, apiSecrets, "encrypted with "+l.arch.KeyAlias(architecture.KeySecrets),
+			"Set the key back: aws secretsmanager update-secret --kms-key-id "+l.arch.KeyAlias(architecture.KeySecrets)+".")
+	}
+	if len(list) == 0 {
+		r.na("there is no secret: secrets-there says more")
+	}
+	return nil
+}
+
+func ssoSecrets(l *look, r *result) error {
+	sso := l.arch.Config.Access.SSO
+	if !sso.Enabled {
+		r.na("access.sso.enabled is false")
+		return nil
+	}
+	const api = "secretsmanager:DescribeSecret"
+	for _, part := range []string{webPart, adminPart} {
+		arn := l.ssoClient(part).SecretARN
+		got, err := l.aws.SecretsManager.DescribeSecret(l.ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
+		fix := "Store the client's secret again, under the key client_secret, and name it in access.sso." + part + ".secretArn: the next change of the listener needs it."
+		switch {
+		case awsapi.IsNotFound(err):
+			r.missing(arn, api, fix)
+		case err != nil:
+			return fmt.Errorf("look up secret %s: %w", arn, err)
+		default:
+			saw := "there"
+			if got.DeletedDate != nil {
+				saw = "to be deleted"
+			}
+			r.saw(got.DeletedDate == nil, arn, saw, api, "there", "Bring it back: aws secretsmanager restore-secret --secret-id "+arn+".")
+		}
+	}
+	return nil
+}
+
+// publicAddresses judges all interfaces of a VPC that is the deployment's own,
+// and in another one those of its own instances and load balancers.
+func publicAddresses(l *look, r *result) error {
+	const api = "ec2:DescribeNetworkInterfaces"
+	faces, err := l.interfaces()
+	if err != nil {
+		return err
+	}
+	nodes, err := l.resInstances()
+	if err != nil {
+		return err
+	}
+	balancers, err := l.edgeBalancers()
+	if err != nil {
+		return err
+	}
+	own := l.arch.Config.Network.CIDR != ""
+	for _, f := range faces {
+		if f.Association == nil || aws.ToString(f.Association.PublicIp) == "" {
+			continue
+		}
+		id, ip := aws.ToString(f.NetworkInterfaceId), aws.ToString(f.Association.PublicIp)
+		what, ok, ours := l.publicUse(f, balancers, nodes)
+		if !ours && !own {
+			continue
+		}
+		r.saw(ok, id, ip+" of "+what, api, "no public address", "Take the address away, or what has it: private subnets reach out by NAT, and people come in by the load balancers.")
+	}
+	if len(r.seen) == 0 {
+		n := 0
+		for _, f := range faces {
+			if f.Association == nil {
+				n++
+			}
+		}
+		if n > 0 {
+			vpc, err := l.place()
+			if err != nil {
+				return err
+			}
+			r.saw(true, vpc, fmt.Sprintf("none of %d interfaces has a public address", n), api, "", "")
+		}
+	}
+	return nil
+}
+
+// publicUse says what a public address is used for, whether that is right, and
+// whether it is certainly the deployment's.
+func (l *look) publicUse(f ec2types.NetworkInterface, balancers []edgeBalancer, nodes []resInstance) (what string, ok, ours bool) {
+	// EC2 answers nat_gateway, although its model says natGateway.
+	if f.InterfaceType == ec2types.NetworkInterfaceTypeNatGateway || f.InterfaceType == "nat_gateway" {
+		return "a NAT gateway", true, false
+	}
+	if name, found := strings.CutPrefix(aws.ToString(f.Description), "ELB "); found {
+		for _, b := range balancers {
+			if strings.HasSuffix(b.arn(), "loadbalancer/"+name) {
+				public := b.Scheme == elbtypes.LoadBalancerSchemeEnumInternetFacing && b.Part != ""
+				return "load balancer " + name, public, true
+			}
+		}
+		return "load balancer " + name, false, false
+	}
+	if f.Attachment == nil || aws.ToString(f.Attachment.InstanceId) == "" {
+		return "an interface without an instance", false, false
+	}
+	id := aws.ToString(f.Attachment.InstanceId)
+	for _, n := range nodes {
+		if n.id != id {
+			continue
+		}
+		if n.nat {
+			return "NAT instance " + id, true, true
+		}
+		return "node " + id, false, true
+	}
+	return "instance " + id, false, false
+}
+
+func addressesInUse(l *look, r *result) error {
+	list, err := l.addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		saw := "in use"
+		if a.AssociationId == nil {
+			saw = "not in use"
+		}
+		r.saw(a.AssociationId != nil, aws.ToString(a.AllocationId), aws.ToString(a.PublicIp)+" is "+saw, "ec2:DescribeAddresses", "in use",
+			"If NAT is missing: "+l.revert(architecture.Network)+" Otherwise aws ec2 release-address.")
+	}
+	if len(list) == 0 {
+		r.na("the deployment has no public addresses of its own")
+	}
+	return nil
+}

@@ -57,8 +57,8 @@ func bucketPolicy(p architecture.BucketPurpose, without string, more func(bucket
 	}
 }
 
-// rule adds a lifecycle rule to a bucket, or takes one away.
-func rule(p architecture.BucketPurpose, without string, more ...types.LifecycleRule) func(*wrecker) error {
+// lifecycle adds a lifecycle rule to a bucket, or takes one away.
+func lifecycle(p architecture.BucketPurpose, without string, more ...types.LifecycleRule) func(*wrecker) error {
 	return func(w *wrecker) error {
 		name := w.bucket(p)
 		out, err := w.aws.S3.GetBucketLifecycleConfiguration(w.ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: name})
@@ -200,17 +200,17 @@ func storageWrecks() []wreck {
 		{check: "log-bucket-delivery", name: "everywhere", by: bucketPolicy(logs, "AccessLogs", func(bucket string) []obj {
 			return []obj{{"Effect": "Allow", "Principal": obj{"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject", "Resource": bucket + "/*", "Condition": obj{"StringEquals": obj{"aws:SourceAccount": "123456789012"}}}}
 		})},
-		{check: "bucket-expiry", name: "objects", by: rule(telemetry, "expire")},
-		{check: "bucket-expiry", name: "superseded", by: rule(models, "superseded")},
+		{check: "bucket-expiry", name: "objects", by: lifecycle(telemetry, "expire")},
+		{check: "bucket-expiry", name: "superseded", by: lifecycle(models, "superseded")},
 		{check: "bucket-expiry", name: "no rules", also: []string{"bucket-uploads-end"}, by: func(w *wrecker) error {
 			_, err := w.aws.S3.DeleteBucketLifecycle(w.ctx, &s3.DeleteBucketLifecycleInput{Bucket: w.bucket(models)})
 			return err
 		}},
-		{check: "bucket-keeps", name: "objects", by: rule(models, "", lifecycleRule("tidy", func(r *types.LifecycleRule) { r.Expiration = &types.LifecycleExpiration{Days: aws.Int32(7)} }))},
-		{check: "bucket-keeps", name: "superseded", by: rule(audit, "", lifecycleRule("tidy", func(r *types.LifecycleRule) {
+		{check: "bucket-keeps", name: "objects", by: lifecycle(models, "", lifecycleRule("tidy", func(r *types.LifecycleRule) { r.Expiration = &types.LifecycleExpiration{Days: aws.Int32(7)} }))},
+		{check: "bucket-keeps", name: "superseded", by: lifecycle(audit, "", lifecycleRule("tidy", func(r *types.LifecycleRule) {
 			r.NoncurrentVersionExpiration = &types.NoncurrentVersionExpiration{NoncurrentDays: aws.Int32(1)}
 		}))},
-		{check: "bucket-uploads-end", by: rule(models, "unfinished-uploads")},
+		{check: "bucket-uploads-end", by: lifecycle(models, "unfinished-uploads")},
 		{check: "audit-object-lock", name: "no rule", by: lock(nil)},
 		{check: "audit-object-lock", name: "shorter", by: lock(&types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeGovernance, Days: aws.Int32(1)}})},
 		{check: "audit-object-lock", name: "impossible", example: "evaluation", by: func(w *wrecker) error {

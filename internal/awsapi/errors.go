@@ -45,7 +45,7 @@ func RequestID(err error) string {
 func IsNotFound(err error) bool {
 	c := Code(err)
 	switch c {
-	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchEntity", "NoSuchHostedZone", "ParameterNotFound", "ChangeSetNotFound", "DBInstanceNotFound", "DBSnapshotNotFound", "NotFound", "404":
+	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchEntity", "NoSuchHostedZone", "ParameterNotFound", "ChangeSetNotFound", "DBInstanceNotFound", "DBSnapshotNotFound", "WAFNonexistentItemException", "NotFound", "404":
 		return true
 	case "ValidationError":
 		// CloudFormation has no code of its own for it.

@@ -224,6 +224,16 @@ func TestImport(t *testing.T) {
 		t.Error(tags)
 	}
 	w.now = w.now.AddDate(0, 2, 0)
+	expired, err := call(t, w, "DescribeCertificate", obj{"CertificateArn": out["CertificateArn"]})
+	check(t, err, "")
+	if c := props.Map(expired, "Certificate"); props.Str(c, "Status") != "EXPIRED" || c["NotAfter"] == nil {
+		t.Errorf("certificate after its time: %v", c)
+	}
+	list, err := call(t, w, "ListCertificates", obj{"CertificateStatuses": []any{"EXPIRED"}})
+	check(t, err, "")
+	if n := len(props.List(list, "CertificateSummaryList")); n != 1 {
+		t.Errorf("%d certificates have expired", n)
+	}
 	_, err = call(t, w, "ImportCertificate", in)
 	check(t, err, "ValidationException: The certificate is not valid yet or has expired.")
 }

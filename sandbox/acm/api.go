@@ -115,6 +115,14 @@ func parse(s string) (*x509.Certificate, error) {
 	return c, nil
 }
 
+// status is a certificate's status now: one that was issued expires.
+func status(tx *account.Tx, c *account.Resource) string {
+	if until, ok := c.Data["until"].(time.Time); ok && c.Status == "ISSUED" && !until.After(tx.Now()) {
+		return "EXPIRED"
+	}
+	return c.Status
+}
+
 func describeCertificate(tx *account.Tx, r *wire.Request) (any, error) {
 	c, err := find(tx, r)
 	if err != nil {
@@ -126,7 +134,7 @@ func describeCertificate(tx *account.Tx, r *wire.Request) (any, error) {
 		algorithm = keys[0]
 	}
 	out := object{
-		"CertificateArn": c.ID, "DomainName": names[0], "SubjectAlternativeNames": names, "Subject": "CN=" + names[0], "Status": c.Status, "Type": c.Data["kind"],
+		"CertificateArn": c.ID, "DomainName": names[0], "SubjectAlternativeNames": names, "Subject": "CN=" + names[0], "Status": status(tx, c), "Type": c.Data["kind"],
 		"CreatedAt": c.Created, "KeyAlgorithm": algorithm, "InUseBy": []any{}, "RenewalEligibility": "INELIGIBLE",
 	}
 	if u := users(tx, c.ID); len(u) > 0 {
@@ -135,7 +143,8 @@ func describeCertificate(tx *account.Tx, r *wire.Request) (any, error) {
 			out["RenewalEligibility"] = "ELIGIBLE"
 		}
 	}
-	if c.Status == "ISSUED" {
+	// What was issued keeps its dates when it expires or is revoked.
+	if c.Data["until"] != nil {
 		out["NotBefore"], out["NotAfter"], out["Serial"], out["SignatureAlgorithm"] = c.Data["issued"], c.Data["until"], c.Data["serial"], "SHA256WITHRSA"
 		out[map[bool]string{true: "ImportedAt", false: "IssuedAt"}[c.Data["kind"] == "IMPORTED"]] = c.Data["issued"]
 	}
@@ -144,14 +153,14 @@ func describeCertificate(tx *account.Tx, r *wire.Request) (any, error) {
 		options := []any{}
 		for _, d := range names {
 			name, value := Validation(tx, d)
-			status := "PENDING_VALIDATION"
+			proof := "PENDING_VALIDATION"
 			switch {
 			case c.Status == "ISSUED" || proved(tx, d):
-				status = "SUCCESS"
+				proof = "SUCCESS"
 			case c.Status == "VALIDATION_TIMED_OUT":
-				status = "FAILED"
+				proof = "FAILED"
 			}
-			options = append(options, object{"DomainName": d, "ValidationDomain": d, "ValidationStatus": status, "ValidationMethod": "DNS", "ResourceRecord": object{"Name": name, "Type": "CNAME", "Value": value}})
+			options = append(options, object{"DomainName": d, "ValidationDomain": d, "ValidationStatus": proof, "ValidationMethod": "DNS", "ResourceRecord": object{"Name": name, "Type": "CNAME", "Value": value}})
 		}
 		out["DomainValidationOptions"] = options
 	}
@@ -162,11 +171,11 @@ func listCertificates(tx *account.Tx, r *wire.Request) (any, error) {
 	statuses := r.Strings("CertificateStatuses")
 	list := []any{}
 	for _, c := range tx.List(TypeCertificate) {
-		if len(statuses) > 0 && !slices.Contains(statuses, c.Status) {
+		if len(statuses) > 0 && !slices.Contains(statuses, status(tx, c)) {
 			continue
 		}
 		list = append(list, object{
-			"CertificateArn": c.ID, "DomainName": props.Str(c.Props, "DomainName"), "SubjectAlternativeNameSummaries": domains(c.Props), "Status": c.Status,
+			"CertificateArn": c.ID, "DomainName": props.Str(c.Props, "DomainName"), "SubjectAlternativeNameSummaries": domains(c.Props), "Status": status(tx, c),
 			"Type": c.Data["kind"], "InUse": len(users(tx, c.ID)) > 0, "CreatedAt": c.Created,
 		})
 	}

@@ -16,7 +16,7 @@ import (
 func Service() wire.Service {
 	return wire.Service{
 		Name: "elasticloadbalancing", Version: "2015-12-01", Namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", Protocol: wire.Query,
-		Operations: []wire.Operation{
+		Operations: append(changes(), []wire.Operation{
 			{Name: "DescribeLoadBalancers", Do: describeLoadBalancers},
 			{Name: "DescribeLoadBalancerAttributes", Do: describeLoadBalancerAttributes},
 			{Name: "ModifyLoadBalancerAttributes", Do: modifyLoadBalancerAttributes},
@@ -33,7 +33,7 @@ func Service() wire.Service {
 			{Name: "DeleteTargetGroup", Do: deleteTargetGroup},
 			{Name: "DescribeTags", Do: describeTags},
 			{Name: "DescribeSSLPolicies", Do: describePolicies},
-		},
+		}...),
 	}
 }
 
@@ -87,19 +87,24 @@ func describeLoadBalancers(tx *account.Tx, r *wire.Request) (any, error) {
 		if internal(lb.Props) {
 			scheme = "internal"
 		}
-		var zones []any
-		for _, id := range subnetsOf(lb.Props) {
-			if s, err := ec2.FindSubnet(tx, id); err == nil {
-				zones = append(zones, object{"ZoneName": ec2.ZoneOf(s).Name, "SubnetId": id, "LoadBalancerAddresses": []any{}})
-			}
-		}
 		out = append(out, object{
 			"LoadBalancerArn": lb.ID, "DNSName": lb.Attrs["DNSName"], "CanonicalHostedZoneId": lb.Attrs["CanonicalHostedZoneID"], "CreatedTime": lb.Created,
 			"LoadBalancerName": lb.Attrs["LoadBalancerName"], "Scheme": scheme, "VpcId": lb.Data["vpc"], "State": object{"Code": lb.Status}, "Type": "application",
-			"AvailabilityZones": zones, "SecurityGroups": lb.Attrs["SecurityGroups"], "IpAddressType": "ipv4",
+			"AvailabilityZones": zonesOut(tx, lb), "SecurityGroups": lb.Attrs["SecurityGroups"], "IpAddressType": "ipv4",
 		})
 	}
 	return page(r, "LoadBalancers", out)
+}
+
+// zonesOut are a load balancer's zones, each with its subnet there.
+func zonesOut(tx *account.Tx, lb *account.Resource) []any {
+	var zones []any
+	for _, id := range subnetsOf(lb.Props) {
+		if s, err := ec2.FindSubnet(tx, id); err == nil {
+			zones = append(zones, object{"ZoneName": ec2.ZoneOf(s).Name, "SubnetId": id, "LoadBalancerAddresses": []any{}})
+		}
+	}
+	return zones
 }
 
 // pairs is a list of Key and Value, by key.
@@ -161,20 +166,24 @@ func describeListeners(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	var out []any
 	for _, l := range list {
-		x := object{
-			"ListenerArn": l.ID, "LoadBalancerArn": props.Str(l.Props, "LoadBalancerArn"), "Port": props.Int(l.Props, 0, "Port"), "Protocol": props.Str(l.Props, "Protocol"),
-			"DefaultActions": actionsOut(props.Maps(l.Props, "DefaultActions")),
-		}
-		if props.Str(l.Props, "Protocol") == "HTTPS" {
-			x["Certificates"], x["SslPolicy"] = l.Props["Certificates"], props.Str(l.Props, "SslPolicy")
-			if x["SslPolicy"] == "" {
-				x["SslPolicy"] = defaultPolicy
-			}
-			x["MutualAuthentication"] = object{"Mode": "off"}
-		}
-		out = append(out, x)
+		out = append(out, listenerOut(l))
 	}
 	return page(r, "Listeners", out)
+}
+
+func listenerOut(l *account.Resource) object {
+	x := object{
+		"ListenerArn": l.ID, "LoadBalancerArn": props.Str(l.Props, "LoadBalancerArn"), "Port": props.Int(l.Props, 0, "Port"), "Protocol": props.Str(l.Props, "Protocol"),
+		"DefaultActions": actionsOut(props.Maps(l.Props, "DefaultActions")),
+	}
+	if props.Str(l.Props, "Protocol") == "HTTPS" {
+		x["Certificates"], x["SslPolicy"] = l.Props["Certificates"], props.Str(l.Props, "SslPolicy")
+		if x["SslPolicy"] == "" {
+			x["SslPolicy"] = defaultPolicy
+		}
+		x["MutualAuthentication"] = object{"Mode": "off"}
+	}
+	return x
 }
 
 // actionsOut shows actions as the API does: without the client's secret.
@@ -264,16 +273,31 @@ func describeRules(tx *account.Tx, r *wire.Request) (any, error) {
 		}
 	}
 	for _, x := range list {
-		out = append(out, object{
-			"RuleArn": x.ID, "Priority": strconv.Itoa(props.Int(x.Props, 0, "Priority")), "IsDefault": false,
-			"Actions": actionsOut(props.Maps(x.Props, "Actions")), "Conditions": account.Copy(props.List(x.Props, "Conditions")),
-		})
+		out = append(out, ruleOut(x))
 	}
 	// Every listener has a last rule: its default actions.
 	if l := tx.Get(TypeListener, r.String("ListenerArn")); l != nil {
 		out = append(out, object{"RuleArn": l.ID + "/default", "Priority": "default", "IsDefault": true, "Actions": actionsOut(props.Maps(l.Props, "DefaultActions")), "Conditions": []any{}})
 	}
 	return page(r, "Rules", out)
+}
+
+func ruleOut(x *account.Resource) object {
+	conditions := []any{}
+	for _, c := range props.Maps(x.Props, "Conditions") {
+		c, _ = account.Copy(c).(map[string]any)
+		// Values of hosts and paths are answered in both of their places,
+		// wherever they were given.
+		if k, ok := map[string]string{"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig"}[props.Str(c, "Field")]; ok {
+			values := append(props.Strs(c, "Values"), props.Strs(c, k, "Values")...)
+			c["Values"], c[k] = props.List(values), object{"Values": props.List(values)}
+		}
+		conditions = append(conditions, c)
+	}
+	return object{
+		"RuleArn": x.ID, "Priority": strconv.Itoa(props.Int(x.Props, 0, "Priority")), "IsDefault": false,
+		"Actions": actionsOut(props.Maps(x.Props, "Actions")), "Conditions": conditions,
+	}
 }
 
 func describeTargetGroups(tx *account.Tx, r *wire.Request) (any, error) {
@@ -283,31 +307,34 @@ func describeTargetGroups(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	var out []any
 	for _, g := range list {
-		users := usersOf(tx, g.ID)
-		if lb := r.String("LoadBalancerArn"); lb != "" && !slices.Contains(users, lb) {
+		if lb := r.String("LoadBalancerArn"); lb != "" && !slices.Contains(usersOf(tx, g.ID), lb) {
 			continue
 		}
-		p := g.Props
-		or := func(key, otherwise string) string {
-			if v := props.Str(p, key); v != "" {
-				return v
-			}
-			return otherwise
-		}
-		code := props.Str(p, "Matcher", "HttpCode")
-		if code == "" {
-			code = "200"
-		}
-		out = append(out, object{
-			"TargetGroupArn": g.ID, "TargetGroupName": g.Attrs["TargetGroupName"], "Protocol": props.Str(p, "Protocol"), "Port": props.Int(p, 0, "Port"), "VpcId": props.Str(p, "VpcId"),
-			"HealthCheckProtocol": or("HealthCheckProtocol", "HTTP"), "HealthCheckPort": or("HealthCheckPort", "traffic-port"), "HealthCheckEnabled": true,
-			"HealthCheckIntervalSeconds": props.Int(p, 30, "HealthCheckIntervalSeconds"), "HealthCheckTimeoutSeconds": props.Int(p, 5, "HealthCheckTimeoutSeconds"),
-			"HealthyThresholdCount": props.Int(p, 5, "HealthyThresholdCount"), "UnhealthyThresholdCount": props.Int(p, 2, "UnhealthyThresholdCount"),
-			"HealthCheckPath": or("HealthCheckPath", "/"), "Matcher": object{"HttpCode": code}, "LoadBalancerArns": users, "TargetType": or("TargetType", "instance"),
-			"ProtocolVersion": or("ProtocolVersion", "HTTP1"), "IpAddressType": "ipv4",
-		})
+		out = append(out, targetGroupOut(tx, g))
 	}
 	return page(r, "TargetGroups", out)
+}
+
+func targetGroupOut(tx *account.Tx, g *account.Resource) object {
+	p := g.Props
+	or := func(key, otherwise string) string {
+		if v := props.Str(p, key); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	code := props.Str(p, "Matcher", "HttpCode")
+	if code == "" {
+		code = "200"
+	}
+	return object{
+		"TargetGroupArn": g.ID, "TargetGroupName": g.Attrs["TargetGroupName"], "Protocol": props.Str(p, "Protocol"), "Port": props.Int(p, 0, "Port"), "VpcId": props.Str(p, "VpcId"),
+		"HealthCheckProtocol": or("HealthCheckProtocol", "HTTP"), "HealthCheckPort": or("HealthCheckPort", "traffic-port"), "HealthCheckEnabled": true,
+		"HealthCheckIntervalSeconds": props.Int(p, 30, "HealthCheckIntervalSeconds"), "HealthCheckTimeoutSeconds": props.Int(p, 5, "HealthCheckTimeoutSeconds"),
+		"HealthyThresholdCount": props.Int(p, 5, "HealthyThresholdCount"), "UnhealthyThresholdCount": props.Int(p, 2, "UnhealthyThresholdCount"),
+		"HealthCheckPath": or("HealthCheckPath", "/"), "Matcher": object{"HttpCode": code}, "LoadBalancerArns": usersOf(tx, g.ID), "TargetType": or("TargetType", "instance"),
+		"ProtocolVersion": or("ProtocolVersion", "HTTP1"), "IpAddressType": "ipv4",
+	}
 }
 
 func targetGroup(tx *account.Tx, r *wire.Request) (*account.Resource, error) {
@@ -415,23 +442,6 @@ func deleteTargetGroup(tx *account.Tx, r *wire.Request) (any, error) {
 	return object{}, tx.Settle(g, "delete")
 }
 
-func describeTags(tx *account.Tx, r *wire.Request) (any, error) {
-	var out []any
-	for _, arn := range r.Strings("ResourceArns") {
-		var found *account.Resource
-		for _, t := range []string{TypeLoadBalancer, TypeTargetGroup, TypeListener, TypeListenerRule} {
-			if x := tx.Get(t, arn); x != nil {
-				found = x
-			}
-		}
-		if found == nil {
-			return nil, account.Errorf("LoadBalancerNotFound", "The resource '%s' not found", arn)
-		}
-		out = append(out, object{"ResourceArn": arn, "Tags": pairs(found.Tags)})
-	}
-	return object{"TagDescriptions": out}, nil
-}
-
 func describePolicies(_ *account.Tx, r *wire.Request) (any, error) {
 	names := r.Strings("Names")
 	for _, n := range names {
@@ -442,7 +452,7 @@ func describePolicies(_ *account.Tx, r *wire.Request) (any, error) {
 	var out []any
 	for _, p := range policies {
 		if len(names) == 0 || slices.Contains(names, p) {
-			out = append(out, object{"Name": p, "SupportedLoadBalancerTypes": []any{"application", "network"}})
+			out = append(out, object{"Name": p, "SslProtocols": protocols(p), "SupportedLoadBalancerTypes": []any{"application", "network"}})
 		}
 	}
 	return page(r, "SslPolicies", out)

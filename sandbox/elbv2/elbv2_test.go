@@ -423,3 +423,113 @@ func TestLife(t *testing.T) {
 	_, err := call(t, w, "DescribeLoadBalancers", obj{"LoadBalancerArns": []any{lb}})
 	check(t, err, "LoadBalancerNotFound: ")
 }
+
+// TestChanges goes through what the API can change.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lb := w.must(t, elbv2.TypeLoadBalancer, obj{"Name": "lb", "Scheme": "internal", "Subnets": w.private})
+	group := w.must(t, elbv2.TypeTargetGroup, obj{"Name": "g", "Protocol": "HTTPS", "Port": 443, "VpcId": w.vpc, "TargetType": "ip"})
+	must := func(op string, in obj) obj {
+		t.Helper()
+		out, err := call(t, w, op, in)
+		check(t, err, props.Str(in, "want"))
+		return out
+	}
+	answer := obj{"Type": "fixed-response", "FixedResponseConfig": obj{"StatusCode": "404"}}
+	forward := obj{"Type": "forward", "TargetGroupArn": group, "Order": "2"}
+
+	out := must("CreateListener", obj{"LoadBalancerArn": lb, "Port": "443", "Protocol": "HTTPS", "Certificates": []any{obj{"CertificateArn": w.issued}}, "DefaultActions": []any{answer}})
+	listener := props.Str(props.Maps(out, "Listeners")[0], "ListenerArn")
+	must("CreateListener", obj{"LoadBalancerArn": lb, "Port": "443", "Protocol": "HTTP", "DefaultActions": []any{answer}, "want": "DuplicateListener: "})
+	out = must("CreateRule", obj{"ListenerArn": listener, "Priority": "1", "Conditions": []any{obj{"Field": "host-header", "Values": []any{"a.example.com"}}}, "Actions": []any{oidc(nil), forward}})
+	rule := props.Maps(out, "Rules")[0]
+	// Hosts are answered in both places.
+	if diff := cmp.Diff(props.Strs(props.Maps(rule, "Conditions")[0], "Values"), props.Strs(props.Maps(rule, "Conditions")[0], "HostHeaderConfig", "Values")); diff != "" {
+		t.Error(diff)
+	}
+	arn := props.Str(rule, "RuleArn")
+	secret := func() string {
+		var s string
+		w.do(t, func(tx *account.Tx) error {
+			s = props.Str(props.Maps(tx.Get(elbv2.TypeListenerRule, arn).Props, "Actions")[0], "AuthenticateOidcConfig", "ClientSecret")
+			return nil
+		})
+		return s
+	}
+	before := secret()
+	next := oidc(obj{"ClientSecret": nil, "UseExistingClientSecret": "true", "ClientId": "another", "AuthenticationRequestExtraParams": []any{obj{"key": "prompt", "value": "login"}}})
+	out = must("ModifyRule", obj{"RuleArn": arn, "Actions": []any{next, forward}})
+	c := props.Map(props.Maps(props.Maps(out, "Rules")[0], "Actions")[0], "AuthenticateOidcConfig")
+	if props.Str(c, "ClientId") != "another" || props.Has(c, "ClientSecret") || before == "" || secret() != before {
+		t.Errorf("the rule became %v, the secret %q", c, secret())
+	}
+	must("ModifyRule", obj{"RuleArn": arn, "Transforms": []any{obj{}}, "want": "NotModelled: "})
+	must("ModifyRule", obj{"RuleArn": "none", "want": "RuleNotFound: "})
+	must("ModifyRule", obj{"RuleArn": listener + "/default", "want": "OperationNotPermitted: "})
+	must("ModifyListener", obj{"ListenerArn": listener, "SslPolicy": "none", "want": "SSLPolicyNotFound: "})
+	must("ModifyListener", obj{"ListenerArn": "none", "want": "ListenerNotFound: "})
+	out = must("ModifyListener", obj{"ListenerArn": listener, "SslPolicy": "ELBSecurityPolicy-TLS13-1-3-2021-06", "DefaultActions": []any{oidc(nil), forward}})
+	if l := props.Maps(out, "Listeners")[0]; props.Str(l, "SslPolicy") != "ELBSecurityPolicy-TLS13-1-3-2021-06" || len(props.List(l, "DefaultActions")) != 2 {
+		t.Errorf("the listener became %v", l)
+	}
+	out = must("ModifyTargetGroup", obj{"TargetGroupArn": group, "HealthCheckProtocol": "HTTP", "HealthCheckPath": "/x"})
+	if g := props.Maps(out, "TargetGroups")[0]; props.Str(g, "HealthCheckProtocol") != "HTTP" || props.Str(g, "HealthCheckPath") != "/x" || props.Str(g, "Protocol") != "HTTPS" {
+		t.Errorf("the target group became %v", g)
+	}
+
+	sg := w.must(t, ec2.TypeSecurityGroup, obj{"VpcId": w.vpc, "GroupDescription": "x"})
+	out = must("SetSecurityGroups", obj{"LoadBalancerArn": lb, "SecurityGroups": []any{sg}})
+	if diff := cmp.Diff([]string{sg}, props.Strs(out, "SecurityGroupIds")); diff != "" {
+		t.Error(diff)
+	}
+	must("SetSecurityGroups", obj{"LoadBalancerArn": lb, "SecurityGroups": []any{w.foreign}, "want": "InvalidConfigurationRequest: "})
+	must("SetSecurityGroups", obj{"LoadBalancerArn": lb, "want": "ValidationError: At least one security group"})
+	must("SetSubnets", obj{"LoadBalancerArn": lb, "Subnets": w.private[:1], "want": "ValidationError: At least two subnets"})
+	must("SetSubnets", obj{"LoadBalancerArn": lb, "want": "ValidationError: You must specify either subnets"})
+	out = must("SetSubnets", obj{"LoadBalancerArn": lb, "Subnets": w.public})
+	if n := len(props.List(out, "AvailabilityZones")); n != 2 {
+		t.Errorf("the load balancer is in %d zones", n)
+	}
+
+	for _, x := range []string{lb, group, listener, arn} {
+		must("AddTags", obj{"ResourceArns": []any{x}, "Tags": []any{obj{"Key": "a", "Value": "1"}, obj{"Key": "b", "Value": "2"}}})
+		must("RemoveTags", obj{"ResourceArns": []any{x}, "TagKeys": []any{"a"}})
+		out = must("DescribeTags", obj{"ResourceArns": []any{x}})
+		if tags := props.Tags(props.Maps(out, "TagDescriptions")[0], "Tags"); len(tags) != 1 || tags["b"] != "2" {
+			t.Errorf("%s has the tags %v", x, tags)
+		}
+	}
+	must("DescribeTags", obj{"ResourceArns": slices.Repeat([]any{lb}, 21), "want": "ValidationError: You can specify up to 20 resources"})
+	must("DescribeTags", obj{"ResourceArns": []any{arn + "0"}, "want": "RuleNotFound: "})
+	must("AddTags", obj{"ResourceArns": []any{"x"}, "want": "ValidationError: 'x' is not a valid load balancer ARN"})
+
+	must("DeleteRule", obj{"RuleArn": arn})
+	must("DeleteRule", obj{"RuleArn": arn, "want": "RuleNotFound: "})
+	must("DeleteListener", obj{"ListenerArn": listener})
+	must("DeleteTargetGroup", obj{"TargetGroupArn": group})
+}
+
+// TestPolicies holds the versions of TLS to what AWS's page on policies says.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, want := range map[string]string{
+		"ELBSecurityPolicy-2016-08":                   "TLSv1 TLSv1.1 TLSv1.2",
+		"ELBSecurityPolicy-TLS-1-1-2017-01":           "TLSv1.1 TLSv1.2",
+		"ELBSecurityPolicy-TLS-1-2-Ext-2018-06":       "TLSv1.2",
+		"ELBSecurityPolicy-FS-2018-06":                "TLSv1 TLSv1.1 TLSv1.2",
+		"ELBSecurityPolicy-FS-1-1-2019-08":            "TLSv1.1 TLSv1.2",
+		"ELBSecurityPolicy-FS-1-2-Res-2020-10":        "TLSv1.2",
+		"ELBSecurityPolicy-TLS13-1-0-2021-06":         "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3",
+		"ELBSecurityPolicy-TLS13-1-1-2021-06":         "TLSv1.1 TLSv1.2 TLSv1.3",
+		"ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09":  "TLSv1.2 TLSv1.3",
+		"ELBSecurityPolicy-TLS13-1-3-FIPS-PQ-2025-09": "TLSv1.3",
+	} {
+		out, err := call(t, w, "DescribeSSLPolicies", obj{"Names": []any{name}})
+		check(t, err, "")
+		if got := strings.Join(props.Strs(props.Maps(out, "SslPolicies")[0], "SslProtocols"), " "); got != want {
+			t.Errorf("%s lets in %s, want %s", name, got, want)
+		}
+	}
+}

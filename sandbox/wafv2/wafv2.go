@@ -353,6 +353,14 @@ func Service() wire.Service {
 			{Name: "ListIPSets", Do: listIPSets},
 			{Name: "GetIPSet", Do: getIPSet},
 			{Name: "GetLoggingConfiguration", Do: getLoggingConfiguration},
+			{Name: "UpdateWebACL", Do: updateWebACL},
+			{Name: "AssociateWebACL", Do: associate},
+			{Name: "DisassociateWebACL", Do: disassociate},
+			{Name: "PutLoggingConfiguration", Do: putLogging},
+			{Name: "DeleteLoggingConfiguration", Do: deleteLogging},
+			{Name: "ListTagsForResource", Do: listTags},
+			{Name: "TagResource", Do: tag},
+			{Name: "UntagResource", Do: untag},
 		},
 	}
 }

@@ -169,8 +169,11 @@ func TestWhatBlocksDeletion(t *testing.T) {
 	check(t, err, "WAFUnavailableEntityException: ")
 	association := must(wafv2.TypeAssociation, obj{"ResourceArn": balancer, "WebACLArn": arn})
 	for _, o := range wafv2.Service().Operations {
+		if !strings.HasPrefix(o.Name, "Get") && !strings.HasPrefix(o.Name, "List") {
+			continue
+		}
 		err := w.Do(func(tx *account.Tx) error {
-			out, err := o.Do(tx, &wire.Request{In: obj{"Id": web.Attrs["Id"], "ResourceArn": balancer, "WebACLArn": arn}})
+			out, err := o.Do(tx, &wire.Request{In: obj{"Id": web.Attrs["Id"], "ResourceArn": balancer, "ResourceARN": arn, "WebACLArn": arn}})
 			if o.Name == "GetWebACLForResource" {
 				// The API has search strings in base64.
 				if b, merr := json.Marshal(out); merr != nil || !strings.Contains(string(b), `"SearchString":"YXBp"`) {
@@ -198,4 +201,67 @@ func TestWhatBlocksDeletion(t *testing.T) {
 		return nil
 	})
 	check(t, err, "")
+}
+
+// TestChanges goes through what the API can change.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	web, err := w.create(wafv2.TypeWebACL, acl(rule("a", 0, obj{"ByteMatchStatement": obj{"SearchString": "api"}})))
+	check(t, err, "")
+	id, arn := web.Attrs["Id"], props.Str(web.Attrs, "Arn")
+	call := func(op string, in obj) obj {
+		t.Helper()
+		var out any
+		for _, o := range wafv2.Service().Operations {
+			if o.Name == op {
+				check(t, w.Do(func(tx *account.Tx) (err error) {
+					out, err = o.Do(tx, &wire.Request{In: in})
+					return err
+				}), props.Str(in, "want"))
+			}
+		}
+		m, _ := out.(map[string]any)
+		return m
+	}
+	update := obj{"Id": id, "LockToken": id, "DefaultAction": obj{"Allow": obj{}}, "VisibilityConfig": obj{"MetricName": "m"}, "Rules": []any{
+		rule("b", 0, obj{"ByteMatchStatement": obj{"SearchString": "YWRtaW4="}}),
+	}}
+	call("UpdateWebACL", with(obj{"Id": id, "LockToken": "old"}, "want", "WAFOptimisticLockException: "))
+	call("UpdateWebACL", obj{"Id": "none", "want": "WAFNonexistentItemException: "})
+	call("UpdateWebACL", with(obj{"Id": id, "LockToken": id}, "want", "WAFInvalidParameterException: "))
+	call("UpdateWebACL", update)
+	call("AssociateWebACL", obj{"ResourceArn": balancer, "WebACLArn": "none", "want": "WAFNonexistentItemException: "})
+	for range 2 { // an association replaces the one before
+		call("AssociateWebACL", obj{"ResourceArn": balancer, "WebACLArn": arn})
+	}
+	got := call("GetWebACLForResource", obj{"ResourceArn": balancer})
+	if b, err := json.Marshal(got); err != nil || !strings.Contains(string(b), `"SearchString":"YWRtaW4="`) || !strings.Contains(string(b), `"Name":"b"`) {
+		t.Errorf("after the update: %s, %v", b, err)
+	}
+	call("DisassociateWebACL", obj{"ResourceArn": balancer})
+	call("DisassociateWebACL", obj{"ResourceArn": "none", "want": "WAFNonexistentItemException: "})
+	if got := call("GetWebACLForResource", obj{"ResourceArn": balancer}); len(got) != 0 {
+		t.Errorf("after it was taken away: %v", got)
+	}
+
+	logs := func(fields ...any) obj {
+		return obj{"LoggingConfiguration": obj{"ResourceArn": arn, "RedactedFields": fields, "LogDestinationConfigs": []any{"arn:aws:logs:us-east-1:123456789012:log-group:aws-waf-logs-a"}}}
+	}
+	call("PutLoggingConfiguration", logs())
+	call("PutLoggingConfiguration", logs(obj{"SingleHeader": obj{"Name": "cookie"}}))
+	if n := len(props.List(call("GetLoggingConfiguration", obj{"ResourceArn": arn}), "LoggingConfiguration", "RedactedFields")); n != 1 {
+		t.Errorf("%d fields are redacted", n)
+	}
+	call("PutLoggingConfiguration", obj{"LoggingConfiguration": obj{"ResourceArn": arn}, "want": "WAFInvalidParameterException: "})
+	call("DeleteLoggingConfiguration", obj{"ResourceArn": arn})
+	call("DeleteLoggingConfiguration", obj{"ResourceArn": arn, "want": "WAFNonexistentItemException: "})
+
+	call("TagResource", obj{"ResourceARN": arn, "Tags": []any{obj{"Key": "a", "Value": "1"}, obj{"Key": "b", "Value": "2"}}})
+	call("UntagResource", obj{"ResourceARN": arn, "TagKeys": []any{"a"}})
+	call("UntagResource", obj{"ResourceARN": "none", "want": "WAFNonexistentItemException: "})
+	tags := props.Tags(call("ListTagsForResource", obj{"ResourceARN": arn}), "TagInfoForResource", "TagList")
+	if len(tags) != 1 || tags["b"] != "2" {
+		t.Errorf("tags are %v", tags)
+	}
 }
