@@ -14,18 +14,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/acm"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/wafv2"
 	"github.com/aws/smithy-go/logging"
 
 	"github.com/poolhouse/poolhouse/internal/clock"
@@ -54,18 +60,24 @@ type Clients struct {
 	Region string
 
 	ACM            *acm.Client
+	AutoScaling    *autoscaling.Client
 	Backup         *backup.Client
 	CloudFormation *cloudformation.Client
 	Logs           *cloudwatchlogs.Client
 	EC2            *ec2.Client
 	ECR            *ecr.Client
 	EKS            *eks.Client
+	ELB            *elasticloadbalancingv2.Client
 	IAM            *iam.Client
 	KMS            *kms.Client
 	RDS            *rds.Client
 	Route53        *route53.Client
 	S3             *s3.Client
+	SecretsManager *secretsmanager.Client
+	SNS            *sns.Client
+	SSM            *ssm.Client
 	STS            *sts.Client
+	WAF            *wafv2.Client
 }
 
 // New makes the clients. It reads the SDK's configuration files and
@@ -85,12 +97,14 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	return &Clients{
 		Clock: o.Clock, Region: cfg.Region,
 		ACM:            acm.NewFromConfig(cfg),
+		AutoScaling:    autoscaling.NewFromConfig(cfg),
 		Backup:         backup.NewFromConfig(cfg),
 		CloudFormation: cloudformation.NewFromConfig(cfg),
 		Logs:           cloudwatchlogs.NewFromConfig(cfg),
 		EC2:            ec2.NewFromConfig(cfg),
 		ECR:            ecr.NewFromConfig(cfg),
 		EKS:            eks.NewFromConfig(cfg),
+		ELB:            elasticloadbalancingv2.NewFromConfig(cfg),
 		IAM:            iam.NewFromConfig(cfg),
 		KMS:            kms.NewFromConfig(cfg),
 		RDS:            rds.NewFromConfig(cfg),
@@ -99,7 +113,11 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 			// A custom endpoint seldom has a host name for every bucket.
 			so.UsePathStyle = so.BaseEndpoint != nil
 		}),
-		STS: sts.NewFromConfig(cfg),
+		SecretsManager: secretsmanager.NewFromConfig(cfg),
+		SNS:            sns.NewFromConfig(cfg),
+		SSM:            ssm.NewFromConfig(cfg),
+		STS:            sts.NewFromConfig(cfg),
+		WAF:            wafv2.NewFromConfig(cfg),
 	}, nil
 }
 

@@ -100,7 +100,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.validateCommand(), a.exportCommand(),
 		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(),
-		a.statusCommand(), a.outputsCommand(), a.listCommand(),
+		a.statusCommand(), a.verifyCommand(), a.outputsCommand(), a.listCommand(),
 		a.rehearseCommand(), a.sandboxCommand(),
 		a.versionCommand(),
 	)

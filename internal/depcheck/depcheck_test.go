@@ -193,6 +193,30 @@ func TestApart(t *testing.T) {
 	}
 }
 
+// TestOwnLook holds package verify to looking at the account alone: what makes a
+// deployment can't be asked whether it is right.
+func TestOwnLook(t *testing.T) {
+	t.Parallel()
+	seen := false
+	for _, p := range packages(t) {
+		if !within(p.path, "verify") {
+			continue
+		}
+		seen = true
+		for _, imported := range p.imports {
+			path, ours := strings.CutPrefix(imported, module+"/")
+			for _, maker := range []string{"deploy", "stack", "templates", "cfn"} {
+				if ours && within(path, maker) || strings.HasSuffix(imported, "/service/cloudformation") {
+					t.Errorf("%s imports %s", p.path, imported)
+				}
+			}
+		}
+	}
+	if !seen {
+		t.Error("there is no package verify")
+	}
+}
+
 // TestPure holds the pure packages to values: no files, network, environment,
 // clock, contexts, chance or AWS.
 func TestPure(t *testing.T) {

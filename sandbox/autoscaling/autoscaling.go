@@ -379,8 +379,15 @@ func launch(tx *account.Tx, r *account.Resource, p map[string]any, there []*acco
 	if len(v.types) > 0 {
 		l.Type = v.types[0]
 	}
-	if len(v.subnets) > 0 {
-		l.Subnet = slices.MinFunc(v.subnets, func(a, b string) int { return cmp.Compare(count(there, a), count(there, b)) })
+	standing := slices.DeleteFunc(slices.Clone(v.subnets), func(id string) bool {
+		s, err := ec2.FindSubnet(tx, id)
+		return err == nil && tx.Lost(ec2.ZoneOf(s).Name)
+	})
+	if len(standing) == 0 {
+		standing = v.subnets
+	}
+	if len(standing) > 0 {
+		l.Subnet = slices.MinFunc(standing, func(a, b string) int { return cmp.Compare(count(there, a), count(there, b)) })
 	}
 	for _, t := range props.Maps(p, "Tags") {
 		if props.Bool(t, false, "PropagateAtLaunch") {
@@ -422,4 +429,15 @@ func reason(err error) string {
 		return e.Code + ": " + e.Message + ". Launching EC2 instance failed."
 	}
 	return e.Message + ". Launching EC2 instance failed."
+}
+
+// ZoneLost replaces the instances that a lost zone took, in the groups' other
+// zones as far as they have some.
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/auto-scaling-benefits.html
+func ZoneLost(tx *account.Tx) {
+	for _, r := range tx.List(TypeGroup) {
+		if len(Instances(tx, r)) < Desired(r) {
+			scale(tx, r, r.Props)
+		}
+	}
 }

@@ -188,3 +188,12 @@ func natAddress(tx *account.Tx, vpc, allocation string, eni *account.Resource) e
 	associate(tx, eip, eni, "")
 	return nil
 }
+
+// ZoneLost fails the NAT gateways of a zone that is lost.
+func ZoneLost(tx *account.Tx, zone string) {
+	for _, r := range tx.List(TypeNatGateway) {
+		if props.Str(r.Data, "zone") == zone {
+			r.Status = "failed"
+		}
+	}
+}

@@ -412,3 +412,13 @@ func listed(tx *account.Tx, s *account.Resource, cidrs []string) bool {
 	}
 	return true
 }
+
+// ZoneLost degrades the node groups that could not replace the nodes that a
+// lost zone took.
+func ZoneLost(tx *account.Tx) {
+	for _, r := range tx.List(TypeNodegroup) {
+		if i := launchIssue(tx, r); i != nil {
+			r.Status, r.Data["issues"] = "DEGRADED", []any{i}
+		}
+	}
+}

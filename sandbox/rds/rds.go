@@ -39,6 +39,7 @@ func Events() map[string]func(*account.Tx, account.Event) {
 	return map[string]func(*account.Tx, account.Event){
 		"rds:backup-expiry": func(tx *account.Tx, e account.Event) { tx.Drop(TypeAutomatedBackup, e.ID) },
 		rotation:            rotate,
+		eventFailover:       failedOver,
 	}
 }
 

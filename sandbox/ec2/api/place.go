@@ -23,8 +23,12 @@ func placeListings() []listing {
 			items: func(tx *account.Tx, _ *wire.Request) ([]object, error) {
 				var out []object
 				for i, z := range tx.Zones() {
+					state := "available"
+					if tx.Lost(z.Name) {
+						state = "unavailable"
+					}
 					out = append(out, object{
-						"zoneName": z.Name, "zoneId": z.ID, "zoneState": "available", "zoneType": "availability-zone", "regionName": tx.Region(),
+						"zoneName": z.Name, "zoneId": z.ID, "zoneState": state, "zoneType": "availability-zone", "regionName": tx.Region(),
 						"groupName": fmt.Sprintf("%s-zg-%d", tx.Region(), i/3+1), "networkBorderGroup": tx.Region(), "optInStatus": "opt-in-not-required", "messageSet": []any{},
 					})
 				}

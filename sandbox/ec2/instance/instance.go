@@ -109,6 +109,10 @@ func Run(tx *account.Tx, l Launch) (*account.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tx.Lost(zone.Name) {
+		// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/troubleshooting-launch.html
+		return nil, account.Errorf("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity in the Availability Zone you requested (%s).", t.Name, zone.Name)
+	}
 	reservation, err := reserve(tx, l.Data, t, zone.Name)
 	if err != nil {
 		return nil, err
@@ -327,4 +331,13 @@ func checkProfile(tx *account.Tx, profile map[string]any) error {
 		return invalid("Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s", value, key, key)
 	}
 	return nil
+}
+
+// ZoneLost takes away the instances of a zone that is lost.
+func ZoneLost(tx *account.Tx, zone string) {
+	for _, r := range tx.List(TypeInstance) {
+		if props.Str(r.Attrs, "AvailabilityZone") == zone {
+			Remove(tx, r.ID)
+		}
+	}
 }

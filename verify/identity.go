@@ -1,0 +1,5 @@
+package verify
+
+type identityFacts struct{}
+
+func identityChecks() []Check { return nil }
