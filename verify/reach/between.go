@@ -624,10 +624,10 @@ func (r *run) back(lots []lot, at, to node, last bool) []lot {
 	var passed, outside []lot
 	for _, l := range lots {
 		in, ok, out := l.cut(Region{Protocols: All, Ports: All, Clients: All, Sources: at.subnet.space})
-		if ok && last {
+		if ok {
+			// Only the last node shares a subnet, and with it a route table, with
+			// where the connection began: another's route would have led back.
 			passed = append(passed, l.with(in))
-		} else if ok {
-			r.stop(Asymmetric, Step{Kind: StepSubnet, Object: at.subnet.id}, l.with(in))
 		}
 		for _, o := range out {
 			outside = append(outside, l.with(o))

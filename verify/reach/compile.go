@@ -151,6 +151,11 @@ func Compile(n Network) (*Model, error) {
 		if in, out := split(compiled.space, own); in == nil || out != nil {
 			c.fault("subnet %s: its addresses are not the VPC's", s.ID)
 		}
+		for id, other := range c.m.subnets {
+			if other.space.Overlaps(compiled.space) {
+				c.fault("subnet %s: its addresses are those of %s too", s.ID, id)
+			}
+		}
 		c.m.subnets[s.ID] = compiled
 	}
 	c.interfaces(n)

@@ -390,6 +390,19 @@ func TestTextbook(t *testing.T) {
 			want:   []string{"open: tcp 5432 from 10.0.1.10/32 to 10.0.2.10/32 [security group sg-app sgr-app-out, route table rtb-private 10.0.2.0/24 to eni-web, network ACL acl-private out 100, network ACL acl-public in 100, security group sg-web sgr-web-in, interface eni-web, security group sg-web sgr-web-out, route table rtb-public 10.0.0.0/16 to local, network ACL acl-public out 100, network ACL acl-data in 100, security group sg-data sgr-data-in, route table rtb-data 10.0.1.0/24 to eni-web (answer), network ACL acl-data out 100 (answer), network ACL acl-public in 100 (answer), route table rtb-public 10.0.0.0/16 to local (answer), network ACL acl-public out 100 (answer), network ACL acl-private in 100 (answer)]"},
 		},
 		{
+			name: "two appliances, the second of which could answer directly", from: toApp, to: toData, ask: reach.Region{Protocols: reach.Range{From: 6, To: 6}, Ports: reach.Range{From: 5432, To: 5432}, Clients: reach.All},
+			change: func(n *reach.Network) {
+				diverted(true, true)(n)
+				n.Interfaces = append(n.Interfaces, reach.Interface{ID: "eni-second", Subnet: "subnet-private", Addresses: []reach.Address{{IP: ip("10.0.1.30")}}})
+				route(n, public, reach.Route{Destination: cidr("10.0.2.0/24"), Kind: reach.ToInterface, Target: "eni-second"})
+				n.RouteTables[2].Routes[1].Target = "eni-second"
+				n.Subnets[private].RouteTable, n.RouteTables[private].Routes[2].Destination = "rtb-private", cidr("10.0.2.10/32")
+				// The second appliance is in the application's subnet: it sends on by a
+				// table that leads to the first again.
+			},
+			want: []string{"blocked: tcp 5432 from 10.0.1.10/32 to 10.0.2.10/32: route table rtb-private 10.0.2.10/32 to eni-web: the route leads back [security group sg-app sgr-app-out, route table rtb-private 10.0.2.10/32 to eni-web, network ACL acl-private out 100, network ACL acl-public in 100, security group sg-web sgr-web-in, interface eni-web, security group sg-web sgr-web-out, route table rtb-public 10.0.2.0/24 to eni-second, network ACL acl-public out 100, network ACL acl-private in 100, interface eni-second]"},
+		},
+		{
 			name: "IPv6 needs no mapped address", from: internet, to: toWeb, ask: tcpFrom(443, "2001:db8:9::1/128"),
 			change: func(n *reach.Network) {
 				withIPv6(n, reach.Route{Destination: cidr("::/0"), Kind: reach.ToInternetGateway, Target: "igw-1"})
@@ -539,6 +552,7 @@ func TestRefused(t *testing.T) {
 		{"address twice", func(n *reach.Network) { n.Interfaces[1].Addresses = n.Interfaces[0].Addresses }, "10.0.0.10 is of eni-web too"},
 		{"address elsewhere", func(n *reach.Network) { n.Interfaces[0].Addresses[0].IP = ip("10.0.1.99") }, "is not in subnet-public"},
 		{"subnet elsewhere", func(n *reach.Network) { n.Subnets[0].CIDRs = prefixes("10.1.0.0/24") }, "are not the VPC's"},
+		{"subnets overlap", func(n *reach.Network) { n.Subnets[1].CIDRs = n.Subnets[0].CIDRs }, "are those of subnet-public too"},
 		{"ports", func(n *reach.Network) { n.ACLs[0].Entries[0].Traffic = ports(6, 9, 8) }, "no ports 9 to 8"},
 		{"ICMP", func(n *reach.Network) { n.ACLs[0].Entries[0].Traffic = ports(1, 300, -1) }, "no ICMP type 300"},
 		{"protocol", func(n *reach.Network) { n.ACLs[0].Entries[0].Traffic.Protocol = 300 }, "no protocol 300"},
