@@ -1,7 +1,5 @@
 package verify_test
 
-func networkWrecks() []wreck { return nil }
-
 func clusterWrecks() []wreck { return nil }
 
 func nodeWrecks() []wreck { return nil }

@@ -32,13 +32,21 @@ var (
 		switch p {
 		case 6, 17:
 			return rapid.SampledFrom([]reach.Traffic{
-				{Protocol: p, From: -1, To: -1}, {Protocol: p, From: 0, To: 65535}, {Protocol: p, From: 443, To: 443},
-				{Protocol: p, From: 5432, To: 5432}, {Protocol: p, From: 1024, To: 65535}, {Protocol: p, From: 400, To: 32767},
+				{Protocol: p, From: -1, To: -1},
+				{Protocol: p, From: 0, To: 65535},
+				{Protocol: p, From: 443, To: 443},
+				{Protocol: p, From: 5432, To: 5432},
+				{Protocol: p, From: 1024, To: 65535},
+				{Protocol: p, From: 400, To: 32767},
 			}).Draw(t, "ports")
 		case 1, 58:
 			return rapid.SampledFrom([]reach.Traffic{
-				{Protocol: p, From: -1, To: -1}, {Protocol: p, From: 8, To: -1}, {Protocol: p, From: 0, To: 0},
-				{Protocol: p, From: 128, To: 0}, {Protocol: p, From: 129, To: -1}, {Protocol: p, From: 3, To: 4},
+				{Protocol: p, From: -1, To: -1},
+				{Protocol: p, From: 8, To: -1},
+				{Protocol: p, From: 0, To: 0},
+				{Protocol: p, From: 128, To: 0},
+				{Protocol: p, From: 129, To: -1},
+				{Protocol: p, From: 3, To: 4},
 			}).Draw(t, "type")
 		}
 		return reach.Traffic{Protocol: p}
@@ -124,8 +132,10 @@ func drawNetwork(t *rapid.T) reach.Network {
 		}
 		for _, egress := range []bool{false, true} {
 			if chance(t, wide, "all") {
-				g.Rules = append(g.Rules, reach.Rule{ID: fmt.Sprint("sgr-", i, "-", egress), Egress: egress,
-					Traffic: reach.Traffic{Protocol: -1}, CIDR: rapid.SampledFrom(prefixes("0.0.0.0/0", "0.0.0.0/0", "::/0", "10.0.0.0/8")).Draw(t, "wide cidr")})
+				g.Rules = append(g.Rules, reach.Rule{
+					ID: fmt.Sprint("sgr-", i, "-", egress), Egress: egress,
+					Traffic: reach.Traffic{Protocol: -1}, CIDR: rapid.SampledFrom(prefixes("0.0.0.0/0", "0.0.0.0/0", "::/0", "10.0.0.0/8")).Draw(t, "wide cidr"),
+				})
 			}
 		}
 		n.SecurityGroups = append(n.SecurityGroups, g)
@@ -186,10 +196,14 @@ func drawTable(t *rapid.T, id string, v6 bool, interfaces int) reach.RouteTable 
 	}
 	eni := func() string { return fmt.Sprint("eni-", rapid.IntRange(0, interfaces).Draw(t, "target")) } // the last is gone
 	def := []reach.Route{
-		{Kind: reach.ToInternetGateway, Target: "igw-1"}, {Kind: reach.ToInternetGateway, Target: "igw-1"},
-		{Kind: reach.ToNATGateway, Target: "nat-1"}, {Kind: reach.ToInterface, Target: eni()},
-		{Kind: reach.ToNATGateway, Target: "nat-1"}, {Kind: reach.ToInterface, Target: eni()},
-		{Kind: reach.ToTransitGateway, Target: "tgw-1"}, {Kind: reach.Other, Target: "vpce-2"},
+		{Kind: reach.ToInternetGateway, Target: "igw-1"},
+		{Kind: reach.ToInternetGateway, Target: "igw-1"},
+		{Kind: reach.ToNATGateway, Target: "nat-1"},
+		{Kind: reach.ToInterface, Target: eni()},
+		{Kind: reach.ToNATGateway, Target: "nat-1"},
+		{Kind: reach.ToInterface, Target: eni()},
+		{Kind: reach.ToTransitGateway, Target: "tgw-1"},
+		{Kind: reach.Other, Target: "vpce-2"},
 	}
 	if chance(t, 90, "default") {
 		r := rapid.SampledFrom(def).Draw(t, "default route")
@@ -198,8 +212,10 @@ func drawTable(t *rapid.T, id string, v6 bool, interfaces int) reach.RouteTable 
 	}
 	if v6 {
 		r := rapid.SampledFrom([]reach.Route{
-			{Kind: reach.ToInternetGateway, Target: "igw-1"}, {Kind: reach.ToEgressOnlyGateway, Target: "eigw-1"},
-			{Kind: reach.ToInterface, Target: eni()}, {Kind: reach.ToNATGateway, Target: "nat-1"},
+			{Kind: reach.ToInternetGateway, Target: "igw-1"},
+			{Kind: reach.ToEgressOnlyGateway, Target: "eigw-1"},
+			{Kind: reach.ToInterface, Target: eni()},
+			{Kind: reach.ToNATGateway, Target: "nat-1"},
 		}).Draw(t, "default route")
 		r.Destination = netip.MustParsePrefix("::/0")
 		add(r)
@@ -209,9 +225,15 @@ func drawTable(t *rapid.T, id string, v6 bool, interfaces int) reach.RouteTable 
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "routes") {
 		r := rapid.SampledFrom([]reach.Route{
-			{Kind: reach.ToInternetGateway, Target: "igw-1"}, {Kind: reach.ToInterface}, {Kind: reach.ToInterface}, {Kind: reach.ToInterface}, {Kind: reach.ToInterface},
-			{Kind: reach.ToTransitGateway, Target: "tgw-1"}, {Kind: reach.ToPeering, Target: "pcx-1"},
-			{Kind: reach.ToVPNGateway, Target: "vgw-1", Propagated: true}, {Kind: reach.ToNATGateway, Target: "nat-1"},
+			{Kind: reach.ToInternetGateway, Target: "igw-1"},
+			{Kind: reach.ToInterface},
+			{Kind: reach.ToInterface},
+			{Kind: reach.ToInterface},
+			{Kind: reach.ToInterface},
+			{Kind: reach.ToTransitGateway, Target: "tgw-1"},
+			{Kind: reach.ToPeering, Target: "pcx-1"},
+			{Kind: reach.ToVPNGateway, Target: "vgw-1", Propagated: true},
+			{Kind: reach.ToNATGateway, Target: "nat-1"},
 		}).Draw(t, "route")
 		if r.Kind == reach.ToInterface {
 			r.Target = eni()
@@ -264,8 +286,10 @@ func bounds(n reach.Network) []netip.Addr {
 
 var (
 	somePorts = []int{0, 1, 399, 400, 442, 443, 444, 1023, 1024, 5431, 5432, 5433, 32767, 32768, 65534, 65535}
-	someTypes = []int{0, 1, 255, 3 * 256, 3*256 + 4, 3*256 + 5, 8*256 - 1, 8 * 256, 8*256 + 1, 8*256 + 255, 9 * 256,
-		128*256 - 1, 128 * 256, 128*256 + 1, 128*256 + 255, 129 * 256, 129*256 + 255, 130 * 256, 65535}
+	someTypes = []int{
+		0, 1, 255, 3 * 256, 3*256 + 4, 3*256 + 5, 8*256 - 1, 8 * 256, 8*256 + 1, 8*256 + 255, 9 * 256,
+		128*256 - 1, 128 * 256, 128*256 + 1, 128*256 + 255, 129 * 256, 129*256 + 255, 130 * 256, 65535,
+	}
 	someProtocols = []int{0, 1, 1, 2, 6, 6, 6, 6, 17, 17, 18, 50, 58, 58, 255}
 )
 

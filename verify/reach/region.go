@@ -168,6 +168,15 @@ func (r Region) cut(o Region) (in Region, ok bool, out []Region) {
 	return in, true, out
 }
 
+// Without are the parts of a region that are in none of others, disjoint.
+func (r Region) Without(others ...Region) []Region {
+	rest := []Region{r}
+	for _, o := range others {
+		rest = less(rest, o)
+	}
+	return rest
+}
+
 // less are the parts of regions that are not in another.
 func less(regions []Region, o Region) []Region {
 	var out []Region
