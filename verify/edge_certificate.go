@@ -106,9 +106,9 @@ func certificateIssued(l *look, r *result) error {
 	})
 }
 
-// covers tells whether a name of a certificate holds for a host. A wildcard
+// certified tells whether a name of a certificate holds for a host. A wildcard
 // stands for one label.
-func covers(name, host string) bool {
+func certified(name, host string) bool {
 	name, host = strings.ToLower(name), strings.ToLower(host)
 	if rest, ok := strings.CutPrefix(name, "*."); ok {
 		_, parent, found := strings.Cut(host, ".")
@@ -149,7 +149,7 @@ func certificateHosts(l *look, r *result) error {
 		slices.Sort(names)
 		names = slices.Compact(names)
 		for _, host := range sortedKeys(l.partHosts(b.Part)) {
-			ok := slices.ContainsFunc(names, func(n string) bool { return covers(n, host) })
+			ok := slices.ContainsFunc(names, func(n string) bool { return certified(n, host) })
 			r.saw(ok, x.arn(), "certificates for "+strings.Join(names, ", "), apiCertificate, "one for "+host,
 				"Request a certificate for all hosts, or name one in certificate.arn, and run poolhouse update.")
 		}

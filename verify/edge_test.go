@@ -27,7 +27,6 @@ const (
 	typeListener = "AWS::ElasticLoadBalancingV2::Listener"
 	typeRule     = "AWS::ElasticLoadBalancingV2::ListenerRule"
 	typeTargets  = "AWS::ElasticLoadBalancingV2::TargetGroup"
-	typeGroup    = "AWS::EC2::SecurityGroup"
 	typeCert     = "AWS::CertificateManager::Certificate"
 	typeZone     = "AWS::Route53::HostedZone"
 )

@@ -26,7 +26,6 @@ import (
 type ownershipFacts struct {
 	parametersFact fact[map[string]ssmtypes.Parameter]
 	secretsFact    fact[[]smtypes.SecretListEntry]
-	interfacesFact fact[[]ec2types.NetworkInterface]
 	addressesFact  fact[[]ec2types.Address]
 	belongingsFact fact[[]belonging]
 }
@@ -97,28 +96,6 @@ func (l *look) place() (string, error) {
 		return "", err
 	}
 	return aws.ToString(c.ResourcesVpcConfig.VpcId), nil
-}
-
-// interfaces are the network interfaces of the VPC.
-func (l *look) interfaces() ([]ec2types.NetworkInterface, error) {
-	return l.interfacesFact.get(func() ([]ec2types.NetworkInterface, error) {
-		vpc, err := l.place()
-		if err != nil || vpc == "" {
-			return nil, err
-		}
-		var out []ec2types.NetworkInterface
-		pages := ec2.NewDescribeNetworkInterfacesPaginator(l.aws.EC2, &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{
-			{Name: aws.String("vpc-id"), Values: []string{vpc}},
-		}})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list the interfaces of %s: %w", vpc, err)
-			}
-			out = append(out, page.NetworkInterfaces...)
-		}
-		return out, nil
-	})
 }
 
 // addresses are the public addresses that carry the deployment's tag.
@@ -503,7 +480,7 @@ func ssoSecrets(l *look, r *result) error {
 // and in another one those of its own instances and load balancers.
 func publicAddresses(l *look, r *result) error {
 	const api = "ec2:DescribeNetworkInterfaces"
-	faces, err := l.interfaces()
+	faces, err := l.networkInterfaces()
 	if err != nil {
 		return err
 	}

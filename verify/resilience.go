@@ -358,7 +358,7 @@ func (l *look) resWorld() (*resWorld, error) {
 			return nil, err
 		}
 	}
-	faces, err := l.interfaces()
+	faces, err := l.networkInterfaces()
 	if err != nil {
 		return nil, err
 	}

@@ -271,3 +271,16 @@ func PrefixLists(region string) map[string]string {
 		"pl-02cd2c6b": "com.amazonaws." + region + ".dynamodb",
 	}
 }
+
+// PrefixListEntries are the ranges of one of AWS's prefix lists, by its name: some
+// that S3 and DynamoDB have in us-east-1, the same in every region.
+// https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-ranges.html
+func PrefixListEntries(name string) []string {
+	switch {
+	case strings.HasSuffix(name, ".s3"):
+		return []string{"3.5.0.0/19", "16.15.176.0/20", "18.34.0.0/19", "52.216.0.0/15", "54.231.0.0/16"}
+	case strings.HasSuffix(name, ".dynamodb"):
+		return []string{"3.218.180.0/22", "52.94.0.0/22", "52.119.224.0/20"}
+	}
+	return nil
+}

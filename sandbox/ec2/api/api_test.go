@@ -257,6 +257,8 @@ func TestDescribe(t *testing.T) {
 		{"DescribeSubnets", in{"NextToken": "x"}, "InvalidNextToken"},
 		{"DescribeInstanceTypeOfferings", in{"LocationType": "outpost"}, "InvalidParameterValue"},
 		{"DescribeVpcAttribute", in{"VpcId": n.VPC.ID, "Attribute": "dns"}, "InvalidParameterValue"},
+		{"GetManagedPrefixListEntries", in{"PrefixListId": "pl-1"}, "InvalidPrefixListID.NotFound"},
+		{"GetManagedPrefixListEntries", in{"PrefixListId": "pl-63a5400a", "TargetVersion": "1"}, "NotModelled"},
 		{"DescribeLaunchTemplateVersions", in{"LaunchTemplateName": "none"}, "InvalidLaunchTemplateName.NotFoundException"},
 	} {
 		_, err := call(l, c.name, c.request)
@@ -264,6 +266,20 @@ func TestDescribe(t *testing.T) {
 	}
 	if got := props.Bool(must(l, "DescribeVpcAttribute", in{"VpcId": n.VPC.ID, "Attribute": "enableDnsHostnames"}), false, "enableDnsHostnames", "value"); !got {
 		t.Error("DNS host names are on, but not answered so")
+	}
+}
+
+// TestPrefixLists: the ranges of AWS's lists are the same by both operations.
+func TestPrefixLists(t *testing.T) {
+	t.Parallel()
+	l, _ := world(t)
+	list := items(must(l, "DescribePrefixLists", in{"PrefixListId": []any{"pl-63a5400a"}}))[0]
+	var entries []string
+	for _, e := range items(must(l, "GetManagedPrefixListEntries", in{"PrefixListId": "pl-63a5400a"})) {
+		entries = append(entries, props.Str(e, "cidr"))
+	}
+	if got := props.Strs(list, "cidrSet"); len(got) == 0 || !slices.Equal(got, entries) {
+		t.Errorf("ranges are %v and %v", got, entries)
 	}
 }
 

@@ -11,13 +11,14 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-// changes are the operations that change the account, and DescribeVpcAttribute,
-// which is no list.
+// changes are the operations that change the account, and those that read and are
+// no Describe of a list.
 func changes() []wire.Operation {
 	return []wire.Operation{
 		{Name: "CreateVpc", Do: create("vpc", ec2.TypeVPC, "vpc", vpcItem, "CidrBlock", "InstanceTenancy", "Ipv4IpamPoolId", "Ipv4NetmaskLength")},
 		{Name: "DeleteVpc", Do: remove(ec2.TypeVPC, "VpcId")},
 		{Name: "DescribeVpcAttribute", Do: vpcAttribute},
+		{Name: "GetManagedPrefixListEntries", Do: prefixListEntries},
 		{Name: "CreateSubnet", Do: create("subnet", ec2.TypeSubnet, "subnet", subnetItem, "VpcId", "CidrBlock", "AvailabilityZone", "AvailabilityZoneId", "Ipv6CidrBlock", "Ipv6Native", "OutpostArn", "Ipv4IpamPoolId")},
 		{Name: "DeleteSubnet", Do: remove(ec2.TypeSubnet, "SubnetId")},
 		{Name: "CreateSecurityGroup", Do: createGroup},
@@ -120,6 +121,23 @@ func vpcAttribute(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, account.Errorf("InvalidParameterValue", "Value (%s) for parameter attribute is invalid. Unknown attribute.", r.String("Attribute"))
 	}
 	return object{"vpcId": vpc.ID, r.String("Attribute"): object{"value": value}}, nil
+}
+
+// prefixListEntries answers in one page: AWS's lists are short.
+func prefixListEntries(tx *account.Tx, r *wire.Request) (any, error) {
+	id := r.String("PrefixListId")
+	name, ok := ec2.PrefixLists(tx.Region())[id]
+	if !ok {
+		return nil, account.Errorf("InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", id)
+	}
+	if err := account.Unmodelled("GetManagedPrefixListEntries", r.In, "TargetVersion"); err != nil {
+		return nil, err
+	}
+	entries := []any{}
+	for _, c := range ec2.PrefixListEntries(name) {
+		entries = append(entries, object{"cidr": c})
+	}
+	return object{"entrySet": entries}, nil
 }
 
 func createGroup(tx *account.Tx, r *wire.Request) (any, error) {

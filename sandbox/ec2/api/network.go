@@ -109,7 +109,7 @@ func networkListings() []listing {
 			finish: func(_ *account.Tx, items []object) object {
 				var out []any
 				for _, i := range items {
-					out = append(out, object{"prefixListId": i["prefixListId"], "prefixListName": i["prefixListName"]})
+					out = append(out, object{"prefixListId": i["prefixListId"], "prefixListName": i["prefixListName"], "cidrSet": props.List(ec2.PrefixListEntries(props.Str(i, "prefixListName")))})
 				}
 				return object{"prefixListSet": out}
 			},
