@@ -169,7 +169,7 @@ func TestEvent(t *testing.T) {
 		for _, e := range out.Events {
 			var x struct {
 				EventTime, EventName, EventSource, SourceIPAddress, AwsRegion, ErrorCode string
-				UserIdentity                                                            struct {
+				UserIdentity                                                             struct {
 					Type, ARN, UserName string
 					SessionContext      struct {
 						SessionIssuer struct{ ARN, UserName string }
