@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acm"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -56,6 +57,7 @@ type Clients struct {
 	ACM            *acm.Client
 	Backup         *backup.Client
 	CloudFormation *cloudformation.Client
+	CloudTrail     *cloudtrail.Client
 	Logs           *cloudwatchlogs.Client
 	EC2            *ec2.Client
 	ECR            *ecr.Client
@@ -87,6 +89,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		ACM:            acm.NewFromConfig(cfg),
 		Backup:         backup.NewFromConfig(cfg),
 		CloudFormation: cloudformation.NewFromConfig(cfg),
+		CloudTrail:     cloudtrail.NewFromConfig(cfg),
 		Logs:           cloudwatchlogs.NewFromConfig(cfg),
 		EC2:            ec2.NewFromConfig(cfg),
 		ECR:            ecr.NewFromConfig(cfg),

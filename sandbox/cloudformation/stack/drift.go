@@ -205,10 +205,14 @@ func (r *Resource) Live(tx *account.Tx) map[string]any {
 }
 
 // managed tells that AWS may change a property by itself, so that its drift is
-// left alone. See
+// left alone: minor upgrades, which AWS names, and storage autoscaling, which
+// its list of examples leaves open. See
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
 func managed(typ, property string, p map[string]any) bool {
-	return typ == "AWS::RDS::DBInstance" && property == "EngineVersion" && props.Bool(p, true, "AutoMinorVersionUpgrade")
+	if typ != "AWS::RDS::DBInstance" {
+		return false
+	}
+	return property == "EngineVersion" && props.Bool(p, true, "AutoMinorVersionUpgrade") || property == "AllocatedStorage" && props.Has(p, "MaxAllocatedStorage")
 }
 
 // Reverted are the differences that a deployment which reverts drift puts
