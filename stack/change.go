@@ -340,10 +340,16 @@ func change(c *types.ResourceChange) Change {
 		}
 		p := Property{Path: path, Before: aws.ToString(t.BeforeValue), After: aws.ToString(t.AfterValue), Recreates: string(t.RequiresRecreation), Drift: t.Drift != nil}
 		ch.Drift = ch.Drift || p.Drift && ch.Action != Sync
-		// One property is listed once for each source of its change.
+		// One property is listed once for each source of its change, and an
+		// element of a list once as what goes and once as what comes.
 		if i, ok := seen[path]; ok {
-			if ch.Properties[i].After == "" {
-				ch.Properties[i] = p
+			switch had := &ch.Properties[i]; {
+			case had.Before == "" && p.After == "":
+				had.Before = p.Before
+			case had.After == "" && p.Before == "":
+				had.After = p.After
+			case had.After == "":
+				*had = p
 			}
 			continue
 		}

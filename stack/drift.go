@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,6 +36,8 @@ type Drifted struct {
 	// Deleted: the resource is gone; it has no differences then.
 	Deleted     bool         `json:"deleted,omitempty"`
 	Differences []Difference `json:"differences,omitempty"`
+	// Actual are the properties that the template sets as they are now.
+	Actual map[string]any `json:"-"`
 }
 
 // Difference is one property that differs, with JSON values as CloudFormation
@@ -130,6 +133,8 @@ func drifted(r types.StackResourceDrift) Drifted {
 		LogicalID: aws.ToString(r.LogicalResourceId), PhysicalID: aws.ToString(r.PhysicalResourceId), Type: aws.ToString(r.ResourceType),
 		Deleted: r.StackResourceDriftStatus == types.StackResourceDriftStatusDeleted,
 	}
+	// What can't be read leaves the map empty; the differences say the same.
+	_ = json.Unmarshal([]byte(aws.ToString(r.ActualProperties)), &x.Actual)
 	for _, p := range r.PropertyDifferences {
 		x.Differences = append(x.Differences, Difference{
 			Path: aws.ToString(p.PropertyPath), Kind: string(p.DifferenceType), Expected: aws.ToString(p.ExpectedValue), Actual: aws.ToString(p.ActualValue),

@@ -47,7 +47,7 @@ func TestDriftIsFoundAndReverted(t *testing.T) {
 			{LogicalID: "Group0", PhysicalID: "group-0", Type: "AWS::Logs::LogGroup", Differences: []stack.Difference{{Path: "/RetentionInDays", Kind: "NOT_EQUAL", Expected: "30", Actual: "7"}}},
 			{LogicalID: "Group1", PhysicalID: "group-1", Type: "AWS::Logs::LogGroup", Deleted: true},
 		}
-		if diff := cmp.Diff(want, w.drift(t)); diff != "" {
+		if diff := cmp.Diff(want, w.drift(t), cmpopts.IgnoreFields(stack.Drifted{}, "Actual")); diff != "" {
 			t.Errorf("drift, -want +got:\n%s", diff)
 		}
 		spec := stack.Spec{Name: "s", Template: group(30, 30, 30), Tags: map[string]string{"owner": "test"}}

@@ -51,7 +51,7 @@ func Compare(t *facts.Type, expected, actual map[string]any) []Difference {
 	}
 	c := &comparison{t: t, r: r}
 	c.object("", "", t.Properties, expected, actual)
-	slices.SortFunc(c.found, func(a, b Difference) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(c.found, func(a, b Difference) int { return strings.Compare(a.Path, b.Path) })
 	return c.found
 }
 
