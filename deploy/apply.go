@@ -36,6 +36,9 @@ type CreateOptions struct {
 	Target
 	// AllowReplace lets an update replace or remove resources that hold data.
 	AllowReplace bool
+	// Drift is the drift that a plan has found just before, see [Plan.Drift]:
+	// which stacks to put right. Update looks by itself if it is nil.
+	Drift map[architecture.StackName]*stack.Drift
 }
 
 // Create makes the deployment, or goes on making it. A deployment that is
@@ -47,8 +50,9 @@ func Create(ctx context.Context, o CreateOptions) (*Result, error) {
 }
 
 // Update changes the deployment to what the configuration says: what is
-// missing is made, what the configuration no longer has is deleted. It returns
-// [ErrAbsent] if there is nothing to update.
+// missing is made, what the configuration no longer has is deleted, and what
+// somebody changed outside of CloudFormation is put back, unless drift is to be
+// kept. It returns [ErrAbsent] if there is nothing to update.
 func Update(ctx context.Context, o CreateOptions) (*Result, error) {
 	res, err := converge(ctx, o, true)
 	return res, interrupted(ctx, err)
@@ -72,6 +76,10 @@ type applying struct {
 	caller string
 	sizes  map[string]int // nodes that node groups have now, by parameter
 	costs  map[architecture.StackName]time.Duration
+	// drift of the stacks that were looked at; driftUnknown is why some were
+	// not.
+	drift        map[architecture.StackName]*stack.Drift
+	driftUnknown string
 
 	mu      sync.Mutex
 	outputs map[architecture.StackName]map[string]string
@@ -111,6 +119,15 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	}
 	if err := a.look(ctx); err != nil {
 		return nil, err
+	}
+	if a.drift = o.Drift; update && a.drift == nil && !o.KeepDrift {
+		a.step("", "looking for drift: what was changed outside of CloudFormation")
+		if err := a.lookForDrift(ctx); err != nil {
+			return nil, err
+		}
+		if a.driftUnknown != "" {
+			a.step("", "drift is left alone where it is not known: %s", a.driftUnknown)
+		}
 	}
 	if err := a.ensureServiceLinkedRole(ctx); err != nil {
 		return nil, err
@@ -275,6 +292,7 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 	if len(unknown) > 0 {
 		return fmt.Errorf("stack %s needs outputs that stack %s does not have", s.StackName, unknown[0])
 	}
+	spec.RevertDrift = a.reverts(name)
 	action := CreateStack
 	if st := a.state(name); st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
 		action = AwaitStack
@@ -314,21 +332,24 @@ func (a *applying) bring(ctx context.Context, spec stack.Spec, st *stack.State, 
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(current, spec.Template) && maps.Equal(st.Parameters, spec.Parameters) && maps.Equal(st.Tags, spec.Tags) {
+		if !spec.RevertDrift && bytes.Equal(current, spec.Template) && maps.Equal(st.Parameters, spec.Parameters) && maps.Equal(st.Tags, spec.Tags) {
 			return &stack.Outcome{State: st}, nil
 		}
 		var total []stack.Change
+		if spec.RevertDrift {
+			current = live(current, a.drift[a.names[spec.Name]])
+		}
 		for _, part := range oneKindAtATime(current, spec, st.Parameters) {
 			a.step(a.names[spec.Name], "updating the cluster's %s on its own: EKS takes one kind of change at a time", part.kind)
 			out, err := a.driver.Apply(ctx, part.spec, approve)
 			if err != nil {
 				return nil, err
 			}
-			total = append(total, out.Changes...)
+			total = append(total, effective(out.Changes)...)
 		}
 		out, err := a.driver.Apply(ctx, spec, approve)
 		if err == nil {
-			out.Changes = append(total, out.Changes...)
+			out.Changes = append(total, effective(out.Changes)...)
 		}
 		return out, err
 	}
@@ -342,15 +363,25 @@ var stateful = []string{
 	"AWS::RDS::DBInstance", "AWS::Route53::HostedZone", "AWS::S3::Bucket",
 }
 
-// RefusedError says that an update would replace or remove what holds data.
+// RefusedError says that an update would replace or remove what holds data, or
+// make it again, empty, where somebody deleted it.
 type RefusedError struct{ Changes []stack.Change }
 
 func (e *RefusedError) Error() string {
 	var what []string
 	for _, c := range e.Changes {
-		what = append(what, fmt.Sprintf("%s %s (%s)", c.Action, c.LogicalID, c.Type))
+		act := string(c.Action)
+		if c.Action == stack.Add {
+			act = "re-create"
+		}
+		what = append(what, fmt.Sprintf("%s %s (%s)", act, c.LogicalID, c.Type))
 	}
 	return "the update would lose data: " + strings.Join(what, ", ")
+}
+
+// Loses tells that a change loses data, and is refused unless that is allowed.
+func Loses(c stack.Change) bool {
+	return (c.Action == stack.Replace || c.Action == stack.Remove || c.Action == stack.Add && c.Drift) && slices.Contains(stateful, c.Type)
 }
 
 func (a *applying) approve(changes []stack.Change) error {
@@ -359,7 +390,7 @@ func (a *applying) approve(changes []stack.Change) error {
 	}
 	var lost []stack.Change
 	for _, c := range changes {
-		if (c.Action == stack.Replace || c.Action == stack.Remove) && slices.Contains(stateful, c.Type) {
+		if Loses(c) {
 			lost = append(lost, c)
 		}
 	}

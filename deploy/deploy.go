@@ -29,6 +29,9 @@ const Tag = "poolhouse:deployment"
 type Target struct {
 	Architecture *architecture.Architecture
 	AWS          *awsapi.Clients
+	// KeepDrift leaves alone what was changed outside of CloudFormation: plans
+	// and updates do not look for it.
+	KeepDrift bool
 	// Emit receives events, one at a time. May be nil.
 	Emit func(Event)
 }

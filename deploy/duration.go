@@ -45,6 +45,13 @@ const multiAZ = 800
 // its resources.
 const overhead = 20 * time.Second
 
+// readingTime is how long CloudFormation takes to look at resources as they
+// are, before it can revert drift. AWS says only that it depends on their
+// number.
+func readingTime(resources int) time.Duration {
+	return 5*time.Second + time.Duration(resources)*time.Second/2
+}
+
 // operation says which of a type's times is meant.
 type operation int
 

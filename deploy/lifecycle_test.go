@@ -112,6 +112,9 @@ func (w *world) emptyPlan(a *architecture.Architecture) {
 		w.t.Fatalf("plan: %v", err)
 	}
 	for _, s := range p.Stacks {
+		if s.Drift != nil {
+			w.t.Errorf("what was just made has drifted: stack %s: %+v", s.Stack, s.Drift.Resources)
+		}
 		if s.Action != deploy.NoChange {
 			w.t.Errorf("plan of what was just made: %s stack %s: %+v", s.Action, s.Stack, s.Changes)
 		}

@@ -28,6 +28,10 @@ type Plan struct {
 	Expected time.Duration `json:"expectedNanoseconds"`
 	// Deviations from the reference architecture, each with its reason.
 	Deviations []architecture.Deviation `json:"deviations"`
+	// DriftUnknown is why drift of some stacks is not known; "" if it is.
+	DriftUnknown string `json:"driftUnknown,omitempty"`
+
+	drift map[architecture.StackName]*stack.Drift
 }
 
 // StackPlan is what would happen to one stack.
@@ -40,6 +44,9 @@ type StackPlan struct {
 	// KnownAfter are the stacks whose outputs this one waits for; what depends
 	// on them is compared locally.
 	KnownAfter []architecture.StackName `json:"knownAfter,omitempty"`
+	// Drift is what was changed outside of CloudFormation; nil if nothing was.
+	// Changes marked as drift put it right; the rest is left alone.
+	Drift *stack.Drift `json:"drift,omitempty"`
 	// Status of the stack when it stands in the way: an operation under way,
 	// or a failed one that will be cleared up first.
 	Status string `json:"status,omitempty"`
@@ -79,8 +86,14 @@ func sources(s templates.Stack) []architecture.StackName {
 	return from
 }
 
-// MakePlan compares the configuration with the account. It writes nothing but
-// change sets on stacks that exist, which it deletes after reading.
+// Drift is what the plan knows of the stacks' drift, for an update to go by
+// instead of looking again. It is nil if the plan did not look.
+func (p *Plan) Drift() map[architecture.StackName]*stack.Drift { return p.drift }
+
+// MakePlan compares the configuration with the account, and the account with
+// what was deployed. It writes nothing but change sets on stacks that exist,
+// which it deletes after reading; that CloudFormation looks for drift leaves
+// its findings with the stack.
 func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 	all, names, err := built(t)
 	if err != nil {
@@ -101,7 +114,15 @@ func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 	if err := a.look(ctx); err != nil {
 		return nil, err
 	}
-	p := &Plan{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all))}
+	if !t.KeepDrift {
+		if err := a.lookForDrift(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p := &Plan{
+		Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all)),
+		DriftUnknown: a.driftUnknown, drift: a.drift,
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))
 	for i, s := range all {
@@ -133,7 +154,7 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 	if !st.Exists() {
 		return newStack(s), nil
 	}
-	p := StackPlan{Stack: s.Name, Name: s.StackName, Action: UpdateStack}
+	p := StackPlan{Stack: s.Name, Name: s.StackName, Action: UpdateStack, Drift: a.shown(s.Name)}
 	current, err := a.driver.Template(ctx, st.Name)
 	if err != nil {
 		return p, err
@@ -152,18 +173,22 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 	case len(unknown) > 0:
 		p.KnownAfter = unknown
 		p.Changes = localChanges(current, s.Body)
-	case bytes.Equal(current, spec.Template) && maps.Equal(st.Parameters, spec.Parameters) && maps.Equal(st.Tags, spec.Tags):
+	case !a.reverts(s.Name) && bytes.Equal(current, spec.Template) && maps.Equal(st.Parameters, spec.Parameters) && maps.Equal(st.Tags, spec.Tags):
 		p.Action = NoChange
 	default:
+		spec.RevertDrift = a.reverts(s.Name)
 		if p.Changes, err = a.driver.Preview(ctx, spec); err != nil {
 			return p, err
 		}
-		if len(p.Changes) == 0 {
+		if p.Changes = effective(p.Changes); len(p.Changes) == 0 {
 			p.Action = NoChange
 		}
 	}
 	if p.Action != NoChange {
 		p.Expected = changesTime(p.Changes)
+		if spec.RevertDrift {
+			p.Expected += readingTime(len(s.Template.Resources()))
+		}
 	}
 	return p, nil
 }

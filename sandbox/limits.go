@@ -15,7 +15,8 @@ func NotModelled() []string {
 		"the identity provider: sign-on is configured, not carried out",
 		"money: nothing has a price",
 		"other regions and accounts",
-		"CloudFormation: transforms, rules, modules, macros, nested stacks, custom resources, templates by address, creation policies, update policies other than rolling updates without signals, rollback triggers, imports, drift detection and hooks; notifications are not sent",
+		"CloudFormation: transforms, rules, modules, macros, nested stacks, custom resources, templates by address, creation policies, update policies other than rolling updates without signals, rollback triggers, imports and hooks; notifications are not sent",
+		"CloudTrail: what services do by themselves or on behalf of a caller, CloudFormation's calls among it, and calls that read",
 		"AWS's catalogues in full: resource types, managed policies, machine images, instance types and versions that the sandbox does not know are refused as AWS refuses those that do not exist",
 		"AWS's public parameters below /aws/service, except as the image of a launch template",
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudtrail"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -109,7 +110,7 @@ func assemble(o Options, a *account.Account) *Sandbox {
 		services = append(services, m.services...)
 	}
 	return &Sandbox{opts: o, account: a, server: wire.NewServer(wire.Options{
-		Account: a, Region: o.Region, Services: services, Credentials: o.Principals, OnCall: o.OnCall, Intercept: o.Intercept,
+		Account: a, Region: o.Region, Services: services, Credentials: o.Principals, OnCall: o.OnCall, Intercept: o.Intercept, Record: cloudtrail.Record,
 	})}
 }
 

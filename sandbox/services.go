@@ -6,6 +6,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/autoscaling"
 	"github.com/poolhouse/poolhouse/sandbox/backup"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation"
+	"github.com/poolhouse/poolhouse/sandbox/cloudtrail"
 	"github.com/poolhouse/poolhouse/sandbox/cloudwatch"
 	ec2 "github.com/poolhouse/poolhouse/sandbox/ec2/api"
 	"github.com/poolhouse/poolhouse/sandbox/ecr"
@@ -39,6 +40,7 @@ func modules() []module {
 		{services: []wire.Service{sts.Service()}},
 		{services: []wire.Service{iam.Service()}, types: iam.Types(), seed: iam.Seed},
 		{services: []wire.Service{kms.Service()}, types: kms.Types(), events: kms.Events()},
+		{services: []wire.Service{cloudtrail.Service()}},
 		{services: []wire.Service{cloudformation.Service()}, events: cloudformation.Events()},
 		{services: []wire.Service{ec2.Service()}, types: ec2.Types(), seed: ec2.Seed},
 		{services: []wire.Service{autoscaling.Service()}, types: autoscaling.Types()},

@@ -39,6 +39,8 @@ const (
 	// MayReplace depends on values that are known only during the update.
 	MayReplace Action = "may-replace"
 	Remove     Action = "delete"
+	// Sync touches nothing: the template now asks for what is there already.
+	Sync Action = "sync"
 )
 
 // Change is what an update will do to one resource.
@@ -48,6 +50,9 @@ type Change struct {
 	Type       string     `json:"type"`
 	Action     Action     `json:"action"`
 	Properties []Property `json:"properties,omitempty"`
+	// Drift tells that the resource was changed or deleted outside of
+	// CloudFormation, and that the update puts that right.
+	Drift bool `json:"drift,omitempty"`
 }
 
 // Property is a property that changes, with JSON values as CloudFormation has
@@ -59,6 +64,8 @@ type Property struct {
 	// Recreates tells that this property alone replaces the resource: Never,
 	// Conditionally or Always.
 	Recreates string `json:"recreates,omitempty"`
+	// Drift tells that Before is not what the stack had set.
+	Drift bool `json:"drift,omitempty"`
 }
 
 // Outcome is what Apply did.
@@ -187,6 +194,9 @@ func (d *Driver) changeSet(ctx context.Context, spec Spec, name string, kind typ
 	if spec.RoleARN != "" {
 		in.RoleARN = &spec.RoleARN
 	}
+	if spec.RevertDrift && kind == types.ChangeSetTypeUpdate {
+		in.DeploymentMode = types.DeploymentModeRevertDrift
+	}
 	for _, k := range slices.Sorted(maps.Keys(spec.Parameters)) {
 		in.Parameters = append(in.Parameters, types.Parameter{ParameterKey: aws.String(k), ParameterValue: aws.String(spec.Parameters[k])})
 	}
@@ -302,6 +312,8 @@ func change(c *types.ResourceChange) Change {
 		ch.Action = Add
 	case types.ChangeActionRemove:
 		ch.Action = Remove
+	case types.ChangeActionSyncWithActual:
+		ch.Action = Sync
 	default:
 		switch c.Replacement {
 		case types.ReplacementTrue:
@@ -312,6 +324,7 @@ func change(c *types.ResourceChange) Change {
 			ch.Action = Modify
 		}
 	}
+	ch.Drift = c.ResourceDriftStatus == types.StackResourceDriftStatusDeleted
 	seen := map[string]int{}
 	for _, det := range c.Details {
 		t := det.Target
@@ -325,11 +338,18 @@ func change(c *types.ResourceChange) Change {
 		if t.Path != nil && *t.Path != "" {
 			path = strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(*t.Path, "/Properties"), "/"), "/", ".")
 		}
-		p := Property{Path: path, Before: aws.ToString(t.BeforeValue), After: aws.ToString(t.AfterValue), Recreates: string(t.RequiresRecreation)}
-		// One property is listed once for each source of its change.
+		p := Property{Path: path, Before: aws.ToString(t.BeforeValue), After: aws.ToString(t.AfterValue), Recreates: string(t.RequiresRecreation), Drift: t.Drift != nil}
+		ch.Drift = ch.Drift || p.Drift && ch.Action != Sync
+		// One property is listed once for each source of its change, and an
+		// element of a list once as what goes and once as what comes.
 		if i, ok := seen[path]; ok {
-			if ch.Properties[i].After == "" {
-				ch.Properties[i] = p
+			switch had := &ch.Properties[i]; {
+			case had.Before == "" && p.After == "":
+				had.Before = p.Before
+			case had.After == "" && p.Before == "":
+				had.After = p.After
+			case had.After == "":
+				*had = p
 			}
 			continue
 		}

@@ -55,6 +55,10 @@ type Spec struct {
 	Tags       map[string]string
 	// RoleARN is the role that CloudFormation acts as; "" is the caller's.
 	RoleARN string
+	// RevertDrift brings resources of an existing stack that were changed or
+	// deleted outside of CloudFormation back to the template. See
+	// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
+	RevertDrift bool
 }
 
 // State is what a stack is.

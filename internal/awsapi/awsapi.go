@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -63,6 +64,7 @@ type Clients struct {
 	AutoScaling    *autoscaling.Client
 	Backup         *backup.Client
 	CloudFormation *cloudformation.Client
+	CloudTrail     *cloudtrail.Client
 	Logs           *cloudwatchlogs.Client
 	EC2            *ec2.Client
 	ECR            *ecr.Client
@@ -100,6 +102,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		AutoScaling:    autoscaling.NewFromConfig(cfg),
 		Backup:         backup.NewFromConfig(cfg),
 		CloudFormation: cloudformation.NewFromConfig(cfg),
+		CloudTrail:     cloudtrail.NewFromConfig(cfg),
 		Logs:           cloudwatchlogs.NewFromConfig(cfg),
 		EC2:            ec2.NewFromConfig(cfg),
 		ECR:            ecr.NewFromConfig(cfg),

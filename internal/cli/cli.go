@@ -27,7 +27,7 @@ const (
 	Done    = 0
 	Failed  = 1
 	Usage   = 2 // usage, configuration or credentials: nothing was touched
-	Pending = 3 // there are changes, or checks failed
+	Pending = 3 // there are changes or drift, or checks failed
 )
 
 // ErrInterrupted is why the context ends at the first Ctrl-C.
@@ -100,7 +100,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.validateCommand(), a.exportCommand(),
 		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(),
-		a.statusCommand(), a.verifyCommand(), a.outputsCommand(), a.listCommand(),
+		a.statusCommand(), a.verifyCommand(), a.driftCommand(), a.outputsCommand(), a.listCommand(),
 		a.rehearseCommand(), a.sandboxCommand(),
 		a.versionCommand(),
 	)

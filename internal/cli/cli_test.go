@@ -18,6 +18,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -68,14 +73,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"account": serveAccount,
-			"json":    checkJSON,
-			"open":    openBucket,
-			"status":  checkStatus,
-			"width":   checkWidth,
-			"bytes":   writeBytes,
-			"vary":    varyExample,
-			"web":     serveWeb,
+			"account":   serveAccount,
+			"vandalise": vandalise,
+			"open":      openBucket,
+			"json":      checkJSON,
+			"status":    checkStatus,
+			"width":     checkWidth,
+			"bytes":     writeBytes,
+			"vary":      varyExample,
+			"web":       serveWeb,
 		},
 	})
 }
@@ -91,6 +97,10 @@ func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
 	began := time.Now()
 	box := sandbox.New(sandbox.Options{
 		Region: region, Fresh: true,
+		Principals: []sandbox.Principal{
+			{AccessKeyID: sandbox.AccessKeyID, SecretAccessKey: sandbox.SecretAccessKey, ARN: "arn:aws:sts::123456789012:assumed-role/" + sandbox.AdministratorRole + "/" + sandbox.AdministratorSession},
+			{AccessKeyID: malloryKey, SecretAccessKey: "mallory", ARN: "arn:aws:iam::123456789012:user/mallory"},
+		},
 		Now: func() time.Time { return began.Add(time.Since(began) * speed) },
 	})
 	if region == "us-east-1" {
@@ -105,6 +115,35 @@ func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv(v.Name, v.Value)
 	}
 	ts.Setenv(speedVariable, strconv.Itoa(speed))
+}
+
+// malloryKey is the access key of somebody else in the account.
+const malloryKey = "AKIAMALLORY000000000"
+
+// vandalise changes the deployment of the example evaluation.yaml as somebody
+// else, and waits until CloudTrail knows.
+func vandalise(ts *testscript.TestScript, neg bool, args []string) {
+	ctx := context.Background()
+	cfg := aws.Config{
+		Region: "us-east-1", BaseEndpoint: aws.String(ts.Getenv("AWS_ENDPOINT_URL")),
+		Credentials: credentials.NewStaticCredentialsProvider(malloryKey, "mallory", ""),
+	}
+	stacks := cloudformation.NewFromConfig(cfg)
+	id := func(stack, logical string) *string {
+		out, err := stacks.DescribeStackResource(ctx, &cloudformation.DescribeStackResourceInput{StackName: &stack, LogicalResourceId: &logical})
+		ts.Check(err)
+		return out.StackResourceDetail.PhysicalResourceId
+	}
+	_, err := kms.NewFromConfig(cfg).DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: id("poolside-keys", "ApplicationKey")})
+	ts.Check(err)
+	_, err = cloudwatchlogs.NewFromConfig(cfg).DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: id("poolside-network", "FlowLogGroup")})
+	ts.Check(err)
+	trail := cloudtrail.NewFromConfig(cfg)
+	for seen := 0; seen < 2; {
+		out, err := trail.LookupEvents(ctx, &cloudtrail.LookupEventsInput{LookupAttributes: []trailtypes.LookupAttribute{{AttributeKey: trailtypes.LookupAttributeKeyUsername, AttributeValue: aws.String("mallory")}}})
+		ts.Check(err)
+		seen = len(out.Events)
+	}
 }
 
 // serveWeb starts something that isn't AWS, and leads clients there.

@@ -16,12 +16,13 @@ import (
 type convergeFunc func(context.Context, deploy.CreateOptions) (*deploy.Result, error)
 
 // converge plans, asks and carries out: create and update alike.
-func (a *app) converge(cmd *cobra.Command, path string, yes, replace bool, do convergeFunc) error {
+func (a *app) converge(cmd *cobra.Command, path string, yes, replace, keepDrift bool, do convergeFunc) error {
 	ctx, verb := cmd.Context(), cmd.Name()
 	t, account, err := a.target(ctx, path)
 	if err != nil {
 		return err
 	}
+	t.KeepDrift = keepDrift
 	plan, err := deploy.MakePlan(ctx, t)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace bool, do co
 	}
 	var res *deploy.Result
 	err = a.watch(ctx, &t, verb, path, plan, func() (err error) {
-		res, err = do(ctx, deploy.CreateOptions{Target: t, AllowReplace: replace})
+		res, err = do(ctx, deploy.CreateOptions{Target: t, AllowReplace: replace, Drift: plan.Drift()})
 		return err
 	})
 	if err != nil {

@@ -14,7 +14,8 @@ func (a *app) createCommand() *cobra.Command {
 		Long:    "create makes what the file describes. After an error, an interrupt or a kill the\nsame command goes on where it stopped. A complete deployment is left as it is.",
 		GroupID: "life", Args: file, ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.converge(cmd, args[0], yes, false, deploy.Create)
+			// Drift is for update.
+			return a.converge(cmd, args[0], yes, false, true, deploy.Create)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -10,14 +10,14 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
-	var offline, code bool
+	var offline, code, keep bool
 	c := &cobra.Command{
 		Use:     "plan FILE",
 		Short:   "Show what create or update would do",
-		Long:    "plan compares the file with the account: what is created, changed, replaced and\ndeleted, by stack, resource and property, how long it takes and why. It changes\nnothing. With --offline it needs no account and plans as if nothing were there.",
+		Long:    "plan compares the file with the account: what is created, changed, replaced and\ndeleted, by stack, resource and property, how long it takes and why, and what was\nchanged outside of CloudFormation and will be put back. It changes nothing. With --offline it needs no account and plans as if nothing were there.",
 		GroupID: "life", Args: file, ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := a.plan(cmd.Context(), args[0], offline)
+			plan, err := a.plan(cmd.Context(), args[0], offline, keep)
 			if err != nil {
 				return err
 			}
@@ -31,11 +31,12 @@ func (a *app) planCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&offline, "offline", false, "look at no account")
+	c.Flags().BoolVar(&keep, "keep-drift", false, "leave alone what was changed outside of CloudFormation, and do not look for it")
 	c.Flags().BoolVar(&code, "exit-code", false, "exit with 3 if there are changes")
 	return c
 }
 
-func (a *app) plan(ctx context.Context, path string, offline bool) (*deploy.Plan, error) {
+func (a *app) plan(ctx context.Context, path string, offline, keep bool) (*deploy.Plan, error) {
 	if offline {
 		arch, err := load(path)
 		if err != nil {
@@ -47,5 +48,6 @@ func (a *app) plan(ctx context.Context, path string, offline bool) (*deploy.Plan
 	if err != nil {
 		return nil, err
 	}
+	t.KeepDrift = keep
 	return deploy.MakePlan(ctx, t)
 }

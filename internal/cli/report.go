@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -122,6 +123,9 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		hint("poolhouse list shows the deployments of a region; check name and region in the file, and the account of the credentials")
 	case errors.As(err, &refused):
 		p.Detail = append(p.Detail, "nothing was changed in this stack")
+		if slices.ContainsFunc(refused.Changes, func(c stack.Change) bool { return c.Drift }) {
+			hint("somebody deleted it: poolhouse drift tells more; to leave it so, repeat with --keep-drift; to have it made again, empty, with --allow-replace")
+		}
 		hint("undo what causes it in the file; to accept the loss, repeat with --allow-replace")
 	case errors.As(err, &failed):
 		p.Error, p.Detail = rootCause(err, failed)

@@ -29,7 +29,7 @@ standard error.
 		{cli.Done, "done"},
 		{cli.Failed, "failed, or interrupted"},
 		{cli.Usage, "usage, configuration or credentials are wrong: nothing was touched"},
-		{cli.Pending, "`plan --exit-code`: there are changes; `verify`: a required check failed or could not look"},
+		{cli.Pending, "`plan --exit-code`: there are changes; `verify`: a required check failed or could not look; `drift`: there is drift"},
 	} {
 		fmt.Fprintf(&b, "| %d | %s |\n", c.code, c.means)
 	}

@@ -257,4 +257,3 @@ func standing(box *sandbox.Sandbox, a *architecture.Architecture) (serves, lost 
 	})
 	return serves, lost
 }
-

@@ -7,7 +7,8 @@
 //	POOLHOUSE_SPEC=package/db.json.gz go run ./internal/specgen
 //
 // The first fetches the package and compares; the second runs from the module's
-// root. Covered are the types listed in types.txt.
+// root. Covered are the types listed in types.txt. With POOLHOUSE_SCHEMAS set to
+// a folder of CloudFormation's resource schemas, it writes drift.json as well.
 //
 // Invariants: the same input gives the same bytes; no prose of AWS is copied;
 // where the facts are wrong, corrections.go says so, with a reason.
@@ -55,6 +56,11 @@ func run(spec, root string) error {
 	files := map[string][]byte{}
 	if files["sandbox/facts/facts.json"], err = factsJSON(types); err != nil {
 		return err
+	}
+	if schemas := os.Getenv("POOLHOUSE_SCHEMAS"); schemas != "" {
+		if files["sandbox/facts/drift.json"], err = driftJSON(schemas, types); err != nil {
+			return err
+		}
 	}
 	packages, err := goFiles(types)
 	if err != nil {

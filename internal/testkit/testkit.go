@@ -137,8 +137,10 @@ func Client(s *sandbox.Sandbox) *http.Client {
 
 // Config is the configuration for AWS SDK clients on the sandbox, signing as
 // its first principal.
-func Config(s *sandbox.Sandbox) aws.Config {
-	p := s.Principals()[0]
+func Config(s *sandbox.Sandbox) aws.Config { return ConfigAs(s, s.Principals()[0]) }
+
+// ConfigAs is [Config] for another principal of the sandbox.
+func ConfigAs(s *sandbox.Sandbox, p sandbox.Principal) aws.Config {
 	return aws.Config{
 		Region:       s.Region(),
 		BaseEndpoint: aws.String(Endpoint),

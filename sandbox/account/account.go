@@ -55,6 +55,7 @@ type Account struct {
 	resources map[string]map[string]*Resource // type, then id
 	events    []Event                         // a heap by At, then Seq
 	seq       int
+	journal   []Entry // in order of time
 	model     *Model
 }
 
@@ -164,6 +165,10 @@ type Type struct {
 	Delete func(tx *Tx, r *Resource) error
 	// Gone runs after r has left the store, to remove its side effects.
 	Gone func(tx *Tx, r *Resource)
+	// Read returns the properties that r has now, as CloudFormation's read
+	// handler does, where they are not r.Props; nil for a resource that the
+	// handler finds no more. A nil Read means r.Props.
+	Read func(tx *Tx, r *Resource) map[string]any
 }
 
 // Error is a service's answer to a request it refuses.
@@ -279,7 +284,7 @@ func (a *Account) Do(f func(tx *Tx) error) error {
 func (a *Account) Clone(now func() time.Time) *Account {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c := &Account{opts: a.opts, now: a.now, seq: a.seq, model: a.model, resources: map[string]map[string]*Resource{}}
+	c := &Account{opts: a.opts, now: a.now, seq: a.seq, model: a.model, journal: slices.Clip(a.journal), resources: map[string]map[string]*Resource{}}
 	c.opts.Now = now
 	c.events = make([]Event, len(a.events))
 	for i, e := range a.events {

@@ -70,6 +70,15 @@ func (tx *Tx) List(typ string) []*Resource {
 	return slices.SortedFunc(maps.Values(tx.a.resources[typ]), func(a, b *Resource) int { return cmp.Compare(a.ID, b.ID) })
 }
 
+// Read returns the properties that a resource has now, as CloudFormation's
+// read handler does; nil if the handler finds it no more.
+func (tx *Tx) Read(r *Resource) map[string]any {
+	if t := tx.Type(r.Type); t != nil && t.Read != nil {
+		return t.Read(tx, r)
+	}
+	return r.Props
+}
+
 // Find returns the first resource of the type, by id, that match accepts, or
 // nil.
 func (tx *Tx) Find(typ string, match func(*Resource) bool) *Resource {

@@ -75,10 +75,18 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, account.Errorf("AlreadyExistsException", "ChangeSet [%s] already exists", name)
 		}
 	}
+	revert := r.String("DeploymentMode")
+	switch {
+	case revert != "" && revert != revertDrift:
+		return nil, constraint(revert, "deploymentMode", "Member must satisfy enum value set: [REVERT_DRIFT]")
+	case revert != "" && kind != "UPDATE":
+		return nil, account.NotModelled("drift-aware change sets of type %s are not modelled by the sandbox", kind)
+	}
 	d, err := newDeployment(tx, r, e.Stack.Current, e.Stack.ID, e.Stack.Name)
 	if err != nil {
 		return nil, err
 	}
+	d.Revert = revert != ""
 	if isNew {
 		e.Review()
 	}
@@ -102,7 +110,7 @@ func describeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	values := r.Bool("IncludePropertyValues", false)
-	return map[string]any{
+	out := map[string]any{
 		"ChangeSetId": c.id, "ChangeSetName": c.name, "StackId": c.stack, "StackName": c.stackName,
 		"Description": optional(c.description), "CreationTime": wire.ISO(c.created),
 		"Status": c.status, "StatusReason": optional(c.reason), "ExecutionStatus": c.execution(tx),
@@ -114,14 +122,27 @@ func describeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 			return map[string]any{"Type": "Resource", "ResourceChange": c.show(x, values)}
 		}),
 		"NextToken": optional(next),
-	}, nil
+	}
+	if c.target.Revert {
+		out["DeploymentMode"] = revertDrift
+		out["StackDriftStatus"] = optional(c.drift)
+	}
+	return out, nil
 }
+
+// revertDrift is the deployment mode of drift-aware change sets. See
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
+const revertDrift = "REVERT_DRIFT"
 
 func (c *changeSet) show(x plan.Change, values bool) map[string]any {
 	m := map[string]any{
 		"Action": x.Action, "LogicalResourceId": x.LogicalID, "PhysicalResourceId": optional(x.PhysicalID), "ResourceType": x.Type,
 		"Replacement": optional(x.Replacement), "PolicyAction": optional(x.PolicyAction), "Scope": texts2any(x.Scope),
-		"Details": list(x.Details, func(d plan.Detail) map[string]any { return c.showDetail(d, values) }),
+		"Details":             list(x.Details, func(d plan.Detail) map[string]any { return c.showDetail(d, values) }),
+		"ResourceDriftStatus": optional(x.Drift),
+		"ResourceDriftIgnoredAttributes": list(x.Ignored, func(name string) map[string]any {
+			return map[string]any{"Path": "/Properties/" + name, "Reason": "MANAGED_BY_AWS"}
+		}),
 	}
 	if values {
 		if x.Before != nil {
@@ -144,6 +165,22 @@ func (c *changeSet) showDetail(d plan.Detail, values bool) map[string]any {
 		}
 		if d.After != nil {
 			target["AfterValue"] = shownValue(mask(c.secrets, d.After))
+		}
+	}
+	if c.target.Revert {
+		target["AfterValueFrom"], target["BeforeValueFrom"] = "TEMPLATE", "PREVIOUS_DEPLOYMENT_STATE"
+		if d.Live {
+			target["BeforeValueFrom"] = "ACTUAL_STATE"
+		}
+		if d.Drifted {
+			drifted := map[string]any{"DriftDetectionTimestamp": wire.ISO(c.made)}
+			if d.Previous != nil {
+				drifted["PreviousValue"] = shownValue(mask(c.secrets, d.Previous))
+			}
+			if d.Before != nil {
+				drifted["ActualValue"] = shownValue(mask(c.secrets, d.Before))
+			}
+			target["Drift"] = drifted
 		}
 	}
 	return map[string]any{"Target": target, "Evaluation": d.Evaluation, "ChangeSource": d.Source, "CausingEntity": optional(d.Cause)}

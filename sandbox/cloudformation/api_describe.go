@@ -12,8 +12,6 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-var notChecked = map[string]any{"StackDriftStatus": "NOT_CHECKED"}
-
 func describeStacks(tx *account.Tx, r *wire.Request) (any, error) {
 	var found []*stack.Stack
 	if r.String("StackName") != "" {
@@ -40,7 +38,7 @@ func showStack(st *stack.Stack) map[string]any {
 	m := map[string]any{
 		"StackId": st.ID, "StackName": st.Name, "StackStatus": st.Status, "StackStatusReason": optional(st.Reason),
 		"CreationTime": wire.ISO(st.Created), "DisableRollback": st.DisableRollback, "EnableTerminationProtection": st.Protected,
-		"DriftInformation": notChecked, "RollbackConfiguration": map[string]any{}, "ChangeSetId": optional(st.ChangeSet),
+		"DriftInformation": stackDrift(st), "RollbackConfiguration": map[string]any{}, "ChangeSetId": optional(st.ChangeSet),
 		"DeletionMode": optional(st.DeletionMode), "RetainExceptOnCreate": st.RetainExceptOnCreate,
 		"Outputs": list(st.Outputs, func(o template.Output) map[string]any {
 			return map[string]any{"OutputKey": o.Key, "OutputValue": o.Value, "Description": optional(o.Description), "ExportName": optional(o.Export)}
@@ -192,7 +190,7 @@ func showResource(r *stack.Resource) map[string]any {
 	return map[string]any{
 		"LogicalResourceId": r.ID, "PhysicalResourceId": optional(r.Physical), "ResourceType": r.Def.Type.Name,
 		"ResourceStatus": r.Status, "ResourceStatusReason": optional(r.Reason),
-		"DriftInformation": map[string]any{"StackResourceDriftStatus": "NOT_CHECKED"},
+		"DriftInformation": resourceDrift(r),
 	}
 }
 

@@ -30,6 +30,8 @@ type changeSet struct {
 	target      *stack.Deployment
 	validate    bool
 	changes     []plan.Change
+	drift       string // the stack's, of a change set that reverts drift
+	made        time.Time
 	secrets     []string
 	validations []*stack.Event
 }
@@ -122,7 +124,11 @@ func handleChangeSet(tx *account.Tx, ev account.Event) {
 	switch c.status {
 	case "CREATE_PENDING":
 		c.status = "CREATE_IN_PROGRESS"
-		tx.After(changeSetCompute, ev)
+		d := changeSetCompute
+		if e := stack.Find(tx, c.stack); c.target.Revert && e != nil {
+			d = stack.DetectionTime(len(e.Stack.Resources))
+		}
+		tx.After(d, ev)
 	case "CREATE_IN_PROGRESS":
 		c.compute(tx)
 	}
@@ -143,7 +149,7 @@ func (c *changeSet) compute(tx *account.Tx) {
 		fail(stack.Message(err))
 		return
 	}
-	c.changes = p.Changes
+	c.changes, c.drift, c.made = p.Changes, p.Drift, tx.Now()
 	if c.kind == "UPDATE" && p.Empty() {
 		fail("The submitted information didn't contain changes. Submit different information to create a change set.")
 		return

@@ -11,8 +11,10 @@
 //
 // Answers and events use CloudFormation's own words. Not modelled, and refused
 // as such: templates by URL, transforms, nested stacks, custom resources,
-// modules, stack sets, imports, drift detection, hooks, rollback triggers,
-// creation policies and signals, and the express deployment mode.
+// modules, stack sets, imports, hooks, rollback triggers, creation policies and
+// signals, and the express deployment mode. Drift detection never fails, and
+// finds none of its own making, as AWS's does now and then; a resource that a
+// drift-aware change set made again stays when the update is rolled back.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/Welcome.html
 package cloudformation
 
@@ -49,6 +51,10 @@ func Service() wire.Service {
 			{Name: "DescribeStackResource", Do: describeStackResource},
 			{Name: "DescribeStackResources", Do: describeStackResources},
 			{Name: "ListStackResources", Do: listStackResources},
+			{Name: "DetectStackDrift", Do: detectStackDrift},
+			{Name: "DetectStackResourceDrift", Do: detectStackResourceDrift},
+			{Name: "DescribeStackDriftDetectionStatus", Do: describeStackDriftDetectionStatus},
+			{Name: "DescribeStackResourceDrifts", Do: describeStackResourceDrifts},
 			{Name: "ListExports", Do: listExports},
 			{Name: "ListImports", Do: listImports},
 			{Name: "GetTemplate", Do: getTemplate},
@@ -60,5 +66,5 @@ func Service() wire.Service {
 
 // Events are the handlers that the account's model needs for stacks to go on.
 func Events() map[string]func(*account.Tx, account.Event) {
-	return map[string]func(*account.Tx, account.Event){stack.EventKind: stack.Handle, changeSetEventKind: handleChangeSet}
+	return map[string]func(*account.Tx, account.Event){stack.EventKind: stack.Handle, stack.DriftKind: stack.HandleDrift, changeSetEventKind: handleChangeSet}
 }

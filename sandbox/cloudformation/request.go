@@ -72,7 +72,7 @@ const (
 
 // unmodelled refuses parameters whose effect isn't modelled.
 func unmodelled(r *wire.Request) error {
-	for _, k := range []string{"TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL", "ResourcesToImport", "ResourceTypes", "DeploymentMode"} {
+	for _, k := range []string{"TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL", "ResourcesToImport", "ResourceTypes"} {
 		if r.String(k) != "" || len(r.Strings(k)) > 0 {
 			return account.NotModelled("parameter %s of %s is not modelled by the sandbox", k, r.Operation)
 		}

@@ -40,7 +40,42 @@ func securityGroupType() *account.Type {
 				tx.Drop(own.Type, own.ID)
 			}
 		},
+		Read: readGroup,
 	}
+}
+
+// readGroup are a group's properties with the rules that it has now, but for
+// those that are resources of the same stack. See
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html
+func readGroup(tx *account.Tx, r *account.Resource) map[string]any {
+	live := maps.Clone(r.Props)
+	for typ, property := range map[string]string{TypeSecurityGroupIngress: "SecurityGroupIngress", TypeSecurityGroupEgress: "SecurityGroupEgress"} {
+		written := props.Maps(r.Props, property)
+		position := func(one *account.Resource) int {
+			i := slices.IndexFunc(written, func(p map[string]any) bool { return rule.Key(p) == rule.Key(one.Props) })
+			if i < 0 {
+				return len(written)
+			}
+			return i
+		}
+		var own []*account.Resource
+		for _, one := range where(tx, typ, "GroupId", r.ID) {
+			if one.LogicalID == "" || one.Owner != r.Owner {
+				own = append(own, one)
+			}
+		}
+		slices.SortStableFunc(own, func(a, b *account.Resource) int { return cmp.Compare(position(a), position(b)) })
+		list := []any{}
+		for _, one := range own {
+			p, _ := account.Copy(one.Props).(map[string]any)
+			delete(p, "GroupId")
+			list = append(list, p)
+		}
+		if live[property] = list; len(list) == 0 {
+			delete(live, property)
+		}
+	}
+	return live
 }
 
 func createGroup(tx *account.Tx, r *account.Resource) error {
@@ -100,7 +135,10 @@ func setInlineRules(tx *account.Tx, group *account.Resource, p map[string]any) e
 		}
 	}
 	for _, r := range Rules(tx, group.ID) {
-		if r.Data["inline"] == true {
+		// What the properties name counts as theirs, whoever added it.
+		property := strings.TrimPrefix(r.Type, "AWS::EC2::")
+		named := slices.ContainsFunc(props.Maps(group.Props, property), func(p map[string]any) bool { return rule.Key(p) == rule.Key(r.Props) })
+		if r.Data["inline"] == true || named && r.LogicalID == "" {
 			old = append(old, r)
 		}
 	}

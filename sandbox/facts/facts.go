@@ -17,6 +17,9 @@ import (
 //go:embed facts.json
 var embedded []byte
 
+//go:embed drift.json
+var embeddedDrift []byte
+
 // Set are the facts about resource types by name.
 type Set map[string]*Type
 

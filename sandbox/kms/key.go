@@ -30,6 +30,13 @@ func keyType() *account.Type {
 		Delete: func(tx *account.Tx, k *account.Resource) error {
 			return schedule(tx, k, props.Int(k.Props, 30, "PendingWindowInDays"))
 		},
+		Read: func(_ *account.Tx, k *account.Resource) map[string]any {
+			// CloudFormation doesn't find a key any more that waits for its end.
+			if k.Status == PendingDeletion {
+				return nil
+			}
+			return k.Props
+		},
 	}
 }
 

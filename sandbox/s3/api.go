@@ -57,9 +57,7 @@ func Service() wire.Service {
 			op("GetBucketPolicyStatus", "GET", bucket, "policyStatus", on(getBucketPolicyStatus)),
 			op("GetPublicAccessBlock", "GET", bucket, "publicAccessBlock", on(getPublicAccessBlock)),
 			op("PutPublicAccessBlock", "PUT", bucket, "publicAccessBlock", on(putPublicAccessBlock)),
-			op("DeletePublicAccessBlock", "DELETE", bucket, "publicAccessBlock", on(func(tx *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
-				return nil, change(tx, b, "PublicAccessBlockConfiguration", map[string]any{})
-			})),
+			op("DeletePublicAccessBlock", "DELETE", bucket, "publicAccessBlock", on(deletePublicAccessBlock)),
 			op("GetBucketOwnershipControls", "GET", bucket, "ownershipControls", on(getBucketOwnershipControls)),
 			op("PutBucketOwnershipControls", "PUT", bucket, "ownershipControls", on(putBucketOwnershipControls)),
 			op("DeleteBucketOwnershipControls", "DELETE", bucket, "ownershipControls", on(func(tx *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
@@ -342,8 +340,26 @@ func accessBlocks() []string {
 	return []string{"BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"}
 }
 
+// unblocked tells that a bucket's own configuration of public access was
+// deleted. It then blocks nothing, as opposed to a new bucket.
+func unblocked(b *account.Resource) bool {
+	return b.Data["unblocked"] == true && !slices.ContainsFunc(accessBlocks(), func(k string) bool { return blocked(b.Props, k) })
+}
+
+func deletePublicAccessBlock(tx *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
+	off := map[string]any{}
+	for _, k := range accessBlocks() {
+		off[k] = false
+	}
+	if err := change(tx, b, "PublicAccessBlockConfiguration", off); err != nil {
+		return nil, err
+	}
+	b.Data["unblocked"] = true
+	return nil, nil
+}
+
 func getPublicAccessBlock(_ *account.Tx, _ *wire.Request, b *account.Resource) (any, error) {
-	if m := props.Map(b.Props, "PublicAccessBlockConfiguration"); m != nil && len(m) == 0 {
+	if unblocked(b) {
 		return nil, errorf("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found")
 	}
 	out := map[string]any{}
@@ -358,6 +374,7 @@ func putPublicAccessBlock(tx *account.Tx, r *wire.Request, b *account.Resource) 
 	if err := xml.Unmarshal(r.Body, &in); err != nil {
 		return nil, malformed()
 	}
+	delete(b.Data, "unblocked")
 	return nil, change(tx, b, "PublicAccessBlockConfiguration", map[string]any{
 		"BlockPublicAcls": in.BlockPublicAcls, "IgnorePublicAcls": in.IgnorePublicAcls, "BlockPublicPolicy": in.BlockPublicPolicy, "RestrictPublicBuckets": in.RestrictPublicBuckets,
 	})

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -25,6 +26,13 @@ func bucketType() *account.Type {
 			return errorf("BucketNotEmpty", "The bucket you tried to delete is not empty")
 		},
 		Gone: func(tx *account.Tx, b *account.Resource) { tx.Drop(TypeBucketPolicy, b.ID) },
+		Read: func(_ *account.Tx, b *account.Resource) map[string]any {
+			live := maps.Clone(b.Props)
+			if unblocked(b) {
+				delete(live, "PublicAccessBlockConfiguration")
+			}
+			return live
+		},
 	}
 }
 

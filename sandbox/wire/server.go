@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -41,6 +42,9 @@ type Options struct {
 	// OnCall is told of every request once it is answered. It must be safe
 	// for concurrent use. May be nil.
 	OnCall func(Call)
+	// Record is told of every call that the account saw, while it is still
+	// held, with the error that it was refused with. May be nil.
+	Record func(tx *account.Tx, r *Request, err error)
 	// Intercept may fail a call that is authentic and known, before the
 	// account sees it: an *account.Error is the answer, a *Fault says more.
 	// May be nil.
@@ -82,13 +86,14 @@ type Server struct {
 	services    []Service
 	credentials map[string]Credential
 	onCall      func(Call)
+	record      func(*account.Tx, *Request, error)
 	intercept   func(*http.Request, string, string) error
 	requests    atomic.Uint64
 }
 
 // NewServer returns a server; its options must not be changed afterwards.
 func NewServer(o Options) *Server {
-	s := &Server{account: o.Account, region: o.Region, services: o.Services, credentials: map[string]Credential{}, onCall: o.OnCall, intercept: o.Intercept}
+	s := &Server{account: o.Account, region: o.Region, services: o.Services, credentials: map[string]Credential{}, onCall: o.OnCall, record: o.Record, intercept: o.Intercept}
 	for _, c := range o.Credentials {
 		s.credentials[c.AccessKeyID] = c
 	}
@@ -241,12 +246,22 @@ func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
 			}
 		}
 	}
-	req := &Request{Service: c.Service, Operation: c.Operation, ID: c.RequestID, Caller: c.Caller, In: in, Body: body, Header: header}
+	from, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		from = r.RemoteAddr
+	}
+	req := &Request{
+		Service: c.Service, Operation: c.Operation, ID: c.RequestID, Caller: c.Caller, In: in, Body: body, Header: header,
+		AccessKeyID: principal.AccessKeyID, Region: sig.region, SourceIP: from, UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"),
+	}
 	var answer *Raw
 	err = s.account.Do(func(tx *account.Tx) error {
 		tx.Caller = req.Caller
 		req.Time, c.Time = tx.Now(), tx.Now()
 		out, err := op.Do(tx, req)
+		if s.record != nil {
+			s.record(tx, req, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -332,17 +347,23 @@ func (s *Server) regionFits(sig *signature) bool {
 	if sig.region == s.region {
 		return true
 	}
-	if !slices.Contains([]string{"iam", "route53", "sts", "cloudfront", "globalaccelerator", "organizations", "budgets"}, sig.service) {
+	// CloudTrail has the global services' events there.
+	if !slices.Contains([]string{"iam", "route53", "sts", "cloudfront", "globalaccelerator", "organizations", "budgets", "cloudtrail"}, sig.service) {
 		return false
 	}
-	home := "us-east-1"
+	return sig.region == HomeRegion(s.region)
+}
+
+// HomeRegion is the region that the global services of a region's partition are
+// at home in.
+func HomeRegion(region string) string {
 	switch {
-	case strings.HasPrefix(s.region, "us-gov-"):
-		home = "us-gov-west-1"
-	case strings.HasPrefix(s.region, "cn-"):
-		home = "cn-north-1"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "us-gov-west-1"
+	case strings.HasPrefix(region, "cn-"):
+		return "cn-north-1"
 	}
-	return sig.region == home
+	return "us-east-1"
 }
 
 // decode finds the operation and its input.
@@ -370,9 +391,12 @@ func (s *Server) decode(c *call, r *http.Request, body []byte, params url.Values
 		}
 		return op, in, nil
 	case JSON10, JSON11:
-		prefix, name, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		// Some clients write the prefix with its package.
+		target := r.Header.Get("X-Amz-Target")
+		dot := strings.LastIndexByte(target, '.')
+		prefix, name := target[:max(dot, 0)], target[dot+1:]
 		c.Operation = name
-		if name == "" || svc.Target != "" && prefix != svc.Target {
+		if dot < 0 || name == "" || svc.Target != "" && prefix != svc.Target && !strings.HasSuffix(prefix, "."+svc.Target) {
 			return nil, nil, account.Errorf("UnknownOperationException", "The requested operation is not supported")
 		}
 		op := operation(svc, name)

@@ -74,7 +74,11 @@ type Operation struct {
 type Request struct {
 	Service, Operation string
 	ID                 string
-	Caller             string    // the principal's ARN
+	Caller             string // the principal's ARN
+	AccessKeyID        string // the key that signed
+	Region             string // that the request was signed for
+	SourceIP           string
+	UserAgent          string
 	Time               time.Time // the simulated present
 	// In is the decoded input: JSON members, or query parameters nested by
 	// their dots ("Tags.member.1.Key" is In["Tags"] = []any{map{"Key":...}},

@@ -40,6 +40,14 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 		Deviations(w, p.Deviations)
 	}
 	fmt.Fprintln(w)
+	defer func() {
+		if slices.ContainsFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Drift != nil }) {
+			fmt.Fprintln(w, "What has drifted, who did it and what stays: poolhouse drift.")
+		}
+		if p.DriftUnknown != "" {
+			paragraph(w, "Drift is not known of everything: ", "  ", "%s", p.DriftUnknown)
+		}
+	}()
 	if p.Empty() {
 		fmt.Fprintf(w, "No changes: %s as the file says.\n", Count(len(p.Stacks), "stack"))
 		return
@@ -133,6 +141,13 @@ func change(w io.Writer, c stack.Change) {
 	case stack.MayReplace:
 		what = ", may be replaced"
 	}
+	all := !slices.ContainsFunc(c.Properties, func(p stack.Property) bool { return !p.Drift })
+	switch {
+	case c.Drift && c.Action == stack.Add:
+		what += ", drift: it was deleted"
+	case c.Drift && all:
+		what += ", drift"
+	}
 	fmt.Fprintf(w, "  %s %s (%s)%s\n", sign(c.Action), c.LogicalID, c.Type, what)
 	if c.Action == stack.Add || c.Action == stack.Remove {
 		return
@@ -140,6 +155,9 @@ func change(w io.Writer, c stack.Change) {
 	for _, p := range c.Properties {
 		before, after := excerpt(p.Before, p.After)
 		line := fmt.Sprintf("      %s: %s -> %s", p.Path, before, after)
+		if p.Drift && !all {
+			line += " (drift)"
+		}
 		switch {
 		case before == "" && after == "":
 			line = "      " + p.Path

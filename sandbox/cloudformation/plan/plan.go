@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/drift"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
@@ -23,7 +24,9 @@ import (
 // Plan is what a deployment would change, as far as it is known beforehand.
 type Plan struct {
 	Changes []Change
-	faults  []finding
+	// Drift is the stack's drift status, of a plan that reverts drift.
+	Drift  string
+	faults []finding
 	// outputs, tags and rest tell that these differ.
 	outputs, tags, rest bool
 }
@@ -47,6 +50,10 @@ type Change struct {
 	Scope                               []string
 	Details                             []Detail
 	Before, After                       map[string]any
+	// Drift is the resource's drift status, and Ignored are the properties
+	// whose drift is left to AWS, in a plan that reverts drift.
+	Drift   string
+	Ignored []string
 }
 
 // Detail is one cause of a change.
@@ -56,7 +63,14 @@ type Detail struct {
 	Source, Cause, Evaluation string
 	Before, After             any
 	ChangeType                string
+	// Live tells that Before is what the resource has, in a plan that reverts
+	// drift, and Drifted that this is not what was deployed, which is Previous.
+	Live, Drifted bool
+	Previous      any
 }
+
+// SyncWithActual is the change of what has become what the template asks for.
+const SyncWithActual = "SyncWithActual"
 
 // fate is what a plan means for a resource.
 type fate int
@@ -85,6 +99,9 @@ func New(tx *account.Tx, st *stack.Stack, d *stack.Deployment) (*Plan, error) {
 	p.scope.Resource = p.ref
 	p.scope.Attribute = p.attribute
 	p.scope.Import = func(name string) (string, bool) { return stack.Export(tx, name) }
+	if d.Revert {
+		p.plan.Drift = stack.InSync
+	}
 	if err := p.resources(); err != nil {
 		return nil, err
 	}
@@ -136,7 +153,15 @@ func (p *planner) resources() error {
 			p.plan.Changes = append(p.plan.Changes, Change{Action: "Add", LogicalID: id, Type: def.Type.Name, After: context(def, props)})
 			continue
 		}
-		if c, f := p.compare(r, def, props); f != same {
+		live := map[string]any(nil)
+		if p.d.Revert && facts.ThreeWay(def.Type.Name) {
+			if live = r.Live(p.tx); live == nil {
+				p.plan.Drift, p.fates[id] = stack.Drifted, other
+				p.plan.Changes = append(p.plan.Changes, Change{Action: "Add", LogicalID: id, Type: def.Type.Name, After: context(def, props), Drift: stack.Gone})
+				continue
+			}
+		}
+		if c, f := p.compare(r, def, props, live); f != same {
 			p.fates[id] = f
 			p.plan.Changes = append(p.plan.Changes, c)
 		} else if def.UpdateReplacePolicy != r.Def.UpdateReplacePolicy || !slices.Equal(def.DependsOn, r.Def.DependsOn) {
@@ -222,13 +247,24 @@ func (p *planner) conflict(def *template.Resource, props map[string]any) {
 	}
 }
 
-// compare lists how an existing resource would change.
-func (p *planner) compare(r *stack.Resource, def *template.Resource, props map[string]any) (Change, fate) {
+// compare lists how an existing resource would change. Live are the properties
+// that it has, for a plan that reverts drift, or nil.
+func (p *planner) compare(r *stack.Resource, def *template.Resource, props, live map[string]any) (Change, fate) {
 	c := Change{Action: "Modify", LogicalID: r.ID, PhysicalID: r.Physical, Type: def.Type.Name, Replacement: "False", Before: context(r.Def, r.Props), After: context(def, props)}
 	result := same
 	tagProperty := def.Type.Tagging().Property
-	for _, name := range stack.Changed(r.Props, props) {
-		ds := p.details(r, def, props, name)
+	changed := stack.Changed(r.Props, props)
+	back := p.back(&c, r, def, props, live)
+	names := slices.Concat(changed, slices.Collect(maps.Keys(back)))
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		ds := back[name]
+		if slices.Contains(changed, name) {
+			ds = p.details(r, def, props, name)
+			if live != nil {
+				look(ds, r.Props[name], live[name], back[name])
+			}
+		}
 		if name == tagProperty && tagProperty != "" {
 			for i := range ds {
 				ds[i].Attribute, ds[i].Name = "Tags", ""
@@ -241,6 +277,7 @@ func (p *planner) compare(r *stack.Resource, def *template.Resource, props map[s
 		}
 		for _, x := range ds {
 			switch {
+			case x.ChangeType == SyncWithActual:
 			case x.Recreation == "Always" && x.Evaluation == "Static":
 				result = other
 			case x.Recreation != "Never":
@@ -273,7 +310,62 @@ func (p *planner) compare(r *stack.Resource, def *template.Resource, props map[s
 	case maybeOther:
 		c.Replacement = "Conditional"
 	}
+	if len(c.Details) > 0 && !slices.ContainsFunc(c.Details, func(x Detail) bool { return x.ChangeType != SyncWithActual }) {
+		c.Action, c.Replacement, result = SyncWithActual, "", retagged
+	}
 	return c, result
+}
+
+// back are the details of drift that is put right, by property. It notes the
+// resource's drift in the change.
+func (p *planner) back(c *Change, r *stack.Resource, def *template.Resource, props, live map[string]any) map[string][]Detail {
+	if !p.d.Revert {
+		return nil
+	}
+	if live == nil {
+		c.Drift = "UNSUPPORTED"
+		return nil
+	}
+	c.Drift = stack.InSync
+	if len(drift.Compare(def.Type, r.Props, live)) > 0 {
+		c.Drift, p.plan.Drift = stack.Modified, stack.Drifted
+	}
+	put, ignored := stack.Reverted(r, props, live)
+	c.Ignored = ignored
+	out := map[string][]Detail{}
+	for _, d := range put {
+		name := d.Property()
+		x := Detail{
+			Attribute: "Properties", Name: name, Path: "/Properties" + d.Path, Recreation: recreation(def.Type, name), Source: "NoModification", Evaluation: "Static",
+			Before: d.Actual, After: d.Expected, ChangeType: changeType(d.Actual, d.Expected), Live: true, Drifted: true, Previous: d.Expected,
+		}
+		out[name] = append(out[name], x)
+	}
+	return out
+}
+
+// look tells what details of a property that the template changes mean for the
+// value that is there: one that is as wanted already is taken over.
+func look(ds []Detail, previous, live any, back []Detail) {
+	for i := range ds {
+		x := &ds[i]
+		x.Live, x.Before, x.Previous = true, live, previous
+		x.Drifted = !expression.Equal(some(previous), some(live))
+		x.ChangeType = changeType(x.Before, x.After)
+		if len(back) == 0 && x.After != nil {
+			x.ChangeType = SyncWithActual
+		}
+	}
+}
+
+func recreation(t *facts.Type, property string) string {
+	switch t.Replace(property) {
+	case "yes":
+		return "Always"
+	case "maybe":
+		return "Conditionally"
+	}
+	return "Never"
 }
 
 // some makes nothing comparable.
@@ -294,14 +386,8 @@ func appendOnce(l []string, s string) []string {
 // details are the causes of a property's change.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChangeDetail.html
 func (p *planner) details(r *stack.Resource, def *template.Resource, props map[string]any, name string) []Detail {
-	base := Detail{Attribute: "Properties", Name: name, Path: "/Properties/" + name, Recreation: "Never", Before: r.Props[name], After: props[name]}
+	base := Detail{Attribute: "Properties", Name: name, Path: "/Properties/" + name, Recreation: recreation(def.Type, name), Before: r.Props[name], After: props[name]}
 	base.ChangeType = changeType(base.Before, base.After)
-	switch def.Type.Replace(name) {
-	case "yes":
-		base.Recreation = "Always"
-	case "maybe":
-		base.Recreation = "Conditionally"
-	}
 	var out []Detail
 	add := func(source, cause, evaluation string) {
 		x := base

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/drift"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
@@ -81,6 +82,10 @@ func (e *Engine) touch(id string) {
 	r := e.Stack.Resources[id]
 	if r != nil {
 		x := *r
+		if op := e.Stack.op; op.target != nil && op.target.Revert && r.Physical != "" && facts.ThreeWay(r.Def.Type.Name) {
+			// The way back leads to what was there, not to what was deployed.
+			x.live, _ = account.Copy(r.Live(e.tx)).(map[string]any)
+		}
 		r = &x
 	}
 	e.Stack.undo[id] = r
@@ -91,7 +96,7 @@ func (e *Engine) startDeploy(t *task) {
 	def := d.Template.Resources[t.id]
 	r := e.Stack.Resources[t.id]
 	e.touch(t.id)
-	if r == nil || r.Physical == "" {
+	if r == nil || r.Physical == "" || d.Revert && facts.ThreeWay(r.Def.Type.Name) && r.Live(e.tx) == nil {
 		r = &Resource{ID: t.id, Def: def}
 		e.Stack.Resources[t.id] = r
 	}
@@ -253,8 +258,16 @@ func (e *Engine) change(t *task, r *Resource, def *template.Resource) {
 	}
 	diff := Changed(r.Props, props)
 	retag := TagsDiffer(r, d)
-	if len(diff) == 0 && !retag && r.Status != "UPDATE_FAILED" {
-		r.Def, r.needs, r.Props, r.StackTags = def, d.Needs[t.id], props, d.Tags
+	next, back := props, 0
+	if d.Revert && facts.ThreeWay(r.Def.Type.Name) {
+		next, back = e.reverting(r, props)
+		if back == 0 && !slices.ContainsFunc(diff, func(p string) bool { _, stays := props[p]; return !stays }) {
+			// What the template changes is there already.
+			diff = nil
+		}
+	}
+	if len(diff) == 0 && back == 0 && !retag && r.Status != "UPDATE_FAILED" {
+		r.Def, r.needs, r.Props, r.StackTags, r.Drift = def, d.Needs[t.id], props, d.Tags, nil
 		e.complete(t)
 		return
 	}
@@ -273,13 +286,13 @@ func (e *Engine) change(t *task, r *Resource, def *template.Resource) {
 		e.failTask(t, r, "update", reason)
 		return
 	}
-	r.Def, r.needs, r.Props = def, d.Needs[t.id], props
+	r.Def, r.needs, r.Props, r.Drift = def, d.Needs[t.id], props, nil
 	if replace {
 		e.replace(t, r, old)
 		return
 	}
 	e.mark(r, "UPDATE_IN_PROGRESS", "")
-	took, err := e.update(r, props, len(diff) > 0 || r.Status == "UPDATE_FAILED")
+	took, err := e.update(r, next, len(diff)+back > 0 || r.Status == "UPDATE_FAILED")
 	switch {
 	case errors.Is(err, account.ErrReplace):
 		if reason := e.denied("Update:Replace", r); reason != "" {
@@ -292,6 +305,21 @@ func (e *Engine) change(t *task, r *Resource, def *template.Resource) {
 	default:
 		e.wait(t, acting, took)
 	}
+}
+
+// reverting are the properties to ask of a resource so that its drift goes, and
+// how many differences that is. What is not to be put right stays as it is.
+func (e *Engine) reverting(r *Resource, desired map[string]any) (map[string]any, int) {
+	live := r.Live(e.tx)
+	put, _ := Reverted(r, desired, live)
+	next := maps.Clone(desired)
+	for _, d := range drift.Compare(r.Def.Type, desired, live) {
+		name := d.Property()
+		if !slices.ContainsFunc(put, func(p drift.Difference) bool { return p.Property() == name }) && name != r.Def.Type.Tagging().Property {
+			next[name] = account.Copy(live[name])
+		}
+	}
+	return next, len(put)
 }
 
 // update changes the resource itself; if props stay, only its tags.
@@ -309,7 +337,13 @@ func (e *Engine) update(r *Resource, props map[string]any, differ bool) (time.Du
 			err = e.allow(r, real)
 		}
 		if err == nil {
-			took, err = e.tx.Update(real, resolved, false)
+			before := real.Props
+			if d := e.Stack.Current; d.Revert {
+				real.Props = e.tx.Read(real)
+			}
+			if took, err = e.tx.Update(real, resolved, false); err != nil {
+				real.Props = before
+			}
 		}
 		if err != nil {
 			e.tag(r, real)

@@ -19,6 +19,8 @@ type Deployment struct {
 	Notifications []string
 	Needs         map[string][]string // live resources with their dependencies
 	Scope         *template.Scope     // parameters and conditions; knows no resources
+	// Revert brings resources that have drifted back to the template.
+	Revert bool
 }
 
 // Bind evaluates conditions and dependencies, and everything else with what is

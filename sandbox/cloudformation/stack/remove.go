@@ -56,7 +56,7 @@ func (e *Engine) clean() {
 	st := e.Stack
 	for _, id := range slices.Sorted(maps.Keys(st.undo)) {
 		u, now := st.undo[id], st.Resources[id]
-		if u != nil && now != nil && u.Physical != now.Physical {
+		if u != nil && now != nil && u.Physical != now.Physical && !(st.stable.Revert && u.Live(e.tx) == nil) {
 			e.discard(u, now.Def.UpdateReplacePolicy, false)
 		}
 	}

@@ -79,12 +79,16 @@ func (e *Engine) revert(t *task) {
 	r := e.back(t.id)
 	r.tags, r.touched = now.tags, true
 	e.mark(r, "UPDATE_IN_PROGRESS", "")
+	want := r.Props
+	if r.live != nil {
+		want, r.live = r.live, nil
+	}
 	differ := false
 	if real != nil {
-		resolved, err := dynamic.Resolve(e.tx, r.Props)
+		resolved, err := dynamic.Resolve(e.tx, want)
 		differ = err != nil || !expression.Equal(real.Props, resolved)
 	}
-	took, err := e.update(r, r.Props, differ)
+	took, err := e.update(r, want, differ)
 	if err != nil {
 		e.mark(r, "UPDATE_FAILED", handlerError(e.tx, r.Def.Type.Name, err))
 		e.stop(t, "update")

@@ -60,6 +60,13 @@ type Resource struct {
 	fresh  bool
 	// touched tells that the resource changed since the stack was stable.
 	touched bool
+	// live are the properties that the resource had when a deployment that
+	// reverts drift touched it, for the way back; in records of undo only.
+	live map[string]any
+
+	// Drift is what the last detection found; nil if there was none since the
+	// resource was deployed.
+	Drift *Drift
 }
 
 // Stack is the state of a stack; its account resource carries status and tags.
@@ -82,6 +89,8 @@ type Stack struct {
 	Secrets []string
 	// Operations are all there were, the latest last.
 	Operations []Operation
+	// Detections are the drift detections there were, the latest last.
+	Detections []Detection
 
 	// The settings.
 	Policy               *policy.Policy
@@ -134,6 +143,7 @@ func (s *Stack) CloneState() account.State {
 	c.Events = slices.Clip(s.Events)
 	c.Outputs = slices.Clip(s.Outputs)
 	c.Operations = slices.Clone(s.Operations)
+	c.Detections = slices.Clone(s.Detections)
 	c.Tokens = maps.Clone(s.Tokens)
 	if s.op != nil {
 		c.op = s.op.clone()

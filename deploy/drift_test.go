@@ -1,0 +1,237 @@
+package deploy_test
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
+)
+
+// lines are a plan's changes: "cluster update Cluster Logging drift".
+func lines(p *deploy.Plan) []string {
+	var out []string
+	for _, s := range p.Stacks {
+		for _, c := range s.Changes {
+			if len(c.Properties) == 0 {
+				out = append(out, strings.TrimSpace(string(s.Stack)+" "+string(c.Action)+" "+c.LogicalID+" "+mark(c.Drift)))
+			}
+			for _, x := range c.Properties {
+				out = append(out, strings.TrimSpace(string(s.Stack)+" "+string(c.Action)+" "+c.LogicalID+" "+x.Path+" "+x.Before+" -> "+x.After+" "+mark(x.Drift)))
+			}
+		}
+	}
+	return out
+}
+
+func mark(drift bool) string {
+	if drift {
+		return "drift"
+	}
+	return ""
+}
+
+func (w *world) plan(a *architecture.Architecture, keep bool) *deploy.Plan {
+	w.t.Helper()
+	t := w.target(a)
+	t.KeepDrift = keep
+	p, err := deploy.MakePlan(w.t.Context(), t)
+	if err != nil {
+		w.t.Fatalf("plan: %v", err)
+	}
+	return p
+}
+
+func (w *world) one(typ string, match func(*account.Resource) bool) *account.Resource {
+	w.t.Helper()
+	for _, r := range w.box.Account().Resources() {
+		if r.Type == typ && (match == nil || match(r)) {
+			return r
+		}
+	}
+	w.t.Fatalf("there is no %s", typ)
+	return nil
+}
+
+// TestDriftOfTheCluster: EKS takes one kind of change at a time, also when drift
+// is put right, and the number of nodes is for others to decide.
+func TestDriftOfTheCluster(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		w.create(a)
+		c := w.target(a).AWS.EKS
+		cluster := w.one("AWS::EKS::Cluster", nil)
+		group := w.one("AWS::EKS::Nodegroup", func(r *account.Resource) bool { return r.LogicalID == "CoreZone1" })
+		for _, in := range []*eks.UpdateClusterConfigInput{
+			{Name: &cluster.ID, ResourcesVpcConfig: &ekstypes.VpcConfigRequest{EndpointPublicAccess: new(true), PublicAccessCidrs: []string{"0.0.0.0/0"}}},
+			{Name: &cluster.ID, Logging: &ekstypes.Logging{ClusterLogging: []ekstypes.LogSetup{{Enabled: new(false), Types: ekstypes.LogType("").Values()}}}},
+		} {
+			if _, err := c.UpdateClusterConfig(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		}
+		if _, err := c.UpdateNodegroupConfig(t.Context(), &eks.UpdateNodegroupConfigInput{
+			ClusterName: &cluster.ID, NodegroupName: new(strings.TrimPrefix(group.ID, cluster.ID+"/")), ScalingConfig: &ekstypes.NodegroupScalingConfig{DesiredSize: aws.Int32(2)},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+
+		if kept := w.plan(a, true); slices.ContainsFunc(kept.Stacks, func(s deploy.StackPlan) bool {
+			return s.Drift != nil || s.Stack == architecture.Cluster && s.Action != deploy.NoChange
+		}) || kept.Drift() != nil {
+			t.Errorf("with drift kept, the plan has %q", lines(kept))
+		}
+		p := w.plan(a, false)
+		got := slices.DeleteFunc(lines(p), func(l string) bool { return !strings.HasSuffix(l, " drift") })
+		for _, l := range got {
+			if !strings.HasPrefix(l, "cluster update Cluster ") {
+				t.Errorf("the plan has %s", l)
+			}
+		}
+		if all := strings.Join(got, "\n"); !strings.Contains(all, "PublicAccessCidrs.0 0.0.0.0/0 -> 203.0.113.0/24") || !strings.Contains(all, "Logging") {
+			t.Errorf("the plan leaves out what drifted:\n%s", all)
+		}
+		if i := slices.IndexFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Stack == architecture.Nodes }); p.Stacks[i].Action != deploy.NoChange || p.Stacks[i].Drift != nil {
+			t.Errorf("a scaled node group is planned: %+v", p.Stacks[i])
+		}
+		res := w.update(a)
+		if res.Changes < 2 {
+			t.Errorf("%d changes, want at least two", res.Changes)
+		}
+		after := w.one("AWS::EKS::Cluster", nil)
+		if diff := cmp.Diff(cluster.Props, after.Props); diff != "" || after.ID != cluster.ID {
+			t.Errorf("the cluster, -before +after:\n%s", diff)
+		}
+		if g := w.one("AWS::EKS::Nodegroup", func(r *account.Resource) bool { return r.ID == group.ID }); !strings.Contains(cmp.Diff(group.Props, g.Props), "DesiredSize") {
+			t.Errorf("the node group went back to its former size: %v", g.Props["ScalingConfig"])
+		}
+		w.emptyPlan(a)
+		w.clean(w.destroy(a))
+	})
+}
+
+// TestDriftThatLostData: what held data and was deleted is not made again,
+// empty, without being asked for.
+func TestDriftThatLostData(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		w.create(a)
+		clients := w.target(a).AWS
+		key := w.one("AWS::KMS::Key", func(r *account.Resource) bool { return r.LogicalID == "ApplicationKey" })
+		if _, err := clients.KMS.ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{KeyId: &key.ID}); err != nil {
+			t.Fatal(err)
+		}
+		bucket := w.one("AWS::S3::Bucket", func(r *account.Resource) bool { return r.LogicalID == "TelemetryBucket" })
+		if _, err := clients.S3.DeleteBucket(t.Context(), &s3.DeleteBucketInput{Bucket: &bucket.ID}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a)})
+		var refused *deploy.RefusedError
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), "re-create ApplicationKey (AWS::KMS::Key)") {
+			t.Fatalf("got %v, want a refusal", err)
+		}
+		// The remedy for a key that waits for its end is not a new one.
+		if _, err := clients.KMS.CancelKeyDeletion(t.Context(), &kms.CancelKeyDeletionInput{KeyId: &key.ID}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := clients.KMS.EnableKey(t.Context(), &kms.EnableKeyInput{KeyId: &key.ID}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a), AllowReplace: true}); err != nil {
+			t.Fatalf("update: %v\n%s", err, w.failures())
+		}
+		w.emptyPlan(a)
+		w.one("AWS::S3::Bucket", func(r *account.Resource) bool { return r.ID == bucket.ID })
+		w.one("AWS::S3::BucketPolicy", func(r *account.Resource) bool { return r.ID == bucket.ID })
+	})
+}
+
+// TestKnownDriftIsNotLookedForAgain: an update goes by what its plan has found.
+func TestKnownDriftIsNotLookedForAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		looks := 0
+		w := newWorld(t, a, sandbox.Options{OnCall: func(c sandbox.Call) {
+			if c.Operation == "DetectStackDrift" {
+				looks++
+			}
+		}})
+		w.create(a)
+		if looks != 0 {
+			t.Errorf("create looked for drift %d times", looks)
+		}
+		key := w.one("AWS::KMS::Key", func(r *account.Resource) bool { return r.LogicalID == "ApplicationKey" })
+		if _, err := w.target(a).AWS.KMS.DisableKeyRotation(t.Context(), &kms.DisableKeyRotationInput{KeyId: &key.ID}); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		p := w.plan(a, false)
+		if took := time.Since(start); took > 3*time.Minute {
+			t.Errorf("the plan took %v", took)
+		}
+		if diff := cmp.Diff([]string{"keys update ApplicationKey EnableKeyRotation false -> true drift"}, slices.DeleteFunc(lines(p), func(l string) bool { return !strings.HasSuffix(l, " drift") })); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		planned := looks
+		res, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a), Drift: p.Drift()})
+		if err != nil || res.Changes == 0 || looks != planned || planned != len(p.Stacks) || len(slices.Collect(maps.Keys(p.Drift()))) != planned {
+			t.Errorf("%v; %+v; %d looks for the plan of %d stacks, %d more for the update", err, res, planned, len(p.Stacks), looks-planned)
+		}
+		if key := w.one("AWS::KMS::Key", func(r *account.Resource) bool { return r.ID == key.ID }); key.Props["EnableKeyRotation"] != true {
+			t.Error("rotation is still off")
+		}
+	})
+}
+
+// TestDriftUnknown: who may not look for drift can plan and update all the same.
+func TestDriftUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Intercept: deny("DetectStackDrift")})
+		w.create(a)
+		p := w.plan(a, false)
+		if !p.Empty() || !strings.Contains(p.DriftUnknown, "not authorized") {
+			t.Errorf("empty %v, unknown %q", p.Empty(), p.DriftUnknown)
+		}
+		w.update(a)
+		if !slices.ContainsFunc(w.events, func(e deploy.Event) bool {
+			s, ok := e.(deploy.Step)
+			return ok && strings.Contains(s.Text, "not authorized")
+		}) {
+			t.Error("the update does not say that drift is unknown")
+		}
+	})
+}
+
+// deny refuses an operation to everybody.
+func deny(operation string) func(*http.Request, string, string) error {
+	return func(_ *http.Request, _, op string) error {
+		if op == operation {
+			return &account.Error{Code: "AccessDenied", Message: "User is not authorized to perform: " + op, Status: http.StatusForbidden}
+		}
+		return nil
+	}
+}

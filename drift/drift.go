@@ -1,0 +1,260 @@
+// Package drift tells what somebody changed behind a deployment's back, who it
+// may have been, and what an update would do about it.
+//
+// It joins three views: CloudFormation's drift of every stack with what the
+// next plan makes of it, findings of checks that look at the account by
+// themselves, and CloudTrail's events on what differs since its stack was last
+// updated. It only reads, but that CloudFormation's drift detection leaves its
+// findings with the stacks, and that change sets are made and deleted again.
+//
+// Limits: CloudFormation compares what a template sets, of the types that it
+// can read; the rest is for findings. CloudTrail delivers minutes late, keeps 90
+// days, and tells who called, not who was behind a shared credential.
+package drift
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// Finding is a check of the account that failed.
+type Finding struct {
+	ID string `json:"id"`
+	// Resource is what was looked at: an id, name or ARN.
+	Resource string `json:"resource"`
+	Value    string `json:"value"`
+	Want     string `json:"want"`
+	Fix      string `json:"fix,omitempty"`
+}
+
+// Options qualify [Look].
+type Options struct {
+	deploy.Target
+	// Findings are checks that failed, to be told along with drift.
+	Findings []Finding
+}
+
+// Verdict is what an update does about an item.
+type Verdict string
+
+// The verdicts.
+const (
+	PutsBack  Verdict = "put-back"
+	Recreates Verdict = "re-create"
+	// Replaces may depend on values that are known only during the update.
+	Replaces Verdict = "replace"
+	// Refuses: data would be lost, so that it must be allowed.
+	Refuses Verdict = "refuse"
+	// LeavesAlone: it is for somebody to change back.
+	LeavesAlone Verdict = "leave"
+)
+
+// Item is one resource that is not as it was deployed, or as it should be.
+type Item struct {
+	// Stack is empty for what no stack holds.
+	Stack      architecture.StackName `json:"stack,omitempty"`
+	StackName  string                 `json:"stackName,omitempty"`
+	LogicalID  string                 `json:"logicalId,omitempty"`
+	PhysicalID string                 `json:"physicalId"`
+	Type       string                 `json:"type,omitempty"`
+	// Deleted: the resource is gone.
+	Deleted     bool               `json:"deleted,omitempty"`
+	Differences []stack.Difference `json:"differences,omitempty"`
+	Findings    []Finding          `json:"findings,omitempty"`
+	Verdict     Verdict            `json:"verdict"`
+	// Why is the reason of a verdict that needs one.
+	Why string `json:"why,omitempty"`
+	// Left are the differences, by path, that an update does not put back.
+	Left []string `json:"left,omitempty"`
+	// Events are the calls that may have done it, the newest first.
+	Events []Event `json:"events,omitempty"`
+}
+
+// Report is what [Look] found.
+type Report struct {
+	Deployment string `json:"deployment"`
+	Region     string `json:"region"`
+	Items      []Item `json:"items"`
+	// Unknown is why drift of some stacks is not known, and EventsUnknown why
+	// nobody can tell who it was; both empty if they are.
+	Unknown       string `json:"unknown,omitempty"`
+	EventsUnknown string `json:"eventsUnknown,omitempty"`
+}
+
+// Empty tells that everything is as it was deployed.
+func (r *Report) Empty() bool { return len(r.Items) == 0 }
+
+// Look looks for drift of a deployment. It returns [deploy.ErrAbsent] if there
+// is none. It blocks until CloudFormation has looked at all stacks, side by
+// side, which takes about a minute.
+func Look(ctx context.Context, o Options) (*Report, error) {
+	o.KeepDrift = false
+	status, err := deploy.Look(ctx, o.Target)
+	if err != nil {
+		return nil, err
+	}
+	name := o.Architecture.Config.Name
+	if status.Phase == deploy.Missing {
+		return nil, fmt.Errorf("look for drift of %s: %w", name, deploy.ErrAbsent)
+	}
+	plan, err := deploy.MakePlan(ctx, o.Target)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Deployment: name, Region: o.AWS.Region, Items: items(plan), Unknown: plan.DriftUnknown}
+	l := &looking{Options: o, report: r, updated: map[string]time.Time{}}
+	for _, s := range status.Stacks {
+		l.updated[s.Name] = s.Updated
+	}
+	if err := l.join(ctx); err != nil {
+		return nil, err
+	}
+	return r, l.events(ctx)
+}
+
+// looking is a Look in progress.
+type looking struct {
+	Options
+	report  *Report
+	updated map[string]time.Time // stacks' last updates, by name
+}
+
+// items are the plan's drift with what the plan does about it.
+func items(plan *deploy.Plan) []Item {
+	list := []Item{}
+	for _, s := range plan.Stacks {
+		if s.Drift == nil {
+			continue
+		}
+		for _, d := range s.Drift.Resources {
+			i := Item{Stack: s.Stack, StackName: s.Name, LogicalID: d.LogicalID, PhysicalID: d.PhysicalID, Type: d.Type, Deleted: d.Deleted, Differences: d.Differences}
+			i.judge(s.Changes)
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// judge says what a plan's changes mean for the item.
+func (i *Item) judge(changes []stack.Change) {
+	at := slices.IndexFunc(changes, func(c stack.Change) bool { return c.LogicalID == i.LogicalID })
+	switch {
+	case at < 0 && i.Deleted:
+		i.Verdict, i.Why = LeavesAlone, "CloudFormation does not create resources of this type again"
+		return
+	case at < 0:
+		i.Verdict, i.Why = LeavesAlone, i.reason()
+		return
+	}
+	c := changes[at]
+	switch {
+	case deploy.Loses(c):
+		i.Verdict, i.Why = Refuses, "what it held is lost by that"
+		if i.Deleted {
+			i.Why = "it would come back empty"
+		}
+		if i.Deleted && i.Type == "AWS::KMS::Key" {
+			i.Why = "it would be another key, and what this one encrypted stays unreadable; if its deletion is still pending, cancel it: aws kms cancel-key-deletion --key-id " + i.PhysicalID + ", then aws kms enable-key"
+		}
+		return
+	case c.Action == stack.Add:
+		i.Verdict = Recreates
+		return
+	case c.Action == stack.Replace || c.Action == stack.MayReplace:
+		i.Verdict = Replaces
+	default:
+		i.Verdict = PutsBack
+	}
+	var back []string
+	for _, p := range c.Properties {
+		back = append(back, p.Path)
+	}
+	for _, d := range i.Differences {
+		path := strings.ReplaceAll(strings.TrimPrefix(d.Path, "/"), "/", ".")
+		// A change lists a property as a whole, or what differs in it.
+		if !slices.ContainsFunc(back, func(p string) bool { return path == p || strings.HasPrefix(path, p+".") }) {
+			i.Left = append(i.Left, d.Path)
+		}
+	}
+	if len(i.Left) == len(i.Differences) {
+		i.Verdict, i.Why, i.Left = LeavesAlone, i.reason(), nil
+	}
+}
+
+// reason is why CloudFormation puts nothing back.
+func (i *Item) reason() string {
+	if !slices.ContainsFunc(i.Differences, func(d stack.Difference) bool { return d.Kind != "ADD" || !strings.Contains(d.Path, "Tags/") }) {
+		return "tags that the template does not name are kept"
+	}
+	return "AWS can't change it in place, or changes it by itself"
+}
+
+// join puts the findings to the items that they are about, and makes items of
+// the others.
+func (l *looking) join(ctx context.Context) error {
+	var rest []Finding
+	for _, f := range l.Findings {
+		at := slices.IndexFunc(l.report.Items, func(i Item) bool { return about(f.Resource, i.PhysicalID) || f.Resource == i.LogicalID })
+		if at < 0 {
+			rest = append(rest, f)
+			continue
+		}
+		l.report.Items[at].Findings = append(l.report.Items[at].Findings, f)
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	held, err := l.held(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range rest {
+		i := Item{PhysicalID: f.Resource, Findings: []Finding{f}, Verdict: LeavesAlone, Why: "no template holds it; update does not touch it"}
+		for _, h := range held {
+			if about(f.Resource, h.PhysicalID) {
+				h.Findings, h.Verdict, h.Why = i.Findings, LeavesAlone, "the template of its stack does not set this"
+				i = h
+			}
+		}
+		at := slices.IndexFunc(l.report.Items, func(o Item) bool { return o.PhysicalID == i.PhysicalID && len(o.Differences) == 0 && !o.Deleted })
+		if at >= 0 {
+			l.report.Items[at].Findings = append(l.report.Items[at].Findings, f)
+			continue
+		}
+		l.report.Items = append(l.report.Items, i)
+	}
+	return nil
+}
+
+// about tells that a finding's resource is the one with a physical id: it is
+// the id itself, or an ARN that ends in it.
+func about(resource, id string) bool {
+	return id != "" && (resource == id || strings.HasSuffix(resource, "/"+id) || strings.HasSuffix(resource, ":"+id))
+}
+
+// held are all resources of the deployment's stacks.
+func (l *looking) held(ctx context.Context) ([]Item, error) {
+	d := &stack.Driver{CFN: l.AWS.CloudFormation, Clock: l.AWS.Clock}
+	var all []Item
+	for _, s := range l.Architecture.Stacks {
+		name := l.Architecture.StackName(s.Name)
+		if l.updated[name].IsZero() {
+			continue
+		}
+		resources, err := d.Resources(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range resources {
+			all = append(all, Item{Stack: s.Name, StackName: name, LogicalID: r.LogicalID, PhysicalID: r.PhysicalID, Type: r.Type})
+		}
+	}
+	return all, nil
+}
