@@ -505,7 +505,10 @@ func clusterSecretsEncrypted(l *look, r *result, c *types.Cluster) error {
 	}
 	saw, ok := "not encrypted with a key of yours", false
 	for _, e := range c.EncryptionConfig {
-		if slices.Contains(e.Resources, "secrets") && e.Provider != nil {
+		// All of Kubernetes' data is encrypted with the key, whatever the
+		// resources that the entry names.
+		// https://docs.aws.amazon.com/eks/latest/userguide/envelope-encryption.html
+		if e.Provider != nil {
 			saw = aws.ToString(e.Provider.KeyArn)
 			ok = keys[architecture.KeyKubernetes] != "" && keyIDOf(saw) == keys[architecture.KeyKubernetes]
 		}
