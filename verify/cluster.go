@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -27,7 +25,6 @@ type clusterFacts struct {
 	clusterSubnetsFact    fact[map[string]ec2types.Subnet]
 	clusterGroupsFact     fact[map[string]ec2types.SecurityGroup]
 	clusterInterfacesFact fact[[]ec2types.NetworkInterface]
-	clusterLogGroupFact   fact[*logstypes.LogGroup]
 
 	accessFacts
 	nodeFacts
@@ -185,26 +182,6 @@ func (l *look) clusterInterfaces(c *types.Cluster) ([]ec2types.NetworkInterface,
 	})
 }
 
-// clusterLogGroup is the log group of the control plane, or nil.
-func (l *look) clusterLogGroup() (*logstypes.LogGroup, error) {
-	return l.clusterLogGroupFact.get(func() (*logstypes.LogGroup, error) {
-		name := l.arch.ClusterLogGroup()
-		pages := cloudwatchlogs.NewDescribeLogGroupsPaginator(l.aws.Logs, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &name})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("look up log group %s: %w", name, err)
-			}
-			for _, g := range page.LogGroups {
-				if aws.ToString(g.LogGroupName) == name {
-					return &g, nil
-				}
-			}
-		}
-		return nil, nil
-	})
-}
-
 // backByUpdate is the fix for what differs from the configuration and nothing
 // else does.
 const backByUpdate = "run poolhouse update with the configuration: it puts it back"
@@ -222,7 +199,6 @@ func clusterChecks() []Check {
 		{ID: "cluster-interfaces", Proves: "The control plane's interfaces are in two zones of these subnets at least, without public addresses.", Level: Required, Rows: []string{"C2", "S8"}, run: onCluster(clusterAtInterfaces)},
 		{ID: "cluster-security-group", Proves: "The control plane has its own security group, and none of its groups lets anywhere in.", Level: Required, Rows: []string{"C2", "S3"}, run: onCluster(clusterSecurityGroups)},
 		{ID: "cluster-logs", Proves: "All configured logs of the control plane are on.", Level: Required, Rows: []string{"B44", "S7"}, run: onCluster(clusterLogs)},
-		{ID: "cluster-log-retention", Proves: "The control plane's log group keeps logs as long as configured.", Level: Required, Rows: []string{"B44"}, run: onCluster(clusterLogRetention)},
 		{ID: "cluster-secrets-encrypted", Proves: "Kubernetes secrets are encrypted with the Kubernetes key.", Level: Required, Rows: []string{"B14", "S4", "S7"}, run: onCluster(clusterSecretsEncrypted)},
 		{ID: "cluster-deletion-protection", Proves: "EKS refuses to delete the cluster.", Level: Required, Rows: []string{"B48"}, run: onCluster(clusterProtected)},
 		{ID: "cluster-zonal-shift", Proves: "Traffic inside the cluster can be shifted away from an impaired zone.", Level: Advised, Rows: []string{"S8"}, run: onCluster(clusterZonalShift)},
@@ -367,19 +343,20 @@ func clusterInSubnets(l *look, r *result, c *types.Cluster) error {
 		return err
 	}
 	const fix = "run poolhouse update with the configuration: it binds the cluster to its subnets again; EKS takes new subnets in the same zones only"
-	zones := map[string]bool{}
+	bound, zones := 0, map[string]bool{}
 	for _, id := range c.ResourcesVpcConfig.SubnetIds {
 		s, ok := subnets[id]
 		if !ok {
 			r.missing(id, "ec2:DescribeSubnets", "make a subnet in the same zone and run poolhouse update")
 			continue
 		}
+		bound++
 		zones[aws.ToString(s.AvailabilityZoneId)] = true
 		ok, want := l.plannedIn(architecture.ControlPlane, aws.ToString(s.CidrBlock))
 		r.saw(ok, id, aws.ToString(s.CidrBlock)+" in "+aws.ToString(s.AvailabilityZoneId), "eks:DescribeCluster", "one of the control-plane subnets "+want, fix)
 	}
-	want := max(2, len(l.arch.ControlPlaneSubnets()))
-	r.saw(len(zones) >= want, aws.ToString(c.Arn), fmt.Sprintf("zones %s", strings.Join(sortedKeys(zones), ", ")), "eks:DescribeCluster", fmt.Sprintf("%d zones", want), fix)
+	want := len(l.arch.ControlPlaneSubnets())
+	r.saw(bound >= want && len(zones) >= 2, aws.ToString(c.Arn), fmt.Sprintf("%d subnets in %s", bound, strings.Join(sortedKeys(zones), ", ")), "eks:DescribeCluster", fmt.Sprintf("%d subnets in 2 zones or more", want), fix)
 	return nil
 }
 
@@ -518,29 +495,6 @@ func clusterLogs(l *look, r *result, c *types.Cluster) error {
 	return nil
 }
 
-func clusterLogRetention(l *look, r *result, _ *types.Cluster) error {
-	if len(l.arch.Config.Cluster.Logs) == 0 {
-		r.na("cluster.logs is empty")
-		return nil
-	}
-	g, err := l.clusterLogGroup()
-	if err != nil {
-		return err
-	}
-	const api = "logs:DescribeLogGroups"
-	if g == nil {
-		r.missing(l.arch.ClusterLogGroup(), api, backByUpdate)
-		return nil
-	}
-	days, saw := int(aws.ToInt32(g.RetentionInDays)), "never expires"
-	if days > 0 {
-		saw = fmt.Sprintf("%d days", days)
-	}
-	want := l.arch.Config.Cluster.LogRetentionDays
-	r.saw(days >= want, aws.ToString(g.LogGroupName), saw, api, fmt.Sprintf("%d days", want), backByUpdate)
-	return nil
-}
-
 // keyIDOf is the id of a KMS key from its ARN.
 func keyIDOf(arn string) string { return strings.TrimPrefix(resourceOf(arn), "key/") }
 
@@ -551,7 +505,10 @@ func clusterSecretsEncrypted(l *look, r *result, c *types.Cluster) error {
 	}
 	saw, ok := "not encrypted with a key of yours", false
 	for _, e := range c.EncryptionConfig {
-		if slices.Contains(e.Resources, "secrets") && e.Provider != nil {
+		// All of Kubernetes' data is encrypted with the key, whatever the
+		// resources that the entry names.
+		// https://docs.aws.amazon.com/eks/latest/userguide/envelope-encryption.html
+		if e.Provider != nil {
 			saw = aws.ToString(e.Provider.KeyArn)
 			ok = keys[architecture.KeyKubernetes] != "" && keyIDOf(saw) == keys[architecture.KeyKubernetes]
 		}

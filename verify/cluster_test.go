@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/verify"
 )
 
@@ -52,11 +52,11 @@ func configure(in eks.UpdateClusterConfigInput) func(*wrecker) error {
 // clusterStore changes the cluster in the store.
 func clusterStore(f func(r *account.Resource)) func(*wrecker) error {
 	return func(w *wrecker) error {
-		return w.change(typeCluster, any1, func(_ *account.Tx, r *account.Resource) { f(r) })
+		return w.change(typeCluster, anyOne, func(_ *account.Tx, r *account.Resource) { f(r) })
 	}
 }
 
-func any1(*account.Resource) bool { return true }
+func anyOne(*account.Resource) bool { return true }
 
 // addonNamed chooses an add-on.
 func addonNamed(name string) func(*account.Resource) bool {
@@ -119,7 +119,7 @@ func clusterWrecks() []wreck {
 		{check: "cluster-public-endpoint", name: "on", example: "enterprise-dns", by: configure(eks.UpdateClusterConfigInput{ResourcesVpcConfig: &types.VpcConfigRequest{EndpointPublicAccess: aws.Bool(true)}})},
 		{check: "cluster-subnets", also: []string{"cluster-interfaces"}, by: func(w *wrecker) error { // they should be in the same subnets
 			var ids []string
-			err := w.change("AWS::EC2::Subnet", any1, func(tx *account.Tx, _ *account.Resource) {
+			err := w.change("AWS::EC2::Subnet", anyOne, func(tx *account.Tx, _ *account.Resource) {
 				for _, s := range tx.List("AWS::EC2::Subnet") {
 					if slices.Contains([]string{"PrivateSubnet1", "PrivateSubnet2", "PrivateSubnet3"}, s.LogicalID) {
 						ids = append(ids, s.ID)
@@ -131,8 +131,12 @@ func clusterWrecks() []wreck {
 			}
 			return configure(eks.UpdateClusterConfigInput{ResourcesVpcConfig: &types.VpcConfigRequest{SubnetIds: ids}})(w)
 		}},
+		{check: "cluster-subnets", name: "one fewer", also: []string{"cluster-interfaces"}, by: clusterStore(func(r *account.Resource) { // EKS has an interface there
+			config, _ := r.Props["ResourcesVpcConfig"].(map[string]any)
+			config["SubnetIds"] = props.List(config, "SubnetIds")[:2]
+		})},
 		{check: "cluster-interfaces", by: func(w *wrecker) error {
-			return w.change("AWS::EC2::NetworkInterface", any1, func(tx *account.Tx, _ *account.Resource) {
+			return w.change("AWS::EC2::NetworkInterface", anyOne, func(tx *account.Tx, _ *account.Resource) {
 				kept := false
 				for _, r := range tx.List("AWS::EC2::NetworkInterface") {
 					if r.Props["Description"] == "Amazon EKS poolside" {
@@ -157,10 +161,6 @@ func clusterWrecks() []wreck {
 			config["SecurityGroupIds"] = []any{}
 		})},
 		{check: "cluster-logs", by: configure(eks.UpdateClusterConfigInput{Logging: &types.Logging{ClusterLogging: []types.LogSetup{{Enabled: aws.Bool(false), Types: []types.LogType{types.LogTypeAudit}}}}})},
-		{check: "cluster-log-retention", by: func(w *wrecker) error {
-			_, err := w.aws.Logs.PutRetentionPolicy(w.ctx, &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: aws.String(w.arch.ClusterLogGroup()), RetentionInDays: aws.Int32(7)})
-			return err
-		}},
 		{check: "cluster-secrets-encrypted", by: clusterStore(func(r *account.Resource) { delete(r.Props, "EncryptionConfig") })},
 		{check: "cluster-secrets-encrypted", name: "other key", by: func(w *wrecker) error {
 			return w.change("AWS::KMS::Key", logical("LogsKey"), func(tx *account.Tx, key *account.Resource) {

@@ -315,7 +315,7 @@ func nodeChecks() []Check {
 		{ID: "nodes-roles", Proves: "Every role that the configuration serves has nodes with its label.", Level: Required, Rows: []string{"C3", "C11", "S9"}, run: nodesRoles},
 		{ID: "nodes-apart", Proves: "Each node group serves the roles it is for, and its taints keep other pods away.", Level: Required, Rows: []string{"C3", "C11", "S9"}, run: nodesApart},
 		{ID: "nodes-no-others", Proves: "All nodes of the cluster belong to the deployment's node groups.", Level: Advised, Rows: []string{"C3", "S9"}, run: nodesNoOthers},
-		{ID: "nodes-private", Proves: "Node groups are in private subnets only: without a route to an internet gateway and without public addresses.", Level: Required, Rows: []string{"S1", "C3", "B29"}, run: onCluster(nodesPrivate)},
+		{ID: "nodes-private", Proves: "Node groups are in the private subnets only, which have no route to an internet gateway.", Level: Required, Rows: []string{"S1", "C3", "B29"}, run: onCluster(nodesPrivate)},
 		{ID: "nodes-no-public-address", Proves: "No node has a public address.", Level: Required, Rows: []string{"S1", "B29"}, run: nodesNoPublicAddress},
 		{ID: "nodes-zones", Proves: "Each role's node groups cover the zones of the configuration, with nodes in each zone that must have some.", Level: Required, Rows: []string{"S8", "C7"}, run: onCluster(nodesZones)},
 		{ID: "nodes-running", Proves: "Each node group has as many running nodes as it must have.", Level: Required, Rows: []string{"C3", "S8"}, run: eachGroup(nodesRunning)},
@@ -475,15 +475,12 @@ func nodesPrivate(l *look, r *result, c *types.Cluster) error {
 			cidr := aws.ToString(s.CidrBlock)
 			planned, want := l.plannedIn(architecture.Private, cidr)
 			igw := gatewayOf(tables, id)
-			switch {
-			case igw != "":
+			if igw != "" {
 				r.saw(false, id, cidr+" with a route to "+igw, "ec2:DescribeRouteTables", "no route to an internet gateway", "remove the route: aws ec2 delete-route; then run poolhouse update")
-			case aws.ToBool(s.MapPublicIpOnLaunch):
-				r.saw(false, id, cidr+" gives out public addresses", "ec2:DescribeSubnets", "no public addresses", "aws ec2 modify-subnet-attribute --no-map-public-ip-on-launch --subnet-id "+id)
-			default:
-				r.saw(planned, id, cidr+", no route to an internet gateway", "ec2:DescribeRouteTables", "one of the private subnets "+want,
-					"remove node group "+g.name()+" and run poolhouse update: a node group can't change its subnets")
+				continue
 			}
+			r.saw(planned, id, cidr+", no route to an internet gateway", "ec2:DescribeRouteTables", "one of the private subnets "+want,
+				"remove node group "+g.name()+" and run poolhouse update: a node group can't change its subnets")
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -147,10 +148,14 @@ func nodeWrecks() []wreck {
 			delete(v.Props, "KmsKeyId")
 			return nil
 		})},
-		{check: "nodes-volumes-running", name: "claim", by: onNode("CoreZone1", func(tx *account.Tx, i *account.Resource) error {
-			instance.AddVolume(tx, instance.Volume{Zone: "us-east-1a", Kind: "gp3", GB: 10, Instance: i.ID, Device: "/dev/xvdb", Tags: map[string]string{"CSIVolumeName": "pvc-1"}})
-			return nil
-		})},
+		{check: "nodes-volumes-running", name: "claim", by: func(w *wrecker) error {
+			tags := maps.Clone(w.arch.Tags)
+			tags["CSIVolumeName"] = "pvc-1"
+			return onNode("CoreZone1", func(tx *account.Tx, i *account.Resource) error {
+				instance.AddVolume(tx, instance.Volume{Zone: "us-east-1a", Kind: "gp3", GB: 10, Instance: i.ID, Device: "/dev/xvdb", Tags: tags})
+				return nil
+			})(w)
+		}},
 		{check: "nodes-no-ssh", by: template("CoreLaunchTemplate", func(data map[string]any) { data["KeyName"] = "ops" })},
 		{check: "nodes-no-ssh", name: "instance", by: onNode("CoreZone1", func(_ *account.Tx, i *account.Resource) error {
 			props.Map(i.Props, "Template")["KeyName"] = "ops"
@@ -160,12 +165,11 @@ func nodeWrecks() []wreck {
 			r.Props["RemoteAccess"] = map[string]any{"Ec2SshKey": "ops"}
 		}, "CoreZone1")},
 		{check: "nodes-no-ssh", name: "rule", by: func(w *wrecker) error {
-			id := ""
-			err := w.change("AWS::EC2::SecurityGroup", logical("NodesCoreSecurityGroup"), func(_ *account.Tx, r *account.Resource) { id = r.ID })
+			c, err := w.cluster()
 			if err != nil {
 				return err
 			}
-			_, err = w.aws.EC2.AuthorizeSecurityGroupIngress(w.ctx, allow(id, 22, "203.0.113.7/32"))
+			_, err = w.aws.EC2.AuthorizeSecurityGroupIngress(w.ctx, allow(*c.ResourcesVpcConfig.ClusterSecurityGroupId, 22, "203.0.113.7/32"))
 			return err
 		}},
 		{check: "nodes-session-manager", also: []string{"node-roles-minimal"}, by: func(w *wrecker) error { // it is one of the policies that they must have
