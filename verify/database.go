@@ -444,7 +444,7 @@ func databaseThere(l *look, r *result) error {
 		return err
 	}
 	if db == nil {
-		r.missing(l.arch.DatabaseName(), seeDatabase, "restore it from a snapshot: set database.snapshot and read docs/guides; a database that was deleted is not made again by itself")
+		r.missing(l.arch.DatabaseName(), seeDatabase, "restore it under the same name from a snapshot (aws rds describe-db-snapshots) or from a retained backup (aws rds describe-db-instance-automated-backups)")
 		return nil
 	}
 	engine, status := aws.ToString(db.Engine), aws.ToString(db.DBInstanceStatus)
