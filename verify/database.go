@@ -291,7 +291,7 @@ func databaseChecks() []Check {
 			}),
 		},
 		{
-			ID: "database-settings-in-force", Level: Advised, Rows: []string{"S10"},
+			ID: "database-settings-in-force", Level: Required, Rows: []string{"S5", "S10"},
 			Proves: "No setting of the database waits for a restart.",
 			run:    onDatabase(databaseInSync),
 		},
@@ -444,7 +444,7 @@ func databaseThere(l *look, r *result) error {
 		return err
 	}
 	if db == nil {
-		r.missing(l.arch.DatabaseName(), seeDatabase, "restore it from a snapshot: set database.snapshot and read docs/guides; a database that was deleted is not made again by itself")
+		r.missing(l.arch.DatabaseName(), seeDatabase, "restore it under the same name from a snapshot (aws rds describe-db-snapshots) or from a retained backup (aws rds describe-db-instance-automated-backups)")
 		return nil
 	}
 	engine, status := aws.ToString(db.Engine), aws.ToString(db.DBInstanceStatus)
@@ -604,8 +604,8 @@ func databaseEncrypted(l *look, r *result, db *types.DBInstance) error {
 	return l.sawKey(r, arn, aws.ToString(db.KmsKeyId), seeDatabase, architecture.KeyDatabase, fix)
 }
 
-// databaseSetting is a check of a parameter in the group in use. A group that
-// waits for a restart is not in force yet.
+// databaseSetting is a check of a parameter in the group in use. Whether the
+// group is in force is a check of its own, database-settings-in-force.
 func databaseSetting(name, want string, good func(string) bool) func(*look, *result) error {
 	return onDatabase(func(l *look, r *result, db *types.DBInstance) error {
 		settings, err := l.databaseSettings(db)
@@ -755,8 +755,13 @@ func snapshotsEncrypted(l *look, r *result, db *types.DBInstance) error {
 		return err
 	}
 	key := aws.ToString(db.KmsKeyId)
-	good := 0
+	good, others := 0, 0
 	for _, s := range all {
+		// An earlier database of the name had a key of its own.
+		if s.DbiResourceId != nil && aws.ToString(s.DbiResourceId) != aws.ToString(db.DbiResourceId) {
+			others++
+			continue
+		}
 		if aws.ToBool(s.Encrypted) && (aws.ToString(s.KmsKeyId) == key || !aws.ToBool(db.StorageEncrypted)) {
 			good++
 			continue
@@ -769,7 +774,7 @@ func snapshotsEncrypted(l *look, r *result, db *types.DBInstance) error {
 		r.saw(false, aws.ToString(s.DBSnapshotArn), saw, seeSnapshots, "encrypted with "+key,
 			"copy it with the key (aws rds copy-db-snapshot --kms-key-id "+key+") and delete it: aws rds delete-db-snapshot --db-snapshot-identifier "+id)
 	}
-	if good > 0 || len(all) == 0 {
+	if good > 0 || len(all) == others {
 		r.saw(true, aws.ToString(db.DBInstanceArn), fmt.Sprintf("%d snapshots encrypted with the database's key", good), seeSnapshots, "", "")
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	logs "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -280,5 +281,56 @@ func TestBackedUp(t *testing.T) {
 		if all := i == len(arns)-1; good != i+1 || (got.Status == verify.Pass) != all {
 			t.Errorf("with %d recovery points: %s, %v", i+1, got.Status, got.Evidence)
 		}
+	}
+}
+
+// TestGone leaves nothing to look at: one check of each kind says so, and the
+// others neither pass nor fail.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		typ, checks string
+		want        []string
+	}{
+		{"AWS::RDS::DBInstance", "database-*", []string{"database-there"}},
+		{"AWS::S3::Bucket", "bucket-*", []string{"bucket-there"}},
+		{"AWS::S3::Bucket", "log-bucket-*", []string{}},
+		{"AWS::S3::Bucket", "audit-*", []string{}},
+		{"AWS::ECR::Repository", "repository-*", []string{"repository-there"}},
+		{"AWS::KMS::Alias", "key-*", []string{"key-there"}},
+		{"AWS::KMS::Alias", "bucket-*", []string{}},
+		{"AWS::KMS::Alias", "database-*", []string{}},
+		{"AWS::KMS::Alias", "repository-*", []string{}},
+		{"AWS::SNS::Topic", "topic-*", []string{"topic-there"}},
+		{"AWS::Backup::BackupPlan", "backup-*", []string{"backup-plan"}},
+		{"AWS::Backup::BackupVault", "backup-vault-*", []string{"backup-vault-encrypted"}},
+		{"AWS::SecretsManager::Secret", "database-master-*", []string{"database-master-rotation"}},
+	} {
+		t.Run(tt.typ+" "+tt.checks, func(t *testing.T) {
+			t.Parallel()
+			w := standing(t, "production")
+			err := w.box.Account().Do(func(tx *account.Tx) error {
+				for _, r := range tx.List(tt.typ) {
+					tx.Drop(tt.typ, r.ID)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep := w.verify(t, verify.Options{Only: []string{tt.checks}})
+			if diff := cmp.Diff(tt.want, ids(rep.Failed(""))); diff != "" {
+				t.Errorf("failed (-want +got):\n%s", diff)
+			}
+			if unseen := rep.Unseen(""); len(unseen) > 0 {
+				t.Errorf("could not look: %v", ids(unseen))
+			}
+			say(t, rep)
+			for _, r := range rep.Results {
+				if r.Status == verify.NotApplicable && r.Reason == "" {
+					t.Errorf("%s does not say why it is not applicable", r.ID)
+				}
+			}
+		})
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 func TestReadPolicy(t *testing.T) {
@@ -224,6 +226,64 @@ func TestWild(t *testing.T) {
 	} {
 		if got := wild(tt.pattern, tt.text); got != tt.want {
 			t.Errorf("%.20q is like %.20q: %v", tt.text, tt.pattern, got)
+		}
+	}
+}
+
+// TestStrangers tells who is let in besides an account and its services.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	l := &look{id: awsapi.Identity{Account: "123456789012", Partition: "aws"}}
+	allow := func(principal, condition string) string {
+		return `{"Effect":"Allow","Principal":` + principal + `,"Action":"a:b","Condition":{` + condition + `}}`
+	}
+	const ours = `"StringEquals":{"aws:SourceAccount":"123456789012"}`
+	for _, tt := range []struct {
+		text string
+		want []string
+	}{
+		{allow(`{"AWS":["123456789012","arn:aws:iam::123456789012:role/a"]}`, ""), nil},
+		{allow(`{"AWS":["999999999999","arn:aws:iam::999999999999:root"]}`, ours), []string{"999999999999", "arn:aws:iam::999999999999:root"}},
+		{allow(`{"AWS":"AROAEXAMPLEEXAMPLE123"}`, ""), []string{"AROAEXAMPLEEXAMPLE123"}},
+		{allow(`"*"`, ""), []string{"everybody"}},
+		{allow(`"*"`, ours), nil},
+		{allow(`"*"`, `"StringEquals":{"AWS:SourceOwner":"123456789012"}`), nil},
+		{allow(`"*"`, `"StringEquals":{"aws:SourceAccount":["123456789012","999999999999"]}`), []string{"everybody"}},
+		{allow(`"*"`, `"StringNotEquals":{"aws:SourceAccount":"123456789012"}`), []string{"everybody"}},
+		{allow(`"*"`, `"StringEqualsIfExists":{"aws:SourceAccount":"123456789012"}`), []string{"everybody"}},
+		{allow(`{"Service":"known.amazonaws.com"}`, ours), nil},
+		{allow(`{"Service":"known.amazonaws.com"}`, `"ArnLike":{"aws:SourceArn":"arn:aws:x:us-east-1:123456789012:*"}`), nil},
+		{allow(`{"Service":"known.amazonaws.com"}`, ""), []string{"known.amazonaws.com for any account"}},
+		{allow(`{"Service":"other.amazonaws.com"}`, ours), []string{"other.amazonaws.com"}},
+		{`{"Effect":"Allow","NotPrincipal":{"AWS":"999999999999"},"Action":"a:b"}`, []string{"everybody"}},
+		{`{"Effect":"Deny","Principal":"*","Action":"a:b"}`, nil},
+	} {
+		p, err := readPolicy(`{"Statement":[` + tt.text + `]}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.strangers(p, "known.amazonaws.com"); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, not %v", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestRefusesAll(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		`{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}`: true,
+		`{"Effect":"Deny","Principal":{"AWS":"*"},"NotAction":"s3:PutObject","Resource":"*"}`:                true,
+		`{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::b"}`:                      false,
+		`{"Effect":"Deny","Principal":{"AWS":"123456789012"},"Action":"s3:*","Resource":"*"}`:                false,
+		`{"Effect":"Deny","NotPrincipal":{"AWS":"123456789012"},"Action":"s3:*","Resource":"*"}`:             false,
+		`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}`:                                  false,
+	} {
+		p, err := readPolicy(`{"Statement":` + text + `}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p[0].refusesAll("s3:GetObject", "arn:aws:s3:::b/key"); got != want {
+			t.Errorf("%s refuses all: %v", text, got)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type storageFacts struct {
 	bucketsFact   keyed[*s3.HeadBucketOutput]
 	policiesFact  keyed[policy]
 	lifecycleFact keyed[[]types.LifecycleRule]
+	defaultsFact  keyed[types.ServerSideEncryptionRule]
 
 	registryFacts
 }
@@ -337,14 +338,16 @@ const seeLifecycle = "s3:GetBucketLifecycleConfiguration"
 // bucketEncryption is the default of a bucket. S3 has one for every bucket since
 // 2023, but may not show it for those that are older.
 func (l *look) bucketEncryption(name string) (types.ServerSideEncryptionRule, error) {
-	out, err := unset(l.aws.S3.GetBucketEncryption(l.ctx, &s3.GetBucketEncryptionInput{Bucket: &name}))
-	if err != nil {
-		return types.ServerSideEncryptionRule{}, fmt.Errorf("look how bucket %s is encrypted: %w", name, err)
-	}
-	if out == nil || out.ServerSideEncryptionConfiguration == nil || len(out.ServerSideEncryptionConfiguration.Rules) == 0 {
-		return types.ServerSideEncryptionRule{}, nil
-	}
-	return out.ServerSideEncryptionConfiguration.Rules[0], nil
+	return l.defaultsFact.get(name, func() (types.ServerSideEncryptionRule, error) {
+		out, err := unset(l.aws.S3.GetBucketEncryption(l.ctx, &s3.GetBucketEncryptionInput{Bucket: &name}))
+		if err != nil {
+			return types.ServerSideEncryptionRule{}, fmt.Errorf("look how bucket %s is encrypted: %w", name, err)
+		}
+		if out == nil || out.ServerSideEncryptionConfiguration == nil || len(out.ServerSideEncryptionConfiguration.Rules) == 0 {
+			return types.ServerSideEncryptionRule{}, nil
+		}
+		return out.ServerSideEncryptionConfiguration.Rules[0], nil
+	})
 }
 
 func bucketBlock(l *look, r *result, _ architecture.Bucket, name string) error {
