@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -157,6 +158,10 @@ func ownershipChecks() []Check {
 			Level: Required, Rows: []string{"S4", "B10"}, run: secretsEncrypted,
 		},
 		{
+			ID: "secrets-not-shared", Proves: "No resource policy lets anybody outside the account have the deployment's secrets.",
+			Level: Required, Rows: []string{"S6", "B42"}, run: secretsNotShared,
+		},
+		{
 			ID: "sso-secrets", Proves: "The secrets of both single sign-on clients are there.",
 			Level: Required, Rows: []string{"C6", "B42"}, run: ssoSecrets,
 		},
@@ -269,6 +274,9 @@ func (l *look) liveEntries(out map[string]string) error {
 		for _, x := range list {
 			if x.Protocol != elbtypes.ProtocolEnumHttps {
 				continue
+			}
+			if out["certificate/arn"] == "" && len(x.Certificates) > 0 {
+				out["certificate/arn"] = aws.ToString(x.Certificates[0].CertificateArn)
 			}
 			for _, rule := range x.Rules {
 				to := forwards(rule.Actions)
@@ -470,6 +478,138 @@ func secretsEncrypted(l *look, r *result) error {
 		r.na("there is no secret: secrets-there says more")
 	}
 	return nil
+}
+
+// secretsNotShared reads resource policies; permissions inside the account are
+// for its IAM policies to give.
+func secretsNotShared(l *look, r *result) error {
+	list, err := l.applicationSecrets()
+	if err != nil {
+		return err
+	}
+	const api = "secretsmanager:GetResourcePolicy"
+	for _, s := range list {
+		got, err := l.aws.SecretsManager.GetResourcePolicy(l.ctx, &secretsmanager.GetResourcePolicyInput{SecretId: s.ARN})
+		if awsapi.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the policy of secret %s: %w", aws.ToString(s.ARN), err)
+		}
+		saw, ok := "no resource policy", true
+		if text := aws.ToString(got.ResourcePolicy); text != "" {
+			strangers, err := l.strangers(text)
+			if err != nil {
+				return fmt.Errorf("read the policy of secret %s: %w", aws.ToString(s.ARN), err)
+			}
+			saw, ok = "a resource policy for this account only", len(strangers) == 0
+			if !ok {
+				saw = "a resource policy that lets in " + strings.Join(strangers, ", ")
+			}
+		}
+		r.saw(ok, aws.ToString(s.ARN), saw, api, "nobody outside the account", "Take the policy away: aws secretsmanager delete-resource-policy. Then change the secret: somebody may have read it.")
+	}
+	if len(list) == 0 {
+		r.na("there is no secret: secrets-there says more")
+	}
+	return nil
+}
+
+// strangers are the principals outside the account that a resource policy lets
+// in. A condition on where a request comes from counts as one that keeps
+// strangers out of a statement for everybody.
+func (l *look) strangers(policy string) ([]string, error) {
+	var doc struct {
+		Statement statements
+	}
+	if err := json.Unmarshal([]byte(policy), &doc); err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for _, s := range doc.Statement {
+		if s.Effect != "Allow" {
+			continue
+		}
+		if s.NotPrincipal != nil {
+			found["everybody but some"] = true
+		}
+		for _, p := range s.Principal.AWS {
+			switch {
+			case p == "*" && s.scoped():
+			case p == l.id.Account || strings.HasPrefix(p, l.iamARN("")) || strings.HasPrefix(p, "arn:"+l.id.Partition+":sts::"+l.id.Account+":"):
+			default:
+				found[p] = true
+			}
+		}
+	}
+	return sortedKeys(found), nil
+}
+
+// statements are those of a policy: a list, or one by itself.
+type statements []policyStatement
+
+// policyStatement is as much of a policy's statement as tells whom it lets in.
+type policyStatement struct {
+	Effect       string
+	Principal    policyPrincipal
+	NotPrincipal json.RawMessage
+	Condition    map[string]map[string]json.RawMessage
+}
+
+// policyPrincipal are the principals of a statement that are no services.
+type policyPrincipal struct{ AWS []string }
+
+func (s *statements) UnmarshalJSON(b []byte) error {
+	var list []policyStatement
+	if err := json.Unmarshal(b, &list); err == nil {
+		*s = list
+		return nil
+	}
+	var one policyStatement
+	if err := json.Unmarshal(b, &one); err != nil {
+		return err
+	}
+	*s = statements{one}
+	return nil
+}
+
+func (p *policyPrincipal) UnmarshalJSON(b []byte) error {
+	var word string
+	if json.Unmarshal(b, &word) == nil {
+		p.AWS = []string{word}
+		return nil
+	}
+	var byKind map[string]json.RawMessage
+	if err := json.Unmarshal(b, &byKind); err != nil {
+		return err
+	}
+	for kind, v := range byKind {
+		if kind == "Service" {
+			continue
+		}
+		var list []string
+		if err := json.Unmarshal(v, &list); err != nil {
+			if err := json.Unmarshal(v, &word); err != nil {
+				return err
+			}
+			list = []string{word}
+		}
+		p.AWS = append(p.AWS, list...)
+	}
+	return nil
+}
+
+// scoped tells whether a condition says where a request must come from.
+func (s policyStatement) scoped() bool {
+	for _, keys := range s.Condition {
+		for k := range keys {
+			switch strings.ToLower(k) {
+			case "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:sourceaccount", "aws:sourcevpc", "aws:sourcevpce":
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func ssoSecrets(l *look, r *result) error {
