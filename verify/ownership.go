@@ -428,20 +428,28 @@ func (l *look) applicationSecrets() ([]smtypes.SecretListEntry, error) {
 	return slices.DeleteFunc(slices.Clone(list), func(s smtypes.SecretListEntry) bool { return aws.ToString(s.OwningService) != "" }), err
 }
 
+// alive are the secrets of a list that don't wait for their deletion: those of
+// an earlier deployment of the same name may.
+func alive(list []smtypes.SecretListEntry) []smtypes.SecretListEntry {
+	return slices.DeleteFunc(slices.Clone(list), func(s smtypes.SecretListEntry) bool { return s.DeletedDate != nil })
+}
+
 func secretsThere(l *look, r *result) error {
 	list, err := l.applicationSecrets()
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 {
-		r.missing("the application's secret of "+l.arch.Name(), apiSecrets, "If it is there, give it back its tag "+architecture.DeploymentTag+"; if it is deleted, aws secretsmanager restore-secret brings it back within its window; else: "+l.revert(architecture.Database))
+	for _, s := range alive(list) {
+		r.saw(true, aws.ToString(s.ARN), "there", apiSecrets, "", "")
+	}
+	if len(r.seen) > 0 {
+		return nil
 	}
 	for _, s := range list {
-		saw := "there"
-		if s.DeletedDate != nil {
-			saw = "to be deleted"
-		}
-		r.saw(s.DeletedDate == nil, aws.ToString(s.ARN), saw, apiSecrets, "there", "Bring it back: aws secretsmanager restore-secret --secret-id "+aws.ToString(s.ARN)+".")
+		r.saw(false, aws.ToString(s.ARN), "to be deleted", apiSecrets, "there", "Bring it back: aws secretsmanager restore-secret --secret-id "+aws.ToString(s.ARN)+".")
+	}
+	if len(list) == 0 {
+		r.missing("the application's secret of "+l.arch.Name(), apiSecrets, "If it is there, give it back its tag "+architecture.DeploymentTag+". "+l.revert(architecture.Database))
 	}
 	return nil
 }
@@ -462,6 +470,7 @@ func secretsEncrypted(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
+	list = alive(list)
 	for _, s := range list {
 		ok, err := l.sameKey(aws.ToString(s.KmsKeyId), architecture.KeySecrets)
 		if err != nil {
@@ -488,6 +497,7 @@ func secretsNotShared(l *look, r *result) error {
 		return err
 	}
 	const api = "secretsmanager:GetResourcePolicy"
+	list = alive(list)
 	for _, s := range list {
 		got, err := l.aws.SecretsManager.GetResourcePolicy(l.ctx, &secretsmanager.GetResourcePolicyInput{SecretId: s.ARN})
 		if awsapi.IsNotFound(err) {

@@ -60,11 +60,12 @@ func ownershipWrecks() []wreck {
 		{check: "parameters-no-secrets", name: "encrypted", by: put("database/password", "xyz", ssmtypes.ParameterTypeSecureString)},
 		{check: "parameters-no-secrets", name: "plain", by: put("database/name", "postgres://poolside:hunter2@db/poolside", ssmtypes.ParameterTypeString)},
 		{
-			check: "secrets-there", by: on(typeSecret, "ApplicationSecret", func(ctx context.Context, w *wrecker, id string) error {
+			check: "secrets-there", name: "to be deleted", by: on(typeSecret, "ApplicationSecret", func(ctx context.Context, w *wrecker, id string) error {
 				_, err := w.aws.SecretsManager.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: &id, RecoveryWindowInDays: aws.Int64(30)})
 				return err
 			}),
 		},
+		{check: "secrets-there", name: "gone", by: func(w *wrecker) error { return w.drop(typeSecret, logical("ApplicationSecret")) }},
 		{
 			check: "secrets-encrypted", by: on(typeSecret, "ApplicationSecret", func(ctx context.Context, w *wrecker, id string) error {
 				_, err := w.aws.SecretsManager.UpdateSecret(ctx, &secretsmanager.UpdateSecretInput{SecretId: &id, KmsKeyId: aws.String("alias/aws/secretsmanager")})
@@ -194,5 +195,28 @@ func TestSharedOnPurpose(t *testing.T) {
 				t.Errorf("%s: %+v", rep.Results[0].Status, rep.Results[0].Evidence)
 			}
 		})
+	}
+}
+
+// TestEarlierSecret leaves alone the secret of an earlier deployment of the
+// same name, which waits for its deletion.
+func TestEarlierSecret(t *testing.T) {
+	t.Parallel()
+	w := standing(t, "evaluation")
+	err := w.box.Account().Do(func(tx *account.Tx) error {
+		old := *tx.Find(typeSecret, logical("ApplicationSecret"))
+		old.ID += "old"
+		old.Data = map[string]any{"Name": "old", "DeletedDate": w.now}
+		old.Props = map[string]any{}
+		tx.Put(&old)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep := w.verify(t, verify.Options{Only: []string{"secrets-*"}})
+	if failed := rep.Failed(""); len(failed) > 0 || len(rep.Unseen("")) > 0 {
+		t.Errorf("failed %v", ids(failed))
+		say(t, rep)
 	}
 }
