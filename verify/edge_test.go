@@ -590,3 +590,63 @@ func TestCouldNotLook(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestNoFalseAlarms lets pass what is right in another way than templates have
+// it.
+func TestNoFalseAlarms(t *testing.T) {
+	t.Parallel()
+	names := func(domain string, others ...any) func(*wrecker) error {
+		return certificate(func(_ *world, r *account.Resource) {
+			r.Props["DomainName"], r.Props["SubjectAlternativeNames"] = domain, others
+		})
+	}
+	for name, tt := range map[string]struct {
+		check string
+		by    func(*wrecker) error
+		want  verify.Status
+	}{
+		"wildcards": {"certificate-hosts", names("Poolside.Example.com", "*.poolside.example.com"), verify.Pass},
+		// A wildcard stands for one label, the first.
+		"a wildcard too high": {"certificate-hosts", names("*.example.com"), verify.Fail},
+		"a wildcard too low":  {"certificate-hosts", names("*.poolside.example.com"), verify.Fail},
+		"an alias made in the console": {"dns-records", records("api.poolside.example.com", func(rr *r53types.ResourceRecordSet) {
+			rr.AliasTarget.DNSName = aws.String("dualstack." + aws.ToString(rr.AliasTarget.DNSName))
+		}), verify.Pass},
+		"headers checked more strictly": {"lb-desync", attribute("routing.http.desync_mitigation_mode", "strictest"), verify.Pass},
+		"answers that take longer":      {"lb-idle-timeout", attribute("idle_timeout.timeout_seconds", "4000"), verify.Pass},
+		"a lower limit": {"waf-rate", firewall(func(in *wafv2.UpdateWebACLInput) {
+			for _, r := range in.Rules {
+				if aws.ToString(r.Name) == "rate" {
+					r.Statement.RateBasedStatement.Limit = aws.Int64(500)
+				}
+			}
+		}), verify.Pass},
+		"bodies blocked on every host": {"waf-bodies", firewall(func(in *wafv2.UpdateWebACLInput) {
+			for i, r := range in.Rules {
+				if aws.ToString(r.Name) == "bodies" {
+					in.Rules[i].Statement = &waftypes.Statement{OrStatement: r.Statement.AndStatement.Statements[1].OrStatement}
+				}
+			}
+		}), verify.Pass},
+		"sign-on that denies": {"sso-web", rule("WebRule", func(_ *elb.ModifyRuleInput, oidc *elbtypes.AuthenticateOidcActionConfig) {
+			oidc.OnUnauthenticatedRequest = elbtypes.AuthenticateOidcActionConditionalBehaviorEnumDeny
+		}), verify.Pass},
+		"TLS 1.3 only": {"lb-tls-policy", on(typeListener, "WebHttpsListener", func(ctx context.Context, w *wrecker, id string) error {
+			_, err := w.aws.ELB.ModifyListener(ctx, &elb.ModifyListenerInput{ListenerArn: &id, SslPolicy: aws.String("ELBSecurityPolicy-TLS13-1-3-2021-06")})
+			return err
+		}), verify.Pass},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := standing(t, "production")
+			if err := tt.by(&wrecker{w, t.Context(), clients(t, w.box, 1, stopped{at: w.now})}); err != nil {
+				t.Fatal(err)
+			}
+			rep := w.verify(t, verify.Options{Only: []string{tt.check}})
+			if got := rep.Results[0].Status; got != tt.want {
+				t.Errorf("%s: %s, want %s", tt.check, got, tt.want)
+				say(t, rep)
+			}
+		})
+	}
+}
