@@ -18,6 +18,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 // edgeFacts are what the ways in are.
@@ -105,9 +106,21 @@ func (l *look) edgeBalancers() ([]edgeBalancer, error) {
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html
 func (l *look) elbTags(arns []string) (map[string]map[string]string, error) {
 	out := map[string]map[string]string{}
-	for batch := range slices.Chunk(arns, 20) {
+	batches := slices.Collect(slices.Chunk(arns, 20))
+	for len(batches) > 0 {
+		batch := batches[0]
+		batches = batches[1:]
 		got, err := l.aws.ELB.DescribeTags(l.ctx, &elb.DescribeTagsInput{ResourceArns: batch})
 		if err != nil {
+			// One of them, anybody's, may be gone since it was listed: then each
+			// is asked by itself.
+			gone := strings.HasSuffix(awsapi.Code(err), "NotFound")
+			if gone && len(batch) > 1 {
+				batches = append(batches, slices.Collect(slices.Chunk(batch, 1))...)
+			}
+			if gone {
+				continue
+			}
 			return nil, fmt.Errorf("read the tags of load balancers: %w", err)
 		}
 		for _, d := range got.TagDescriptions {
@@ -253,7 +266,13 @@ func balancerChecks() []Check {
 		{
 			ID: "lb-waf-fail-closed", Proves: "A load balancer that can't reach its firewall refuses requests.",
 			Level: Required, Rows: []string{"B27"},
-			run: attributeCheck("waf.fail_open.enabled", "false", equals("false", "")),
+			run: func(l *look, r *result) error {
+				if !l.arch.Config.WAF.Enabled {
+					r.na("waf.enabled is false")
+					return nil
+				}
+				return attributeCheck("waf.fail_open.enabled", "false", equals("false", ""))(l, r)
+			},
 		},
 		{
 			ID: "lb-logs", Proves: "Access logs of both load balancers go to the log bucket, each under its own prefix.",
@@ -384,7 +403,9 @@ func lbAllowList(l *look, r *result) error {
 		const api = "ec2:DescribeSecurityGroups"
 		var want []string
 		for _, c := range l.edgeEndpoint(b.Part).AllowCIDRs {
-			want = append(want, masked(c))
+			if c != "" {
+				want = append(want, masked(c))
+			}
 		}
 		if len(want) == 0 {
 			r.na("the configuration names no ranges for an internal load balancer in a network that it did not plan")

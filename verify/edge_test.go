@@ -1,14 +1,20 @@
 package verify_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -17,9 +23,13 @@ import (
 	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
 	"github.com/aws/aws-sdk-go-v2/service/wafv2"
 	waftypes "github.com/aws/aws-sdk-go-v2/service/wafv2/types"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/verify"
 )
 
 const (
@@ -476,5 +486,166 @@ func dnsWrecks() []wreck {
 			rr.TTL = aws.Int64(60)
 			rr.ResourceRecords = []r53types.ResourceRecord{{Value: aws.String("192.0.2.1")}}
 		})},
+	}
+}
+
+// refuser refuses some of the requests to a service that speaks in forms.
+type refuser struct {
+	http.Handler
+	code   string
+	refuse func(url.Values) bool
+}
+
+func (f refuser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	form, perr := url.ParseQuery(string(body))
+	if err == nil && perr == nil && f.refuse(form) {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, "<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>refused by the test</Message></Error></ErrorResponse>", f.code)
+		return
+	}
+	f.Handler.ServeHTTP(w, r)
+}
+
+// refused are the operator's clients, some of whose requests are refused.
+func refused(t *testing.T, w *world, code string, refuse func(url.Values) bool) *awsapi.Clients {
+	t.Helper()
+	p := w.box.Principals()[0]
+	c, err := awsapi.New(t.Context(), awsapi.Options{
+		Region: w.box.Region(), Endpoint: testkit.Endpoint, HTTPClient: &http.Client{Transport: testkit.Transport{Handler: refuser{w.box, code, refuse}}},
+		Clock: stopped{at: w.now}, Credentials: credentials.NewStaticCredentialsProvider(p.AccessKeyID, p.SecretAccessKey, ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestOthersBalancers finds the deployment's load balancers among many of
+// others, one of which goes while it looks.
+func TestOthersBalancers(t *testing.T) {
+	t.Parallel()
+	w := standing(t, "evaluation")
+	err := w.box.Account().Do(func(tx *account.Tx) error {
+		own := tx.List(typeBalancer)[0]
+		for i := range 45 {
+			other := *own
+			other.ID = fmt.Sprintf("arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/other-%02d/0123456789abcdef", i)
+			other.Tags = map[string]string{"Name": "poolside-web", "poolhouse:deployment": "another"}
+			tx.Put(&other)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	for name, c := range map[string]*awsapi.Clients{
+		"all there": clients(t, w.box, 0, stopped{at: w.now}),
+		"one goes": refused(t, w, "LoadBalancerNotFound", func(form url.Values) bool {
+			if form.Get("Action") != "DescribeTags" {
+				return false
+			}
+			calls++
+			for k, v := range form {
+				if strings.HasPrefix(k, "ResourceArns.") && strings.Contains(v[0], "other-07") {
+					return true
+				}
+			}
+			return false
+		}),
+	} {
+		rep, err := verify.Run(t.Context(), verify.Options{Architecture: w.arch, AWS: c, Only: []string{"lb-there"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := rep.Results[0]; r.Status != verify.Pass || len(r.Evidence) != 2 {
+			t.Errorf("%s: %s %s %+v", name, r.Status, r.Reason, r.Evidence)
+		}
+	}
+	if calls < 20 {
+		t.Errorf("%d calls: nothing was refused", calls)
+	}
+}
+
+// TestCouldNotLook is neither a pass nor a failure.
+func TestCouldNotLook(t *testing.T) {
+	t.Parallel()
+	w := standing(t, "production")
+	c := refused(t, w, "AccessDenied", func(form url.Values) bool { return form.Get("Action") == "DescribeRules" })
+	rep, err := verify.Run(t.Context(), verify.Options{Architecture: w.arch, AWS: c, Only: []string{"sso-web", "lb-desync"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]verify.Status{}
+	for _, r := range rep.Results {
+		got[r.ID] = r.Status
+		if r.Status == verify.CouldNotLook && !strings.Contains(r.Reason, "AccessDenied") {
+			t.Errorf("%s could not look: %s", r.ID, r.Reason)
+		}
+	}
+	if diff := cmp.Diff(map[string]verify.Status{"sso-web": verify.CouldNotLook, "lb-desync": verify.Pass}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestNoFalseAlarms lets pass what is right in another way than templates have
+// it.
+func TestNoFalseAlarms(t *testing.T) {
+	t.Parallel()
+	names := func(domain string, others ...any) func(*wrecker) error {
+		return certificate(func(_ *world, r *account.Resource) {
+			r.Props["DomainName"], r.Props["SubjectAlternativeNames"] = domain, others
+		})
+	}
+	for name, tt := range map[string]struct {
+		check string
+		by    func(*wrecker) error
+		want  verify.Status
+	}{
+		"wildcards": {"certificate-hosts", names("Poolside.Example.com", "*.poolside.example.com"), verify.Pass},
+		// A wildcard stands for one label, the first.
+		"a wildcard too high": {"certificate-hosts", names("*.example.com"), verify.Fail},
+		"a wildcard too low":  {"certificate-hosts", names("*.poolside.example.com"), verify.Fail},
+		"an alias made in the console": {"dns-records", records("api.poolside.example.com", func(rr *r53types.ResourceRecordSet) {
+			rr.AliasTarget.DNSName = aws.String("dualstack." + aws.ToString(rr.AliasTarget.DNSName))
+		}), verify.Pass},
+		"headers checked more strictly": {"lb-desync", attribute("routing.http.desync_mitigation_mode", "strictest"), verify.Pass},
+		"answers that take longer":      {"lb-idle-timeout", attribute("idle_timeout.timeout_seconds", "4000"), verify.Pass},
+		"a lower limit": {"waf-rate", firewall(func(in *wafv2.UpdateWebACLInput) {
+			for _, r := range in.Rules {
+				if aws.ToString(r.Name) == "rate" {
+					r.Statement.RateBasedStatement.Limit = aws.Int64(500)
+				}
+			}
+		}), verify.Pass},
+		"bodies blocked on every host": {"waf-bodies", firewall(func(in *wafv2.UpdateWebACLInput) {
+			for i, r := range in.Rules {
+				if aws.ToString(r.Name) == "bodies" {
+					in.Rules[i].Statement = &waftypes.Statement{OrStatement: r.Statement.AndStatement.Statements[1].OrStatement}
+				}
+			}
+		}), verify.Pass},
+		"sign-on that denies": {"sso-web", rule("WebRule", func(_ *elb.ModifyRuleInput, oidc *elbtypes.AuthenticateOidcActionConfig) {
+			oidc.OnUnauthenticatedRequest = elbtypes.AuthenticateOidcActionConditionalBehaviorEnumDeny
+		}), verify.Pass},
+		"TLS 1.3 only": {"lb-tls-policy", on(typeListener, "WebHttpsListener", func(ctx context.Context, w *wrecker, id string) error {
+			_, err := w.aws.ELB.ModifyListener(ctx, &elb.ModifyListenerInput{ListenerArn: &id, SslPolicy: aws.String("ELBSecurityPolicy-TLS13-1-3-2021-06")})
+			return err
+		}), verify.Pass},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := standing(t, "production")
+			if err := tt.by(&wrecker{w, t.Context(), clients(t, w.box, 1, stopped{at: w.now})}); err != nil {
+				t.Fatal(err)
+			}
+			rep := w.verify(t, verify.Options{Only: []string{tt.check}})
+			if got := rep.Results[0].Status; got != tt.want {
+				t.Errorf("%s: %s, want %s", tt.check, got, tt.want)
+				say(t, rep)
+			}
+		})
 	}
 }

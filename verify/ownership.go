@@ -134,6 +134,10 @@ func ownershipChecks() []Check {
 			Level: Required, Rows: []string{"S4", "B10"}, run: secretsEncrypted,
 		},
 		{
+			ID: "secrets-not-shared", Proves: "No resource policy lets anybody outside the account have the deployment's secrets.",
+			Level: Required, Rows: []string{"S6", "B42"}, run: secretsNotShared,
+		},
+		{
 			ID: "sso-secrets", Proves: "The secrets of both single sign-on clients are there.",
 			Level: Required, Rows: []string{"C6", "B42"}, run: ssoSecrets,
 		},
@@ -246,6 +250,9 @@ func (l *look) liveEntries(out map[string]string) error {
 		for _, x := range list {
 			if x.Protocol != elbtypes.ProtocolEnumHttps {
 				continue
+			}
+			if out["certificate/arn"] == "" && len(x.Certificates) > 0 {
+				out["certificate/arn"] = aws.ToString(x.Certificates[0].CertificateArn)
 			}
 			for _, rule := range x.Rules {
 				to := forwards(rule.Actions)
@@ -397,20 +404,28 @@ func (l *look) applicationSecrets() ([]smtypes.SecretListEntry, error) {
 	return slices.DeleteFunc(slices.Clone(list), func(s smtypes.SecretListEntry) bool { return aws.ToString(s.OwningService) != "" }), err
 }
 
+// alive are the secrets of a list that don't wait for their deletion: those of
+// an earlier deployment of the same name may.
+func alive(list []smtypes.SecretListEntry) []smtypes.SecretListEntry {
+	return slices.DeleteFunc(slices.Clone(list), func(s smtypes.SecretListEntry) bool { return s.DeletedDate != nil })
+}
+
 func secretsThere(l *look, r *result) error {
 	list, err := l.applicationSecrets()
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 {
-		r.missing("the application's secret of "+l.arch.Name(), apiSecrets, "If it is there, give it back its tag "+architecture.DeploymentTag+"; if it is deleted, aws secretsmanager restore-secret brings it back within its window; else: "+l.revert(architecture.Database))
+	for _, s := range alive(list) {
+		r.saw(true, aws.ToString(s.ARN), "there", apiSecrets, "", "")
+	}
+	if len(r.seen) > 0 {
+		return nil
 	}
 	for _, s := range list {
-		saw := "there"
-		if s.DeletedDate != nil {
-			saw = "to be deleted"
-		}
-		r.saw(s.DeletedDate == nil, aws.ToString(s.ARN), saw, apiSecrets, "there", "Bring it back: aws secretsmanager restore-secret --secret-id "+aws.ToString(s.ARN)+".")
+		r.saw(false, aws.ToString(s.ARN), "to be deleted", apiSecrets, "there", "Bring it back: aws secretsmanager restore-secret --secret-id "+aws.ToString(s.ARN)+".")
+	}
+	if len(list) == 0 {
+		r.missing("the application's secret of "+l.arch.Name(), apiSecrets, "If it is there, give it back its tag "+architecture.DeploymentTag+". "+l.revert(architecture.Database))
 	}
 	return nil
 }
@@ -431,6 +446,7 @@ func secretsEncrypted(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
+	list = alive(list)
 	for _, s := range list {
 		ok, err := l.sameKey(aws.ToString(s.KmsKeyId), architecture.KeySecrets)
 		if err != nil {
@@ -442,6 +458,43 @@ func secretsEncrypted(l *look, r *result) error {
 		}
 		r.saw(ok, aws.ToString(s.ARN), saw, apiSecrets, "encrypted with "+l.arch.KeyAlias(architecture.KeySecrets),
 			"Set the key back: aws secretsmanager update-secret --kms-key-id "+l.arch.KeyAlias(architecture.KeySecrets)+".")
+	}
+	if len(list) == 0 {
+		r.na("there is no secret: secrets-there says more")
+	}
+	return nil
+}
+
+// secretsNotShared reads resource policies; permissions inside the account are
+// for its IAM policies to give.
+func secretsNotShared(l *look, r *result) error {
+	list, err := l.applicationSecrets()
+	if err != nil {
+		return err
+	}
+	const api = "secretsmanager:GetResourcePolicy"
+	list = alive(list)
+	for _, s := range list {
+		got, err := l.aws.SecretsManager.GetResourcePolicy(l.ctx, &secretsmanager.GetResourcePolicyInput{SecretId: s.ARN})
+		if awsapi.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the policy of secret %s: %w", aws.ToString(s.ARN), err)
+		}
+		saw, ok := "no resource policy", true
+		if text := aws.ToString(got.ResourcePolicy); text != "" {
+			p, err := readPolicy(text)
+			if err != nil {
+				return fmt.Errorf("read the policy of secret %s: %w", aws.ToString(s.ARN), err)
+			}
+			strangers := l.strangers(p)
+			saw, ok = "a resource policy for this account only", len(strangers) == 0
+			if !ok {
+				saw = "a resource policy that lets in " + strings.Join(strangers, ", ")
+			}
+		}
+		r.saw(ok, aws.ToString(s.ARN), saw, api, "nobody outside the account", "Take the policy away: aws secretsmanager delete-resource-policy. Then change the secret: somebody may have read it.")
 	}
 	if len(list) == 0 {
 		r.na("there is no secret: secrets-there says more")

@@ -39,6 +39,15 @@ func put(name, value string, typ ssmtypes.ParameterType) func(*wrecker) error {
 	}
 }
 
+// shared lets a principal read the application's secret.
+func shared(principal string) func(*wrecker) error {
+	return on(typeSecret, "ApplicationSecret", func(ctx context.Context, w *wrecker, id string) error {
+		policy := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":` + principal + `,"Action":"secretsmanager:GetSecretValue","Resource":"*"}}`
+		_, err := w.aws.SecretsManager.PutResourcePolicy(ctx, &secretsmanager.PutResourcePolicyInput{SecretId: &id, ResourcePolicy: &policy})
+		return err
+	})
+}
+
 func ownershipWrecks() []wreck {
 	return []wreck{
 		{check: "parameters-there", by: func(w *wrecker) error {
@@ -51,17 +60,20 @@ func ownershipWrecks() []wreck {
 		{check: "parameters-no-secrets", name: "encrypted", by: put("database/password", "xyz", ssmtypes.ParameterTypeSecureString)},
 		{check: "parameters-no-secrets", name: "plain", by: put("database/name", "postgres://poolside:hunter2@db/poolside", ssmtypes.ParameterTypeString)},
 		{
-			check: "secrets-there", by: on(typeSecret, "ApplicationSecret", func(ctx context.Context, w *wrecker, id string) error {
+			check: "secrets-there", name: "to be deleted", by: on(typeSecret, "ApplicationSecret", func(ctx context.Context, w *wrecker, id string) error {
 				_, err := w.aws.SecretsManager.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: &id, RecoveryWindowInDays: aws.Int64(30)})
 				return err
 			}),
 		},
+		{check: "secrets-there", name: "gone", by: func(w *wrecker) error { return w.drop(typeSecret, logical("ApplicationSecret")) }},
 		{
 			check: "secrets-encrypted", by: on(typeSecret, "ApplicationSecret", func(ctx context.Context, w *wrecker, id string) error {
 				_, err := w.aws.SecretsManager.UpdateSecret(ctx, &secretsmanager.UpdateSecretInput{SecretId: &id, KmsKeyId: aws.String("alias/aws/secretsmanager")})
 				return err
 			}),
 		},
+		{check: "secrets-not-shared", name: "everybody", by: shared(`"*"`)},
+		{check: "secrets-not-shared", name: "another account", by: shared(`{"AWS":["arn:aws:iam::123456789012:role/core","arn:aws:iam::210987654321:root"]}`)},
 		{check: "sso-secrets", by: func(w *wrecker) error {
 			_, err := w.aws.SecretsManager.DeleteSecret(w.ctx, &secretsmanager.DeleteSecretInput{
 				SecretId: aws.String(w.arch.Config.Access.SSO.Admin.SecretARN), ForceDeleteWithoutRecovery: aws.Bool(true),
@@ -153,5 +165,58 @@ func TestSecretsAreSeen(t *testing.T) {
 				t.Errorf("seen as a secret: %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// TestSharedOnPurpose lets policies pass that keep strangers out.
+func TestSharedOnPurpose(t *testing.T) {
+	t.Parallel()
+	for name, statement := range map[string]string{
+		"this account":        `[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"*","Resource":"*"}]`,
+		"a role of it":        `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/core"},"Action":"secretsmanager:GetSecretValue","Resource":"*"}`,
+		"everybody is denied": `{"Effect":"Deny","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*"}`,
+		"a service":           `{"Effect":"Allow","Principal":{"Service":"rds.amazonaws.com"},"Action":"secretsmanager:GetSecretValue","Resource":"*"}`,
+		"one VPC":             `{"Effect":"Allow","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*","Condition":{"StringEquals":{"aws:sourceVpce":"vpce-1"}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := standing(t, "evaluation")
+			x := &wrecker{w, t.Context(), clients(t, w.box, 1, stopped{at: w.now})}
+			id, err := x.id(typeSecret, "ApplicationSecret")
+			if err != nil {
+				t.Fatal(err)
+			}
+			policy := `{"Version":"2012-10-17","Statement":` + statement + `}`
+			if _, err := x.aws.SecretsManager.PutResourcePolicy(t.Context(), &secretsmanager.PutResourcePolicyInput{SecretId: &id, ResourcePolicy: &policy}); err != nil {
+				t.Fatal(err)
+			}
+			rep := w.verify(t, verify.Options{Only: []string{"secrets-not-shared"}})
+			if rep.Results[0].Status != verify.Pass {
+				t.Errorf("%s: %+v", rep.Results[0].Status, rep.Results[0].Evidence)
+			}
+		})
+	}
+}
+
+// TestEarlierSecret leaves alone the secret of an earlier deployment of the
+// same name, which waits for its deletion.
+func TestEarlierSecret(t *testing.T) {
+	t.Parallel()
+	w := standing(t, "evaluation")
+	err := w.box.Account().Do(func(tx *account.Tx) error {
+		old := *tx.Find(typeSecret, logical("ApplicationSecret"))
+		old.ID += "old"
+		old.Data = map[string]any{"Name": "old", "DeletedDate": w.now}
+		old.Props = map[string]any{}
+		tx.Put(&old)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep := w.verify(t, verify.Options{Only: []string{"secrets-*"}})
+	if failed := rep.Failed(""); len(failed) > 0 || len(rep.Unseen("")) > 0 {
+		t.Errorf("failed %v", ids(failed))
+		say(t, rep)
 	}
 }

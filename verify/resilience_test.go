@@ -1,15 +1,12 @@
 package verify_test
 
 import (
-	"bytes"
-	"io"
-	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -17,9 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
-	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
 	"github.com/poolhouse/poolhouse/sandbox/props"
@@ -397,36 +392,12 @@ func TestSurvivesLess(t *testing.T) {
 	}
 }
 
-// denied refuses one operation of an API.
-type denied struct {
-	http.Handler
-	action string
-}
-
-func (d denied) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	if err == nil && strings.Contains(string(body), "Action="+d.action+"&") {
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = w.Write([]byte(`<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not for you</Message></Error></ErrorResponse>`))
-		return
-	}
-	d.Handler.ServeHTTP(w, r)
-}
-
 // TestSurvivesUnknown says that it could not be told, not that nothing is
 // survived.
 func TestSurvivesUnknown(t *testing.T) {
 	t.Parallel()
 	w := standing(t, "evaluation")
-	p := w.box.Principals()[0]
-	c, err := awsapi.New(t.Context(), awsapi.Options{
-		Region: w.box.Region(), Endpoint: testkit.Endpoint, HTTPClient: &http.Client{Transport: testkit.Transport{Handler: denied{w.box, "DescribeDBInstances"}}},
-		Clock: stopped{at: w.now}, Credentials: credentials.NewStaticCredentialsProvider(p.AccessKeyID, p.SecretAccessKey, ""),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := refused(t, w, "AccessDenied", func(form url.Values) bool { return form.Get("Action") == "DescribeDBInstances" })
 	rep, err := verify.Run(t.Context(), verify.Options{Architecture: w.arch, AWS: c, Only: []string{"lb-there"}})
 	if err != nil {
 		t.Fatal(err)

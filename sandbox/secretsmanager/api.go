@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
@@ -35,6 +36,18 @@ func Service() wire.Service {
 					delete(s.Tags, k)
 				}
 				return nil, nil
+			})},
+			{Name: "GetResourcePolicy", Do: onSecret(func(_ *account.Tx, _ *wire.Request, s *account.Resource) (any, error) {
+				out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"]}
+				if p := props.Str(s.Data, "policy"); p != "" {
+					out["ResourcePolicy"] = p
+				}
+				return out, nil
+			})},
+			{Name: "PutResourcePolicy", Do: onSecret(putPolicy)},
+			{Name: "DeleteResourcePolicy", Do: onSecret(func(_ *account.Tx, _ *wire.Request, s *account.Resource) (any, error) {
+				delete(s.Data, "policy")
+				return map[string]any{"ARN": s.ID, "Name": s.Data["Name"]}, nil
 			})},
 			{Name: "GetRandomPassword", Do: func(tx *account.Tx, r *wire.Request) (any, error) {
 				p, err := password(tx, r.In)
@@ -85,6 +98,25 @@ func written(s *account.Resource) map[string]any {
 		out["VersionStages"] = []any{"AWSCURRENT"}
 	}
 	return out
+}
+
+// putPolicy attaches a resource policy. It may be public unless the request
+// says otherwise.
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutResourcePolicy.html
+func putPolicy(_ *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+	if err := own(s); err != nil {
+		return nil, err
+	}
+	text := r.String("ResourcePolicy")
+	doc, err := policy.Parse(text, policy.Resource)
+	if err != nil {
+		return nil, account.Errorf("MalformedPolicyDocumentException", "This resource policy contains a syntax error: %v", err)
+	}
+	if r.Bool("BlockPublicPolicy", false) && doc.Allows(policy.Request{Type: "AWS", Principal: "arn:aws:iam::000000000000:role/anybody", Action: "secretsmanager:GetSecretValue", Resource: s.ID}) {
+		return nil, account.Errorf("PublicPolicyException", "The BlockPublicPolicy parameter is set to true, and the resource policy did not prevent broad access to the secret.")
+	}
+	s.Data["policy"] = text
+	return map[string]any{"ARN": s.ID, "Name": s.Data["Name"]}, nil
 }
 
 func getSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, error) {

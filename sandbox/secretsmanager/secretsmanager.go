@@ -9,8 +9,8 @@
 // users create them with the name's prefix of theirs ("rds!") and an Owner that
 // is the service; users can't change those.
 //
-// Limits: staging labels but AWSCURRENT and AWSPREVIOUS, rotation, replication
-// and resource policies are not modelled.
+// Limits: staging labels but AWSCURRENT and AWSPREVIOUS, rotation and
+// replication are not modelled; resource policies are checked, not enforced.
 package secretsmanager
 
 import (

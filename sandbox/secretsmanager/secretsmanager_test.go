@@ -168,3 +168,40 @@ func TestServiceOwned(t *testing.T) {
 		t.Errorf("describe: %s %v", b, err)
 	}
 }
+
+func TestResourcePolicies(t *testing.T) {
+	t.Parallel()
+	s := sandbox.New(sandbox.Options{})
+	secret := testkit.MustCreate(t, s, secretsmanager.TypeSecret, map[string]any{"Name": "a", "SecretString": "v"})
+	c := sdk.NewFromConfig(testkit.Config(s))
+	ctx := t.Context()
+	text := func(principal string) *string {
+		return aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":"secretsmanager:GetSecretValue","Resource":"*"}]}`)
+	}
+	const one = `{"AWS":"arn:aws:iam::123456789012:root"}`
+	for _, p := range []struct {
+		policy *string
+		block  bool
+		want   string
+	}{
+		{text(one), true, ""},
+		{text(`"*"`), false, ""},
+		{text(`"*"`), true, "PublicPolicyException"},
+		{aws.String("{"), false, "MalformedPolicyDocumentException"},
+	} {
+		_, err := c.PutResourcePolicy(ctx, &sdk.PutResourcePolicyInput{SecretId: &secret.ID, ResourcePolicy: p.policy, BlockPublicPolicy: &p.block})
+		if (err == nil) != (p.want == "") || err != nil && !strings.Contains(err.Error(), p.want) {
+			t.Errorf("%s: %v, want %q", *p.policy, err, p.want)
+		}
+	}
+	got, err := c.GetResourcePolicy(ctx, &sdk.GetResourcePolicyInput{SecretId: &secret.ID})
+	if err != nil || aws.ToString(got.ResourcePolicy) != *text(`"*"`) {
+		t.Errorf("policy is %s, %v", aws.ToString(got.ResourcePolicy), err)
+	}
+	if _, err := c.DeleteResourcePolicy(ctx, &sdk.DeleteResourcePolicyInput{SecretId: &secret.ID}); err != nil {
+		t.Error(err)
+	}
+	if got, err := c.GetResourcePolicy(ctx, &sdk.GetResourcePolicyInput{SecretId: &secret.ID}); err != nil || got.ResourcePolicy != nil {
+		t.Errorf("policy after its deletion is %v, %v", got, err)
+	}
+}
