@@ -31,7 +31,7 @@ const (
 	Database    StackName = "database"
 	Backup      StackName = "backup"
 	Cluster     StackName = "cluster"
-	SessionHost StackName = "session-host"
+	SessionHost StackName = "session"
 	Nodes       StackName = "nodes"
 	GPU         StackName = "gpu"
 	Identity    StackName = "identity"

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
@@ -29,6 +30,9 @@ const Tag = "poolhouse:deployment"
 type Target struct {
 	Architecture *architecture.Architecture
 	AWS          *awsapi.Clients
+	// Machine is from where the Kubernetes API is looked for once the AWS side
+	// is complete. Nil leaves the Kubernetes phase out.
+	Machine *cluster.Machine
 	// Emit receives events, one at a time. May be nil.
 	Emit func(Event)
 }

@@ -28,6 +28,8 @@ type Plan struct {
 	Expected time.Duration `json:"expectedNanoseconds"`
 	// Deviations from the reference architecture, each with its reason.
 	Deviations []architecture.Deviation `json:"deviations"`
+	// Kubernetes is how the Kubernetes API is expected to be reached.
+	Kubernetes architecture.KubernetesAccess `json:"kubernetes"`
 }
 
 // StackPlan is what would happen to one stack.
@@ -56,7 +58,7 @@ func PlanOffline(a *architecture.Architecture) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Deployment: a.Config.Name, Region: a.Config.Region, Offline: true, Deviations: a.Deviations}
+	p := &Plan{Deployment: a.Config.Name, Region: a.Config.Region, Offline: true, Deviations: a.Deviations, Kubernetes: a.KubernetesAccess()}
 	for _, s := range all {
 		p.Stacks = append(p.Stacks, newStack(s))
 	}
@@ -101,7 +103,7 @@ func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 	if err := a.look(ctx); err != nil {
 		return nil, err
 	}
-	p := &Plan{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all))}
+	p := &Plan{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Kubernetes: t.Architecture.KubernetesAccess(), Stacks: make([]StackPlan, len(all))}
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))
 	for i, s := range all {

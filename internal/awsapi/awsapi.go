@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
@@ -65,6 +66,7 @@ type Clients struct {
 	RDS            *rds.Client
 	Route53        *route53.Client
 	S3             *s3.Client
+	SSM            *ssm.Client
 	STS            *sts.Client
 }
 
@@ -99,6 +101,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 			// A custom endpoint seldom has a host name for every bucket.
 			so.UsePathStyle = so.BaseEndpoint != nil
 		}),
+		SSM: ssm.NewFromConfig(cfg),
 		STS: sts.NewFromConfig(cfg),
 	}, nil
 }

@@ -83,13 +83,17 @@ func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	const speed = 3000
 	began := time.Now()
-	box := sandbox.New(sandbox.Options{
+	arch, err := loadExample(ts.Getenv("EXAMPLES") + "/evaluation.yaml")
+	ts.Check(err)
+	o := sandbox.Options{
 		Region: region, Fresh: true,
 		Now: func() time.Time { return began.Add(time.Since(began) * speed) },
-	})
+	}
+	api := rehearse.KubernetesAPI(&o, arch)
+	ts.Defer(func() { ts.Check(api.Close()) })
+	box := sandbox.New(o)
+	api.Attach(box.Account())
 	if region == "us-east-1" {
-		arch, err := loadExample(ts.Getenv("EXAMPLES") + "/evaluation.yaml")
-		ts.Check(err)
 		_, err = rehearse.Given(box, arch)
 		ts.Check(err)
 	}

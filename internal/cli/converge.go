@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
@@ -43,6 +44,13 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace bool, do co
 		res, err = do(ctx, deploy.CreateOptions{Target: t, AllowReplace: replace})
 		return err
 	})
+	var pending *deploy.PendingError
+	if errors.As(err, &pending) {
+		if a.output != "json" {
+			view.Result(a.Out, t.Architecture, res)
+		}
+		return hinted{err, fmt.Sprintf("go on from inside: on a machine in the VPC that carries the security group of the nodes, or whose address is in cluster.api.allowCidrs, run: poolhouse %s %s", verb, path)}
+	}
 	if err != nil {
 		return err
 	}
@@ -57,7 +65,8 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace bool, do co
 		Seconds    float64                                      `json:"seconds"`
 		Outputs    map[architecture.StackName]map[string]string `json:"outputs"`
 		Records    []view.Record                                `json:"records"`
-	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs)}
+		Kubernetes *cluster.Route                               `json:"kubernetes"`
+	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs), res.Kubernetes}
 	return a.print(v, func() { view.Result(a.Out, t.Architecture, res) })
 }
 

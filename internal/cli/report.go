@@ -12,6 +12,7 @@ import (
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -91,6 +92,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		interrupted *interruptedError
 		failed      *stack.Error
 		refused     *deploy.RefusedError
+		pending     *deploy.PendingError
 	)
 	if errors.As(err, &h) {
 		p.Hint = h.hint
@@ -115,6 +117,9 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	case errors.As(err, &access):
 		p.Code = Usage
 		p.access(access)
+	case errors.As(err, &pending):
+		p.Code = Pending
+		p.pending(pending)
 	case awsapi.IsExpired(err):
 		p.Error = "the AWS credentials have expired; AWS goes on with what it has begun"
 		hint("sign in again and repeat the command: it goes on where it stopped")
@@ -139,6 +144,23 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		p.Detail = append(p.Detail, "AWS request id "+id)
 	}
 	return p
+}
+
+// pending explains what the AWS side's completion leaves undone, and from where
+// it can be done.
+func (p *problem) pending(e *deploy.PendingError) {
+	var u *cluster.UnreachableError
+	if !errors.As(e.Err, &u) {
+		return
+	}
+	p.Error = fmt.Sprintf("the AWS side of %s is complete, and there is no route from here to its Kubernetes API at %s", e.Deployment, u.Endpoint)
+	for _, a := range u.Attempts {
+		line := a.String() + ": " + a.Error
+		if a.Advice != "" {
+			line += " (" + a.Advice + ")"
+		}
+		p.Detail = append(p.Detail, line)
+	}
 }
 
 // otherRegion finds the region in a sandbox's refusal to be in it. Services

@@ -15,6 +15,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/kubernetesapi"
 )
 
 func (a *app) sandboxCommand() *cobra.Command {
@@ -31,10 +32,11 @@ func (a *app) sandboxCommand() *cobra.Command {
 		GroupID: "try", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.regionSet = cmd.Flags().Changed("region")
-			box, err := o.sandbox()
+			box, api, err := o.sandbox()
 			if err != nil {
 				return err
 			}
+			defer api.Close()
 			l, err := loopback(cmd.Context(), o.listen)
 			if err != nil {
 				return err
@@ -60,14 +62,14 @@ type sandboxOptions struct {
 }
 
 // sandbox makes the account, with what a file presupposes.
-func (o sandboxOptions) sandbox() (*sandbox.Sandbox, error) {
+func (o sandboxOptions) sandbox() (*sandbox.Sandbox, *kubernetesapi.Server, error) {
 	switch {
 	case o.speed < 1:
-		return nil, &usageError{fmt.Errorf("--speed is 1 or more, not %g", o.speed)}
+		return nil, nil, &usageError{fmt.Errorf("--speed is 1 or more, not %g", o.speed)}
 	case !regionForm().MatchString(o.region):
-		return nil, &usageError{fmt.Errorf("--region %q is no AWS region", o.region)}
+		return nil, nil, &usageError{fmt.Errorf("--region %q is no AWS region", o.region)}
 	case o.file != "" && o.regionSet:
-		return nil, &usageError{errors.New("the file given by --for names the region; leave --region out")}
+		return nil, nil, &usageError{errors.New("the file given by --for names the region; leave --region out")}
 	}
 	began := time.Now()
 	so := sandbox.Options{Region: o.region}
@@ -75,19 +77,21 @@ func (o sandboxOptions) sandbox() (*sandbox.Sandbox, error) {
 	if o.file != "" {
 		var err error
 		if arch, err = load(o.file); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		so = rehearse.SandboxOptions(arch)
 	}
 	so.Seed, so.Fresh = o.seed, o.fresh
 	so.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * o.speed)) }
+	api := rehearse.KubernetesAPI(&so, arch)
 	box := sandbox.New(so)
+	api.Attach(box.Account())
 	if arch != nil {
 		if _, err := rehearse.Given(box, arch); err != nil {
-			return nil, err
+			return nil, nil, errors.Join(err, api.Close())
 		}
 	}
-	return box, nil
+	return box, api, nil
 }
 
 // regionForm is how regions are named.

@@ -40,6 +40,7 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 		Deviations(w, p.Deviations)
 	}
 	fmt.Fprintln(w)
+	Kubernetes(w, p.Kubernetes)
 	if p.Empty() {
 		fmt.Fprintf(w, "No changes: %s as the file says.\n", Count(len(p.Stacks), "stack"))
 		return
