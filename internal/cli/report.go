@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -202,6 +203,16 @@ func (p *problem) access(e *accessError) {
 	case errors.As(e.err, &dns) && dns.IsNotFound && custom == "":
 		p.Error = fmt.Sprintf("there is no AWS endpoint %s", dns.Name)
 		p.Hint = fmt.Sprintf("check that region %s exists, and that this machine can resolve public names", e.region)
+	case awsapi.IsProxy(e.err):
+		var refused *awsapi.ProxyError
+		p.Error = "the proxy does not lead to AWS: " + rootOf(e.err)
+		if errors.As(e.err, &refused) {
+			p.Error = refused.Error()
+		}
+		p.Hint = "HTTPS_PROXY names it, or proxy.url of the file if that is not set; let it connect to AWS's endpoints, or set HTTPS_PROXY to another, or to nothing"
+	case isUntrusted(e.err):
+		p.Error = "there is an answer from " + endpoint + ", but nobody vouches for it: " + rootOf(e.err)
+		p.Hint = "if a proxy opens TLS on the way, put its authority's certificate into trust.caBundle, or its file into AWS_CA_BUNDLE"
 	case awsapi.IsUnreachable(e.err) && endpoint != "":
 		p.Error = "there is no answer from " + endpoint
 		p.Detail = append(p.Detail, rootOf(e.err))
@@ -214,6 +225,12 @@ func (p *problem) access(e *accessError) {
 		p.Error = "the endpoint does not answer as AWS does"
 		p.Hint = "AWS_ENDPOINT_URL is " + custom + ": check that it is right"
 	}
+}
+
+// isUntrusted tells that an answer's certificate is not to be believed.
+func isUntrusted(err error) bool {
+	var bad *tls.CertificateVerificationError
+	return errors.As(err, &bad)
 }
 
 // rootOf is the innermost reason of an error.

@@ -32,7 +32,7 @@ func (a *app) target(ctx context.Context, path string) (deploy.Target, string, e
 	if err != nil {
 		return deploy.Target{}, "", err
 	}
-	clients, account, err := a.connect(ctx, arch.Config.Region)
+	clients, account, err := a.connect(ctx, arch.Config.Region, arch.Config)
 	if err != nil {
 		return deploy.Target{}, "", err
 	}
@@ -61,9 +61,14 @@ func machine(c *config.Config) *cluster.Machine {
 
 // connect makes clients for a region, the environment's if it is empty, and
 // proves that they get an answer: what is wrong with endpoint, region or
-// credentials shows here, soon and before anything is done.
-func (a *app) connect(ctx context.Context, region string) (*awsapi.Clients, string, error) {
-	clients, err := awsapi.New(ctx, awsapi.Options{Region: region, Clock: a.Clock})
+// credentials shows here, soon and before anything is done. The configuration,
+// if there is one, names the proxy and the authorities for the calls.
+func (a *app) connect(ctx context.Context, region string, c *config.Config) (*awsapi.Clients, string, error) {
+	o := awsapi.Options{Region: region, Clock: a.Clock}
+	if c != nil {
+		o.Proxy, o.NoProxy, o.CABundle = c.Proxy.URL, c.Proxy.NoProxy, c.Trust.Bundle()
+	}
+	clients, err := awsapi.New(ctx, o)
 	if err != nil {
 		return nil, "", &accessError{region, err}
 	}

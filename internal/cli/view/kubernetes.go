@@ -9,8 +9,12 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 )
 
-// Kubernetes prints how the Kubernetes API is expected to be reached.
+// Kubernetes prints how the Kubernetes API is expected to be reached; nothing if
+// that isn't known.
 func Kubernetes(w io.Writer, k architecture.KubernetesAccess) {
+	if len(k.Ways) == 0 {
+		return
+	}
 	endpoint := "private endpoint only"
 	switch {
 	case len(k.PublicCIDRs) > 0:

@@ -40,7 +40,6 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 		Deviations(w, p.Deviations)
 	}
 	fmt.Fprintln(w)
-	Kubernetes(w, p.Kubernetes)
 	if p.Empty() {
 		fmt.Fprintf(w, "No changes: %s as the file says.\n", Count(len(p.Stacks), "stack"))
 		return
@@ -74,6 +73,7 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 	if len(path) > 0 {
 		paragraph(w, "Time: ", "  ", "about %s, decided by %s.", Span(p.Expected), strings.Join(path, " > "))
 	}
+	Kubernetes(w, p.Kubernetes)
 	if !all && slices.ContainsFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Action == deploy.CreateStack }) {
 		fmt.Fprintln(w, "With --verbose, every resource is listed.")
 	}
