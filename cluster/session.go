@@ -45,11 +45,12 @@ func (e *sessionError) Unwrap() error { return e.err }
 func (f *finder) session(ctx context.Context) (opened, error) {
 	plugin := f.Machine.Plugin
 	if plugin == "" {
+		// https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html
 		var err error
 		if plugin, err = exec.LookPath(pluginName); err != nil {
 			return opened{}, &sessionError{
 				fmt.Errorf("%s is not installed", pluginName),
-				"install it: https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html",
+				"install AWS's Session Manager plugin on this machine",
 			}
 		}
 	}
