@@ -89,10 +89,11 @@ func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
 		Region: region, Fresh: true,
 		Now: func() time.Time { return began.Add(time.Since(began) * speed) },
 	}
-	api := rehearse.KubernetesAPI(&o, arch)
-	ts.Defer(func() { ts.Check(api.Close()) })
+	doors, err := rehearse.OpenDoors(context.Background(), &o, arch)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(doors.Close()) })
 	box := sandbox.New(o)
-	api.Attach(box.Account())
+	doors.Attach(box)
 	if region == "us-east-1" {
 		_, err = rehearse.Given(box, arch)
 		ts.Check(err)

@@ -15,7 +15,6 @@ import (
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/sandbox"
-	"github.com/poolhouse/poolhouse/sandbox/kubernetesapi"
 )
 
 func (a *app) sandboxCommand() *cobra.Command {
@@ -32,11 +31,11 @@ func (a *app) sandboxCommand() *cobra.Command {
 		GroupID: "try", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.regionSet = cmd.Flags().Changed("region")
-			box, api, err := o.sandbox()
+			box, doors, err := o.sandbox(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer api.Close()
+			defer doors.Close()
 			l, err := loopback(cmd.Context(), o.listen)
 			if err != nil {
 				return err
@@ -62,7 +61,7 @@ type sandboxOptions struct {
 }
 
 // sandbox makes the account, with what a file presupposes.
-func (o sandboxOptions) sandbox() (*sandbox.Sandbox, *kubernetesapi.Server, error) {
+func (o sandboxOptions) sandbox(ctx context.Context) (*sandbox.Sandbox, *rehearse.Doors, error) {
 	switch {
 	case o.speed < 1:
 		return nil, nil, &usageError{fmt.Errorf("--speed is 1 or more, not %g", o.speed)}
@@ -83,15 +82,18 @@ func (o sandboxOptions) sandbox() (*sandbox.Sandbox, *kubernetesapi.Server, erro
 	}
 	so.Seed, so.Fresh = o.seed, o.fresh
 	so.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * o.speed)) }
-	api := rehearse.KubernetesAPI(&so, arch)
+	doors, err := rehearse.OpenDoors(ctx, &so, arch)
+	if err != nil {
+		return nil, nil, err
+	}
 	box := sandbox.New(so)
-	api.Attach(box.Account())
+	doors.Attach(box)
 	if arch != nil {
 		if _, err := rehearse.Given(box, arch); err != nil {
-			return nil, nil, errors.Join(err, api.Close())
+			return nil, nil, errors.Join(err, doors.Close())
 		}
 	}
-	return box, api, nil
+	return box, doors, nil
 }
 
 // regionForm is how regions are named.

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/datachannel"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
 	"github.com/poolhouse/poolhouse/sandbox/kubernetesapi"
 )
@@ -54,24 +56,47 @@ func someone(cidr string, otherwise netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// KubernetesAPI makes the door of the clusters' APIs for a sandbox that is to be
-// made of the options, which it changes. What it opens are loopback ports. A
-// deployment's operator gets in as its configuration says; nil is nobody's.
-func KubernetesAPI(o *sandbox.Options, a *architecture.Architecture) *kubernetesapi.Server {
+// Doors are what answers outside of the AWS APIs of a sandbox, on loopback
+// ports: the clusters' Kubernetes APIs and the data channels of sessions.
+type Doors struct {
+	API      *kubernetesapi.Server
+	channels *datachannel.Server
+}
+
+// OpenDoors makes the doors of a sandbox that is to be made of the options,
+// which it changes. A deployment's operator gets in as its configuration says;
+// nil is nobody's.
+func OpenDoors(ctx context.Context, o *sandbox.Options, a *architecture.Architecture) (*Doors, error) {
 	from := netip.MustParseAddr(outside)
 	if a != nil {
 		from = newOperator(a).internet
 	}
-	s := kubernetesapi.New(kubernetesapi.Options{From: from, Listen: true})
-	o.KubernetesEndpoint = s.Endpoint
-	return s
+	d := &Doors{API: kubernetesapi.New(kubernetesapi.Options{From: from, Listen: true})}
+	var err error
+	d.channels, err = datachannel.New(ctx, func(ctx context.Context, instance, address string) (net.Conn, error) {
+		return d.API.Dial(ctx, eks.Caller{Instance: instance}, address)
+	})
+	if err != nil {
+		return nil, errors.Join(err, d.API.Close())
+	}
+	o.KubernetesEndpoint, o.SessionStream = d.API.Endpoint, d.channels.Stream
+	return d, nil
 }
+
+// Attach says which sandbox they belong to.
+func (d *Doors) Attach(box *sandbox.Sandbox) {
+	d.API.Attach(box.Account())
+	d.channels.Attach(box.Account())
+}
+
+// Close shuts them.
+func (d *Doors) Close() error { return errors.Join(d.API.Close(), d.channels.Close()) }
 
 // machine is the machine of an operator: outside of the VPC, or in it. Its
 // connections hold the clock, as those of the AWS clients do.
 func (r *run) machine(c *clock.Scaled, inside bool) *cluster.Machine {
 	return &cluster.Machine{
-		Getenv: func(string) string { return "" },
+		Getenv: func(string) string { return "" }, Plugin: r.opts.Plugin,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			release := c.Hold()
 			conn, err := r.dial(ctx, network, address, inside)
@@ -116,9 +141,9 @@ func (r *run) dial(ctx context.Context, network, address string, inside bool) (n
 	connected := r.operator.connected
 	switch {
 	case is && inside:
-		return r.api.Dial(ctx, eks.Caller{Instance: node}, address)
+		return r.doors.API.Dial(ctx, eks.Caller{Instance: node}, address)
 	case is && connected.IsValid():
-		return r.api.Dial(ctx, eks.Caller{Connected: connected}, address)
+		return r.doors.API.Dial(ctx, eks.Caller{Connected: connected}, address)
 	case r.proxyAddress() == address:
 		return r.proxy(eks.Caller{Connected: connected})
 	}
@@ -139,7 +164,7 @@ func (r *run) proxyAddress() string {
 func (r *run) proxy(from eks.Caller) (net.Conn, error) {
 	mine, theirs := net.Pipe()
 	l := &single{conn: theirs, done: make(chan struct{})}
-	server := &http.Server{Handler: r.api.Proxy(from), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: r.doors.API.Proxy(from), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		// It ends with the connection.
 		_ = server.Serve(l)

@@ -31,7 +31,6 @@ import (
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/kubernetesapi"
 )
 
 // DefaultSpeed makes an hour of waiting last about a second.
@@ -54,6 +53,8 @@ type Options struct {
 	// Keep leaves the deployment standing after the update, and the sandbox
 	// serving until the context ends.
 	Keep bool
+	// Plugin is AWS's session-manager-plugin; empty means that PATH has it.
+	Plugin string
 	// Emit receives events, one at a time. May be nil.
 	Emit func(Event)
 }
@@ -81,7 +82,7 @@ type run struct {
 	clock  *clock.Scaled
 	box    *sandbox.Sandbox
 	server *server
-	api    *kubernetesapi.Server
+	doors  *Doors
 	operator
 	// inside says that the operator has gone into the VPC.
 	inside bool
@@ -117,14 +118,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	so.Now, so.Seed, so.OnCall = r.clock.Now, o.Seed, r.onCall
 	r.report = newReport(arch, o, so.AccountID)
-	r.api = KubernetesAPI(&so, arch)
+	if r.doors, err = OpenDoors(ctx, &so, arch); err != nil {
+		return r.report, err
+	}
 	r.box = sandbox.New(so)
-	r.api.Attach(r.box.Account())
+	r.doors.Attach(r.box)
 	if r.server, err = serve(ctx, r.box); err != nil {
-		return r.report, errors.Join(err, r.api.Close())
+		return r.report, errors.Join(err, r.doors.Close())
 	}
 	err = r.steps(ctx)
-	if closed := errors.Join(r.server.close(), r.api.Close()); closed != nil {
+	if closed := errors.Join(r.server.close(), r.doors.Close()); closed != nil {
 		err = errors.Join(err, fmt.Errorf("stop the sandbox: %w", closed))
 	}
 	if err != nil {

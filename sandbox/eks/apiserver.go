@@ -18,6 +18,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/endpoint"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -67,7 +68,7 @@ func Admits(tx *account.Tx, c *account.Resource, from Caller) bool {
 	}
 	groups := append([]string{props.Str(c.Attrs, "ClusterSecurityGroupId")}, props.Strs(config, "SecurityGroupIds")...)
 	if from.Connected.IsValid() {
-		return any443(tx, groups, ec2.TypeSecurityGroupIngress, nil, netip.PrefixFrom(from.Connected, from.Connected.BitLen()))
+		return endpoint.Any443(tx, groups, ec2.TypeSecurityGroupIngress, nil, netip.PrefixFrom(from.Connected, from.Connected.BitLen()))
 	}
 	var own []string
 	for _, face := range ec2.InterfacesOf(tx, from.Instance) {
@@ -78,7 +79,7 @@ func Admits(tx *account.Tx, c *account.Resource, from Caller) bool {
 		return false
 	}
 	address, err := netip.ParseAddr(props.Str(i.Attrs, "PrivateIp"))
-	return err == nil && admits(tx, groups, own, netip.PrefixFrom(address, address.BitLen()))
+	return err == nil && endpoint.Admits(tx, groups, own, netip.PrefixFrom(address, address.BitLen()))
 }
 
 // Version is the Kubernetes version of a cluster's control plane.
