@@ -186,7 +186,7 @@ func TestWaysIn(t *testing.T) {
 func TestSessionHostComesAndGoes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := example(t, "production")
+		a := example(t, "evaluation")
 		w := newWorld(t, a, sandbox.Options{Fresh: true})
 		w.create(a)
 		c := *a.Config
