@@ -288,7 +288,7 @@ func TestFindRoute(t *testing.T) {
 		}, took: 20 * time.Second}},
 		{
 			name: "agents are not connected", account: account{instances: []string{"i-1"}}, network: func(*testing.T, authority, authority) network { return nil },
-			want: found{failed: []string{"direct: dial tcp: connection refused", "session: Systems Manager does not reach the core node i-1"}}, advice: "a way to ssm and ssmmessages",
+			want: found{failed: []string{"direct: dial tcp: connection refused", "session: the core node i-1 is not connected to Systems Manager"}}, advice: "a way to ssm and ssmmessages",
 		},
 		{
 			name: "no session host", config: func(c *config.Config) { c.Cluster.API.SessionHost = true }, network: func(*testing.T, authority, authority) network { return nil },

@@ -133,7 +133,7 @@ func (f *finder) target(ctx context.Context) (string, error) {
 		}
 	}
 	return "", &sessionError{
-		fmt.Errorf("Systems Manager does not reach the %s %s", what, strings.Join(ids[:min(len(ids), 3)], ", ")),
+		fmt.Errorf("the %s %s is not connected to Systems Manager", what, strings.Join(ids[:min(len(ids), 3)], ", ")),
 		"its agent registers within minutes of the start; it needs a way to ssm and ssmmessages",
 	}
 }
