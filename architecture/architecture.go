@@ -31,6 +31,7 @@ const (
 	Database    StackName = "database"
 	Backup      StackName = "backup"
 	Cluster     StackName = "cluster"
+	SessionHost StackName = "session"
 	Nodes       StackName = "nodes"
 	GPU         StackName = "gpu"
 	Identity    StackName = "identity"
@@ -61,12 +62,13 @@ var catalogue = []Stack{
 	{Database, []StackName{Keys, Network}, "PostgreSQL"},
 	{Backup, []StackName{Keys, Storage, Database}, "backup vault, plan and selections"},
 	{Cluster, []StackName{Keys, Network}, "EKS control plane, access entries, OIDC provider, first add-ons"},
+	{SessionHost, []StackName{Keys, Network, Endpoints}, "instance that Session Manager reaches the Kubernetes API through"},
 	{Nodes, []StackName{Keys, Network, Endpoints, Cluster}, "core, web-assistant and interface node groups"},
 	{GPU, []StackName{Keys, Network, Endpoints, Cluster}, "GPU node group"},
 	{Identity, []StackName{Keys, Storage, Database, Cluster}, "IAM roles for service accounts"},
 	{Addons, []StackName{Cluster, Nodes, Identity}, "add-ons that need nodes"},
 	{Edge, []StackName{Keys, DNS, Storage, Network, Certificate}, "load balancers, listeners, SSO, WAF, DNS records"},
-	{Parameters, []StackName{Keys, DNS, Storage, Network, Endpoints, Certificate, Database, Backup, Cluster, Nodes, Identity, Addons, Edge}, "Parameter Store entries"},
+	{Parameters, []StackName{Keys, DNS, Storage, Network, Endpoints, Certificate, Database, Backup, Cluster, SessionHost, Nodes, Identity, Addons, Edge}, "Parameter Store entries"},
 }
 
 // Tier is a part of the network.

@@ -442,10 +442,11 @@ func TestNamesFit(t *testing.T) {
 func TestStacks(t *testing.T) {
 	t.Parallel()
 	for name, absent := range map[string][]StackName{
-		"production":     {GPU},
-		"evaluation":     {GPU, Backup},
-		"enterprise-dns": {GPU, DNS, Certificate},
-		"gpu-inference":  {DNS},
+		"production":      {GPU, SessionHost},
+		"evaluation":      {GPU, Backup, SessionHost},
+		"enterprise-dns":  {GPU, DNS, Certificate, SessionHost},
+		"gpu-inference":   {DNS, SessionHost},
+		"private-cluster": {GPU, DNS, Certificate},
 	} {
 		a := mustNew(t, example(t, name))
 		seen := map[StackName]bool{}

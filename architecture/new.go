@@ -36,7 +36,7 @@ func New(c *config.Config) (*Architecture, error) {
 	faults = append(faults, a.planNodes()...)
 	faults = append(faults, a.planSubnets()...)
 	a.ServiceAccounts = a.serviceAccounts()
-	a.Endpoints = endpoints(c.Network)
+	a.Endpoints = endpoints(c)
 	a.Stacks = a.stacks()
 	faults = append(faults, a.deviate()...)
 	a.Tags = maps.Clone(c.Tags)
@@ -62,6 +62,7 @@ func (a *Architecture) stacks() []Stack {
 		Certificate: c.Certificate.ARN != "",
 		Backup:      !c.Backups.Enabled,
 		GPU:         len(a.GPUGroups) == 0,
+		SessionHost: !c.Cluster.API.SessionHost,
 	}
 	var out []Stack
 	for _, s := range Catalogue() {
@@ -114,10 +115,15 @@ func required() []string {
 
 // endpoints are the interface endpoints, sorted. S3's is a gateway and always
 // there.
-func endpoints(n config.Network) []string {
-	out := slices.Clone(n.Endpoints)
-	if n.NAT.Mode == config.NATNone {
+func endpoints(c *config.Config) []string {
+	out := slices.Clone(c.Network.Endpoints)
+	if c.Network.NAT.Mode == config.NATNone {
 		out = append(out, required()...)
+	}
+	if c.Cluster.API.SessionHost {
+		// So its instance needs no way out of the VPC.
+		// https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-create-vpc.html
+		out = append(out, "ssm", "ssmmessages")
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

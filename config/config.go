@@ -58,6 +58,8 @@ type Config struct {
 	Certificate Certificate `yaml:"certificate"`
 	Backups     Backups     `yaml:"backups"`
 	WAF         WAF         `yaml:"waf"`
+	Proxy       Proxy       `yaml:"proxy"`
+	Trust       Trust       `yaml:"trust"`
 	// Reasons for what differs from the reference architecture, by the id that
 	// validate names. Required in production.
 	Deviations map[string]string `yaml:"deviations"`
@@ -139,6 +141,20 @@ type Cluster struct {
 	// Versions of add-ons by name; what is left out takes AWS's default for
 	// the Kubernetes version.
 	AddonVersions map[string]string `yaml:"addonVersions"`
+	// How the Kubernetes API is reached besides its public endpoint. create
+	// tries the ways in order: direct, proxy, session.
+	API ClusterAPI `yaml:"api"`
+}
+
+// ClusterAPI is how the Kubernetes API's private endpoint is reached.
+type ClusterAPI struct {
+	// Ranges in connected networks that may reach the private endpoint.
+	AllowCIDRs []string `yaml:"allowCidrs"`
+	// URL of an HTTP proxy that reaches it by CONNECT, with its port.
+	Proxy string `yaml:"proxy"`
+	// An instance of the deployment's own in a private subnet, reached through
+	// Session Manager only, that forwards to it.
+	SessionHost bool `yaml:"sessionHost"`
 }
 
 // Role is what a node group's nodes are for.
@@ -396,4 +412,23 @@ type WAF struct {
 	// Requests from one address in five minutes before it is blocked; 0 is no
 	// limit, else at least 100.
 	RateLimit int `yaml:"rateLimit"`
+}
+
+// Proxy is the way out of nodes and workloads through an HTTP proxy. poolhouse
+// takes it for its own calls too unless HTTPS_PROXY is set.
+type Proxy struct {
+	// URL of the proxy with its port, for example
+	// http://proxy.corp.example.com:3128; without user and password.
+	URL string `yaml:"url"`
+	// Names and ranges that are reached without it, beyond those that are
+	// computed: the VPC, Kubernetes and AWS services with endpoints.
+	NoProxy []string `yaml:"noProxy"`
+}
+
+// Trust is whom nodes, workloads and poolhouse's own calls believe besides the
+// public authorities.
+type Trust struct {
+	// Certificates of private authorities in PEM, without keys. AWS_CA_BUNDLE
+	// takes its place for poolhouse's own calls.
+	CABundle string `yaml:"caBundle"`
 }

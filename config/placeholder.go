@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -16,6 +17,9 @@ var documentation = []netip.Prefix{
 
 // exampleAccount is the account id of examples.
 const exampleAccount = "123456789012"
+
+// exampleCompany owns the certificates of examples.
+const exampleCompany = "Example Corp"
 
 // Placeholders lists what still stands for something of the user's own: ranges,
 // domains and account ids that examples have. They are no faults, since
@@ -45,6 +49,19 @@ func (c *Config) Placeholders() Faults {
 	host("access.api.host", c.Access.API.Host)
 	host("access.admin.host", c.Access.Admin.Host)
 	host("dns.zone", c.DNS.Zone)
+	for _, p := range []setting{{"cluster.api.proxy", c.Cluster.API.Proxy}, {"proxy.url", c.Proxy.URL}} {
+		if u, err := url.Parse(p.value); err == nil {
+			host(p.path, u.Hostname())
+		}
+	}
+	for i, s := range c.Proxy.NoProxy {
+		host(fmt.Sprintf("proxy.noProxy[%d]", i), s)
+	}
+	for _, cert := range c.Trust.Certificates() {
+		if slices.Contains(cert.Subject.Organization, exampleCompany) {
+			note("trust.caBundle", "the certificate of "+cert.Subject.CommonName, "an authority")
+		}
+	}
 	for _, a := range c.arns() {
 		if parts := strings.Split(a.value, ":"); len(parts) > 5 && parts[4] == exampleAccount {
 			note(a.path, a.value, "an ARN")

@@ -26,6 +26,19 @@ func TestPlaceholders(t *testing.T) {
 		}
 	}
 
+	private, err := LoadFile("../examples/private-cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range private.Placeholders() {
+		got[f.Path] = true
+	}
+	for _, path := range []string{"proxy.url", "proxy.noProxy[0]", "trust.caBundle"} {
+		if !got[path] {
+			t.Errorf("%s is not listed", path)
+		}
+	}
+
 	own := *c
 	own.Access.Web.Host, own.Access.API.Host, own.Access.Admin.Host = "a.corp.net", "b.corp.net", "c.corp.net"
 	own.Cluster.PublicAccessCIDRs = []string{"8.8.8.0/24", "203.0.113.7/32"}

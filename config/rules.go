@@ -37,6 +37,8 @@ const (
 	instancePattern = `^[a-z]+[0-9]+[a-z]*(-[a-z0-9]+)?\.(nano|micro|small|medium|large|xlarge|[0-9]+xlarge|metal|metal-[0-9]+xl)$`
 	cidrPattern     = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
 	httpsPattern    = `^https://[^\s?#@]+$`
+	proxyPattern    = `^https?://[A-Za-z0-9.-]+:[0-9]{1,5}/?$`
+	noProxyPattern  = `^\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(/[0-9]{1,2})?$`
 	windowPattern   = `([01][0-9]|2[0-3]):[0-5][0-9]`
 	dayPattern      = `(mon|tue|wed|thu|fri|sat|sun)`
 	pathPattern     = `[A-Za-z0-9+=,.@_/-]+`
@@ -54,6 +56,7 @@ func Rules() map[string]Rule {
 		Pattern: `^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}$`,
 		Form:    "the full ARN of a secret, such as arn:aws:secretsmanager:us-east-1:123456789012:secret:poolside/web-AbCdEf",
 	}
+	proxy := Rule{Pattern: proxyPattern, Form: "the URL of a proxy with its port, such as http://proxy.corp.example.com:3128", Max: 512}
 	scheme := Rule{Enum: []string{SchemeInternetFacing, SchemeInternal}}
 	// A load balancer's security group takes 60 rules
 	// (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html),
@@ -105,6 +108,11 @@ func Rules() map[string]Rule {
 			"vpc-cni", "kube-proxy", "coredns", "aws-ebs-csi-driver", "metrics-server", "snapshot-controller", "eks-pod-identity-agent",
 		}}},
 		"cluster.addonVersions{}": {Pattern: `^v[0-9]+\.[0-9]+\.[0-9]+-eksbuild\.[0-9]+$`, Form: "an add-on version such as v1.20.4-eksbuild.2", Min: 1, Max: 64},
+
+		// An ACL takes 20 rules, and three are taken.
+		"cluster.api.allowCidrs":   {MaxItems: 15},
+		"cluster.api.allowCidrs[]": cidr,
+		"cluster.api.proxy":        proxy,
 
 		"compute[].role":            {Required: true, Enum: roleNames()},
 		"compute[].also[]":          {Enum: []string{string(Interface)}},
@@ -171,6 +179,9 @@ func Rules() map[string]Rule {
 		"backups.schedule":      {Pattern: `^cron\(\S+( \S+){5}\)$`, Form: "an AWS cron expression of six fields, such as cron(0 4 * * ? *)"},
 		"backups.retentionDays": {Min: 1, Max: 36500},
 		"waf.rateLimit":         {Min: 100, Max: 2_000_000_000, Zero: true},
+		"proxy.url":             proxy,
+		"proxy.noProxy":         {MaxItems: 50},
+		"proxy.noProxy[]":       {Pattern: noProxyPattern, Form: "a domain such as .corp.example.com, a host, or an IPv4 address or range", Max: 253},
 		"deviations":            {Keys: &Rule{Pattern: `^[a-z0-9]+(-[a-z0-9]+)*$`, Form: "an id that validate names, such as no-sso", Min: 1, Max: 64}},
 		"deviations{}":          {Min: 10, Max: 1000, Form: "the reason, in 10 characters or more"},
 	}

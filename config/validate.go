@@ -36,6 +36,8 @@ func validate(c *Config, unread []string) Faults {
 	k.sso()
 	k.dns()
 	k.backups()
+	k.proxies()
+	k.trust()
 	k.apply(Rules(), "", "", reflect.ValueOf(c).Elem())
 	return k.faults
 }
@@ -247,6 +249,7 @@ func (k *checker) allowList(path string, cidrs []string, internet bool) {
 func (k *checker) cluster() {
 	c := &k.c.Cluster
 	k.allowList("cluster.publicAccessCidrs", c.PublicAccessCIDRs, true)
+	k.allowList("cluster.api.allowCidrs", c.API.AllowCIDRs, false)
 	for i, a := range c.Administrators {
 		k.administrator(fmt.Sprintf("cluster.administrators[%d]", i), a)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -29,6 +30,9 @@ type Result struct {
 	Changes int
 	Outputs map[architecture.StackName]map[string]string
 	Took    time.Duration
+	// Kubernetes is the route to the Kubernetes API, closed by now; nil if it
+	// was not looked for.
+	Kubernetes *cluster.Route
 }
 
 // CreateOptions qualify Create and Update.
@@ -43,7 +47,8 @@ type CreateOptions struct {
 
 // Create makes the deployment, or goes on making it. A deployment that is
 // complete is left as it is, whatever the configuration says by now. Create
-// blocks until the work is done; it may be repeated after any error.
+// blocks until the work is done; it may be repeated after any error. With a
+// [PendingError] there is a result too: the AWS side is complete.
 func Create(ctx context.Context, o CreateOptions) (*Result, error) {
 	res, err := converge(ctx, o, false)
 	return res, interrupted(ctx, err)
@@ -114,8 +119,7 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 		for n, st := range owned {
 			a.outputs[n] = st.Outputs
 		}
-		err := a.protect(ctx)
-		return &Result{Complete: true, Outputs: a.outputs, Changes: a.changes, Took: r.AWS.Clock.Now().Sub(start)}, err
+		return a.finish(ctx, start, true, nil)
 	}
 	if err := a.look(ctx); err != nil {
 		return nil, err
@@ -147,10 +151,21 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	if now := a.outputs[architecture.Certificate]["CertificateArn"]; err == nil && before != "" && now != "" && now != before {
 		err = a.retireCertificate(ctx, before)
 	}
+	return a.finish(ctx, start, false, err)
+}
+
+// finish is what comes after all stacks, if they came without an error:
+// protection, then the Kubernetes phase, which the AWS side never needs.
+func (a *applying) finish(ctx context.Context, start time.Time, complete bool, err error) (*Result, error) {
+	res := &Result{Complete: complete, Outputs: a.outputs}
 	if err == nil {
 		err = a.protect(ctx)
 	}
-	return &Result{Outputs: a.outputs, Changes: a.changes, Took: r.AWS.Clock.Now().Sub(start)}, err
+	if err == nil {
+		res.Kubernetes, err = a.kubernetes(ctx)
+	}
+	res.Changes, res.Took = a.changes, a.AWS.Clock.Now().Sub(start)
+	return res, err
 }
 
 // ownedStacks are the deployment's stacks in the account, by their place in

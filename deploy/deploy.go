@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
@@ -32,6 +33,9 @@ type Target struct {
 	// KeepDrift leaves alone what was changed outside of CloudFormation: plans
 	// and updates do not look for it.
 	KeepDrift bool
+	// Machine is from where the Kubernetes API is looked for once the AWS side
+	// is complete. Nil leaves the Kubernetes phase out.
+	Machine *cluster.Machine
 	// Emit receives events, one at a time. May be nil.
 	Emit func(Event)
 }

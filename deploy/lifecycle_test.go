@@ -208,7 +208,7 @@ func changed(t *testing.T, a *architecture.Architecture) *architecture.Architect
 	return next
 }
 
-var examples = []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress"}
+var examples = []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress", "private-cluster"}
 
 // TestLifecycle takes every example through its life: create, empty plan,
 // update, empty plan, delete, the account as it was found; one of them in an

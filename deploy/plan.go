@@ -30,6 +30,8 @@ type Plan struct {
 	Deviations []architecture.Deviation `json:"deviations"`
 	// DriftUnknown is why drift of some stacks is not known; "" if it is.
 	DriftUnknown string `json:"driftUnknown,omitempty"`
+	// Kubernetes is how the Kubernetes API is expected to be reached.
+	Kubernetes architecture.KubernetesAccess `json:"kubernetes"`
 
 	drift map[architecture.StackName]*stack.Drift
 }
@@ -63,7 +65,7 @@ func PlanOffline(a *architecture.Architecture) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Deployment: a.Config.Name, Region: a.Config.Region, Offline: true, Deviations: a.Deviations}
+	p := &Plan{Deployment: a.Config.Name, Region: a.Config.Region, Offline: true, Deviations: a.Deviations, Kubernetes: a.KubernetesAccess()}
 	for _, s := range all {
 		p.Stacks = append(p.Stacks, newStack(s))
 	}
@@ -121,7 +123,7 @@ func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 	}
 	p := &Plan{
 		Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all)),
-		DriftUnknown: a.driftUnknown, drift: a.drift,
+		Kubernetes: t.Architecture.KubernetesAccess(), DriftUnknown: a.driftUnknown, drift: a.drift,
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))

@@ -10,7 +10,7 @@ import (
 	"github.com/poolhouse/poolhouse/stack"
 )
 
-func cluster(props string) []byte {
+func clusterTemplate(props string) []byte {
 	return fmt.Appendf(nil, `{"Parameters":{"P":{"Type":"String"}},"Resources":{"Cluster":{"Type":"AWS::EKS::Cluster","Properties":%s},"Group":{"Type":"AWS::Logs::LogGroup"}}}`, props)
 }
 
@@ -43,17 +43,17 @@ func TestOneKindAtATime(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			spec := stack.Spec{Template: cluster(tt.next), Parameters: map[string]string{"P": "1"}}
-			parts := oneKindAtATime(cluster(tt.old), spec, nil)
+			spec := stack.Spec{Template: clusterTemplate(tt.next), Parameters: map[string]string{"P": "1"}}
+			parts := oneKindAtATime(clusterTemplate(tt.old), spec, nil)
 			var kinds []string
-			was := properties(t, cluster(tt.old))
+			was := properties(t, clusterTemplate(tt.old))
 			for _, p := range parts {
 				kinds = append(kinds, p.kind)
 				is := properties(t, p.spec.Template)
 				if cmp.Equal(was, is) {
 					t.Errorf("the update of %s changes nothing", p.kind)
 				}
-				if again := oneKindAtATime(cluster(mustJSON(t, was)), p.spec, nil); again != nil {
+				if again := oneKindAtATime(clusterTemplate(mustJSON(t, was)), p.spec, nil); again != nil {
 					t.Errorf("the update of %s is more than one kind of change", p.kind)
 				}
 				was = is
@@ -61,7 +61,7 @@ func TestOneKindAtATime(t *testing.T) {
 			if diff := cmp.Diff(tt.kinds, kinds); diff != "" {
 				t.Errorf("kinds (-want +got):\n%s", diff)
 			}
-			if rest := oneKindAtATime(cluster(mustJSON(t, was)), spec, nil); rest != nil {
+			if rest := oneKindAtATime(clusterTemplate(mustJSON(t, was)), spec, nil); rest != nil {
 				t.Errorf("after the parts, the whole is still more than one kind of change")
 			}
 		})

@@ -32,6 +32,8 @@ type Status struct {
 	Region     string        `json:"region"`
 	Phase      Phase         `json:"phase"`
 	Stacks     []StackStatus `json:"stacks"`
+	// Kubernetes is how its API is reached; nil without a cluster.
+	Kubernetes *KubernetesStatus `json:"kubernetes,omitempty"`
 	// Next is the command that leads on.
 	Next string `json:"next,omitempty"`
 }
@@ -48,7 +50,9 @@ type StackStatus struct {
 	Surplus bool `json:"surplus,omitempty"`
 }
 
-// Look reports what a deployment is. It only reads.
+// Look reports what a deployment is. It only reads; if the target has a machine,
+// it also looks for the route to the Kubernetes API, and may start a session for
+// that, which it ends.
 func Look(ctx context.Context, t Target) (*Status, error) {
 	r := newRun(t, nil)
 	owned, err := ownedStacks(ctx, r.driver, t.Architecture.Config.Name)
@@ -72,6 +76,9 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		s.Stacks = append(s.Stacks, line)
 	}
 	s.Phase = phase(owned, wanted)
+	if s.Kubernetes, err = lookAtKubernetes(ctx, t, owned); err != nil {
+		return nil, err
+	}
 	switch s.Phase {
 	case Missing, Incomplete, GPUPending:
 		s.Next = "create"

@@ -7,8 +7,9 @@ package sandbox
 func NotModelled() []string {
 	return []string{
 		"permissions: every authenticated principal may do everything; identity policies are checked for form, not enforced",
-		"data: no packet is routed, nothing is encrypted, PostgreSQL, EKS and the load balancers have no endpoint that answers",
-		"inside the cluster: no Kubernetes runs, so no pod, chart or target registration",
+		"data: no packet is routed, nothing is encrypted, PostgreSQL and the load balancers have no endpoint that answers",
+		"inside the cluster: no Kubernetes runs, so no pod, chart or target registration; its API answers for version and health to those whom EKS and the security groups let through, and 401 Unauthorized to the rest",
+		"Session Manager: forwarding a port to another host only, without sessions' history; network ACLs and proxies on the way are not looked at",
 		"capacity and throttling: instance types are always to be had, and calls are not limited",
 		"service quotas, except for those that the services check themselves",
 		"DNS resolution and delegation: certificates are issued as soon as their record exists",

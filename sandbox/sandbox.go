@@ -61,6 +61,11 @@ type Options struct {
 	// Fresh is an account never used before: no service-linked roles and no
 	// default VPC.
 	Fresh bool
+	// KubernetesEndpoint and SessionStream are those of [account.Options]: they
+	// name what answers outside of this process's AWS APIs, such as a
+	// [github.com/poolhouse/poolhouse/sandbox/kubernetesapi.Server].
+	KubernetesEndpoint func(cluster, usual string) string
+	SessionStream      func(session, usual string) string
 	// Principals are those who can sign requests. None means one, with
 	// AccessKeyID and SecretAccessKey, who is a session of the role
 	// Administrator. Roles that principals are sessions of exist in IAM.
@@ -100,7 +105,7 @@ func New(o Options) *Sandbox {
 			ARN: fmt.Sprintf("arn:%s:sts::%s:assumed-role/%s/%s", partition(o.Region), o.AccountID, AdministratorRole, AdministratorSession),
 		}}
 	}
-	a := account.New(model(o.Principals), account.Options{ID: o.AccountID, Region: o.Region, Zones: o.Zones, Now: o.Now, Seed: o.Seed, Fresh: o.Fresh})
+	a := account.New(model(o.Principals), account.Options{ID: o.AccountID, Region: o.Region, Zones: o.Zones, Now: o.Now, Seed: o.Seed, Fresh: o.Fresh, KubernetesEndpoint: o.KubernetesEndpoint, SessionStream: o.SessionStream})
 	return assemble(o, a)
 }
 

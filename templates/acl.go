@@ -90,12 +90,16 @@ func aclRules(a *architecture.Architecture, tier architecture.Tier) []aclRule {
 		return append(rules, in(100, tcp, 443, 443, inside))
 	case architecture.ControlPlane:
 		// The Kubernetes API for the VPC; kubelets and webhooks from it.
-		return []aclRule{
+		rules := []aclRule{
 			in(100, tcp, 443, 443, inside),
 			in(110, tcp, 1024, 65535, inside),
 			out(100, tcp, 443, 443, inside),
 			out(110, tcp, 1024, 65535, inside),
 		}
+		for i, cidr := range a.Config.Cluster.API.AllowCIDRs {
+			rules = append(rules, in(120+i, tcp, 443, 443, cidr), out(120+i, tcp, 1024, 65535, cidr))
+		}
+		return rules
 	}
 	// Nodes, pods, database and endpoints talk freely among themselves (the
 	// security groups say who to whom), load balancers and the control plane
@@ -113,6 +117,12 @@ func aclRules(a *architecture.Architecture, tier architecture.Tier) []aclRule {
 	}
 	if facing(a, config.SchemeInternal) {
 		rules = append(rules, in(120, tcp, 80, 80, clients))
+	}
+	// On 443 and between private subnets there is a way already.
+	if port := a.ProxyPort(); port != 0 && port != 443 {
+		for i, r := range a.ProxyRanges() {
+			rules = append(rules, out(140+i, tcp, port, port, r.String()))
+		}
 	}
 	for _, s := range a.PrivateSubnets() {
 		rules = append(rules, in(100+s.Zone, allProtocols, 0, 0, s.CIDR.String()), out(100+s.Zone, allProtocols, 0, 0, s.CIDR.String()))

@@ -14,6 +14,7 @@ import (
 func TestEveryCombination(t *testing.T) {
 	t.Parallel()
 	base := *planned(t).Config
+	authority := bundle(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := base
 		yes := func(what string) bool { return rapid.Bool().Draw(t, what) }
@@ -43,6 +44,16 @@ func TestEveryCombination(t *testing.T) {
 		case 1:
 			c.DNS = config.DNS{Mode: config.DNSNone}
 			c.Certificate.ARN = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+		}
+		c.Cluster.API.SessionHost = yes("session host")
+		if yes("connected") {
+			c.Cluster.API.AllowCIDRs = []string{"10.20.0.0/16"}
+		}
+		if yes("proxy") {
+			c.Proxy.URL = rapid.SampledFrom([]string{"http://proxy.example.com:3128", "https://10.1.2.3:443"}).Draw(t, "url")
+		}
+		if yes("authority") {
+			c.Trust.CABundle = authority
 		}
 		c.Compute = append([]config.NodeGroup{}, base.Compute...)
 		if yes("merged") {

@@ -29,12 +29,13 @@ func nodes(a *architecture.Architecture) *cfn.Template {
 // group made beside the old one.
 func nodeGroups(t *cfn.Template, a *architecture.Architecture, groups []architecture.NodeGroup) {
 	tags := deploymentTags(t, a)
+	script := userData(t, "NodeUserData", nodeData(a))
 	templates := map[config.Role]cfn.Handle{}
 	roles := map[config.Role]cfn.Handle{}
 	for _, g := range groups {
 		if _, ok := roles[g.Role]; !ok {
 			roles[g.Role] = nodeRole(t, a, g)
-			templates[g.Role] = t.Add(cfn.LogicalID(camel(string(g.Role))+"LaunchTemplate"), nodeTemplate(t, a, g, tags))
+			templates[g.Role] = t.Add(cfn.LogicalID(camel(string(g.Role))+"LaunchTemplate"), nodeTemplate(t, a, g, tags, script))
 		}
 		h := t.Add(cfn.LogicalID(g.Key()), nodeGroup(t, a, g, roles[g.Role], templates[g.Role]))
 		t.Output(g.Key()+"NodeGroupName", h.Att("NodegroupName"))
@@ -58,7 +59,7 @@ func nodeRole(t *cfn.Template, a *architecture.Architecture, g architecture.Node
 // a change rolls the nodes; several stand in the group, where EKS tries them in
 // turn, and a change makes a new group.
 // https://docs.aws.amazon.com/eks/latest/userguide/launch-templates.html
-func nodeTemplate(t *cfn.Template, a *architecture.Architecture, g architecture.NodeGroup, tags []cfn.Tag) ec2.LaunchTemplate {
+func nodeTemplate(t *cfn.Template, a *architecture.Architecture, g architecture.NodeGroup, tags []cfn.Tag, script cfn.Value[string]) ec2.LaunchTemplate {
 	part := string(g.Role)
 	data := &ec2.LaunchTemplateData{
 		SecurityGroupIds: nodeSecurityGroups(t, g),
@@ -78,6 +79,7 @@ func nodeTemplate(t *cfn.Template, a *architecture.Architecture, g architecture.
 			},
 		}},
 		Monitoring:        &ec2.Monitoring{Enabled: cfn.V(true)},
+		UserData:          script,
 		TagSpecifications: launchTags(a, tags, part, "instance", "volume", "network-interface"),
 	}
 	if len(g.Group.InstanceTypes) == 1 {

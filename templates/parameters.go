@@ -3,6 +3,7 @@ package templates
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cfn"
@@ -82,6 +83,20 @@ func parameters(a *architecture.Architecture) *cfn.Template {
 		put("sso/web-client-id", "OpenID Connect client of web users", cfn.V(sso.Web.ClientID))
 		put("sso/admin-client-id", "OpenID Connect client of administrators", cfn.V(sso.Admin.ClientID))
 		put("sso/admin-group", "Group of administrators at the provider", cfn.V(sso.AdminGroup))
+	}
+	if c.Proxy.URL != "" {
+		put("proxy/url", "HTTP proxy of nodes and workloads", cfn.V(c.Proxy.URL))
+		e := entry("proxy/no-proxy", "What they reach without it, joined by commas", cfn.V(strings.Join(a.NoProxy(), ",")))
+		e.Tier = cfn.V("Intelligent-Tiering") // with many endpoints it needs more than 4 KB
+		t.Add(cfn.LogicalID(camel("proxy/no-proxy")+"Entry"), e)
+		t.Output("ProxyUrl", cfn.V(c.Proxy.URL))
+		t.Output("NoProxyParameter", cfn.V(a.ParameterPath()+"/proxy/no-proxy"))
+	}
+	if bundle := c.Trust.Bundle(); bundle != "" {
+		e := entry("trust/ca-bundle", "Certificates of private authorities, in PEM", cfn.V(bundle))
+		e.Tier = cfn.V("Intelligent-Tiering") // a bundle of several needs more than 4 KB
+		t.Add(cfn.LogicalID(camel("trust/ca-bundle")+"Entry"), e)
+		t.Output("CaBundleParameter", cfn.V(a.ParameterPath()+"/trust/ca-bundle"))
 	}
 	if c.Backups.Enabled {
 		put("backup/vault", "Backup vault", from(architecture.Backup, "VaultName"))

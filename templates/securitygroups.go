@@ -70,7 +70,7 @@ func (v *vpc) addSecurityGroups() {
 	}
 	v.addGroup(groupWeb, "Web load balancer", clients(access.Web), balancer)
 	v.addGroup(groupAdmin, "Admin load balancer", clients(access.Admin), balancer)
-	v.addGroup(groupNodes, "All nodes", nil, out("AWS APIs and services outside"))
+	v.addGroup(groupNodes, "All nodes", nil, append(out("AWS APIs and services outside"), proxyEgress(v.a)...))
 	v.addGroup(groupNodesCore, "Core nodes", nil, nil)
 	v.addGroup(groupNodesWebAssistant, "Web-assistant nodes", nil, nil)
 	v.addGroup(groupNodesInterface, "Interface nodes", nil, nil)
@@ -88,7 +88,11 @@ func (v *vpc) addSecurityGroups() {
 		}}
 	}
 	v.addGroup(groupEndpoints, "VPC endpoints", instances, nil)
-	v.addGroup(groupControlPlane, "EKS control plane", nil, nil)
+	var operators []ec2.Ingress
+	for _, cidr := range v.a.Config.Cluster.API.AllowCIDRs {
+		operators = append(operators, ingress(443, cidr, "Kubernetes API"))
+	}
+	v.addGroup(groupControlPlane, "EKS control plane", operators, nil)
 	if selfManagedNAT(v.a) {
 		var private []ec2.Ingress
 		for _, s := range v.a.PrivateSubnets() {
@@ -110,6 +114,24 @@ func (v *vpc) addSecurityGroups() {
 			})
 		}
 	}
+}
+
+// proxyEgress lets nodes reach the proxy. On 443 they reach everything: S3 by
+// its gateway endpoint, whose addresses are public, and the private endpoints.
+// Load balancers never ask a proxy.
+func proxyEgress(a *architecture.Architecture) []ec2.Egress {
+	port := a.ProxyPort()
+	if port == 0 || port == 443 {
+		return nil
+	}
+	var out []ec2.Egress
+	for _, r := range a.ProxyRanges() {
+		out = append(out, ec2.Egress{
+			IpProtocol: cfn.V("tcp"), FromPort: cfn.V(port), ToPort: cfn.V(port),
+			CidrIp: cfn.V(r.String()), Description: cfn.V("proxy"),
+		})
+	}
+	return out
 }
 
 // selfManagedNAT says whether instances are the way out.

@@ -87,6 +87,8 @@ func builder(name architecture.StackName) func(*architecture.Architecture) *cfn.
 		return backups
 	case architecture.Cluster:
 		return cluster
+	case architecture.SessionHost:
+		return sessionHost
 	case architecture.Nodes:
 		return nodes
 	case architecture.GPU:

@@ -5,6 +5,7 @@ package awsapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -50,8 +51,15 @@ type Options struct {
 	Endpoint string
 	// Credentials replace the standard chain.
 	Credentials aws.CredentialsProvider
-	// HTTPClient replaces the SDK's.
+	// HTTPClient replaces the SDK's; what follows is then of no effect.
 	HTTPClient aws.HTTPClient
+	// Proxy is the URL of an HTTP proxy for calls over HTTPS, and NoProxy what
+	// is called without it. HTTPS_PROXY and NO_PROXY win.
+	Proxy   string
+	NoProxy []string
+	// CABundle are authorities to believe besides the machine's, in PEM.
+	// AWS_CA_BUNDLE wins.
+	CABundle string
 }
 
 // Clients are the services of one account and region. Safe for concurrent use.
@@ -127,6 +135,9 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 // load finds the SDK's configuration.
 func (o Options) load(ctx context.Context) (aws.Config, error) {
 	retryer := func() aws.Retryer { return newRetryer(o.Clock) }
+	if o.HTTPClient == nil {
+		o.HTTPClient = o.client()
+	}
 	if o.Endpoint != "" && o.Region != "" && o.Credentials != nil {
 		return aws.Config{
 			Region: o.Region, BaseEndpoint: &o.Endpoint, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Retryer: retryer,
@@ -146,9 +157,7 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 	if o.Credentials != nil {
 		load = append(load, config.WithCredentialsProvider(o.Credentials))
 	}
-	if o.HTTPClient != nil {
-		load = append(load, config.WithHTTPClient(o.HTTPClient))
-	}
+	load = append(load, config.WithHTTPClient(o.HTTPClient))
 	if o.Endpoint != "" {
 		load = append(load, config.WithBaseEndpoint(o.Endpoint))
 	}
@@ -219,7 +228,7 @@ func newRetryer(c clock.Clock) aws.Retryer {
 		o.MaxAttempts = maxAttempts
 		o.MaxBackoff = 30 * time.Second
 		o.RateLimiter = noLimit{}
-		o.Retryables = append([]retry.IsErrorRetryable{retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{
+		o.Retryables = append([]retry.IsErrorRetryable{refusal{}, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{
 			http.StatusTooManyRequests: {},
 		}}}, o.Retryables...)
 	})}
@@ -229,6 +238,18 @@ func newRetryer(c clock.Clock) aws.Retryer {
 func (r retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
 	d, e := r.Standard.RetryDelay(attempt, err)
 	return r.clock.Wall(d), e
+}
+
+// refusal is not to be repeated: a proxy says the same again.
+type refusal struct{}
+
+// IsErrorRetryable implements [retry.IsErrorRetryable].
+func (refusal) IsErrorRetryable(err error) aws.Ternary {
+	var refused *ProxyError
+	if errors.As(err, &refused) {
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
 }
 
 type noLimit struct{}

@@ -95,17 +95,22 @@ func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	const speed = 3000
 	began := time.Now()
-	box := sandbox.New(sandbox.Options{
+	arch, err := loadExample(ts.Getenv("EXAMPLES") + "/evaluation.yaml")
+	ts.Check(err)
+	o := sandbox.Options{
 		Region: region, Fresh: true,
 		Principals: []sandbox.Principal{
 			{AccessKeyID: sandbox.AccessKeyID, SecretAccessKey: sandbox.SecretAccessKey, ARN: "arn:aws:sts::123456789012:assumed-role/" + sandbox.AdministratorRole + "/" + sandbox.AdministratorSession},
 			{AccessKeyID: malloryKey, SecretAccessKey: "mallory", ARN: "arn:aws:iam::123456789012:user/mallory"},
 		},
 		Now: func() time.Time { return began.Add(time.Since(began) * speed) },
-	})
+	}
+	doors, err := rehearse.OpenDoors(context.Background(), &o, arch)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(doors.Close()) })
+	box := sandbox.New(o)
+	doors.Attach(box)
 	if region == "us-east-1" {
-		arch, err := loadExample(ts.Getenv("EXAMPLES") + "/evaluation.yaml")
-		ts.Check(err)
 		_, err = rehearse.Given(box, arch)
 		ts.Check(err)
 	}

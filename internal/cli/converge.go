@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
@@ -44,6 +45,13 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace, keepDrift 
 		res, err = do(ctx, deploy.CreateOptions{Target: t, AllowReplace: replace, Drift: plan.Drift()})
 		return err
 	})
+	var pending *deploy.PendingError
+	if errors.As(err, &pending) {
+		if a.output != "json" {
+			view.Result(a.Out, t.Architecture, res)
+		}
+		return hinted{err, fmt.Sprintf("go on from inside: on a machine in the VPC that carries the security group of the nodes, or whose address is in cluster.api.allowCidrs, run: poolhouse %s %s", verb, path)}
+	}
 	if err != nil {
 		return err
 	}
@@ -58,7 +66,8 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace, keepDrift 
 		Seconds    float64                                      `json:"seconds"`
 		Outputs    map[architecture.StackName]map[string]string `json:"outputs"`
 		Records    []view.Record                                `json:"records"`
-	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs)}
+		Kubernetes *cluster.Route                               `json:"kubernetes"`
+	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs), res.Kubernetes}
 	return a.print(v, func() { view.Result(a.Out, t.Architecture, res) })
 }
 

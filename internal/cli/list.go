@@ -13,7 +13,7 @@ func (a *app) listCommand() *cobra.Command {
 		Use: "list", Short: "List the deployments of an account and region",
 		GroupID: "look", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			clients, _, err := a.connect(cmd.Context(), region)
+			clients, _, err := a.connect(cmd.Context(), region, nil)
 			if err != nil {
 				return err
 			}

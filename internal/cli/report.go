@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -92,6 +94,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		interrupted *interruptedError
 		failed      *stack.Error
 		refused     *deploy.RefusedError
+		pending     *deploy.PendingError
 	)
 	if errors.As(err, &h) {
 		p.Hint = h.hint
@@ -116,6 +119,9 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	case errors.As(err, &access):
 		p.Code = Usage
 		p.access(access)
+	case errors.As(err, &pending):
+		p.Code = Pending
+		p.pending(pending)
 	case awsapi.IsExpired(err):
 		p.Error = "the AWS credentials have expired; AWS goes on with what it has begun"
 		hint("sign in again and repeat the command: it goes on where it stopped")
@@ -143,6 +149,23 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		p.Detail = append(p.Detail, "AWS request id "+id)
 	}
 	return p
+}
+
+// pending explains what the AWS side's completion leaves undone, and from where
+// it can be done.
+func (p *problem) pending(e *deploy.PendingError) {
+	var u *cluster.UnreachableError
+	if !errors.As(e.Err, &u) {
+		return
+	}
+	p.Error = fmt.Sprintf("the AWS side of %s is complete, and there is no route from here to its Kubernetes API at %s", e.Deployment, u.Endpoint)
+	for _, a := range u.Attempts {
+		line := a.String() + ": " + a.Error
+		if a.Advice != "" {
+			line += " (" + a.Advice + ")"
+		}
+		p.Detail = append(p.Detail, line)
+	}
 }
 
 // otherRegion finds the region in a sandbox's refusal to be in it. Services
@@ -184,6 +207,16 @@ func (p *problem) access(e *accessError) {
 	case errors.As(e.err, &dns) && dns.IsNotFound && custom == "":
 		p.Error = fmt.Sprintf("there is no AWS endpoint %s", dns.Name)
 		p.Hint = fmt.Sprintf("check that region %s exists, and that this machine can resolve public names", e.region)
+	case awsapi.IsProxy(e.err):
+		var refused *awsapi.ProxyError
+		p.Error = "the proxy does not lead to AWS: " + rootOf(e.err)
+		if errors.As(e.err, &refused) {
+			p.Error = refused.Error()
+		}
+		p.Hint = "HTTPS_PROXY names it, or proxy.url of the file if that is not set; let it connect to AWS's endpoints, or set HTTPS_PROXY to another, or to nothing"
+	case isUntrusted(e.err):
+		p.Error = "there is an answer from " + endpoint + ", but nobody vouches for it: " + rootOf(e.err)
+		p.Hint = "if a proxy opens TLS on the way, put its authority's certificate into trust.caBundle, or its file into AWS_CA_BUNDLE"
 	case awsapi.IsUnreachable(e.err) && endpoint != "":
 		p.Error = "there is no answer from " + endpoint
 		p.Detail = append(p.Detail, rootOf(e.err))
@@ -196,6 +229,12 @@ func (p *problem) access(e *accessError) {
 		p.Error = "the endpoint does not answer as AWS does"
 		p.Hint = "AWS_ENDPOINT_URL is " + custom + ": check that it is right"
 	}
+}
+
+// isUntrusted tells that an answer's certificate is not to be believed.
+func isUntrusted(err error) bool {
+	var bad *tls.CertificateVerificationError
+	return errors.As(err, &bad)
 }
 
 // rootOf is the innermost reason of an error.

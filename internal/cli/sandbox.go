@@ -31,10 +31,11 @@ func (a *app) sandboxCommand() *cobra.Command {
 		GroupID: "try", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.regionSet = cmd.Flags().Changed("region")
-			box, err := o.sandbox()
+			box, doors, err := o.sandbox(cmd.Context())
 			if err != nil {
 				return err
 			}
+			defer doors.Close()
 			l, err := loopback(cmd.Context(), o.listen)
 			if err != nil {
 				return err
@@ -60,14 +61,14 @@ type sandboxOptions struct {
 }
 
 // sandbox makes the account, with what a file presupposes.
-func (o sandboxOptions) sandbox() (*sandbox.Sandbox, error) {
+func (o sandboxOptions) sandbox(ctx context.Context) (*sandbox.Sandbox, *rehearse.Doors, error) {
 	switch {
 	case o.speed < 1:
-		return nil, &usageError{fmt.Errorf("--speed is 1 or more, not %g", o.speed)}
+		return nil, nil, &usageError{fmt.Errorf("--speed is 1 or more, not %g", o.speed)}
 	case !regionForm().MatchString(o.region):
-		return nil, &usageError{fmt.Errorf("--region %q is no AWS region", o.region)}
+		return nil, nil, &usageError{fmt.Errorf("--region %q is no AWS region", o.region)}
 	case o.file != "" && o.regionSet:
-		return nil, &usageError{errors.New("the file given by --for names the region; leave --region out")}
+		return nil, nil, &usageError{errors.New("the file given by --for names the region; leave --region out")}
 	}
 	began := time.Now()
 	so := sandbox.Options{Region: o.region}
@@ -75,19 +76,24 @@ func (o sandboxOptions) sandbox() (*sandbox.Sandbox, error) {
 	if o.file != "" {
 		var err error
 		if arch, err = load(o.file); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		so = rehearse.SandboxOptions(arch)
 	}
 	so.Seed, so.Fresh = o.seed, o.fresh
 	so.Now = func() time.Time { return began.Add(time.Duration(float64(time.Since(began)) * o.speed)) }
+	doors, err := rehearse.OpenDoors(ctx, &so, arch)
+	if err != nil {
+		return nil, nil, err
+	}
 	box := sandbox.New(so)
+	doors.Attach(box)
 	if arch != nil {
 		if _, err := rehearse.Given(box, arch); err != nil {
-			return nil, err
+			return nil, nil, errors.Join(err, doors.Close())
 		}
 	}
-	return box, nil
+	return box, doors, nil
 }
 
 // regionForm is how regions are named.

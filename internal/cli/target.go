@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -30,21 +32,43 @@ func (a *app) target(ctx context.Context, path string) (deploy.Target, string, e
 	if err != nil {
 		return deploy.Target{}, "", err
 	}
-	clients, account, err := a.connect(ctx, arch.Config.Region)
+	clients, account, err := a.connect(ctx, arch.Config.Region, arch.Config)
 	if err != nil {
 		return deploy.Target{}, "", err
 	}
 	if err := sameAccount(arch.Config, account); err != nil {
 		return deploy.Target{}, "", err
 	}
-	return deploy.Target{Architecture: arch, AWS: clients}, account, nil
+	return deploy.Target{Architecture: arch, AWS: clients, Machine: machine(arch.Config)}, account, nil
+}
+
+// machine is this one, as the ways to the Kubernetes API see it. A proxy that is
+// spoken to by TLS may have a certificate of the file's authorities.
+func machine(c *config.Config) *cluster.Machine {
+	m := &cluster.Machine{}
+	if certs := c.Trust.Certificates(); len(certs) > 0 {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			roots = x509.NewCertPool()
+		}
+		for _, cert := range certs {
+			roots.AddCert(cert)
+		}
+		m.Roots = roots
+	}
+	return m
 }
 
 // connect makes clients for a region, the environment's if it is empty, and
 // proves that they get an answer: what is wrong with endpoint, region or
-// credentials shows here, soon and before anything is done.
-func (a *app) connect(ctx context.Context, region string) (*awsapi.Clients, string, error) {
-	clients, err := awsapi.New(ctx, awsapi.Options{Region: region, Clock: a.Clock})
+// credentials shows here, soon and before anything is done. The configuration,
+// if there is one, names the proxy and the authorities for the calls.
+func (a *app) connect(ctx context.Context, region string, c *config.Config) (*awsapi.Clients, string, error) {
+	o := awsapi.Options{Region: region, Clock: a.Clock}
+	if c != nil {
+		o.Proxy, o.NoProxy, o.CABundle = c.Proxy.URL, c.Proxy.NoProxy, c.Trust.Bundle()
+	}
+	clients, err := awsapi.New(ctx, o)
 	if err != nil {
 		return nil, "", &accessError{region, err}
 	}

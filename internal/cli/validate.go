@@ -20,6 +20,8 @@ type validation struct {
 	Profile    config.Profile           `json:"profile,omitempty"`
 	Stacks     []architecture.StackName `json:"stacks,omitempty"`
 	Deviations []architecture.Deviation `json:"deviations"`
+	// Kubernetes is how its API is expected to be reached.
+	Kubernetes *architecture.KubernetesAccess `json:"kubernetes,omitempty"`
 	// Placeholders still stand for something of the user's own.
 	Placeholders []config.Fault `json:"placeholders"`
 	Faults       []config.Fault `json:"faults"`
@@ -47,6 +49,8 @@ func (a *app) validateCommand() *cobra.Command {
 			}
 			c := arch.Config
 			v.Valid, v.Deployment, v.Region, v.Profile = true, c.Name, c.Region, c.Profile
+			access := arch.KubernetesAccess()
+			v.Kubernetes = &access
 			v.Deviations = append(v.Deviations, arch.Deviations...)
 			v.Placeholders = append(v.Placeholders, c.Placeholders()...)
 			for _, s := range arch.Stacks {
@@ -54,6 +58,7 @@ func (a *app) validateCommand() *cobra.Command {
 			}
 			return a.print(v, func() {
 				fmt.Fprintf(a.Out, "ok: %s is %s in %s, profile %s, %s\n", args[0], c.Name, c.Region, c.Profile, view.Count(len(v.Stacks), "stack"))
+				view.Kubernetes(a.Out, access)
 				view.Deviations(a.Out, v.Deviations)
 				view.Placeholders(a.Out, v.Placeholders)
 			})

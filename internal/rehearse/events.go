@@ -13,11 +13,13 @@ type Step string
 
 // The steps, in order.
 const (
-	StepGiven      Step = "given"
-	StepValidate   Step = "validate"
-	StepPlan       Step = "plan"
-	StepCreate     Step = "create"
-	StepResume     Step = "resume"
+	StepGiven    Step = "given"
+	StepValidate Step = "validate"
+	StepPlan     Step = "plan"
+	StepCreate   Step = "create"
+	StepResume   Step = "resume"
+	// StepInside is there if no way leads to the Kubernetes API from outside.
+	StepInside     Step = "inside"
 	StepCheck      Step = "plan again"
 	StepVerify     Step = "verify"
 	StepPlanUpdate Step = "plan the update"

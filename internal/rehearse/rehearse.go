@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
@@ -54,6 +55,8 @@ type Options struct {
 	// Keep leaves the deployment standing after the update, and the sandbox
 	// serving until the context ends.
 	Keep bool
+	// Plugin is AWS's session-manager-plugin; empty means that PATH has it.
+	Plugin string
 	// Emit receives events, one at a time. May be nil.
 	Emit func(Event)
 }
@@ -81,6 +84,10 @@ type run struct {
 	clock  *clock.Scaled
 	box    *sandbox.Sandbox
 	server *server
+	doors  *Doors
+	operator
+	// inside says that the operator has gone into the VPC.
+	inside bool
 	calls  atomic.Int64
 	report *Report
 
@@ -106,16 +113,20 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{opts: o, clock: clock.NewScaled(o.Speed), arch: arch}
+	r := &run{opts: o, clock: clock.NewScaled(o.Speed), arch: arch, operator: newOperator(arch)}
 	so := SandboxOptions(arch)
 	so.Now, so.Seed, so.OnCall = r.clock.Now, o.Seed, r.onCall
 	r.report = newReport(arch, o, so.AccountID)
-	r.box = sandbox.New(so)
-	if r.server, err = serve(ctx, r.box); err != nil {
+	if r.doors, err = OpenDoors(ctx, &so, arch); err != nil {
 		return r.report, err
 	}
+	r.box = sandbox.New(so)
+	r.doors.Attach(r.box)
+	if r.server, err = serve(ctx, r.box); err != nil {
+		return r.report, errors.Join(err, r.doors.Close())
+	}
 	err = r.steps(ctx)
-	if closed := r.server.close(); closed != nil {
+	if closed := errors.Join(r.server.close(), r.doors.Close()); closed != nil {
 		err = errors.Join(err, fmt.Errorf("stop the sandbox: %w", closed))
 	}
 	if err != nil {
@@ -290,7 +301,7 @@ func (r *run) unchanged(ctx context.Context, s Step, a *architecture.Architectur
 
 // target is a deployment as one process sees it.
 func (r *run) target(p *process, a *architecture.Architecture, s Step, also func(deploy.Event)) deploy.Target {
-	return deploy.Target{Architecture: a, AWS: p.clients, Emit: func(e deploy.Event) {
+	return deploy.Target{Architecture: a, AWS: p.clients, Machine: r.machine(p.clock, r.inside), Emit: func(e deploy.Event) {
 		if p.dead.Load() {
 			// The dead say nothing.
 			return
@@ -329,21 +340,54 @@ func (r *run) create(ctx context.Context, plan *deploy.Plan) error {
 	if err != nil {
 		return err
 	}
-	return r.step(StepResume, "create again: a new process goes on", plan, func() (string, error) {
+	err = r.step(StepResume, "create again: a new process goes on", plan, func() (string, error) {
 		p, err := r.process(ctx)
 		if err != nil {
 			return "", err
 		}
 		defer p.end()
 		res, err := deploy.Create(p.ctx, deploy.CreateOptions{Target: r.target(p, r.arch, StepResume, nil)})
+		way, err := r.reached(res, err)
 		if err != nil {
 			return "", err
 		}
 		if err := r.report.measure(p, r.arch); err != nil {
 			return "", err
 		}
-		return "complete, " + count(len(res.Outputs), "stack"), nil
+		return "complete, " + count(len(res.Outputs), "stack") + "; " + way, nil
 	})
+	if err != nil || r.report.Kubernetes.Way != "" {
+		return err
+	}
+	r.inside = true
+	return r.step(StepInside, "create from inside the VPC: the Kubernetes phase goes on", plan, func() (string, error) {
+		p, err := r.process(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer p.end()
+		res, err := deploy.Create(p.ctx, deploy.CreateOptions{Target: r.target(p, r.arch, StepInside, nil)})
+		if err != nil {
+			return "", err
+		}
+		return r.reached(res, nil)
+	})
+}
+
+// reached puts into the report how a run got to the Kubernetes API, or that it
+// did not, which is no failure: the rehearsal goes on from inside the VPC.
+func (r *run) reached(res *deploy.Result, err error) (outcome string, out error) {
+	var unreachable *cluster.UnreachableError
+	switch {
+	case errors.As(err, &unreachable):
+		r.report.Kubernetes = deploy.KubernetesStatus{Endpoint: unreachable.Endpoint, Attempts: unreachable.Attempts}
+		return "no route to Kubernetes from outside", nil
+	case err != nil:
+		return "", err
+	}
+	k := res.Kubernetes
+	r.report.Kubernetes = deploy.KubernetesStatus{Endpoint: k.Endpoint, Way: k.Way, Via: k.Via, Version: k.Version, Attempts: append(r.report.Kubernetes.Attempts, k.Attempts...)}
+	return "Kubernetes: " + k.String(), nil
 }
 
 // killer ends a process in the middle of things: some stacks are done, and

@@ -33,6 +33,8 @@ type Report struct {
 	Steps   []StepReport `json:"steps"`
 	// Stacks is what stood there when the creation was complete.
 	Stacks []StackReport `json:"stacks"`
+	// Kubernetes is how its API was reached, after all that was tried.
+	Kubernetes deploy.KubernetesStatus `json:"kubernetes"`
 	// Edits are what the update changed in the file, Update its plan.
 	Edits  []Edit       `json:"edits"`
 	Update *deploy.Plan `json:"update"`

@@ -39,6 +39,14 @@ type Options struct {
 	// Fresh leaves out what an account that was used before already has: the
 	// service-linked roles and the default VPC.
 	Fresh bool
+	// KubernetesEndpoint says where the Kubernetes API of a new cluster answers:
+	// an URL in place of the usual one. Nil leaves the usual ones, where
+	// nothing does. It is called while the account is held, and must not ask
+	// it.
+	KubernetesEndpoint func(cluster, usual string) string
+	// SessionStream says where the data channel of a Session Manager session
+	// is, in the same way.
+	SessionStream func(session, usual string) string
 }
 
 // Zone is one availability zone.

@@ -48,6 +48,22 @@ func (tx *Tx) Zones() []Zone { return tx.a.opts.Zones }
 // Fresh tells that the account was never used before.
 func (tx *Tx) Fresh() bool { return tx.a.opts.Fresh }
 
+// KubernetesEndpoint is where a new cluster's API answers.
+func (tx *Tx) KubernetesEndpoint(cluster, usual string) string {
+	if f := tx.a.opts.KubernetesEndpoint; f != nil {
+		return f(cluster, usual)
+	}
+	return usual
+}
+
+// SessionStream is where a session's data channel is.
+func (tx *Tx) SessionStream(session, usual string) string {
+	if f := tx.a.opts.SessionStream; f != nil {
+		return f(session, usual)
+	}
+	return usual
+}
+
 // ARN builds an ARN in this account: service, whether the region and the
 // account are part of it, and the resource part.
 func (tx *Tx) ARN(service, resource string) string {

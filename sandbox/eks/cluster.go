@@ -1,18 +1,10 @@
 package eks
 
 import (
-	"crypto/ed25519"
-	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
@@ -119,7 +111,7 @@ func createCluster(tx *account.Tx, r *account.Resource) error {
 	r.Attrs = map[string]any{
 		"Arn":                      tx.ARN("eks", "cluster/"+name),
 		"Id":                       name,
-		"Endpoint":                 fmt.Sprintf("https://%s.gr7.%s.eks.%s", id, tx.Region(), domain),
+		"Endpoint":                 tx.KubernetesEndpoint(name, fmt.Sprintf("https://%s.gr7.%s.eks.%s", id, tx.Region(), domain)),
 		"CertificateAuthorityData": ca, "CertificateAuthority.Data": ca,
 		"ClusterSecurityGroupId":                  own,
 		"OpenIdConnectIssuerUrl":                  fmt.Sprintf("https://oidc.eks.%s.%s/id/%s", tx.Region(), domain, id),
@@ -340,24 +332,6 @@ func serviceRange(tx *account.Tx, config map[string]any, vpc string) (string, er
 func autoMode(p map[string]any) bool {
 	return props.Bool(p, false, "ComputeConfig", "Enabled") || props.Bool(p, false, "StorageConfig", "BlockStorage", "Enabled") ||
 		props.Bool(p, false, "KubernetesNetworkConfig", "ElasticLoadBalancing", "Enabled")
-}
-
-// authority is the cluster's certificate authority: PEM in base64.
-func authority(tx *account.Tx, id string) (string, error) {
-	seed := sha256.Sum256([]byte(id))
-	key := ed25519.NewKeyFromSeed(seed[:])
-	cert := &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(seed[:8]),
-		Subject:      pkix.Name{CommonName: "kubernetes"},
-		NotBefore:    tx.Now().Add(-5 * time.Minute), NotAfter: tx.Now().AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
-		DNSNames: []string{"kubernetes"},
-	}
-	der, err := x509.CreateCertificate(nil, cert, cert, key.Public(), key)
-	if err != nil {
-		return "", err
-	}
-	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }
 
 // The kinds of update, of which one operation may hold one.

@@ -12,7 +12,6 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/endpoint"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
-	"github.com/poolhouse/poolhouse/sandbox/ec2/rule"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
@@ -302,7 +301,7 @@ func reaches(tx *account.Tx, c, r, s *account.Resource, way string) bool {
 	}
 	if way == "" {
 		for _, name := range needed {
-			if !private(tx, s, name, groups, cidr) {
+			if !endpoint.Answers(tx, s, name, groups, cidr) {
 				return false
 			}
 		}
@@ -312,7 +311,7 @@ func reaches(tx *account.Tx, c, r, s *account.Resource, way string) bool {
 	}
 	config := props.Map(c.Props, "ResourcesVpcConfig")
 	if props.Bool(config, false, "EndpointPrivateAccess") {
-		return admits(tx, append([]string{props.Str(c.Attrs, "ClusterSecurityGroupId")}, props.Strs(config, "SecurityGroupIds")...), groups, cidr)
+		return endpoint.Admits(tx, append([]string{props.Str(c.Attrs, "ClusterSecurityGroupId")}, props.Strs(config, "SecurityGroupIds")...), groups, cidr)
 	}
 	if way == "" || !props.Bool(config, true, "EndpointPublicAccess") {
 		return false
@@ -329,18 +328,6 @@ func nodeGroups(tx *account.Tx, c, r *account.Resource) []string {
 	return []string{props.Str(c.Attrs, "ClusterSecurityGroupId")}
 }
 
-// private tells whether an interface endpoint answers for a service in the
-// subnet's VPC.
-func private(tx *account.Tx, s *account.Resource, name string, groups []string, cidr netip.Prefix) bool {
-	for _, e := range ec2.InVPC(tx, ec2.TypeVPCEndpoint, ec2.VPCOf(s)) {
-		if strings.HasSuffix(props.Str(e.Props, "ServiceName"), "."+tx.Region()+"."+name) && props.Str(e.Props, "VpcEndpointType") == "Interface" &&
-			e.Status == "available" && props.Bool(e.Props, false, "PrivateDnsEnabled") && admits(tx, endpoint.Groups(tx, e, e.Props), groups, cidr) {
-			return true
-		}
-	}
-	return false
-}
-
 // storage tells whether S3, where image layers are, is reached by an endpoint.
 func storage(tx *account.Tx, s *account.Resource, groups []string, cidr netip.Prefix) bool {
 	if table := ec2.RouteTableOf(tx, s); table != nil {
@@ -350,34 +337,7 @@ func storage(tx *account.Tx, s *account.Resource, groups []string, cidr netip.Pr
 			}
 		}
 	}
-	return private(tx, s, "s3", groups, cidr)
-}
-
-// admits tells whether one of the groups lets HTTPS in from the nodes, by
-// their groups or their subnet, and the nodes' groups let it out.
-func admits(tx *account.Tx, to, from []string, cidr netip.Prefix) bool {
-	return any443(tx, to, ec2.TypeSecurityGroupIngress, from, cidr) && any443(tx, from, ec2.TypeSecurityGroupEgress, to, cidr)
-}
-
-// any443 tells whether a rule of one of the groups allows TCP port 443 with
-// one of the peers or all of the network.
-func any443(tx *account.Tx, groups []string, typ string, peers []string, network netip.Prefix) bool {
-	for _, g := range groups {
-		for _, x := range ec2.Rules(tx, g) {
-			protocol := rule.Protocol(props.Str(x.Props, "IpProtocol"))
-			port := protocol == "-1" || protocol == "tcp" && props.Int(x.Props, 1, "FromPort") <= 443 && props.Int(x.Props, 0, "ToPort") >= 443
-			if x.Type != typ || !port {
-				continue
-			}
-			if p := rule.PeerGroup(x.Props); p != "" && slices.Contains(peers, p) {
-				return true
-			}
-			if c, err := netip.ParsePrefix(props.Str(x.Props, "CidrIp")); err == nil && c.Bits() <= network.Bits() && c.Contains(network.Addr()) {
-				return true
-			}
-		}
-	}
-	return false
+	return endpoint.Answers(tx, s, "s3", groups, cidr)
 }
 
 // listed tells whether the public address that a subnet's traffic leaves from

@@ -10,11 +10,11 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-// Service returns Parameter Store's API.
+// Service returns the API of Parameter Store and Session Manager.
 func Service() wire.Service {
 	return wire.Service{
 		Name: "ssm", Target: "AmazonSSM", Protocol: wire.JSON11,
-		Operations: []wire.Operation{
+		Operations: append(sessionOperations(), []wire.Operation{
 			{Name: "PutParameter", Do: putParameter},
 			{Name: "GetParameter", Do: getParameter},
 			{Name: "GetParameters", Do: getParameters},
@@ -41,7 +41,7 @@ func Service() wire.Service {
 				}
 				return nil, nil
 			})},
-		},
+		}...),
 	}
 }
 

@@ -1,10 +1,13 @@
-// Package ssm is AWS Systems Manager Parameter Store.
+// Package ssm is AWS Systems Manager: Parameter Store, and of Session Manager
+// the sessions that forward a port to another host, whose data channel is
+// package datachannel's.
 //
 // Invariants: a name is a path that AWS allows and is there once; every value
 // fits its tier and allowed pattern; versions only grow.
 //
 // Limits: parameter policies, labels, sharing and AWS's public parameters are
-// not modelled; reads see writes at once, which AWS does not promise.
+// not modelled; reads see writes at once, which AWS does not promise. Agents are
+// connected as soon as their instance can; sessions that have ended are not kept.
 package ssm
 
 import (

@@ -81,6 +81,7 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 	if len(path) > 0 {
 		paragraph(w, "Time: ", "  ", "about %s, decided by %s.", Span(p.Expected), strings.Join(path, " > "))
 	}
+	Kubernetes(w, p.Kubernetes)
 	if !all && slices.ContainsFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Action == deploy.CreateStack }) {
 		fmt.Fprintln(w, "With --verbose, every resource is listed.")
 	}

@@ -73,7 +73,7 @@ func (v *Rehearsal) Event(e rehearse.Event) {
 // start opens the live view of a step that changes the account.
 func (v *Rehearsal) start(e rehearse.StepStarted) {
 	switch e.Step {
-	case rehearse.StepCreate, rehearse.StepResume, rehearse.StepUpdate, rehearse.StepRepair, rehearse.StepDelete:
+	case rehearse.StepCreate, rehearse.StepResume, rehearse.StepInside, rehearse.StepUpdate, rehearse.StepRepair, rehearse.StepDelete:
 	default:
 		return
 	}
@@ -181,6 +181,10 @@ func Report(w io.Writer, r *rehearse.Report) {
 		for _, s := range r.Stacks {
 			paragraph(w, fmt.Sprintf("  %-11s ", s.Stack), "              ", "%s", counts(s.Types))
 		}
+	}
+	if k := r.Kubernetes; k.Endpoint != "" {
+		fmt.Fprintln(w)
+		kubernetesStatus(w, &k)
 	}
 	if len(r.Calls) > 0 {
 		section("%s", Count(r.APICalls(), "API call"))

@@ -38,6 +38,7 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 			}
 		}
 	}
+	kubernetesStatus(w, s.Kubernetes)
 	if s.Next != "" {
 		fmt.Fprintf(w, "next: poolhouse %s %s\n", s.Next, file)
 	}
@@ -134,6 +135,9 @@ func Result(w io.Writer, a *architecture.Architecture, r *deploy.Result) {
 		row("  web\thttps://%s", access.Web.Host)
 		row("  API\thttps://%s", access.API.Host)
 		row("  admin\thttps://%s", access.Admin.Host)
+		if r.Kubernetes != nil {
+			row("  Kubernetes API\t%s, %s", r.Kubernetes.Endpoint, r.Kubernetes)
+		}
 	})
 	records(w, Records(r.Outputs))
 	nameServers(w, a, r.Outputs)

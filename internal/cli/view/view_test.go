@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
@@ -329,6 +330,7 @@ func TestPlan(t *testing.T) {
 		Deployment: "poolside", Region: "us-east-1", Expected: 5 * time.Minute,
 		Deviations: []architecture.Deviation{{ID: "single-nat", What: "one NAT serves all zones", Reason: "cheap"}},
 		Path:       []deploy.PathStep{{Stack: "network", Takes: 5 * time.Minute}},
+		Kubernetes: architecture.KubernetesAccess{Proxy: "http://proxy.example.com:3128", Ways: []architecture.Way{architecture.WayDirect, architecture.WayProxy, architecture.WaySession}, Outside: true},
 		Stacks: []deploy.StackPlan{
 			{Stack: "keys", Name: "poolside-keys", Action: deploy.NoChange},
 			{Stack: "dns", Name: "poolside-dns", Action: deploy.CreateStack, Changes: []stack.Change{{LogicalID: "HostedZone", Type: "AWS::Route53::HostedZone", Action: stack.Add}}},
@@ -365,6 +367,8 @@ unchanged: keys
 
 Plan: 1 to create, 1 to change (1 of them perhaps by replacement), 1 to replace, 1 to delete.
 Time: about 5m, decided by network 5m.
+Kubernetes API: private endpoint only; will be tried: direct, proxy http://proxy.example.com:3128,
+  session by a core node.
 With --verbose, every resource is listed.
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
@@ -398,6 +402,38 @@ func TestTimeline(t *testing.T) {
               0                                                       4m  takes  has
 `
 	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestKubernetes(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	for _, k := range []architecture.KubernetesAccess{
+		{},
+		{Ways: []architecture.Way{architecture.WayDirect, architecture.WaySession}},
+		{Ways: []architecture.Way{architecture.WayDirect, architecture.WaySession}, PublicCIDRs: []string{"203.0.113.0/24"}, Outside: true},
+		{Ways: []architecture.Way{architecture.WayDirect, architecture.WaySession}, AllowCIDRs: []string{"10.20.0.0/16"}, SessionHost: true, Outside: true},
+	} {
+		Kubernetes(&b, k)
+	}
+	kubernetesStatus(&b, nil)
+	kubernetesStatus(&b, &deploy.KubernetesStatus{Endpoint: "https://api", Attempts: []cluster.Attempt{{Way: architecture.WayDirect, Error: "no answer within 10s"}}})
+	kubernetesStatus(&b, &deploy.KubernetesStatus{Endpoint: "https://api", Way: architecture.WaySession, Via: "i-1", Version: "v1.35.2", Attempts: []cluster.Attempt{
+		{Way: architecture.WayDirect, Error: "no answer within 10s"}, {Way: architecture.WaySession, Via: "i-1"},
+	}})
+	want := `Kubernetes API: private endpoint only; will be tried: direct, session by a core node. Where none of
+  these works, create and update end with exit code 3 when the AWS side is complete, and say how to
+  go on from inside the VPC.
+Kubernetes API: public endpoint for 203.0.113.0/24; will be tried: direct, session by a core node.
+Kubernetes API: private endpoint only, open to 10.20.0.0/16; will be tried: direct, session by the
+  session host.
+Kubernetes API at https://api: no route from here
+  direct: no answer within 10s
+Kubernetes API at https://api: session i-1, version v1.35.2
+  direct: no answer within 10s
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

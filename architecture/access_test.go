@@ -1,0 +1,90 @@
+package architecture
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/testkit"
+)
+
+// TestNoProxy holds what goes around the proxy to a golden file, for
+// configurations that differ in what there are endpoints for.
+func TestNoProxy(t *testing.T) {
+	t.Parallel()
+	through := func(c *config.Config) { c.Proxy.URL = "http://10.1.2.3:3128" }
+	var out strings.Builder
+	for _, tc := range []struct {
+		name, example string
+		change        func(*config.Config)
+	}{
+		{"no proxy", "production", func(*config.Config) {}},
+		{"no NAT, a session host, own domains", "private-cluster", func(*config.Config) {}},
+		{"NAT, few endpoints", "evaluation", through},
+		{"pod identity, other words", "production", func(c *config.Config) {
+			through(c)
+			c.Region = "eu-central-1"
+			c.Cluster.AddonVersions = map[string]string{"eks-pod-identity-agent": "v1.3.8-eksbuild.2"}
+			c.Network.Endpoints = []string{"eks-auth", "sagemaker.runtime", "kms"}
+			c.Proxy.NoProxy = []string{"localhost", "10.9.0.0/16"}
+		}},
+	} {
+		a := mustNew(t, example(t, tc.example, tc.change))
+		fmt.Fprintf(&out, "%s:\n", tc.name)
+		for _, s := range a.NoProxy() {
+			fmt.Fprintf(&out, "  %s\n", s)
+		}
+	}
+	testkit.Golden(t, "testdata/no-proxy.txt", []byte(out.String()))
+}
+
+func TestProxyRanges(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		url    string
+		port   int
+		ranges string
+	}{
+		{"", 0, "[]"},
+		{"http://10.1.2.3:3128", 3128, "[10.1.2.3/32]"},
+		{"https://proxy.example.com:443", 443, "[10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10]"},
+	} {
+		a := mustNew(t, example(t, "production", func(c *config.Config) { c.Proxy.URL = tc.url }))
+		if got := fmt.Sprint(a.ProxyRanges()); a.ProxyPort() != tc.port || got != tc.ranges {
+			t.Errorf("%q: port %d at %s, want %d at %s", tc.url, a.ProxyPort(), got, tc.port, tc.ranges)
+		}
+	}
+}
+
+func TestKubernetesAccess(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		example string
+		change  func(*config.Config)
+		want    KubernetesAccess
+	}{
+		{"minimal-egress", func(*config.Config) {}, KubernetesAccess{Ways: []Way{WayDirect, WaySession}}},
+		{"production", func(*config.Config) {}, KubernetesAccess{PublicCIDRs: []string{"203.0.113.0/24"}, Ways: []Way{WayDirect, WaySession}, Outside: true}},
+		{"private-cluster", func(c *config.Config) { c.Cluster.API.Proxy = "http://10.1.1.1:3128" }, KubernetesAccess{
+			AllowCIDRs: []string{"10.20.0.0/16"}, Proxy: "http://10.1.1.1:3128", SessionHost: true,
+			Ways: []Way{WayDirect, WayProxy, WaySession}, Outside: true,
+		}},
+	} {
+		got := mustNew(t, example(t, tc.example, tc.change)).KubernetesAccess()
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s, -want +got:\n%s", tc.example, diff)
+		}
+	}
+}
+
+// TestSessionHostBringsItsEndpoints: it has no other way to Systems Manager.
+func TestSessionHostBringsItsEndpoints(t *testing.T) {
+	t.Parallel()
+	a := mustNew(t, example(t, "evaluation", func(c *config.Config) { c.Cluster.API.SessionHost = true }))
+	if diff := cmp.Diff([]string{"ssm", "ssmmessages"}, a.Endpoints); diff != "" {
+		t.Errorf("endpoints, -want +got:\n%s", diff)
+	}
+}

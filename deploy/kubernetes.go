@@ -1,0 +1,98 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// PendingError says that the AWS side is complete and protected, and that what
+// comes after it can't be done from here. The same call from a place that
+// reaches the Kubernetes API goes on; nothing is lost or repeated.
+type PendingError struct {
+	Deployment string
+	// Err is why; a [cluster.UnreachableError] for the route.
+	Err error
+}
+
+func (e *PendingError) Error() string {
+	return fmt.Sprintf("the AWS side of %s is complete, and its Kubernetes phase waits: %v", e.Deployment, e.Err)
+}
+
+func (e *PendingError) Unwrap() error { return e.Err }
+
+// findRoute looks for the way to the Kubernetes API of a target's cluster.
+func findRoute(ctx context.Context, t Target) (*cluster.Route, error) {
+	return cluster.FindRoute(ctx, cluster.Options{
+		Architecture: t.Architecture, EKS: t.AWS.EKS, EC2: t.AWS.EC2, SSM: t.AWS.SSM, Clock: t.AWS.Clock, Machine: *t.Machine,
+	})
+}
+
+// kubernetes is the phase after the stacks. It begins with the route, and that
+// is all of it: the route is proved and let go.
+func (a *applying) kubernetes(ctx context.Context) (*cluster.Route, error) {
+	if a.Machine == nil {
+		return nil, nil
+	}
+	route, err := findRoute(ctx, a.Target)
+	var unreachable *cluster.UnreachableError
+	if errors.As(err, &unreachable) {
+		a.attempts(unreachable.Attempts)
+		return nil, &PendingError{a.Architecture.Config.Name, err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.attempts(route.Attempts)
+	version := ""
+	if route.Version != "" {
+		version = ", version " + route.Version
+	}
+	a.step("", "the Kubernetes API answers: %s%s", route, version)
+	if err := route.Close(); err != nil {
+		return nil, fmt.Errorf("close the route to the Kubernetes API: %w", err)
+	}
+	return route, nil
+}
+
+// attempts tells which ways to the Kubernetes API failed.
+func (a *applying) attempts(list []cluster.Attempt) {
+	for _, t := range list {
+		if t.Error != "" {
+			a.step("", "no way to the Kubernetes API by %s: %s", t, t.Error)
+		}
+	}
+}
+
+// KubernetesStatus is how the Kubernetes API is reached from where this was
+// asked, or why it isn't.
+type KubernetesStatus struct {
+	Endpoint string `json:"endpoint"`
+	// Way is empty if none works.
+	Way      architecture.Way  `json:"way,omitempty"`
+	Via      string            `json:"via,omitempty"`
+	Version  string            `json:"version,omitempty"`
+	Attempts []cluster.Attempt `json:"attempts"`
+}
+
+// lookAtKubernetes decides the route for a cluster that is there; nil if there
+// is none, or nobody asked.
+func lookAtKubernetes(ctx context.Context, t Target, owned map[architecture.StackName]*stack.State) (*KubernetesStatus, error) {
+	st := owned[architecture.Cluster]
+	if t.Machine == nil || !st.Exists() || stack.ConditionOf(st.Status) != stack.Whole {
+		return nil, nil
+	}
+	route, err := findRoute(ctx, t)
+	var unreachable *cluster.UnreachableError
+	if errors.As(err, &unreachable) {
+		return &KubernetesStatus{Endpoint: unreachable.Endpoint, Attempts: unreachable.Attempts}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &KubernetesStatus{Endpoint: route.Endpoint, Way: route.Way, Via: route.Via, Version: route.Version, Attempts: route.Attempts}, route.Close()
+}

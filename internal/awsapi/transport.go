@@ -1,0 +1,82 @@
+package awsapi
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"golang.org/x/net/http/httpproxy"
+)
+
+// ProxyError says that an HTTP proxy refused to lead to AWS.
+type ProxyError struct {
+	// Proxy is its host and port, Status what it answered, and Host where it
+	// should have led.
+	Proxy  string
+	Status string
+	Host   string
+}
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("the proxy %s refuses to connect to %s: %s", e.Proxy, e.Host, e.Status)
+}
+
+// IsProxy tells that a proxy stands in the way: it refused, or did not answer.
+func IsProxy(err error) bool {
+	var refused *ProxyError
+	var op *net.OpError
+	return errors.As(err, &refused) || errors.As(err, &op) && op.Op == "proxyconnect"
+}
+
+// client is the SDK's HTTP client with the options' proxy and authorities, each
+// unless the environment has its own: HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE
+// win, even if they are empty. Loopback addresses are never asked through a
+// proxy.
+func (o Options) client() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			return &ProxyError{Proxy: proxy.Host, Status: resp.Status, Host: req.Host}
+		}
+		way := httpproxy.FromEnvironment()
+		if o.Proxy != "" && !set("HTTPS_PROXY", "https_proxy") {
+			way.HTTPSProxy = o.Proxy
+			if !set("NO_PROXY", "no_proxy") {
+				way.NoProxy = strings.Join(o.NoProxy, ",")
+			}
+		}
+		choose := way.ProxyFunc()
+		t.Proxy = func(req *http.Request) (*url.URL, error) { return choose(req.URL) }
+		if o.CABundle != "" && !set("AWS_CA_BUNDLE") {
+			roots, err := x509.SystemCertPool()
+			if err != nil {
+				roots = x509.NewCertPool()
+			}
+			roots.AppendCertsFromPEM([]byte(o.CABundle))
+			if t.TLSClientConfig == nil {
+				t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+			}
+			t.TLSClientConfig.RootCAs = roots
+		}
+	})
+}
+
+// set tells whether the environment has one of the variables.
+func set(names ...string) bool {
+	for _, n := range names {
+		if _, ok := os.LookupEnv(n); ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,297 @@
+// Package kubernetesapi is the door of the Kubernetes APIs of a sandbox's
+// clusters: a TLS server with the certificate of each cluster's own authority,
+// which answers /version, /livez and /readyz, and 401 Unauthorized to all else.
+// Who gets to it is what EKS and the security groups say.
+//
+// It has two sides. From outside, callers reach a cluster at a loopback address,
+// by its public endpoint; from inside, by [Server.Dial], as a connected network
+// or an instance does, or through [Server.Proxy].
+//
+// Invariants: a caller who is not admitted gets no byte. AWS drops such packets,
+// so that connections time out; here they end at once, so that nobody waits.
+//
+// Limits: nothing but these answers; there is no Kubernetes behind them.
+package kubernetesapi
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/eks"
+)
+
+// Options say what is served.
+type Options struct {
+	// From is the address that callers outside come from.
+	From netip.Addr
+	// Listen opens a loopback port for each cluster; otherwise clusters keep
+	// their usual endpoints, and only [Server.Dial] leads to them.
+	Listen bool
+}
+
+// Server serves the APIs of all clusters of an account. It is safe for
+// concurrent use.
+type Server struct {
+	opts Options
+	http *http.Server
+	in   *pipes
+
+	mu        sync.Mutex
+	account   *account.Account
+	listeners map[string]net.Listener // by cluster
+	closed    bool
+}
+
+// New makes a server. Its Endpoint goes into the sandbox's options, and the
+// account that comes of it to Attach.
+func New(o Options) *Server {
+	s := &Server{opts: o, in: newPipes(), listeners: map[string]net.Listener{}}
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 10 * time.Second,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if v, ok := c.(*conn); ok {
+				return context.WithValue(ctx, versionKey{}, v.version)
+			}
+			return ctx
+		},
+	}
+	go func() {
+		// It ends with Close, which has no error to tell.
+		_ = s.http.Serve(s.in)
+	}()
+	return s
+}
+
+// Attach says whose clusters are served.
+func (s *Server) Attach(a *account.Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.account = a
+}
+
+// Endpoint is the sandbox's KubernetesEndpoint. A cluster that is made again
+// has the same address.
+func (s *Server) Endpoint(cluster, usual string) string {
+	if !s.opts.Listen {
+		return usual
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.listeners[cluster]
+	if l == nil && !s.closed {
+		var err error
+		if l, err = new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
+			return usual // nothing answers there
+		}
+		s.listeners[cluster] = l
+		go s.accept(l)
+	}
+	if l == nil {
+		return usual
+	}
+	return "https://" + l.Addr().String()
+}
+
+// accept takes connections from outside until the listener is closed.
+func (s *Server) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		secure, err := s.admit(conn, eks.Caller{Internet: s.opts.From}, l.Addr().String())
+		if err != nil {
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				// Reset: no answer, and no orderly end.
+				_ = tcp.SetLinger(0)
+			}
+			_ = conn.Close()
+			continue
+		}
+		if s.in.put(secure) != nil {
+			_ = conn.Close()
+			return
+		}
+	}
+}
+
+// conn is a connection of one cluster's API.
+type conn struct {
+	net.Conn
+	raw     net.Conn
+	version string
+}
+
+// Close ends the connection without TLS's goodbye, for which both ends of a pipe
+// would wait for each other.
+func (c *conn) Close() error { return c.raw.Close() }
+
+// versionKey is under which a connection's context has the cluster's version.
+type versionKey struct{}
+
+// admit makes a connection one of a cluster's API, or says why not.
+func (s *Server) admit(raw net.Conn, from eks.Caller, address string) (net.Conn, error) {
+	s.mu.Lock()
+	a := s.account
+	s.mu.Unlock()
+	if a == nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	var cert tls.Certificate
+	version := ""
+	err := a.Do(func(tx *account.Tx) error {
+		c := eks.APIServer(tx, address)
+		if c == nil {
+			return &net.DNSError{Err: "no such host", Name: address, IsNotFound: true}
+		}
+		if !eks.Admits(tx, c, from) {
+			return &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ETIMEDOUT}
+		}
+		version = eks.Version(c)
+		var err error
+		cert, err = eks.Certificate(tx, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	secure := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	return &conn{secure, raw, version}, nil
+}
+
+// Dial connects to the API at an address, host:port, from where the caller is.
+// Whoever is not admitted is told at once what a dial says after its time.
+func (s *Server) Dial(ctx context.Context, from eks.Caller, address string) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	mine, theirs := net.Pipe()
+	secure, err := s.admit(theirs, from, address)
+	if err == nil {
+		err = s.in.put(secure)
+	}
+	if err != nil {
+		_ = mine.Close()
+		_ = theirs.Close()
+		return nil, err
+	}
+	return mine, nil
+}
+
+// Proxy is an HTTP proxy that connects to APIs as the caller.
+func (s *Server) Proxy(from eks.Caller) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect {
+			http.Error(w, "this proxy knows CONNECT only", http.StatusMethodNotAllowed)
+			return
+		}
+		conn, err := s.Dial(r.Context(), from, r.Host)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer conn.Close()
+		w.WriteHeader(http.StatusOK)
+		client, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		if err := buf.Flush(); err != nil {
+			return
+		}
+		done := make(chan struct{}, 2)
+		go func() { _, _ = io.Copy(conn, buf); done <- struct{}{} }()
+		go func() { _, _ = io.Copy(client, conn); done <- struct{}{} }()
+		<-done
+	})
+}
+
+// Close ends all listeners and connections.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var errs []error
+	for _, l := range s.listeners {
+		errs = append(errs, l.Close())
+	}
+	s.mu.Unlock()
+	return errors.Join(append(errs, s.http.Close())...)
+}
+
+// serve answers as kube-apiserver does for callers without credentials.
+// https://kubernetes.io/docs/reference/access-authn-authz/rbac/#discovery-roles
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	switch {
+	case path == "/livez" || path == "/readyz" || path == "/healthz":
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "ok")
+	case path == "/version":
+		answer(w, http.StatusOK, map[string]any{"gitVersion": fmt.Sprintf("v%v.0-eks-sandbox", r.Context().Value(versionKey{})), "platform": "linux/amd64"})
+	default:
+		answer(w, http.StatusUnauthorized, map[string]any{
+			"kind": "Status", "apiVersion": "v1", "metadata": map[string]any{}, "status": "Failure",
+			"message": fmt.Sprintf("Unauthorized: %s is not modelled by the sandbox, in which no Kubernetes runs", r.URL.Path),
+			"reason":  "Unauthorized", "code": http.StatusUnauthorized,
+		})
+	}
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The client may be gone.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// pipes is a listener that is handed its connections.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+var _ net.Listener = (*pipes)(nil)
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (p *pipes) put(c net.Conn) error {
+	select {
+	case p.conns <- c:
+		return nil
+	case <-p.done:
+		return net.ErrClosed
+	}
+}
+
+// Accept implements [net.Listener].
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
