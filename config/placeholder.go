@@ -17,8 +17,11 @@ var documentation = []netip.Prefix{
 // exampleAccount is the account id of examples.
 const exampleAccount = "123456789012"
 
+// exampleID is what the ids of EC2 begin with in examples, after their kind.
+const exampleID = "0123456789abcdef"
+
 // Placeholders lists what still stands for something of the user's own: ranges,
-// domains and account ids that examples have. They are no faults, since
+// domains, ids of networks and account ids that examples have. They are no faults, since
 // rehearsals take them, but a real account does not. In the order of the file.
 func (c *Config) Placeholders() Faults {
 	var out Faults
@@ -45,6 +48,11 @@ func (c *Config) Placeholders() Faults {
 	host("access.api.host", c.Access.API.Host)
 	host("access.admin.host", c.Access.Admin.Host)
 	host("dns.zone", c.DNS.Zone)
+	for _, id := range c.ids() {
+		if _, digits, ok := strings.Cut(id.value, "-"); ok && strings.HasPrefix(digits, exampleID) {
+			note(id.path, id.value, "an id")
+		}
+	}
 	for _, a := range c.arns() {
 		if parts := strings.Split(a.value, ":"); len(parts) > 5 && parts[4] == exampleAccount {
 			note(a.path, a.value, "an ARN")
@@ -57,6 +65,28 @@ func (c *Config) Placeholders() Faults {
 
 // setting is a value and the key that it stands at.
 type setting struct{ path, value string }
+
+// ids are the networks, and parts of networks, that the configuration names.
+func (c *Config) ids() []setting {
+	n := c.Network
+	out := []setting{{"network.existing.vpcId", n.Existing.VPCID}, {"network.transitGateway.id", n.TransitGateway.ID}}
+	for _, tier := range []struct {
+		key string
+		ids []string
+	}{
+		{"publicSubnetIds", n.Existing.PublicSubnetIDs},
+		{"controlPlaneSubnetIds", n.Existing.ControlPlaneSubnetIDs},
+		{"privateSubnetIds", n.Existing.PrivateSubnetIDs},
+	} {
+		for i, id := range tier.ids {
+			out = append(out, setting{fmt.Sprintf("network.existing.%s[%d]", tier.key, i), id})
+		}
+	}
+	for i, r := range n.Routes {
+		out = append(out, setting{fmt.Sprintf("network.routes[%d].target", i), r.Target})
+	}
+	return out
+}
 
 // arns are the ARNs that the configuration names, in no account but its own.
 func (c *Config) arns() []setting {

@@ -31,7 +31,10 @@ func values(a *architecture.Architecture, s templates.Stack) []value {
 	}
 	for _, p := range s.Parameters {
 		zone, isZone := strings.CutPrefix(p.Name, templates.ZoneIDParameter)
+		named, isName := strings.CutPrefix(p.Name, templates.ZoneNameParameter)
 		switch {
+		case isName:
+			list = append(list, value{p.Name, `"$(aws ec2 describe-availability-zones --zone-ids "$ZONE` + named + `" --query 'AvailabilityZones[0].ZoneName' --output text)"`, "<name of zone " + named + " in this account>"})
 		case isZone:
 			list = append(list, value{p.Name, `"$ZONE` + zone + `"`, "<id of zone " + zone + ">"})
 		case p.Name == templates.CallerParameter:
