@@ -259,7 +259,7 @@ func LoadBalancerTier(scheme string) Tier {
 // holds besides what else varies in it: CloudFormation takes 51,200 bytes inline, of which the rest
 // needs about half. The sizes are those of the templates, rounded up.
 func (a *Architecture) checkRoutes() config.Faults {
-	const room, each, client, pods, instance = 25_500, 250, 190, 3_600, 7_400
+	const room, each, client, pods, instance, tag = 25_500, 250, 190, 3_600, 4_900, 60
 	n := a.Config.Network
 	path := "network.routes"
 	routes := len(n.Routes) * n.Zones
@@ -276,11 +276,12 @@ func (a *Architecture) checkRoutes() config.Faults {
 	if n.PodCIDR != "" {
 		used += pods
 	}
-	switch n.NAT.Mode {
-	case config.NATInstancePerZone:
-		used += n.Zones * instance
-	case config.NATSingleInstance:
-		used += instance
+	instances := map[config.NATMode]int{config.NATInstancePerZone: n.Zones, config.NATSingleInstance: 1}[n.NAT.Mode]
+	used += instances * (instance + tag*len(a.Config.Tags))
+	for key, value := range a.Config.Tags {
+		if instances > 0 {
+			used += len(key) + len(value) + tag
+		}
 	}
 	if routes == 0 && n.PodCIDR == "" || used <= room {
 		return nil
