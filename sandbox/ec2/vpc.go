@@ -45,6 +45,9 @@ func vpcType() *account.Type {
 					tx.Type(typ).Gone(tx, side)
 				}
 			}
+			for _, block := range InVPC(tx, TypeVPCCidrBlock, r.ID) {
+				tx.Drop(TypeVPCCidrBlock, block.ID)
+			}
 		},
 	}
 }
@@ -104,7 +107,7 @@ func VPCDNS(vpc *account.Resource) (support, hostnames bool) {
 // vpcInUse tells whether something that EC2 does not remove with the VPC lives
 // in it.
 func vpcInUse(tx *account.Tx, vpc string) bool {
-	for _, typ := range []string{TypeSubnet, TypeNetworkInterface, TypeVPCGatewayAttachment, TypeVPCEndpoint, TypeNatGateway} {
+	for _, typ := range []string{TypeSubnet, TypeNetworkInterface, TypeVPCGatewayAttachment, TypeVPCEndpoint, TypeNatGateway, TypeTransitGatewayAttachment} {
 		if len(InVPC(tx, typ, vpc)) > 0 {
 			return true
 		}
