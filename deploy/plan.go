@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -28,6 +29,9 @@ type Plan struct {
 	Expected time.Duration `json:"expectedNanoseconds"`
 	// Deviations from the reference architecture, each with its reason.
 	Deviations []architecture.Deviation `json:"deviations"`
+	// Advice is what a look at the network found that will do and could be
+	// better.
+	Advice []config.Fault `json:"advice,omitempty"`
 }
 
 // StackPlan is what would happen to one stack.
@@ -101,7 +105,7 @@ func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 	if err := a.look(ctx); err != nil {
 		return nil, err
 	}
-	p := &Plan{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all))}
+	p := &Plan{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Advice: a.advice, Stacks: make([]StackPlan, len(all))}
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))
 	for i, s := range all {

@@ -249,7 +249,7 @@ func TestDescribe(t *testing.T) {
 	for _, r := range props.Maps(one("DescribeRouteTables", filter("route-table-id", n.Table.ID)), "routeSet") {
 		routes = append(routes, fmt.Sprint(props.Str(r, "destinationCidrBlock"), props.Str(r, "destinationPrefixListId"), " ", props.Str(r, "state")))
 	}
-	if diff := cmp.Diff([]string{"10.0.0.0/16 active", "0.0.0.0/0 active", "pl-63a5400a active"}, routes); diff != "" {
+	if diff := cmp.Diff([]string{"10.0.0.0/16 active", "0.0.0.0/0 active", "10.0.0.0/8 active", "10.1.0.0/16 active", "pl-63a5400a active"}, routes); diff != "" {
 		t.Errorf("routes: %s", diff)
 	}
 	for _, c := range []struct {
