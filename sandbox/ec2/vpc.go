@@ -122,6 +122,15 @@ func vpcInUse(tx *account.Tx, vpc string) bool {
 	return false
 }
 
+// VPCOwner is the account that a VPC belongs to: this one, or the one that
+// r.Data["owner"] names, which then shares its subnets with this one.
+func VPCOwner(tx *account.Tx, r *account.Resource) string {
+	if owner := props.Str(r.Data, "owner"); owner != "" {
+		return owner
+	}
+	return tx.AccountID()
+}
+
 // DefaultVPC is the account's default VPC, or nil.
 func DefaultVPC(tx *account.Tx) *account.Resource {
 	return tx.Find(TypeVPC, func(r *account.Resource) bool { return r.Data["default"] == true })

@@ -131,7 +131,7 @@ func vpcItem(tx *account.Tx, r *account.Resource) object {
 	}
 	return object{
 		"vpcId": r.ID, "state": r.Status, "cidrBlock": r.Attrs["CidrBlock"], "cidrBlockAssociationSet": blocks, "dhcpOptionsId": "default",
-		"instanceTenancy": tenancy, "isDefault": isDefault(r), "ownerId": tx.AccountID(), "tagSet": tagSet(r.Tags),
+		"instanceTenancy": tenancy, "isDefault": isDefault(r), "ownerId": ec2.VPCOwner(tx, r), "tagSet": tagSet(r.Tags),
 	}
 }
 
