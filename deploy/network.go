@@ -70,6 +70,7 @@ func moves(net *stack.State, a *architecture.Architecture) error {
 		faults = append(faults, c.Fault(path, fmt.Sprintf(format, args...), fix))
 	}
 	const stays = "a deployment stays in its network; for another one, make another deployment"
+	keys := map[architecture.Tier]string{architecture.ControlPlane: "controlPlaneSubnetIds", architecture.Private: "privateSubnetIds"}
 	had, existed := net.Parameters[templates.VPCParameter]
 	switch vpc := c.Network.Existing.VPCID; {
 	case existed && vpc == "":
@@ -80,7 +81,7 @@ func moves(net *stack.State, a *architecture.Architecture) error {
 		fault("network.existing.vpcId", "write "+had+": "+stays, "is %s, and the deployment stands in %s", vpc, had)
 	case existed:
 		for _, s := range slices.Concat(a.ControlPlaneSubnets(), a.PrivateSubnets()) {
-			key := map[architecture.Tier]string{architecture.ControlPlane: "controlPlaneSubnetIds", architecture.Private: "privateSubnetIds"}[s.Tier]
+			key := keys[s.Tier]
 			was, ok := net.Parameters[templates.SubnetParameter(s)]
 			switch {
 			case ok && was != s.ID:
@@ -89,9 +90,11 @@ func moves(net *stack.State, a *architecture.Architecture) error {
 				fault(fmt.Sprintf("network.existing.%s[%d]", key, s.Zone), "remove it: EKS keeps the zones that it was created with", "is %s, in a zone that the cluster was created without", s.ID)
 			}
 		}
-		fewer := architecture.Subnet{Tier: architecture.ControlPlane, Zone: len(a.ControlPlaneSubnets())}
-		if was, ok := net.Parameters[templates.SubnetParameter(fewer)]; ok {
-			fault("network.existing.controlPlaneSubnetIds", "list "+was+" too: "+stays, "lacks %s, which the cluster stands in", was)
+		for _, tier := range []architecture.Tier{architecture.ControlPlane, architecture.Private} {
+			fewer := architecture.Subnet{Tier: tier, Zone: len(a.Tier(tier))}
+			if was, ok := net.Parameters[templates.SubnetParameter(fewer)]; ok {
+				fault("network.existing."+keys[tier], "list "+was+" too: "+stays, "lacks %s, which the deployment stands in", was)
+			}
 		}
 	case len(net.Outputs) > 0 && net.Outputs[templates.PodRangeOutput] != c.Network.PodCIDR:
 		was := net.Outputs[templates.PodRangeOutput]
