@@ -224,7 +224,7 @@ func (k *checker) endpoints() {
 
 // routes checks where the subnets' traffic can go.
 func (k *checker) routes() {
-	var stranded, away []string // subnets without a default route, and with one
+	var stranded []string // subnets without a default route
 	for _, s := range k.a.Subnets {
 		if k.bad[s.ID] || k.s.vpc == nil {
 			continue
@@ -258,9 +258,7 @@ func (k *checker) routes() {
 		case out.gone:
 			k.fault(path(s), "correct the route, or remove it", "the default route of %s in %s leads to %s, which is gone", s.ID, table, out.target)
 			continue
-		case out.target != "":
-			away = append(away, s.ID)
-		default:
+		case out.target == "":
 			stranded = append(stranded, s.ID)
 		}
 		if !k.gateway(table) && !k.shared {
