@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
@@ -328,6 +329,7 @@ func TestPlan(t *testing.T) {
 	p := &deploy.Plan{
 		Deployment: "poolside", Region: "us-east-1", Expected: 5 * time.Minute,
 		Deviations: []architecture.Deviation{{ID: "single-nat", What: "one NAT serves all zones", Reason: "cheap"}},
+		Advice:     []config.Fault{{Path: "network.existing.privateSubnetIds[0]", Reason: "subnet-1 has no tag", Fix: "tag it"}},
 		Path:       []deploy.PathStep{{Stack: "network", Takes: 5 * time.Minute}},
 		Stacks: []deploy.StackPlan{
 			{Stack: "keys", Name: "poolside-keys", Action: deploy.NoChange},
@@ -346,6 +348,9 @@ func TestPlan(t *testing.T) {
 
 Deviations from the reference architecture:
   single-nat: one NAT serves all zones (reason: cheap)
+
+Advice on the network:
+  network.existing.privateSubnetIds[0]: subnet-1 has no tag (tag it)
 
 create stack poolside-dns, 1 resource
   + 1 Route53::HostedZone
