@@ -7,7 +7,7 @@
 // zones to three, or from one profile to the other, renumbers no subnet and
 // renames nothing.
 //
-// Limits: IPv4 only; one VPC of our own; the China regions, whose endpoint
+// Limits: IPv4 only; one VPC, of our own or one that is there; the China regions, whose endpoint
 // services have other names, are not modelled.
 package architecture
 
@@ -81,12 +81,18 @@ const (
 	Private      Tier = "private"
 )
 
+// Pods is the tier of pods, if they have a range of their own.
+const Pods Tier = "pods"
+
 // Subnet is one subnet. Its zone is an index into the recorded zones, from 0.
 // https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
 type Subnet struct {
 	Tier Tier
 	Zone int
+	// CIDR is the range of a subnet of ours, and ID the id of one that is
+	// there; the other is not known.
 	CIDR netip.Prefix
+	ID   string
 }
 
 // KeyPurpose is what a KMS key is for.
@@ -159,8 +165,9 @@ type Deviation struct {
 type Architecture struct {
 	Config *config.Config
 	// Zones is how many zones are recorded at creation, control-plane subnets
-	// in all of them: 3, or 2 in regions that have two. Config.Network.Zones
-	// limits the other tiers to the first ones.
+	// in all of them: 3, or 2 in regions that have two, or those of the
+	// control-plane subnets that are there. Config.Network.Zones limits the
+	// other tiers to the first ones.
 	Zones   int
 	Subnets []Subnet
 	Keys    []KeyPurpose
@@ -179,5 +186,5 @@ type Architecture struct {
 	// Tags are the stack tags: the deployment's own and the user's.
 	Tags map[string]string
 
-	vpc netip.Prefix
+	vpc, pods netip.Prefix
 }

@@ -2,6 +2,7 @@ package architecture
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"path/filepath"
@@ -199,6 +200,69 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+func TestExistingNetwork(t *testing.T) {
+	t.Parallel()
+	a := mustNew(t, example(t, "existing-network", func(c *config.Config) {
+		c.Network.Zones, c.Network.Existing.PrivateSubnetIDs = 2, c.Network.Existing.PrivateSubnetIDs[:2]
+	}))
+	if a.Zones != 3 || a.VPC().String() != "10.40.0.0/16" || a.Has(Endpoints) || len(a.Endpoints) != 0 {
+		t.Errorf("%d zones, %s, endpoints %v", a.Zones, a.VPC(), a.Endpoints)
+	}
+	want := []Subnet{
+		{Tier: ControlPlane, Zone: 0, ID: "subnet-0123456789abcdef1"},
+		{Tier: ControlPlane, Zone: 1, ID: "subnet-0123456789abcdef2"},
+		{Tier: ControlPlane, Zone: 2, ID: "subnet-0123456789abcdef3"},
+		{Tier: Private, Zone: 0, ID: "subnet-0123456789abcdef4"},
+		{Tier: Private, Zone: 1, ID: "subnet-0123456789abcdef5"},
+	}
+	if !slices.Equal(a.Subnets, want) {
+		t.Errorf("subnets are %+v", a.Subnets)
+	}
+	// Endpoints that the file lists, and no others.
+	with := mustNew(t, example(t, "existing-network", func(c *config.Config) { c.Network.Endpoints = []string{"sts"} }))
+	if !with.Has(Endpoints) || !slices.Equal(with.Endpoints, []string{"sts"}) {
+		t.Errorf("endpoints are %v", with.Endpoints)
+	}
+	if got := []int{a.Addresses(ControlPlane, 0), a.Addresses(Public, 0), a.Addresses(Private, 0)}; !slices.Equal(got, []int{16, 8, 32 + 32*(3+5+5)}) {
+		t.Errorf("needs %v addresses", got)
+	}
+}
+
+func TestPodRange(t *testing.T) {
+	t.Parallel()
+	a := mustNew(t, example(t, "production", func(c *config.Config) {
+		c.Network.PodCIDR = "100.64.0.0/16"
+		c.Network.Subnets.Private = 24 // too small with pods in it
+	}))
+	var got []string
+	for _, s := range a.PodSubnets() {
+		got = append(got, s.CIDR.String())
+	}
+	if want := []string{"100.64.0.0/18", "100.64.64.0/18", "100.64.128.0/18"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, tc := range []struct {
+		name, path, reason string
+		change             func(*config.Config)
+	}{
+		{"overlap", "network.podCidr", "beside network.cidr", func(c *config.Config) { c.Network.PodCIDR = "10.80.128.0/17" }},
+		{"few addresses", "network.podCidr", "may need 1920 addresses for its pods, and a /22 has 1019", func(c *config.Config) {
+			c.Network.PodCIDR, c.Compute[0].Max = "100.64.0.0/20", 162
+		}},
+		{"many routes", "network.routes", "with 153 routes", func(c *config.Config) {
+			for i := range 51 {
+				c.Network.Routes = append(c.Network.Routes, config.Route{CIDR: fmt.Sprintf("192.168.%d.0/24", i), Target: "pcx-1"})
+			}
+		}},
+	} {
+		_, err := New(example(t, "production", tc.change))
+		var faults config.Faults
+		if !errors.As(err, &faults) || len(faults) != 1 || faults[0].Path != tc.path || !strings.Contains(faults[0].Reason, tc.reason) {
+			t.Errorf("%s: got %v, want one at %s that says %q", tc.name, err, tc.path, tc.reason)
+		}
+	}
+}
+
 func TestAllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := New(example(t, "production", func(c *config.Config) {
@@ -230,6 +294,15 @@ func TestDeviations(t *testing.T) {
 		{"gpu is a choice of the reference", "gpu-inference", nil, map[string]string{}},
 		{"enterprise dns is a choice, internal is not", "enterprise-dns", nil, map[string]string{InternalWeb: "access.web.scheme"}},
 		{"minimal egress", "minimal-egress", nil, map[string]string{InternalWeb: "access.web.scheme", NoNAT: "network.nat.mode"}},
+		{"existing network", "existing-network", nil, map[string]string{InternalWeb: "access.web.scheme", ExistingNetwork: "network.existing"}},
+		{"central egress", "production", func(c *config.Config) {
+			c.Network.NAT.Mode = config.NATNone
+			c.Network.TransitGateway = config.TransitGateway{ID: "tgw-1", CIDRs: []string{"0.0.0.0/0"}}
+			c.Deviations = map[string]string{CentralEgress: "everything is inspected"}
+		}, map[string]string{CentralEgress: "network.nat.mode"}},
+		{"a transit gateway is none", "production", func(c *config.Config) {
+			c.Network.TransitGateway = config.TransitGateway{ID: "tgw-1", CIDRs: []string{"10.0.0.0/8"}}
+		}, map[string]string{}},
 		{"two zones are a choice of the reference", "evaluation", func(c *config.Config) {
 			c.Network.NAT.Mode, c.Database.MultiAZ = config.NATGatewayPerZone, true
 		}, map[string]string{MergedInterfaceNodes: "compute[web-assistant].also"}},

@@ -20,11 +20,13 @@ const (
 	SingleAZDatabase     = "single-az-database"
 	DistantDatabase      = "distant-database"
 	NoSSO                = "no-sso"
+	ExistingNetwork      = "existing-network"
+	CentralEgress        = "central-egress"
 )
 
 // DeviationIDs are the ids of all deviations.
 func DeviationIDs() []string {
-	return []string{MergedInterfaceNodes, SingleZoneNodes, SingleNAT, NoNAT, InternalWeb, SingleAZDatabase, DistantDatabase, NoSSO}
+	return []string{MergedInterfaceNodes, SingleZoneNodes, SingleNAT, NoNAT, InternalWeb, SingleAZDatabase, DistantDatabase, NoSSO, ExistingNetwork, CentralEgress}
 }
 
 // deviate fills in Deviations. A reason for an id that there is none of is a
@@ -49,10 +51,14 @@ func (a *Architecture) deviate() config.Faults {
 		"API clients share the nodes of %s, so the load of one slows the other", strings.Join(merged, " and "))
 	add(lone != nil, SingleZoneNodes, "compute["+first(lone)+"].desired",
 		"the %s nodes are in one zone, and stop with it", strings.Join(lone, " and "))
-	mode := c.Network.NAT.Mode
-	add(mode == config.NATSingleGateway || mode == config.NATSingleInstance, SingleNAT, "network.nat.mode",
+	own, mode := !c.Network.Exists(), c.Network.NAT.Mode
+	add(!own, ExistingNetwork, "network.existing",
+		"the network was there before: its subnets, routes, network ACLs and way out are as its owner has them")
+	add(own && (mode == config.NATSingleGateway || mode == config.NATSingleInstance), SingleNAT, "network.nat.mode",
 		"one NAT serves all zones: when its zone fails, none of them reaches the internet")
-	add(mode == config.NATNone, NoNAT, "network.nat.mode",
+	add(own && mode == config.NATNone && c.Network.CentralEgress(), CentralEgress, "network.nat.mode",
+		"there is no NAT: the private subnets reach the internet through the transit gateway, as the network behind it lets them")
+	add(c.Network.Isolated(), NoNAT, "network.nat.mode",
 		"there is no NAT: nothing in the private subnets reaches the internet, the identity provider and metering included")
 	add(c.Access.Web.Scheme == config.SchemeInternal, InternalWeb, "access.web.scheme",
 		"the web load balancer is in the private subnets, not the public ones, and is reached from connected networks only")

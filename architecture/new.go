@@ -17,11 +17,18 @@ const DeploymentTag = "poolhouse:deployment"
 // with all faults there are.
 func New(c *config.Config) (*Architecture, error) {
 	a := &Architecture{Config: c, Zones: RegionZones(c.Region)}
+	if c.Network.Exists() {
+		a.Zones = len(c.Network.Existing.ControlPlaneSubnetIDs)
+	}
 	var faults config.Faults
 	if strings.HasPrefix(c.Region, "cn-") {
 		faults = append(faults, c.Fault("region", "China regions are not modelled", "choose a region of another partition"))
 	}
-	if c.Network.Zones > a.Zones {
+	switch {
+	case c.Network.Zones <= a.Zones:
+	case c.Network.Exists():
+		faults = append(faults, c.Fault("network.existing.controlPlaneSubnetIds", "has fewer zones than privateSubnetIds", "list one in each zone of the private subnets"))
+	default:
 		faults = append(faults, c.Fault("network.zones", c.Region+" gives an account two zones only", "write 2, or choose another region"))
 	}
 	if c.Database.PreferredZone > c.Network.Zones {
@@ -35,6 +42,7 @@ func New(c *config.Config) (*Architecture, error) {
 	faults = append(faults, a.checkRegistry()...)
 	faults = append(faults, a.planNodes()...)
 	faults = append(faults, a.planSubnets()...)
+	faults = append(faults, a.checkRoutes()...)
 	a.ServiceAccounts = a.serviceAccounts()
 	a.Endpoints = endpoints(c)
 	a.Stacks = a.stacks()
@@ -63,6 +71,8 @@ func (a *Architecture) stacks() []Stack {
 		Backup:      !c.Backups.Enabled,
 		GPU:         len(a.GPUGroups) == 0,
 		SessionHost: !c.Cluster.API.SessionHost,
+		// A network that is there keeps its gateway endpoints.
+		Endpoints: c.Network.Exists() && len(a.Endpoints) == 0,
 	}
 	var out []Stack
 	for _, s := range Catalogue() {
@@ -70,6 +80,9 @@ func (a *Architecture) stacks() []Stack {
 			continue
 		}
 		s.After = slices.DeleteFunc(slices.Clone(s.After), func(n StackName) bool { return absent[n] })
+		if s.Name == Network && c.Network.Exists() {
+			s.Holds = "security groups and flow logs in a network that is there"
+		}
 		out = append(out, s)
 	}
 	return out
@@ -101,12 +114,13 @@ const (
 	RoleVPCCNI                 = "vpc-cni"
 )
 
-// required are the services that nodes and the programs on them need when
-// there is no NAT. Session Manager, the only way onto a node, and through one to
+// RequiredServices are the services, by the names of their interface endpoints,
+// that nodes and the programs on them need when nothing leads to the internet;
+// S3 is one more, by its gateway endpoint. Session Manager, the only way onto a node, and through one to
 // a Kubernetes API without public endpoint, keeps its channel to ssmmessages.
 // https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html
 // https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-create-vpc.html
-func required() []string {
+func RequiredServices() []string {
 	return []string{
 		"autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "elasticloadbalancing",
 		"kms", "logs", "secretsmanager", "ssm", "ssmmessages", "sts",
@@ -117,8 +131,8 @@ func required() []string {
 // there.
 func endpoints(c *config.Config) []string {
 	out := slices.Clone(c.Network.Endpoints)
-	if c.Network.NAT.Mode == config.NATNone {
-		out = append(out, required()...)
+	if c.Network.Isolated() {
+		out = append(out, RequiredServices()...)
 	}
 	if c.Cluster.API.SessionHost {
 		// So its instance needs no way out of the VPC.

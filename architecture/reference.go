@@ -33,16 +33,17 @@ func (m Match) Fits(stack StackName, logicalID string) bool {
 // Reference lists the rows of the reference architecture in its order: the
 // sections on components, deployment notes and security considerations.
 func Reference() []Row {
+	const existing = "An existing network brings its own."
 	return []Row{
 		{"C1", "Public subnets hold load balancers and NAT gateways", []Match{
 			{Network, "PublicSubnet[1-3]"}, {Network, "PublicRouteTable"}, {Network, "InternetGateway"}, {Network, "NatGateway[1-3]"}, {Edge, "*LoadBalancer"},
-		}, ""},
+		}, existing},
 		{"C2", "Control-plane subnets hold the endpoints of the EKS control plane", []Match{
 			{Network, "ControlPlaneSubnet[1-3]"}, {Network, "ControlPlaneRouteTable"}, {Network, "ControlPlaneSecurityGroup"}, {Cluster, "Cluster"},
-		}, ""},
+		}, existing},
 		{"C3", "Private subnets hold the nodes, core apart from interfaces", []Match{
 			{Network, "PrivateSubnet[1-3]"}, {Network, "PrivateRouteTable[1-3]"}, {Network, "Nodes*SecurityGroup"}, {Nodes, "CoreZone[1-3]"}, {Nodes, "InterfaceZone[1-3]"}, {Nodes, "WebAssistantZone[1-3]"},
-		}, ""},
+		}, existing},
 		{"C4", "IAM, with roles for service accounts (IRSA)", []Match{
 			{Cluster, "OidcProvider"}, {Cluster, "VpcCniRole"}, {Identity, "*Role"},
 		}, ""},
@@ -54,13 +55,13 @@ func Reference() []Row {
 		}, "A client each for web users and administrators; the provider assigns the second to the admin group."},
 		{"C7", "Two or three availability zones", []Match{
 			{Network, "PublicSubnet[1-3]"}, {Network, "PrivateSubnet[1-3]"}, {Network, "ControlPlaneSubnet[1-3]"},
-		}, ""},
+		}, existing},
 		{"C8", "The network is cut into public, control-plane and private subnets", []Match{
 			{Network, "*Subnet[1-3]Acl"}, {Network, "*Subnet[1-3]RouteTable"}, {Network, "PublicAcl"}, {Network, "ControlPlaneAcl"}, {Network, "PrivateAcl"},
-		}, ""},
+		}, existing},
 		{"C9", "NAT gateways for outbound connections", []Match{
 			{Network, "NatGateway[1-3]"}, {Network, "NatGatewayAddress[1-3]"}, {Network, "PrivateDefaultRoute[1-3]"},
-		}, ""},
+		}, existing},
 		{"C10", "EKS orchestrates the containers", []Match{
 			{Cluster, "Cluster"}, {Cluster, "VpcCni"}, {Cluster, "KubeProxy"}, {Addons, "*"},
 		}, ""},

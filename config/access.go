@@ -86,7 +86,7 @@ func (k *checker) sso() {
 	// A listener asks the token endpoint itself
 	// (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html).
 	internal := k.c.Access.Web.Scheme == SchemeInternal || k.c.Access.Admin.Scheme == SchemeInternal
-	if internal && k.c.Network.NAT.Mode == NATNone && !s.ReachableInternally {
+	if internal && k.c.Network.Isolated() && !s.ReachableInternally {
 		k.fault("access.sso.reachableInternally", "an internal load balancer has no route to the identity provider when network.nat.mode is none",
 			"set it to true if the VPC has one, or choose another NAT mode or scheme")
 	}

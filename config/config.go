@@ -69,18 +69,68 @@ type Config struct {
 
 // Network is the VPC.
 type Network struct {
-	// IPv4 range of the VPC, /16 to /20. It can't change.
+	// IPv4 range of the VPC, /16 to /20. It can't change. With existing, the
+	// VPC's primary range, of any size.
 	CIDR string `yaml:"cidr"`
 	// Number of availability zones for public and private subnets: 2 or 3.
-	// Control-plane subnets always cover all recorded zones.
+	// Control-plane subnets always cover all recorded zones. With existing, it
+	// follows from the subnets.
 	Zones int `yaml:"zones"`
 	NAT   NAT `yaml:"nat"`
 	// Interface endpoints, by service name such as ecr.api. The S3 gateway
-	// endpoint is always there. Required services are added when nat is none.
+	// endpoint is always there. Required services are added when nat is none
+	// and no transit gateway leads to the internet. With existing, the default
+	// is none, and no gateway endpoint is made.
 	Endpoints []string `yaml:"endpoints"`
 	FlowLogs  FlowLogs `yaml:"flowLogs"`
 	// Prefix lengths of the subnets by tier.
 	Subnets Subnets `yaml:"subnets"`
+	// A VPC and subnets that are there: they are used as they are, and nothing
+	// in them is changed. Which VPC it is can't change.
+	Existing Existing `yaml:"existing"`
+	// IPv4 range of pods, /16 to /20: a secondary range of the VPC, with a
+	// subnet per zone. Without one, pods take addresses of the private subnets.
+	// It can't change.
+	PodCIDR string `yaml:"podCidr"`
+	// Transit gateway that the VPC is attached to.
+	TransitGateway TransitGateway `yaml:"transitGateway"`
+	// Further routes of the private subnets.
+	Routes []Route `yaml:"routes"`
+}
+
+// Existing is a network that is there and stays as it is.
+type Existing struct {
+	// Id of the VPC.
+	VPCID string `yaml:"vpcId"`
+	// Subnets of internet-facing load balancers, one in each zone of the
+	// private ones. Not needed when both load balancers are internal.
+	PublicSubnetIDs []string `yaml:"publicSubnetIds"`
+	// Subnets of the EKS control plane, 2 or 3 in distinct zones, the private
+	// subnets' among them. They can't change.
+	ControlPlaneSubnetIDs []string `yaml:"controlPlaneSubnetIds"`
+	// Subnets of nodes, pods, database, endpoints and internal load balancers,
+	// 2 or 3 in distinct zones. One can be added at the end.
+	PrivateSubnetIDs []string `yaml:"privateSubnetIds"`
+}
+
+// TransitGateway attaches the VPC, in the private subnets, to a transit gateway
+// that is there.
+type TransitGateway struct {
+	// Id of the transit gateway.
+	ID string `yaml:"id"`
+	// Ranges that private and public subnets reach through it. 0.0.0.0/0 is for
+	// the private ones, with NAT mode none: central egress.
+	CIDRs []string `yaml:"cidrs"`
+}
+
+// Route is a route of the private subnets.
+type Route struct {
+	// Range that it leads to.
+	CIDR string `yaml:"cidr"`
+	// Id of what it goes through, connected with the VPC: a peering connection,
+	// a virtual private gateway, a transit gateway, an interface, or the
+	// endpoint of a firewall.
+	Target string `yaml:"target"`
 }
 
 // NATMode is the way out of the private subnets.
@@ -98,7 +148,8 @@ const (
 // NAT is the way out of the private subnets.
 type NAT struct {
 	// NAT gateways, self-managed instances, or none: then nodes reach AWS
-	// through endpoints, and nothing else.
+	// through endpoints, and nothing else, unless a transit gateway leads to
+	// the internet.
 	Mode NATMode `yaml:"mode"`
 	// Instance type of self-managed NAT: arm64.
 	InstanceType string `yaml:"instanceType"`
@@ -106,7 +157,7 @@ type NAT struct {
 
 // FlowLogs are the VPC's flow logs, in CloudWatch Logs.
 type FlowLogs struct {
-	// Whether there are flow logs.
+	// Whether there are flow logs. With network.existing, the default is false.
 	Enabled bool `yaml:"enabled"`
 	// Days to keep, one of the values that CloudWatch Logs takes.
 	RetentionDays int `yaml:"retentionDays"`
@@ -322,7 +373,7 @@ type Endpoint struct {
 	// Reached over the internet, or through the VPC.
 	Scheme string `yaml:"scheme"`
 	// Ranges that may connect, /8 at most. An internet-facing load balancer
-	// needs them; for an internal one the default is the VPC's own range.
+	// needs them; for an internal one the default is network.cidr.
 	AllowCIDRs []string `yaml:"allowCidrs"`
 }
 

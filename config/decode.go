@@ -41,7 +41,31 @@ func (d *decoder) config(root *ast.MappingNode) *Config {
 			audit.Days = 0
 		}
 	}
+	if _, given := d.places["network.existing"]; given {
+		d.existing(&c.Network)
+	}
 	return c
+}
+
+// existing takes back what the profile decides for a network of our own and the
+// file leaves to it.
+func (d *decoder) existing(n *Network) {
+	own := Network{}
+	for _, f := range []struct {
+		path  string
+		reset func()
+	}{
+		{"network.nat", func() { n.NAT = own.NAT }},
+		{"network.endpoints", func() { n.Endpoints = nil }},
+		{"network.flowLogs.enabled", func() { n.FlowLogs.Enabled = false }},
+	} {
+		if _, given := d.places[f.path]; !given {
+			f.reset()
+		}
+	}
+	if _, given := d.places["network.zones"]; !given && len(n.Existing.PrivateSubnetIDs) >= 2 {
+		n.Zones = min(len(n.Existing.PrivateSubnetIDs), 3)
+	}
 }
 
 // complete fills in what follows from the rest of a valid configuration.

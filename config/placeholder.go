@@ -19,10 +19,14 @@ var documentation = []netip.Prefix{
 const exampleAccount = "123456789012"
 
 // exampleCompany owns the certificates of examples.
-const exampleCompany = "Example Corp"
+const (
+	exampleCompany = "Example Corp"
+	// exampleID is what the ids of EC2 begin with in examples, after their kind.
+	exampleID = "0123456789abcdef"
+)
 
 // Placeholders lists what still stands for something of the user's own: ranges,
-// domains and account ids that examples have. They are no faults, since
+// domains, ids of networks and account ids that examples have. They are no faults, since
 // rehearsals take them, but a real account does not. In the order of the file.
 func (c *Config) Placeholders() Faults {
 	var out Faults
@@ -62,6 +66,11 @@ func (c *Config) Placeholders() Faults {
 			note("trust.caBundle", "the certificate of "+cert.Subject.CommonName, "an authority")
 		}
 	}
+	for _, id := range c.ids() {
+		if _, digits, ok := strings.Cut(id.value, "-"); ok && strings.HasPrefix(digits, exampleID) {
+			note(id.path, id.value, "an id")
+		}
+	}
 	for _, a := range c.arns() {
 		if parts := strings.Split(a.value, ":"); len(parts) > 5 && parts[4] == exampleAccount {
 			note(a.path, a.value, "an ARN")
@@ -74,6 +83,28 @@ func (c *Config) Placeholders() Faults {
 
 // setting is a value and the key that it stands at.
 type setting struct{ path, value string }
+
+// ids are the networks, and parts of networks, that the configuration names.
+func (c *Config) ids() []setting {
+	n := c.Network
+	out := []setting{{"network.existing.vpcId", n.Existing.VPCID}, {"network.transitGateway.id", n.TransitGateway.ID}}
+	for _, tier := range []struct {
+		key string
+		ids []string
+	}{
+		{"publicSubnetIds", n.Existing.PublicSubnetIDs},
+		{"controlPlaneSubnetIds", n.Existing.ControlPlaneSubnetIDs},
+		{"privateSubnetIds", n.Existing.PrivateSubnetIDs},
+	} {
+		for i, id := range tier.ids {
+			out = append(out, setting{fmt.Sprintf("network.existing.%s[%d]", tier.key, i), id})
+		}
+	}
+	for i, r := range n.Routes {
+		out = append(out, setting{fmt.Sprintf("network.routes[%d].target", i), r.Target})
+	}
+	return out
+}
 
 // arns are the ARNs that the configuration names, in no account but its own.
 func (c *Config) arns() []setting {

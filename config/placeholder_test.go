@@ -53,3 +53,25 @@ func TestPlaceholders(t *testing.T) {
 		t.Errorf("placeholders (-want +got):\n%s", diff)
 	}
 }
+
+func TestPlaceholdersOfNetworks(t *testing.T) {
+	c, err := LoadFile("../examples/existing-network.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, f := range c.Placeholders() {
+		got[f.Path] = true
+	}
+	for _, path := range []string{"network.existing.vpcId", "network.existing.controlPlaneSubnetIds[0]", "network.existing.privateSubnetIds[2]"} {
+		if !got[path] {
+			t.Errorf("%s is not listed", path)
+		}
+	}
+	c.Network.Existing = Existing{VPCID: "vpc-0fedcba9876543210"}
+	for _, f := range c.Placeholders() {
+		if f.Path == "network.existing.vpcId" {
+			t.Errorf("listed: %v", f)
+		}
+	}
+}

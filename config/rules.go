@@ -44,11 +44,17 @@ const (
 	pathPattern     = `[A-Za-z0-9+=,.@_/-]+`
 )
 
+// idPattern is the form of EC2's ids.
+func idPattern(kind string) string { return `^` + kind + `-[0-9a-f]{8,17}$` }
+
 // Rules are the rules of all keys by path, with [] for the items of a list and
 // {} for the values of a map: "compute[].taints[].key", "tags{}".
 func Rules() map[string]Rule {
 	retention := Rule{Values: []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}}
 	cidr := Rule{Pattern: cidrPattern, Form: "an IPv4 range such as 10.80.0.0/16"}
+	requiredCIDR := cidr
+	requiredCIDR.Required = true
+	subnet := Rule{Pattern: idPattern("subnet"), Form: "the id of a subnet, such as subnet-0123456789abcdef0"}
 	host := Rule{Required: true, Pattern: hostPattern, Form: "a host name in lower case, such as poolside.example.com", Max: 253}
 	https := Rule{Pattern: httpsPattern, Form: "an https URL without query", Max: 1024}
 	client := Rule{Form: "the client id of the provider", Pattern: `^\S+$`, Max: 1024}
@@ -95,6 +101,21 @@ func Rules() map[string]Rule {
 		"network.subnets.public":         {Min: 20, Max: 27, Zero: true},
 		"network.subnets.controlPlane":   {Min: 24, Max: 27, Zero: true},
 		"network.subnets.private":        {Min: 18, Max: 24, Zero: true},
+
+		"network.existing.vpcId":                   {Pattern: idPattern("vpc"), Form: "the id of a VPC, such as vpc-0123456789abcdef0"},
+		"network.existing.publicSubnetIds":         {MaxItems: 3},
+		"network.existing.publicSubnetIds[]":       subnet,
+		"network.existing.controlPlaneSubnetIds":   {MaxItems: 3},
+		"network.existing.controlPlaneSubnetIds[]": subnet,
+		"network.existing.privateSubnetIds":        {MaxItems: 3},
+		"network.existing.privateSubnetIds[]":      subnet,
+		"network.podCidr":                          cidr,
+		"network.transitGateway.id":                {Pattern: idPattern("tgw"), Form: "the id of a transit gateway, such as tgw-0123456789abcdef0"},
+		"network.transitGateway.cidrs":             {MaxItems: 20},
+		"network.transitGateway.cidrs[]":           cidr,
+		"network.routes":                           {MaxItems: 20},
+		"network.routes[].cidr":                    requiredCIDR,
+		"network.routes[].target":                  {Required: true, Pattern: idPattern("(pcx|vgw|tgw|eni|vpce)"), Form: "the id of a peering connection, virtual private gateway, transit gateway, interface or endpoint, such as pcx-0123456789abcdef0"},
 
 		"cluster.version":             {Pattern: `^1\.(29|[3-9][0-9])$`, Form: "a Kubernetes version from 1.29, in quotes, such as \"1.35\""},
 		"cluster.publicAccessCidrs":   {MaxItems: 40},

@@ -185,8 +185,13 @@ func (k *checker) prefix(path, s string) (netip.Prefix, bool) {
 func (k *checker) network() {
 	n := &k.c.Network
 	vpc, vpcOK := k.prefix("network.cidr", n.CIDR)
-	if vpcOK {
-		carrier := append(private(), netip.MustParsePrefix("100.64.0.0/10"))
+	if vpcOK && n.Exists() {
+		// https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html
+		if vpc.Bits() < 16 || vpc.Bits() > 28 {
+			k.fault("network.cidr", quoted(n.CIDR)+" is the range of no VPC, which have sizes from /16 to /28", "write the primary range of the VPC in network.existing.vpcId")
+		}
+	} else if vpcOK {
+		carrier := append(private(), carrierGrade)
 		switch {
 		case vpc.Bits() < 16 || vpc.Bits() > 20:
 			k.fault("network.cidr", quoted(n.CIDR)+" is not of a size from /16 to /20", "write "+netip.PrefixFrom(vpc.Addr(), 16).Masked().String())
@@ -220,13 +225,22 @@ func (k *checker) network() {
 	for i, e := range n.Endpoints {
 		path := fmt.Sprintf("network.endpoints[%d]", i)
 		if e == "s3" {
-			k.fault(path, "S3 has a gateway endpoint, which is always there", "remove it")
+			reason, fix := "S3 has a gateway endpoint, which is always there", "remove it"
+			if n.Exists() {
+				reason, fix = "S3's gateway endpoint belongs to the route tables, which are not changed", "remove it, and see to a gateway endpoint in the network itself"
+			}
+			k.fault(path, reason, fix)
 		}
 		if strings.HasPrefix(e, "com.amazonaws.") || strings.HasPrefix(e, "cn.com.amazonaws.") {
 			short := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(e, "cn."), "com.amazonaws."), k.c.Region+".")
 			k.fault(path, quoted(e)+" holds the region", "write "+short)
 		}
 	}
+	if _, given := k.c.source.places["network.existing"]; given || n.Exists() {
+		k.existing()
+		return
+	}
+	k.routing(vpc, vpcOK)
 }
 
 // allowList checks ranges that may connect to something.

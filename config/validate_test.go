@@ -341,3 +341,84 @@ func TestFaultsOfAccess(t *testing.T) {
 		{"zone without DNS", "dns: {mode: none}", "dns: {mode: none, zone: example.com}", "dns.zone", "has no effect with dns.mode none", "remove", "dns"},
 	})
 }
+
+func TestFaultsOfNetworkOptions(t *testing.T) {
+	t.Parallel()
+	const cidr = "  cidr: 10.80.0.0/16\n"
+	option := func(name, lines, path, reason, fix string) fault {
+		return fault{name, cidr, cidr + "  " + lines + "\n", path, reason, fix, ""}
+	}
+	const gateway = "transitGateway: {id: tgw-0123456789abcdef0, cidrs: "
+	runFaults(t, "production.yaml", []fault{
+		option("pods in the VPC", "podCidr: 10.80.0.0/16", "network.podCidr", "overlaps with network.cidr 10.80.0.0/16", "don't overlap"),
+		option("pods among services", "podCidr: 172.20.0.0/16", "network.podCidr", "overlaps with cluster.serviceCidr 172.20.0.0/16", "don't overlap"),
+		option("pods in another private range", "podCidr: 192.168.0.0/16", "network.podCidr", `"192.168.0.0/16" can't be added to a VPC with 10.80.0.0/16`, "100.64.0.0/16"),
+		option("pods in a public range", "podCidr: 198.18.0.0/16", "network.podCidr", `"198.18.0.0/16" can't be added`, "100.64.0.0/16"),
+		option("few pods", "podCidr: 100.64.0.0/24", "network.podCidr", `"100.64.0.0/24" is not of a size from /16 to /20`, "100.64.0.0/16"),
+		option("pods by an address", "podCidr: 100.64.0.1/16", "network.podCidr", `"100.64.0.1/16" has bits set`, "100.64.0.0/16"),
+
+		option("no transit gateway", "transitGateway: {cidrs: [10.0.0.0/8]}", "network.transitGateway.id", "is missing", "tgw-0123456789abcdef0"),
+		option("nothing through it", "transitGateway: {id: tgw-0123456789abcdef0}", "network.transitGateway.cidrs", "is empty", "10.0.0.0/8"),
+		option("another thing's id", "transitGateway: {id: vgw-0123456789abcdef0, cidrs: [10.0.0.0/8]}", "network.transitGateway.id", `"vgw-0123456789abcdef0" is not allowed`, "tgw-0123456789abcdef0"),
+		option("everything twice", gateway+"[0.0.0.0/0]}", "network.transitGateway.cidrs[0]", "leads everything through the transit gateway, and network.nat.mode is gateway-per-zone", "network.nat.mode to none"),
+		option("the VPC elsewhere", gateway+"[10.80.128.0/17]}", "network.transitGateway.cidrs[0]", `"10.80.128.0/17" lies in network.cidr 10.80.0.0/16`, "outside"),
+		option("pods elsewhere", "podCidr: 100.64.0.0/16\n  "+gateway+"[10.0.0.0/8, 100.64.0.0/16]}", "network.transitGateway.cidrs[1]", `"100.64.0.0/16" lies in network.podCidr`, "outside"),
+
+		option("a range two ways", gateway+"[10.0.0.0/8]}\n  routes: [{cidr: 10.0.0.0/8, target: pcx-0123456789abcdef0}]", "network.routes[0].cidr", `"10.0.0.0/8" is the range of network.transitGateway.cidrs[0] too`, "keep one"),
+		option("default route", "routes: [{cidr: 0.0.0.0/0, target: pcx-0123456789abcdef0}]", "network.routes[0].cidr", "is the default route", "network.transitGateway.cidrs"),
+		option("route without range", "routes: [{target: pcx-0123456789abcdef0}]", "network.routes[0].cidr", "is missing", "IPv4 range"),
+		option("route without target", "routes: [{cidr: 192.168.0.0/16}]", "network.routes[0].target", "is missing", "peering connection"),
+		option("route to a NAT gateway", "routes: [{cidr: 192.168.0.0/16, target: nat-0123456789abcdef0}]", "network.routes[0].target", `"nat-0123456789abcdef0" is not allowed`, "peering connection"),
+	})
+}
+
+func TestFaultsOfExistingNetwork(t *testing.T) {
+	t.Parallel()
+	const (
+		cidr    = "  cidr: 10.40.0.0/16\n"
+		vpc     = "    vpcId: vpc-0123456789abcdef0\n"
+		control = "    controlPlaneSubnetIds: [subnet-0123456789abcdef1, subnet-0123456789abcdef2, subnet-0123456789abcdef3]\n"
+		private = "    privateSubnetIds: [subnet-0123456789abcdef4, subnet-0123456789abcdef5, subnet-0123456789abcdef6]\n"
+	)
+	given := func(key, lines string) fault {
+		return fault{key, cidr, cidr + "  " + lines + "\n", "network." + key, "is for a network of the deployment's own", "remove it", key}
+	}
+	const at = "network.existing."
+	runFaults(t, "existing-network.yaml", []fault{
+		given("nat", "nat: {mode: none}"),
+		given("subnets", "subnets: {private: 22}"),
+		given("podCidr", "podCidr: 100.64.0.0/16"),
+		given("transitGateway", "transitGateway: {id: tgw-0123456789abcdef0, cidrs: [10.0.0.0/8]}"),
+		given("routes", "routes: [{cidr: 192.168.0.0/16, target: pcx-0123456789abcdef0}]"),
+		{"no VPC", vpc, "", at + "vpcId", "is missing", "vpc-0123456789abcdef0", "existing"},
+		{"VPC by name", "vpc-0123456789abcdef0", "shared", at + "vpcId", `"shared" is not allowed`, "the id of a VPC", "shared"},
+		{"range of no VPC", "10.40.0.0/16", "10.0.0.0/8", "network.cidr", `"10.0.0.0/8" is the range of no VPC`, "primary range", "cidr"},
+		{"no private subnets", private, "", at + "privateSubnetIds", "has 0 entries", "two or three", "existing"},
+		{"one private subnet", private, "    privateSubnetIds: [subnet-0123456789abcdef4]\n", at + "privateSubnetIds", "has 1 entries", "two or three", "privateSubnetIds"},
+		{"four private subnets", "subnet-0123456789abcdef6]", "subnet-0123456789abcdef6, subnet-0123456789abcdef7]", at + "privateSubnetIds", "has 4 entries, more than 3", "keep 3", "privateSubnetIds"},
+		{"a subnet twice", "subnet-0123456789abcdef5", "subnet-0123456789abcdef4", at + "privateSubnetIds[1]", `"subnet-0123456789abcdef4" is there twice`, "remove one", "privateSubnetIds"},
+		{"a subnet in two tiers", "subnet-0123456789abcdef5", "subnet-0123456789abcdef1", at + "privateSubnetIds[1]", `"subnet-0123456789abcdef1" is in controlPlaneSubnetIds too`, "of its own", "privateSubnetIds"},
+		{"subnet by name", "subnet-0123456789abcdef5", "private-b", at + "privateSubnetIds[1]", `"private-b" is not allowed`, "the id of a subnet", "privateSubnetIds"},
+		{"no control plane", control, "", at + "controlPlaneSubnetIds", "has 0 entries", "two or three", "existing"},
+		{"control plane in fewer zones", "subnet-0123456789abcdef2, subnet-0123456789abcdef3]", "subnet-0123456789abcdef2]", at + "controlPlaneSubnetIds", "has 2 entries, fewer than the 3", "each zone", "controlPlaneSubnetIds"},
+		{"zones that don't follow", cidr, cidr + "  zones: 2\n", "network.zones", "is 2, and network.existing.privateSubnetIds has 3", "remove it", "zones"},
+		{"internet-facing without public subnets", "scheme: internal, allowCidrs: [10.0.0.0/8]", "scheme: internet-facing, allowCidrs: [203.0.113.0/24]", at + "publicSubnetIds", "is missing, and access.web is internet-facing", "scheme to internal", "existing"},
+		{"few public subnets", vpc, vpc + "    publicSubnetIds: [subnet-0123456789abcdef7]\n", at + "publicSubnetIds", "has 1 entries, and privateSubnetIds has 3", "each zone", "publicSubnetIds"},
+		{"S3", cidr, cidr + "  endpoints: [s3]\n", "network.endpoints[0]", "S3's gateway endpoint belongs to the route tables", "in the network itself", "endpoints"},
+	})
+}
+
+// TestExistingTakesNoDefaults: what a profile decides for a network of one's
+// own does not hold for one that is there.
+func TestExistingTakesNoDefaults(t *testing.T) {
+	t.Parallel()
+	c := parse(t, example(t, "existing-network.yaml"))
+	n := c.Network
+	if n.Zones != 3 || n.NAT != (config.NAT{}) || len(n.Endpoints) != 0 || n.FlowLogs.Enabled || n.Isolated() || !n.Exists() {
+		t.Errorf("network is %+v", n)
+	}
+	two := parse(t, strings.Replace(example(t, "existing-network.yaml"), ", subnet-0123456789abcdef6]", "]\n  endpoints: [xray]\n  flowLogs: {enabled: true}", 1))
+	if n := two.Network; n.Zones != 2 || len(n.Endpoints) != 1 || !n.FlowLogs.Enabled || n.FlowLogs.RetentionDays != 365 {
+		t.Errorf("network is %+v", n)
+	}
+}

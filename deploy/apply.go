@@ -14,6 +14,8 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/preflight"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -77,8 +79,10 @@ type applying struct {
 	opts   CreateOptions
 	stacks map[architecture.StackName]templates.Stack
 	states map[architecture.StackName]*stack.State
-	zones  []string
+	zones  []preflight.Zone
 	caller string
+	// advice is what a look at the network has found besides.
+	advice config.Faults
 	sizes  map[string]int // nodes that node groups have now, by parameter
 	costs  map[architecture.StackName]time.Duration
 	// drift of the stacks that were looked at; driftUnknown is why some were
@@ -132,6 +136,9 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 		if a.driftUnknown != "" {
 			a.step("", "drift is left alone where it is not known: %s", a.driftUnknown)
 		}
+	}
+	for _, f := range a.advice {
+		a.step(architecture.Network, "%s: %s; advice: %s", f.Path, f.Reason, f.Fix)
 	}
 	if err := a.ensureServiceLinkedRole(ctx); err != nil {
 		return nil, err
@@ -204,22 +211,8 @@ func (a *applying) complete() bool {
 
 // look finds out what only the account can tell. It only reads.
 func (a *applying) look(ctx context.Context) error {
-	if net := a.states[architecture.Network]; net.Exists() {
-		for i := range a.Architecture.Zones {
-			if id := net.Parameters[templates.ZoneIDParameter+strconv.Itoa(i+1)]; id != "" {
-				a.zones = append(a.zones, id)
-			}
-		}
-		if err := shrinks(net, a.Architecture.Config.Network.Zones); err != nil {
-			return err
-		}
-	}
-	if len(a.zones) < a.Architecture.Zones {
-		zones, err := pickZones(ctx, a.AWS, a.Architecture.Zones, a.Architecture.ReservedZoneIDs())
-		if err != nil {
-			return err
-		}
-		a.zones = zones
+	if err := a.lookAtNetwork(ctx); err != nil {
+		return err
 	}
 	id, err := a.AWS.Identity(ctx)
 	if err != nil {
@@ -227,19 +220,6 @@ func (a *applying) look(ctx context.Context) error {
 	}
 	a.caller = id.Principal
 	return a.readSizes(ctx)
-}
-
-// shrinks refuses fewer zones than there are subnets for: nodes, database and
-// endpoints stand in them, and belong to later stacks, so the network's update
-// would leave the subnets behind, which hold the VPC in the end.
-func shrinks(net *stack.State, zones int) error {
-	for had := range net.Outputs {
-		number, ok := strings.CutSuffix(strings.TrimPrefix(had, "PrivateSubnet"), "Id")
-		if n, err := strconv.Atoi(number); ok && err == nil && n > zones {
-			return fmt.Errorf("network.zones is %d and the deployment stands in %d: zones can be added, not given up", zones, n)
-		}
-	}
-	return nil
 }
 
 // spec is what a stack shall be, with the values of the stacks before it. The
@@ -264,16 +244,22 @@ func (a *applying) spec(s templates.Stack) (stack.Spec, []architecture.StackName
 	for _, p := range s.Parameters {
 		v, ok := p.Default, p.HasDefault
 		zone, isZone := strings.CutPrefix(p.Name, templates.ZoneIDParameter)
+		named, isName := strings.CutPrefix(p.Name, templates.ZoneNameParameter)
 		size, isSize := a.sizes[p.Name]
 		switch {
 		case isSize:
 			v, ok = strconv.Itoa(size), true
-		case isZone:
+		case isZone || isName:
+			if isName {
+				zone = named
+			}
 			i, err := strconv.Atoi(zone)
 			if err != nil || i < 1 || i > len(a.zones) {
 				return spec, nil, fmt.Errorf("stack %s asks for zone %s of %d", s.StackName, zone, len(a.zones))
 			}
-			v, ok = a.zones[i-1], true
+			if v, ok = a.zones[i-1].ID, true; isName {
+				v = a.zones[i-1].Name
+			}
 		case p.Name == templates.PinnedParameter && a.state(s.Name).Exists():
 			v, ok = live[p.Name]
 			if !ok { // it had a standby
@@ -325,7 +311,7 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 		if err != nil {
 			return 0, err
 		}
-		if name == architecture.Network {
+		if name == architecture.Network && !a.Architecture.Config.Network.Exists() {
 			if err := a.emptyDefaultGroup(ctx, out.State.Outputs["VpcId"]); err != nil {
 				return len(out.Changes), err
 			}

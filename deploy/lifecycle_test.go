@@ -35,6 +35,7 @@ type world struct {
 
 	mu     sync.Mutex
 	events []deploy.Event
+	seen   func(deploy.Event) // is told of each event; may be nil
 }
 
 func example(t *testing.T, name string) *architecture.Architecture {
@@ -75,6 +76,9 @@ func (w *world) target(a *architecture.Architecture) deploy.Target {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.events = append(w.events, e)
+		if w.seen != nil {
+			w.seen(e)
+		}
 	}}
 }
 
@@ -208,7 +212,7 @@ func changed(t *testing.T, a *architecture.Architecture) *architecture.Architect
 	return next
 }
 
-var examples = []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress", "private-cluster"}
+var examples = []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress", "private-cluster", "existing-network"}
 
 // TestLifecycle takes every example through its life: create, empty plan,
 // update, empty plan, delete, the account as it was found; one of them in an

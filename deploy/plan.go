@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -32,6 +33,9 @@ type Plan struct {
 	DriftUnknown string `json:"driftUnknown,omitempty"`
 	// Kubernetes is how the Kubernetes API is expected to be reached.
 	Kubernetes architecture.KubernetesAccess `json:"kubernetes"`
+	// Advice is what a look at the network found that will do and could be
+	// better.
+	Advice []config.Fault `json:"advice,omitempty"`
 
 	drift map[architecture.StackName]*stack.Drift
 }
@@ -123,7 +127,7 @@ func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 	}
 	p := &Plan{
 		Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all)),
-		Kubernetes: t.Architecture.KubernetesAccess(), DriftUnknown: a.driftUnknown, drift: a.drift,
+		Kubernetes: t.Architecture.KubernetesAccess(), DriftUnknown: a.driftUnknown, Advice: a.advice, drift: a.drift,
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))

@@ -37,7 +37,11 @@ func (v *vpc) addACLs() {
 	for _, tier := range []architecture.Tier{architecture.Public, architecture.ControlPlane, architecture.Private} {
 		name := camel(string(tier))
 		acl := v.t.Add(cfn.LogicalID(name+"Acl"), ec2.NetworkAcl{VpcId: v.id, Tags: named(v.a, string(tier))})
-		for _, s := range v.subnets[tier] {
+		subnets := v.subnets[tier]
+		if tier == architecture.Private {
+			subnets = slices.Concat(subnets, v.subnets[architecture.Pods])
+		}
+		for _, s := range subnets {
 			v.t.Add(s.ID()+"Acl", ec2.SubnetNetworkAclAssociation{SubnetId: s.Ref(), NetworkAclId: acl.Ref()})
 		}
 		for _, r := range aclRules(v.a, tier) {
@@ -66,6 +70,11 @@ func (v *vpc) addACLs() {
 
 func aclRules(a *architecture.Architecture, tier architecture.Tier) []aclRule {
 	inside := a.VPC().String()
+	ranges := []string{inside}
+	pods, apart := a.PodRange()
+	if apart {
+		ranges = append(ranges, pods.String())
+	}
 	in := func(number, protocol, from, to int, cidr string) aclRule {
 		return aclRule{number, false, protocol, from, to, cidr}
 	}
@@ -90,11 +99,14 @@ func aclRules(a *architecture.Architecture, tier architecture.Tier) []aclRule {
 		return append(rules, in(100, tcp, 443, 443, inside))
 	case architecture.ControlPlane:
 		// The Kubernetes API for the VPC; kubelets and webhooks from it.
-		rules := []aclRule{
-			in(100, tcp, 443, 443, inside),
-			in(110, tcp, 1024, 65535, inside),
-			out(100, tcp, 443, 443, inside),
-			out(110, tcp, 1024, 65535, inside),
+		var rules []aclRule
+		for i, r := range ranges {
+			rules = append(rules,
+				in(100+i, tcp, 443, 443, r),
+				in(110+i, tcp, 1024, 65535, r),
+				out(100+i, tcp, 443, 443, r),
+				out(110+i, tcp, 1024, 65535, r),
+			)
 		}
 		for i, cidr := range a.Config.Cluster.API.AllowCIDRs {
 			rules = append(rules, in(120+i, tcp, 443, 443, cidr), out(120+i, tcp, 1024, 65535, cidr))
@@ -123,6 +135,9 @@ func aclRules(a *architecture.Architecture, tier architecture.Tier) []aclRule {
 		for i, r := range a.ProxyRanges() {
 			rules = append(rules, out(140+i, tcp, port, port, r.String()))
 		}
+	}
+	if apart {
+		rules = append(rules, in(105, allProtocols, 0, 0, pods.String()), out(105, allProtocols, 0, 0, pods.String()))
 	}
 	for _, s := range a.PrivateSubnets() {
 		rules = append(rules, in(100+s.Zone, allProtocols, 0, 0, s.CIDR.String()), out(100+s.Zone, allProtocols, 0, 0, s.CIDR.String()))

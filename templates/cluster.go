@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cfn"
@@ -103,11 +104,13 @@ func cluster(a *architecture.Architecture) *cfn.Template {
 		r := t.Add("VpcCniRole", serviceAccountRole(a, s, provider.Ref(), issuer, vpcCNIPolicies(t, a)...))
 		cni := addon(a, h.Ref(), "vpc-cni")
 		cni.ServiceAccountRoleArn = r.Att("Arn")
-		cni.ConfigurationValues = cfn.SubJSON(map[string]any{
-			"enableNetworkPolicy": "true",
-			// https://github.com/aws/amazon-vpc-cni-k8s#additional_eni_tags-v160
-			"env": map[string]any{"ADDITIONAL_ENI_TAGS": jsonObject(a.Tags)},
-		})
+		// https://github.com/aws/amazon-vpc-cni-k8s#additional_eni_tags-v160
+		env := map[string]any{"ADDITIONAL_ENI_TAGS": jsonObject(a.Tags)}
+		values := map[string]any{"enableNetworkPolicy": "true", "env": env}
+		if _, ok := a.PodRange(); ok {
+			podNetwork(t, a, h, env, values)
+		}
+		cni.ConfigurationValues = cfn.SubJSON(values)
 		t.Add("VpcCni", cni)
 		t.Output("VpcCniRoleArn", r.Att("Arn"))
 	}
@@ -126,6 +129,32 @@ func cluster(a *architecture.Architecture) *cfn.Template {
 	t.Output("OidcProviderArn", provider.Ref())
 	t.Output("OidcIssuer", issuer, cfn.Description("Without https://"))
 	return t
+}
+
+// podNetwork makes the network plugin give pods addresses of their own range:
+// an ENIConfig for each node group, which its nodes name by a label, so that
+// pods keep the security groups of their nodes' role. Prefixes make up for a
+// node's first interface, which then carries no pods: without them fewer fit
+// than kubelets are told.
+// https://docs.aws.amazon.com/eks/latest/userguide/cni-custom-network.html
+// https://docs.aws.amazon.com/eks/latest/userguide/cni-increase-ip-addresses.html
+func podNetwork(t *cfn.Template, a *architecture.Architecture, h cfn.Handle, env, values map[string]any) {
+	env["AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"] = "true"
+	env["ENI_CONFIG_LABEL_DEF"] = PodNetworkLabel
+	env["ENABLE_PREFIX_DELEGATION"] = "true"
+	subnets := map[string]any{}
+	for _, g := range slices.Concat(a.NodeGroups, a.GPUGroups) {
+		for _, s := range a.PodSubnets() {
+			if g.Zone != s.Zone && g.Zone != architecture.AnyZone {
+				continue
+			}
+			subnets[podNetworkName(g, s.Zone)] = map[string]any{
+				"id":             subnetID(t, architecture.Pods, s.Zone),
+				"securityGroups": podSecurityGroups(t, g, h.Att("ClusterSecurityGroupId")),
+			}
+		}
+	}
+	values["eniConfig"] = map[string]any{"create": true, "region": cfn.Region(), "subnets": subnets}
 }
 
 // administrators are access entries for the caller and for the configuration's

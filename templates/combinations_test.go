@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -68,6 +69,41 @@ func TestEveryCombination(t *testing.T) {
 				Role: config.GPU, InstanceTypes: []string{"p5e.48xlarge"}, DiskGiB: 500, Max: 1,
 				Reservation: config.Reservation{ID: "cr-0123456789abcdef0", ZoneID: "use1-az4", CapacityBlock: yes("block")},
 			})
+		}
+		switch rapid.IntRange(0, 2).Draw(t, "network") {
+		case 0:
+			ids := func(n, first int) []string {
+				var out []string
+				for i := range n {
+					out = append(out, fmt.Sprintf("subnet-0123456789abcde%02d", first+i))
+				}
+				return out
+			}
+			c.Network = config.Network{
+				CIDR: "10.40.0.0/22", Zones: c.Network.Zones, FlowLogs: c.Network.FlowLogs,
+				Existing: config.Existing{
+					VPCID: "vpc-0123456789abcdef0", PublicSubnetIDs: ids(c.Network.Zones, 10), PrivateSubnetIDs: ids(c.Network.Zones, 20),
+					ControlPlaneSubnetIDs: ids(rapid.IntRange(c.Network.Zones, 3).Draw(t, "control plane"), 30),
+				},
+			}
+			if yes("endpoints") {
+				c.Network.Endpoints = []string{"ecr.api", "sts"}
+			}
+		case 1:
+			if yes("pods") {
+				c.Network.PodCIDR = "100.64.0.0/16"
+			}
+			if yes("transit") {
+				c.Network.TransitGateway = config.TransitGateway{ID: "tgw-0123456789abcdef0", CIDRs: []string{"10.0.0.0/8"}}
+				if c.Network.NAT.Mode == config.NATNone {
+					c.Network.TransitGateway.CIDRs = append(c.Network.TransitGateway.CIDRs, "0.0.0.0/0")
+				}
+			}
+			for i, kind := range []string{"pcx", "vgw", "tgw", "eni", "vpce"} {
+				if yes(kind) {
+					c.Network.Routes = append(c.Network.Routes, config.Route{CIDR: fmt.Sprintf("192.168.%d.0/24", i), Target: kind + "-0123456789abcdef0"})
+				}
+			}
 		}
 		c.Deviations = map[string]string{}
 		for _, id := range architecture.DeviationIDs() {

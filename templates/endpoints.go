@@ -6,18 +6,22 @@ import (
 	"github.com/poolhouse/poolhouse/cfn/ec2"
 )
 
-// endpoints is the VPC's endpoints: S3's gateway, always, so that images and
-// models pass no NAT, and the interfaces that were asked for.
+// endpoints is the VPC's endpoints: S3's gateway, so that images and models pass
+// no NAT, and the interfaces that were asked for. A gateway is routes, so there
+// is none of ours in route tables that are not ours.
 func endpoints(a *architecture.Architecture) *cfn.Template {
 	t := newTemplate(a, architecture.Endpoints)
-	t.Add("S3Endpoint", ec2.VPCEndpoint{
-		VpcId:           vpcID(t),
-		ServiceName:     cfn.Sub("com.amazonaws.${AWS::Region}.s3"),
-		VpcEndpointType: cfn.V("Gateway"),
-		RouteTableIds:   t.InputList(string(architecture.Network), "PrivateRouteTableIds"),
-		PolicyDocument:  s3EndpointPolicy(),
-		Tags:            named(a, "s3"),
-	})
+	if !a.Config.Network.Exists() {
+		t.Add("S3Endpoint", ec2.VPCEndpoint{
+			VpcId:           vpcID(t),
+			ServiceName:     cfn.Sub("com.amazonaws.${AWS::Region}.s3"),
+			VpcEndpointType: cfn.V("Gateway"),
+			RouteTableIds:   t.InputList(string(architecture.Network), "PrivateRouteTableIds"),
+			PolicyDocument:  s3EndpointPolicy(),
+			Tags:            named(a, "s3"),
+		})
+		t.Output("S3EndpointId", t.Resource("S3Endpoint").Ref())
+	}
 	for _, service := range a.Endpoints {
 		e := ec2.VPCEndpoint{
 			VpcId:             vpcID(t),
@@ -33,7 +37,6 @@ func endpoints(a *architecture.Architecture) *cfn.Template {
 		}
 		t.Add(cfn.LogicalID(camel(service)+"Endpoint"), e)
 	}
-	t.Output("S3EndpointId", t.Resource("S3Endpoint").Ref())
 	return t
 }
 

@@ -150,3 +150,42 @@ func BenchmarkAll(b *testing.B) {
 		}
 	}
 }
+
+// TestNetworkOptionsFit holds what the architecture lets through to the size
+// of a template: as many routes as it takes beside the longest allow-lists.
+func TestNetworkOptionsFit(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []config.NATMode{config.NATGatewayPerZone, config.NATInstancePerZone, config.NATNone} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			most := 0
+			for n := range 20 {
+				c := everything(t)
+				c.Network.NAT.Mode, c.Network.PodCIDR, c.Tags = mode, "100.64.0.0/16", tags(50, 20, 40)
+				c.Access.Web.AllowCIDRs, c.Access.Admin.AllowCIDRs = c.Access.Web.AllowCIDRs[:10], c.Access.Admin.AllowCIDRs[:10]
+				c.Network.TransitGateway.ID = "tgw-0123456789abcdef0"
+				for i := range n {
+					c.Network.TransitGateway.CIDRs = append(c.Network.TransitGateway.CIDRs, fmt.Sprintf("10.%d.128.0/17", 100+i))
+					c.Network.Routes = append(c.Network.Routes, config.Route{CIDR: fmt.Sprintf("192.168.%d.128/25", 100+i), Target: "pcx-0123456789abcdef0"})
+				}
+				c.Deviations = map[string]string{}
+				for _, id := range architecture.DeviationIDs() {
+					c.Deviations[id] = "because we chose so"
+				}
+				a, err := architecture.New(c)
+				if err != nil {
+					break
+				}
+				if _, err := templates.All(a); err != nil {
+					t.Fatalf("with %d ranges each: %v", n, err)
+				}
+				most = n
+			}
+			want := map[config.NATMode]int{config.NATGatewayPerZone: 8, config.NATInstancePerZone: 0, config.NATNone: 8}[mode]
+			if most < want {
+				t.Errorf("%d ranges each are taken, want %d at least", most, want)
+			}
+			t.Logf("%d ranges each", most)
+		})
+	}
+}

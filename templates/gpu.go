@@ -47,12 +47,23 @@ func onReservation(ng *eks.Nodegroup, g architecture.NodeGroup) {
 	}
 }
 
-// reservedSubnets is the private subnet in the zone of that id.
-func reservedSubnets(t *cfn.Template, a *architecture.Architecture, zone string) cfn.List[string] {
+// reservedZones are conditions, by zone: that the group's reservation is there.
+func reservedZones(t *cfn.Template, a *architecture.Architecture, g architecture.NodeGroup) []cfn.Cond {
+	if g.Zone != architecture.AnyZone {
+		return nil
+	}
+	var out []cfn.Cond
+	for _, s := range a.PrivateSubnets() {
+		out = append(out, t.Condition("ReservedInZone"+number(s.Zone), cfn.Equals(zoneID(t, s.Zone), cfn.V(g.Group.Reservation.ZoneID))))
+	}
+	return out
+}
+
+// reservedSubnets is the private subnet in the zone of the reservation.
+func reservedSubnets(t *cfn.Template, a *architecture.Architecture, here []cfn.Cond) cfn.List[string] {
 	var out []cfn.Value[string]
 	for _, s := range a.PrivateSubnets() {
-		here := t.Condition("ReservedInZone"+number(s.Zone), cfn.Equals(zoneID(t, s.Zone), cfn.V(zone)))
-		out = append(out, cfn.If(here, subnetID(t, architecture.Private, s.Zone), cfn.NoValue[string]()))
+		out = append(out, cfn.If(here[s.Zone], subnetID(t, architecture.Private, s.Zone), cfn.NoValue[string]()))
 	}
 	return cfn.ListOf(out...)
 }

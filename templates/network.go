@@ -18,35 +18,78 @@ type vpc struct {
 	subnets map[architecture.Tier][]cfn.Handle // by zone
 	// internet is complete once public subnets reach the internet.
 	attachment, internet cfn.Handle
-	// private are the private subnets' route tables, by zone.
+	// public is the public subnets' route table, private are those of the
+	// private subnets, by zone.
+	public  cfn.Handle
 	private []cfn.Handle
 }
 
 // network is the VPC with its three tiers, the ways in and out of each, and
-// what watches and filters them.
+// what watches and filters them; or what the deployment adds to a network that
+// is there: security groups, and flow logs if they are asked for.
 //
 // The default security group can't be emptied by CloudFormation; package deploy
-// does it by API.
+// does it by API, in a VPC of the deployment's own.
 func network(a *architecture.Architecture) *cfn.Template {
 	t := newTemplate(a, architecture.Network)
 	v := &vpc{a: a, t: t, subnets: map[architecture.Tier][]cfn.Handle{}}
-	main := t.Add("Vpc", ec2.VPC{
-		CidrBlock:          cfn.V(a.VPC().String()),
-		EnableDnsHostnames: cfn.V(true),
-		EnableDnsSupport:   cfn.V(true),
-		Tags:               named(a, "vpc"),
-	})
-	v.id = main.Ref()
-	t.Output("VpcId", v.id)
-	v.addSubnets()
-	v.addRoutes()
-	v.addNAT()
-	v.addACLs()
+	if a.Config.Network.Exists() {
+		v.adopt()
+	} else {
+		v.make()
+	}
 	v.addSecurityGroups()
 	if a.Config.Network.FlowLogs.Enabled {
 		v.addFlowLogs()
 	}
 	return t
+}
+
+// make adds a network of the deployment's own.
+func (v *vpc) make() {
+	v.id = v.t.Add("Vpc", ec2.VPC{
+		CidrBlock:          cfn.V(v.a.VPC().String()),
+		EnableDnsHostnames: cfn.V(true),
+		EnableDnsSupport:   cfn.V(true),
+		Tags:               named(v.a, "vpc"),
+	}).Ref()
+	v.t.Output("VpcId", v.id)
+	v.addSubnets()
+	v.addRoutes()
+	v.addNAT()
+	v.addTransit()
+	v.addACLs()
+}
+
+// adopt takes a network that is there: its ids come in as parameters and go
+// out under the names that a network of our own has, so that other stacks can't
+// tell. Nothing that is there is a resource of the stack.
+func (v *vpc) adopt() {
+	v.id = v.t.Parameter(VPCParameter, cfn.Parameter{
+		Type: "AWS::EC2::VPC::Id", Default: cfn.V(v.a.Config.Network.Existing.VPCID),
+		Description: "VPC that is there. It can't change.",
+	}).Ref()
+	v.t.Output("VpcId", v.id)
+	subnets := map[architecture.Tier][]cfn.Value[string]{}
+	for _, s := range v.a.Subnets {
+		id := v.t.Parameter(SubnetParameter(s), cfn.Parameter{Type: "AWS::EC2::Subnet::Id", Default: cfn.V(s.ID)}).Ref()
+		subnets[s.Tier] = append(subnets[s.Tier], id)
+		switch n := number(s.Zone); s.Tier {
+		case architecture.Private:
+			v.t.Output("PrivateSubnet"+n+"Id", id)
+		case architecture.ControlPlane:
+			v.t.Output("Zone"+n+"Name", v.t.Parameter(ZoneNameParameter+n, cfn.Parameter{AllowedPattern: "^[a-z0-9-]+[a-z]$"}).Ref())
+			v.t.Output("Zone"+n+"Id", v.zoneID(s.Zone))
+		}
+	}
+	for tier, ids := range subnets {
+		v.t.OutputList(camel(string(tier))+"SubnetIds", cfn.ListOf(ids...))
+	}
+}
+
+// zoneID declares the parameter of a recorded zone.
+func (v *vpc) zoneID(zone int) cfn.Value[string] {
+	return v.t.Parameter(ZoneIDParameter+number(zone), cfn.Parameter{AllowedPattern: "^[a-z0-9]+-az[0-9]+$"}).Ref()
 }
 
 // addSubnets adds the subnets of all tiers, tagged for load balancers as EKS
@@ -55,9 +98,13 @@ func network(a *architecture.Architecture) *cfn.Template {
 func (v *vpc) addSubnets() {
 	var zones []cfn.Value[string]
 	for zone := range v.a.Zones {
-		zones = append(zones, v.t.Parameter(ZoneIDParameter+number(zone), cfn.Parameter{
-			AllowedPattern: "^[a-z0-9]+-az[0-9]+$",
-		}).Ref())
+		zones = append(zones, v.zoneID(zone))
+	}
+	var opts []cfn.Option
+	if pods, ok := v.a.PodRange(); ok {
+		block := v.t.Add("PodCidrBlock", ec2.VPCCidrBlock{VpcId: v.id, CidrBlock: cfn.V(pods.String())})
+		opts = append(opts, cfn.DependsOn(block))
+		v.t.Output(PodRangeOutput, cfn.V(pods.String()))
 	}
 	for _, s := range v.a.Subnets {
 		id := camel(string(s.Tier)) + "Subnet" + number(s.Zone)
@@ -73,10 +120,10 @@ func (v *vpc) addSubnets() {
 			AvailabilityZoneId: zones[s.Zone],
 			CidrBlock:          cfn.V(s.CIDR.String()),
 			Tags:               tags,
-		})
+		}, within(s, opts)...)
 		v.subnets[s.Tier] = append(v.subnets[s.Tier], h)
 		switch s.Tier {
-		case architecture.Private:
+		case architecture.Private, architecture.Pods:
 			v.t.Output(id+"Id", h.Ref())
 		case architecture.ControlPlane:
 			v.t.Output("Zone"+number(s.Zone)+"Name", h.Att("AvailabilityZone"))
@@ -86,6 +133,14 @@ func (v *vpc) addSubnets() {
 	for tier, subnets := range v.subnets {
 		v.t.OutputList(camel(string(tier))+"SubnetIds", refs(subnets))
 	}
+}
+
+// within are the options of a subnet of pods, whose range must be there first.
+func within(s architecture.Subnet, opts []cfn.Option) []cfn.Option {
+	if s.Tier == architecture.Pods {
+		return opts
+	}
+	return nil
 }
 
 // refs are the Ref values of resources.
@@ -99,7 +154,8 @@ func refs(handles []cfn.Handle) cfn.List[string] {
 
 // addRoutes adds the route tables: one for the public subnets, with the
 // internet gateway; one for the control plane, which reaches nothing outside
-// the VPC; one for each private subnet, so that each can have a NAT of its own.
+// the VPC; one for each private subnet, so that each can have a NAT of its own,
+// which holds for the zone's pods too.
 func (v *vpc) addRoutes() {
 	gateway := v.t.Add("InternetGateway", ec2.InternetGateway{Tags: named(v.a, "internet")})
 	v.attachment = v.t.Add("GatewayAttachment", ec2.VPCGatewayAttachment{VpcId: v.id, InternetGatewayId: gateway.Ref()})
@@ -110,15 +166,19 @@ func (v *vpc) addRoutes() {
 		}
 		return h
 	}
-	public := table("PublicRouteTable", "public", v.subnets[architecture.Public]...)
+	v.public = table("PublicRouteTable", "public", v.subnets[architecture.Public]...)
 	v.internet = v.t.Add("PublicDefaultRoute", ec2.Route{
-		RouteTableId:         public.Ref(),
+		RouteTableId:         v.public.Ref(),
 		DestinationCidrBlock: cfn.V(anywhere),
 		GatewayId:            gateway.Ref(),
 	}, cfn.DependsOn(v.attachment))
 	table("ControlPlaneRouteTable", "control-plane", v.subnets[architecture.ControlPlane]...)
 	for zone, s := range v.subnets[architecture.Private] {
-		v.private = append(v.private, table("PrivateRouteTable"+number(zone), "private-"+number(zone), s))
+		served := []cfn.Handle{s}
+		if pods := v.subnets[architecture.Pods]; zone < len(pods) {
+			served = append(served, pods[zone])
+		}
+		v.private = append(v.private, table("PrivateRouteTable"+number(zone), "private-"+number(zone), served...))
 	}
 	v.t.OutputList("PrivateRouteTableIds", refs(v.private))
 }

@@ -92,17 +92,18 @@ func nodeTemplate(t *cfn.Template, a *architecture.Architecture, g architecture.
 // nodeGroup is the nodes of one role in one zone: its own, or that of its
 // reservation.
 func nodeGroup(t *cfn.Template, a *architecture.Architecture, g architecture.NodeGroup, nodeRole, template cfn.Handle) eks.Nodegroup {
+	here := reservedZones(t, a, g)
 	ng := eks.Nodegroup{
 		ClusterName:    t.Input(string(architecture.Cluster), "Name"),
 		NodeRole:       nodeRole.Att("Arn"),
-		Subnets:        nodeSubnets(t, a, g),
+		Subnets:        nodeSubnets(t, a, g, here),
 		LaunchTemplate: &eks.LaunchTemplateSpecification{Id: template.Ref(), Version: template.Att("LatestVersionNumber")},
 		AmiType:        cfn.V(amiType(g)),
 		CapacityType:   cfn.V("ON_DEMAND"),
 		Version:        cfn.V(a.Config.Cluster.Version), // nodes follow the control plane
 		ScalingConfig:  scaling(t, g),
 		UpdateConfig:   &eks.UpdateConfig{MaxUnavailable: cfn.V(1.0)},
-		Labels:         nodeLabels(g),
+		Labels:         nodeLabels(a, g, here),
 		Taints:         nodeTaints(g),
 		Tags:           map[string]string{"Name": a.ResourceName(string(g.Role))},
 		// A node that stops being one is replaced.
@@ -131,17 +132,42 @@ func scaling(t *cfn.Template, g architecture.NodeGroup) *eks.ScalingConfig {
 }
 
 // nodeSubnets is the private subnet of a group's zone.
-func nodeSubnets(t *cfn.Template, a *architecture.Architecture, g architecture.NodeGroup) cfn.List[string] {
+func nodeSubnets(t *cfn.Template, a *architecture.Architecture, g architecture.NodeGroup, here []cfn.Cond) cfn.List[string] {
 	if g.Zone == architecture.AnyZone {
-		return reservedSubnets(t, a, g.Group.Reservation.ZoneID)
+		return reservedSubnets(t, a, here)
 	}
 	return cfn.ListOf(subnetID(t, architecture.Private, g.Zone))
 }
 
-func nodeLabels(g architecture.NodeGroup) map[string]cfn.Value[string] {
+func nodeLabels(a *architecture.Architecture, g architecture.NodeGroup, here []cfn.Cond) map[string]cfn.Value[string] {
 	out := map[string]cfn.Value[string]{}
 	for key, value := range g.Labels() {
 		out[key] = cfn.V(value)
+	}
+	if _, ok := a.PodRange(); ok {
+		out[PodNetworkLabel] = podNetworkLabel(a, g, here)
+	}
+	return out
+}
+
+// PodNetworkLabel is the label of nodes that says which ENIConfig their pods'
+// interfaces go by, where pods have a range of their own.
+const PodNetworkLabel = "node-role.poolhouse/pod-network"
+
+// podNetworkName names the ENIConfig of a role's nodes in a zone.
+func podNetworkName(g architecture.NodeGroup, zone int) string {
+	return string(g.Role) + "-" + number(zone)
+}
+
+// podNetworkLabel is the ENIConfig of a group's nodes: of its zone, or of that
+// of its reservation.
+func podNetworkLabel(a *architecture.Architecture, g architecture.NodeGroup, here []cfn.Cond) cfn.Value[string] {
+	if g.Zone != architecture.AnyZone {
+		return cfn.V(podNetworkName(g, g.Zone))
+	}
+	out := cfn.V("none")
+	for _, s := range slices.Backward(a.PodSubnets()) {
+		out = cfn.If(here[s.Zone], cfn.V(podNetworkName(g, s.Zone)), out)
 	}
 	return out
 }

@@ -31,6 +31,12 @@ const (
 	// ZoneIDParameter and a number from 1 is the id of a recorded zone, such
 	// as ZoneId1, in the stack network. All of Architecture.Zones are there.
 	ZoneIDParameter = "ZoneId"
+	// ZoneNameParameter and the same number is its name in this account, only
+	// with a network that is there.
+	ZoneNameParameter = "ZoneName"
+	// VPCParameter is the id of the VPC that is there. Its default is the
+	// configuration's; a network of the deployment's own has no such parameter.
+	VPCParameter = "ExistingVpcId"
 	// ProtectionParameter, "true" or "false", in every stack with resources
 	// that can be protected from deletion. It is false until the stack is
 	// complete: a failed create could not roll back otherwise.
@@ -65,6 +71,14 @@ type Parameter struct {
 	// List says that it takes values joined by commas.
 	List bool
 }
+
+// SubnetParameter, in the stack network, is the id of a subnet that is there.
+func SubnetParameter(s architecture.Subnet) string {
+	return "Existing" + camel(string(s.Tier)) + "Subnet" + number(s.Zone) + "Id"
+}
+
+// PodRangeOutput, in the stack network, is the range of pods.
+const PodRangeOutput = "PodRange"
 
 // builder is the function that makes the template of a stack; nil for none.
 func builder(name architecture.StackName) func(*architecture.Architecture) *cfn.Template {
@@ -182,13 +196,8 @@ func check(stacks []Stack) []error {
 
 // newTemplate begins the template of a stack.
 func newTemplate(a *architecture.Architecture, name architecture.StackName) *cfn.Template {
-	holds := ""
-	for _, s := range architecture.Catalogue() {
-		if s.Name == name {
-			holds = s.Holds
-		}
-	}
-	return cfn.New("poolhouse " + a.Name() + ": " + holds)
+	s, _ := a.Stack(name)
+	return cfn.New("poolhouse " + a.Name() + ": " + s.Holds)
 }
 
 // protection declares the parameter that switches deletion protection on.
@@ -229,7 +238,7 @@ func subnetIDs(t *cfn.Template, tier architecture.Tier) cfn.List[string] {
 }
 
 // subnetID is the id of the subnet in a zone, from 0, in any stack but network,
-// which puts out those of the private tier one by one.
+// which puts out those of the private tier and of pods one by one.
 func subnetID(t *cfn.Template, tier architecture.Tier, zone int) cfn.Value[string] {
 	return t.Input(string(architecture.Network), camel(string(tier))+"Subnet"+number(zone)+"Id")
 }
@@ -276,14 +285,16 @@ func securityGroupID(t *cfn.Template, g group) cfn.Value[string] {
 // would replace otherwise.
 // https://docs.aws.amazon.com/eks/latest/userguide/launch-templates.html
 func nodeSecurityGroups(t *cfn.Template, g architecture.NodeGroup) cfn.List[string] {
-	ids := []cfn.Value[string]{
-		t.Input(string(architecture.Cluster), "ClusterSecurityGroupId"),
-		securityGroupID(t, groupNodes),
-	}
+	return cfn.ListOf(podSecurityGroups(t, g, t.Input(string(architecture.Cluster), "ClusterSecurityGroupId"))...)
+}
+
+// podSecurityGroups are the same groups, of which the cluster's own is given.
+func podSecurityGroups(t *cfn.Template, g architecture.NodeGroup, cluster cfn.Value[string]) []cfn.Value[string] {
+	ids := []cfn.Value[string]{cluster, securityGroupID(t, groupNodes)}
 	for _, r := range g.Roles() {
 		ids = append(ids, securityGroupID(t, group("Nodes"+camel(string(r)))))
 	}
-	return cfn.ListOf(ids...)
+	return ids
 }
 
 // role is an IAM role with the deployment's name, region and boundary.

@@ -734,6 +734,28 @@ func (SubnetRouteTableAssociation) Facts() cfn.Facts {
 	return cfn.Facts{Type: "AWS::EC2::SubnetRouteTableAssociation", Ref: "Id", Attributes: "Id"}
 }
 
+// TransitGatewayAttachment is AWS::EC2::TransitGatewayAttachment.
+type TransitGatewayAttachment struct {
+	Options          *Options
+	SubnetIds        cfn.List[string] `cfn:"required" ref:"AWS::EC2::Subnet.SubnetId"`
+	Tags             []cfn.Tag
+	TransitGatewayId cfn.Value[string] `cfn:"required" ref:"AWS::EC2::TransitGateway.Id"`
+	VpcId            cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
+}
+
+// Facts implements [cfn.Resource].
+func (TransitGatewayAttachment) Facts() cfn.Facts {
+	return cfn.Facts{Type: "AWS::EC2::TransitGatewayAttachment", Ref: "Id", Attributes: "Id"}
+}
+
+// Options is AWS::EC2::TransitGatewayAttachment.Options.
+type Options struct {
+	ApplianceModeSupport            cfn.Value[string]
+	DnsSupport                      cfn.Value[string]
+	Ipv6Support                     cfn.Value[string]
+	SecurityGroupReferencingSupport cfn.Value[string]
+}
+
 // VPC is AWS::EC2::VPC.
 type VPC struct {
 	CidrBlock            cfn.Value[string]
@@ -785,6 +807,25 @@ type VpcEncryptionControlExclusions struct {
 	VirtualPrivateGateway     *VpcEncryptionControlExclusion
 	VpcLattice                *VpcEncryptionControlExclusion
 	VpcPeering                *VpcEncryptionControlExclusion
+}
+
+// VPCCidrBlock is AWS::EC2::VPCCidrBlock.
+type VPCCidrBlock struct {
+	AmazonProvidedIpv6CidrBlock     cfn.Value[bool]
+	CidrBlock                       cfn.Value[string]
+	Ipv4IpamPoolId                  cfn.Value[string]
+	Ipv4NetmaskLength               cfn.Value[int]
+	Ipv6CidrBlock                   cfn.Value[string]
+	Ipv6CidrBlockNetworkBorderGroup cfn.Value[string]
+	Ipv6IpamPoolId                  cfn.Value[string]
+	Ipv6NetmaskLength               cfn.Value[int]
+	Ipv6Pool                        cfn.Value[string]
+	VpcId                           cfn.Value[string] `cfn:"required" ref:"AWS::EC2::SecurityGroup.VpcId|AWS::EC2::Subnet.VpcId|AWS::EC2::VPC.VpcId"`
+}
+
+// Facts implements [cfn.Resource].
+func (VPCCidrBlock) Facts() cfn.Facts {
+	return cfn.Facts{Type: "AWS::EC2::VPCCidrBlock", Ref: "Id|VpcId", Attributes: "Id IpSource Ipv6AddressAttribute"}
 }
 
 // VPCEndpoint is AWS::EC2::VPCEndpoint.

@@ -9,6 +9,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/acm"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/rds"
@@ -28,7 +29,7 @@ type Item struct {
 // and does not make. What is there already stays as it is. Resources of other
 // accounts can't be made and are left out.
 func Given(box *sandbox.Sandbox, a *architecture.Architecture) ([]Item, error) {
-	g := &giver{c: a.Config}
+	g := &giver{a: a, c: a.Config}
 	err := box.Account().Do(func(tx *account.Tx) error {
 		g.tx = tx
 		return g.all()
@@ -41,6 +42,7 @@ func Given(box *sandbox.Sandbox, a *architecture.Architecture) ([]Item, error) {
 
 type giver struct {
 	tx    *account.Tx
+	a     *architecture.Architecture
 	c     *config.Config
 	items []Item
 }
@@ -53,6 +55,7 @@ func (g *giver) all() error {
 			return g.principal("serviceRole", c.ServiceRole, map[string]any{"Service": "cloudformation.amazonaws.com"})
 		},
 		g.administrators,
+		g.network,
 		g.secrets,
 		g.certificate,
 		g.zone,
@@ -90,6 +93,9 @@ func (g *giver) make(path, typ, id string, props map[string]any) error {
 	}
 	if err != nil {
 		return fmt.Errorf("make %s %s: %w", typ, id, err)
+	}
+	if typ == ec2.TypeVPC {
+		follow(g.tx, r.ID, id)
 	}
 	rename(g.tx, r, id)
 	g.note(typ, id, path)

@@ -197,6 +197,28 @@ func TestKilledProcessSendsNothing(t *testing.T) {
 	}
 }
 
+// TestRunInExistingNetwork rehearses in a network that is there: it is given
+// before, and what it brings itself is not claimed to have been shown.
+func TestRunInExistingNetwork(t *testing.T) {
+	t.Parallel()
+	report, err := Run(t.Context(), Options{Name: "existing-network.yaml", Source: source(t, "existing-network")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Rows {
+		if slices.Contains([]string{"C7", "C8", "C9"}, r.ID) && (r.Shown != NotAtAll || r.Note == "") {
+			t.Errorf("row %s is %s, %q", r.ID, r.Shown, r.Note)
+		}
+	}
+	for _, s := range report.Stacks {
+		for _, typ := range []string{"AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::Route", "AWS::EC2::NetworkAcl", "AWS::EC2::VPCEndpoint"} {
+			if s.Types[typ] > 0 {
+				t.Errorf("stack %s made %d of %s", s.Stack, s.Types[typ], typ)
+			}
+		}
+	}
+}
+
 // TestGiven puts what the examples presuppose into an account under the very
 // names that they use.
 func TestGiven(t *testing.T) {
@@ -205,11 +227,24 @@ func TestGiven(t *testing.T) {
 	secret := func(name string) string {
 		return "AWS::SecretsManager::Secret arn:aws:secretsmanager:us-east-1:123456789012:secret:poolside/" + name + "-AbCdEf"
 	}
+	existing := []string{"AWS::IAM::Role platform", "AWS::IAM::Role emergency", "AWS::EC2::VPC vpc-0123456789abcdef0"}
+	for _, n := range []string{"4", "5", "6", "1", "2", "3"} { // the largest first
+		existing = append(existing, "AWS::EC2::Subnet subnet-0123456789abcdef"+n)
+	}
+	existing = append(existing, secret("web"), secret("admin"),
+		"AWS::CertificateManager::Certificate arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef")
+	small := strings.Replace(string(source(t, "existing-network")), "10.40.0.0/16", "10.40.0.0/24", 1)
+	hub := strings.Replace(string(source(t, "evaluation")), "  cidr: 10.80.0.0/16\n", "  cidr: 10.80.0.0/16\n  transitGateway: {id: tgw-0123456789abcdef0, cidrs: [10.0.0.0/8]}\n", 1)
 	for _, tt := range []struct {
 		name string
 		src  []byte
 		want []string
 	}{
+		{"existing-network", source(t, "existing-network"), existing},
+		{"small existing network", []byte(small), existing},
+		{"transit gateway", []byte(hub), []string{
+			"AWS::IAM::Role platform", "AWS::IAM::Role emergency", "AWS::EC2::TransitGateway tgw-0123456789abcdef0", secret("web"), secret("admin"),
+		}},
 		{"evaluation", source(t, "evaluation"), []string{"AWS::IAM::Role platform", "AWS::IAM::Role emergency", secret("web"), secret("admin")}},
 		{"production", source(t, "production"), []string{
 			"AWS::IAM::ManagedPolicy arn:aws:iam::123456789012:policy/boundary", "AWS::IAM::Role platform", "AWS::IAM::Role emergency", secret("web"), secret("admin"),
@@ -275,7 +310,7 @@ func TestGivenKeepsToItsAccount(t *testing.T) {
 
 func TestChangeOfProduction(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress"} {
+	for _, name := range []string{"production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress", "existing-network"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			src := source(t, name)

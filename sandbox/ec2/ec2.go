@@ -15,8 +15,12 @@
 // [RemoveInterfaces] to live in a subnet, [FindSubnet] and [FindSecurityGroup]
 // to check what they were given.
 //
-// Not modelled: IPv6, IPAM, peering, transit and VPN gateways, Outposts, Local
-// Zones, packet flow. Asking for them is refused.
+// Transit gateways, peering connections and virtual private gateways are there
+// as what routes lead to; what lies behind them is not, nor are their own
+// operations but the Describe ones.
+//
+// Not modelled: IPv6, IPAM, Outposts, Local Zones, packet flow. Asking for them
+// is refused.
 package ec2
 
 import (
@@ -45,13 +49,19 @@ const (
 	TypeSecurityGroupEgress         = "AWS::EC2::SecurityGroupEgress"
 	TypeVPCEndpoint                 = "AWS::EC2::VPCEndpoint"
 	TypeFlowLog                     = "AWS::EC2::FlowLog"
+	TypeVPCCidrBlock                = "AWS::EC2::VPCCidrBlock"
+	TypeTransitGateway              = "AWS::EC2::TransitGateway"
+	TypeTransitGatewayAttachment    = "AWS::EC2::TransitGatewayAttachment"
+	TypeVPCPeeringConnection        = "AWS::EC2::VPCPeeringConnection"
+	TypeVPNGateway                  = "AWS::EC2::VPNGateway"
 	TypeInstance                    = "ec2:instance"
 )
 
 // Types are the resource types of this package.
 func Types() []*account.Type {
 	return []*account.Type{
-		vpcType(), subnetType(), interfaceType(),
+		vpcType(), rangeType(), subnetType(), interfaceType(),
+		transitGatewayType(), transitAttachmentType(), peeringType(), vpnGatewayType(),
 		internetGatewayType(), attachmentType(), natGatewayType(), eipType(), eipAssociationType(),
 		routeTableType(), routeType(), routeAssociationType(),
 		aclType(), aclEntryType(), aclAssociationType(),
@@ -74,6 +84,8 @@ var notFound = map[string][2]string{
 	TypeSecurityGroup:    {"InvalidGroup.NotFound", "The security group '%s' does not exist"},
 	TypeInstance:         {"InvalidInstanceID.NotFound", "The instance ID '%s' does not exist"},
 	TypeVPCEndpoint:      {"InvalidVpcEndpointId.NotFound", "The Vpc Endpoint Id '%s' does not exist"},
+	TypeTransitGateway:   {"InvalidTransitGatewayID.NotFound", "The transitGateway ID '%s' does not exist"},
+	TypeVPNGateway:       {"InvalidVpnGatewayID.NotFound", "The vpnGateway ID '%s' does not exist"},
 }
 
 // Lookup returns the resource, or EC2's error for an id it doesn't know.

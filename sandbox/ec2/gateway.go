@@ -31,10 +31,13 @@ func internetGatewayType() *account.Type {
 	}
 }
 
-// AttachedVPC is the VPC that an internet gateway is attached to, "" if none.
+// AttachedVPC is the VPC that an internet or virtual private gateway is attached
+// to, "" if none.
 func AttachedVPC(tx *account.Tx, gateway string) string {
-	for _, a := range where(tx, TypeVPCGatewayAttachment, "InternetGatewayId", gateway) {
-		return VPCOf(a)
+	for _, key := range []string{"InternetGatewayId", "VpnGatewayId"} {
+		for _, a := range where(tx, TypeVPCGatewayAttachment, key, gateway) {
+			return VPCOf(a)
+		}
 	}
 	return ""
 }
@@ -42,21 +45,24 @@ func AttachedVPC(tx *account.Tx, gateway string) string {
 // AttachedGateway is the internet gateway of a VPC, "" if it has none.
 func AttachedGateway(tx *account.Tx, vpc string) string {
 	for _, a := range InVPC(tx, TypeVPCGatewayAttachment, vpc) {
-		return props.Str(a.Props, "InternetGatewayId")
+		if id := props.Str(a.Props, "InternetGatewayId"); id != "" {
+			return id
+		}
 	}
 	return ""
 }
 
 func attachmentType() *account.Type {
 	check := func(tx *account.Tx, r *account.Resource, p map[string]any) error {
-		if err := account.Unmodelled(r.Type, p, "VpnGatewayId"); err != nil {
-			return err
-		}
 		vpc, err := Lookup(tx, TypeVPC, props.Str(p, "VpcId"))
 		if err != nil {
 			return err
 		}
-		gateway, err := Lookup(tx, TypeInternetGateway, props.Str(p, "InternetGatewayId"))
+		typ, id := TypeInternetGateway, props.Str(p, "InternetGatewayId")
+		if vpn := props.Str(p, "VpnGatewayId"); vpn != "" {
+			typ, id = TypeVPNGateway, vpn
+		}
+		gateway, err := Lookup(tx, typ, id)
 		if err != nil {
 			return err
 		}
@@ -72,6 +78,15 @@ func attachmentType() *account.Type {
 				return err
 			}
 			vpc := props.Str(r.Props, "VpcId")
+			if props.Str(r.Props, "VpnGatewayId") != "" {
+				r.ID = "VGW|" + vpc
+				r.Attrs["AttachmentType"] = "VGW"
+				r.Status = "attached"
+				if tx.Get(r.Type, r.ID) != nil {
+					return account.Errorf("VpnGatewayAttachmentLimitExceeded", "Network %s already has a virtual private gateway attached", vpc)
+				}
+				return nil
+			}
 			if AttachedGateway(tx, vpc) != "" {
 				return account.Errorf("InvalidParameterValue", "Network %s already has an internet gateway attached", vpc)
 			}
@@ -82,6 +97,9 @@ func attachmentType() *account.Type {
 		},
 		Update: check,
 		Delete: func(tx *account.Tx, r *account.Resource) error {
+			if props.Str(r.Props, "VpnGatewayId") != "" {
+				return nil
+			}
 			for _, eni := range InVPC(tx, TypeNetworkInterface, VPCOf(r)) {
 				if PublicIP(tx, eni) != "" {
 					return account.Errorf("DependencyViolation", "Network %s has some mapped public address(es). Please unmap those public address(es) before detaching the gateway.", VPCOf(r))

@@ -11,6 +11,13 @@ import (
 
 const groupsPerInterface = 5
 
+// Types of interfaces that have no security groups, besides those of NAT
+// gateways.
+const (
+	interfaceTransit  = "transit_gateway"
+	InterfaceFirewall = "gateway_load_balancer_endpoint"
+)
+
 // Interface is a network interface that a service puts into a subnet.
 type Interface struct {
 	Subnet string
@@ -225,7 +232,8 @@ func updateInterface(tx *account.Tx, r *account.Resource, next map[string]any) e
 // interfaceGroups checks the groups of an interface's properties.
 func interfaceGroups(tx *account.Tx, p map[string]any, vpc string) ([]string, error) {
 	groups := props.Strs(p, "GroupSet")
-	if props.Str(p, "InterfaceType") == "nat_gateway" {
+	switch props.Str(p, "InterfaceType") {
+	case "nat_gateway", interfaceTransit, InterfaceFirewall:
 		return nil, nil
 	}
 	if len(groups) == 0 {

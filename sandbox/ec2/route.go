@@ -90,7 +90,7 @@ func routeType() *account.Type {
 }
 
 func createRoute(tx *account.Tx, r *account.Resource) error {
-	if err := account.Unmodelled(r.Type, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn", "TransitGatewayId", "VpcPeeringConnectionId"); err != nil {
+	if err := account.Unmodelled(r.Type, r.Props, "DestinationIpv6CidrBlock", "CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "LocalGatewayId", "OdbNetworkArn"); err != nil {
 		return err
 	}
 	table, err := Lookup(tx, TypeRouteTable, props.Str(r.Props, "RouteTableId"))
@@ -126,21 +126,22 @@ func createRoute(tx *account.Tx, r *account.Resource) error {
 	return nil
 }
 
-// checkLocal keeps the local route: its destination is taken, and inside the
-// VPC only an interface or instance can be a target.
+// checkLocal keeps the local routes: their destinations are taken, and inside the
+// VPC only an interface, an instance or a firewall's endpoint can be a target.
 // https://docs.aws.amazon.com/vpc/latest/userguide/RouteTables.html
 func checkLocal(tx *account.Tx, table *account.Resource, cidr netip.Prefix, p map[string]any) error {
 	vpc, err := Lookup(tx, TypeVPC, VPCOf(table))
 	if err != nil {
 		return err
 	}
-	local := netip.MustParsePrefix(props.Str(vpc.Attrs, "CidrBlock"))
-	if cidr == local {
-		return account.Errorf("RouteAlreadyExists", "The route identified by %s already exists.", cidr)
-	}
-	if local.Contains(cidr.Addr()) && cidr.Bits() > local.Bits() &&
-		props.Str(p, "NetworkInterfaceId") == "" && props.Str(p, "InstanceId") == "" {
-		return account.Errorf("InvalidParameterValue", "The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", cidr)
+	for _, local := range Ranges(tx, vpc) {
+		if cidr == local {
+			return account.Errorf("RouteAlreadyExists", "The route identified by %s already exists.", cidr)
+		}
+		inside := local.Contains(cidr.Addr()) && cidr.Bits() > local.Bits()
+		if key, _ := Target(p); inside && key != "NetworkInterfaceId" && key != "InstanceId" && key != "VpcEndpointId" {
+			return account.Errorf("InvalidParameterValue", "The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", cidr)
+		}
 	}
 	return nil
 }
@@ -151,11 +152,23 @@ var targets = []struct{ key, typ, word, code, message string }{
 	{"NatGatewayId", TypeNatGateway, "NAT gateway", "InvalidNatGatewayID.NotFound", "The natGateway ID '%s' does not exist"},
 	{"NetworkInterfaceId", TypeNetworkInterface, "interface", "InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist"},
 	{"InstanceId", TypeInstance, "instance", "InvalidInstanceID.NotFound", "The instance ID '%s' does not exist"},
+	{"TransitGatewayId", TypeTransitGateway, "transit gateway", "InvalidTransitGatewayID.NotFound", "The transitGateway ID '%s' does not exist"},
+	{"VpcPeeringConnectionId", TypeVPCPeeringConnection, "peering connection", "InvalidVpcPeeringConnectionID.NotFound", "The vpcPeeringConnection ID '%s' does not exist"},
 	{"VpcEndpointId", TypeVPCEndpoint, "vpc endpoint", "InvalidVpcEndpointId.NotFound", "The Vpc Endpoint Id '%s' does not exist"},
 }
 
+// targetType is the type of what a target's property names: an id of a gateway
+// says which kind it is.
+func targetType(key, typ, id string) string {
+	if key == "GatewayId" && strings.HasPrefix(id, "vgw-") {
+		return TypeVPNGateway
+	}
+	return typ
+}
+
 // Target is where a route goes: one of the properties GatewayId, NatGatewayId,
-// NetworkInterfaceId, InstanceId and VpcEndpointId, and its value.
+// NetworkInterfaceId, InstanceId, TransitGatewayId, VpcPeeringConnectionId and
+// VpcEndpointId, and its value.
 func Target(p map[string]any) (key, id string) {
 	for _, t := range targets {
 		if id := props.Str(p, t.key); id != "" {
@@ -170,7 +183,8 @@ func Blackhole(tx *account.Tx, route *account.Resource) bool {
 	key, id := Target(route.Props)
 	for _, t := range targets {
 		if t.key == key {
-			return tx.Get(t.typ, id) == nil || t.typ == TypeInternetGateway && AttachedVPC(tx, id) == ""
+			target := tx.Get(targetType(key, t.typ, id), id)
+			return target == nil || t.key != "InstanceId" && targetVPC(tx, target, props.Str(route.Attrs, "VpcId")) == ""
 		}
 	}
 	return true
@@ -195,22 +209,46 @@ func checkTarget(tx *account.Tx, table *account.Resource, p map[string]any) erro
 		if id == "" {
 			continue
 		}
-		target := tx.Get(t.typ, id)
-		if target == nil {
-			return account.Errorf(t.code, t.message, id)
+		target := tx.Get(targetType(t.key, t.typ, id), id)
+		vpc := ""
+		if target != nil {
+			vpc = targetVPC(tx, target, VPCOf(table))
 		}
-		vpc := VPCOf(target)
-		if t.typ == TypeInternetGateway {
-			vpc = AttachedVPC(tx, id)
+		// For a transit gateway that the VPC isn't attached to, EC2 says that it
+		// does not exist.
+		if target == nil || t.typ == TypeTransitGateway && vpc == "" {
+			return account.Errorf(t.code, t.message, id)
 		}
 		if vpc != VPCOf(table) {
 			return account.Errorf("InvalidParameterValue", "route table %s and %s %s belong to different networks", table.ID, t.word, id)
 		}
-		if t.typ == TypeVPCEndpoint {
+		if t.typ == TypeVPCEndpoint && props.Str(target.Props, "VpcEndpointType") != "GatewayLoadBalancer" {
 			return account.Errorf("RouteNotSupported", "Route table contains unsupported route target: %s. VPC Endpoints of this type cannot be used as route targets.", id)
 		}
 	}
 	return nil
+}
+
+// targetVPC is the VPC that a route's target serves, the wanted one if it serves
+// several; "" if none.
+func targetVPC(tx *account.Tx, target *account.Resource, wanted string) string {
+	switch target.Type {
+	case TypeInternetGateway, TypeVPNGateway:
+		return AttachedVPC(tx, target.ID)
+	case TypeTransitGateway:
+		if a := TransitAttachment(tx, target.ID, wanted); a != nil && (a.Status == "available" || a.Status == "modifying") {
+			return wanted
+		}
+		return ""
+	case TypeVPCPeeringConnection:
+		if target.Status != "active" {
+			return ""
+		}
+		if props.Str(target.Props, "PeerVpcId") == wanted {
+			return wanted
+		}
+	}
+	return VPCOf(target)
 }
 
 func routeAssociationType() *account.Type {
@@ -242,8 +280,8 @@ func routeAssociationType() *account.Type {
 }
 
 // ReachesInternet tells how traffic from the subnet leaves the VPC: "igw" for
-// a public subnet, "nat" by a NAT gateway, instance or interface, "" not at
-// all. What lies behind a network ACL or security group isn't looked at.
+// a public subnet, "nat" by a NAT gateway, instance, interface, transit gateway
+// or firewall, "" not at all. What lies behind a network ACL or security group isn't looked at.
 func ReachesInternet(tx *account.Tx, subnet *account.Resource) string {
 	table := RouteTableOf(tx, subnet)
 	if table == nil {
@@ -257,7 +295,7 @@ func ReachesInternet(tx *account.Tx, subnet *account.Resource) string {
 	if Blackhole(tx, route) {
 		return ""
 	}
-	if key, _ := Target(route.Props); key == "GatewayId" {
+	if key, id := Target(route.Props); key == "GatewayId" && targetType(key, TypeInternetGateway, id) == TypeInternetGateway {
 		return "igw"
 	}
 	return "nat"

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -50,8 +51,8 @@ func createSubnet(tx *account.Tx, r *account.Resource) error {
 	if err != nil {
 		return err
 	}
-	network := netip.MustParsePrefix(props.Str(vpc.Attrs, "CidrBlock"))
-	if cidr.Bits() < 16 || cidr.Bits() > 28 || cidr.Bits() < network.Bits() || !network.Contains(cidr.Addr()) {
+	inside := slices.ContainsFunc(Ranges(tx, vpc), func(r netip.Prefix) bool { return r.Bits() <= cidr.Bits() && r.Contains(cidr.Addr()) })
+	if cidr.Bits() < 16 || cidr.Bits() > 28 || !inside {
 		return account.Errorf("InvalidSubnet.Range", "The CIDR '%s' is invalid.", cidr)
 	}
 	siblings := InVPC(tx, TypeSubnet, vpc.ID)

@@ -45,6 +45,9 @@ func vpcType() *account.Type {
 					tx.Type(typ).Gone(tx, side)
 				}
 			}
+			for _, block := range InVPC(tx, TypeVPCCidrBlock, r.ID) {
+				tx.Drop(TypeVPCCidrBlock, block.ID)
+			}
 		},
 	}
 }
@@ -104,7 +107,7 @@ func VPCDNS(vpc *account.Resource) (support, hostnames bool) {
 // vpcInUse tells whether something that EC2 does not remove with the VPC lives
 // in it.
 func vpcInUse(tx *account.Tx, vpc string) bool {
-	for _, typ := range []string{TypeSubnet, TypeNetworkInterface, TypeVPCGatewayAttachment, TypeVPCEndpoint, TypeNatGateway} {
+	for _, typ := range []string{TypeSubnet, TypeNetworkInterface, TypeVPCGatewayAttachment, TypeVPCEndpoint, TypeNatGateway, TypeTransitGatewayAttachment} {
 		if len(InVPC(tx, typ, vpc)) > 0 {
 			return true
 		}
@@ -117,6 +120,15 @@ func vpcInUse(tx *account.Tx, vpc string) bool {
 		}
 	}
 	return false
+}
+
+// VPCOwner is the account that a VPC belongs to: this one, or the one that
+// r.Data["owner"] names, which then shares its subnets with this one.
+func VPCOwner(tx *account.Tx, r *account.Resource) string {
+	if owner := props.Str(r.Data, "owner"); owner != "" {
+		return owner
+	}
+	return tx.AccountID()
 }
 
 // DefaultVPC is the account's default VPC, or nil.

@@ -46,7 +46,7 @@ func write(t *testing.T, a *architecture.Architecture) string {
 // stacks.
 func TestCommandsFillEveryParameter(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress"} {
+	for _, name := range []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress", "existing-network"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := example(t, name)
@@ -147,5 +147,20 @@ func TestCommandsAreShell(t *testing.T) {
 	}
 	if want := `it's=a "quoted" $value`; !strings.Contains(string(out), want+"\n") {
 		t.Errorf("bash reads the tags as %q, want %q among them", out, want)
+	}
+}
+
+// TestExistingNetworkIsLeftAlone: by hand too nobody empties the default
+// security group of a network that was there.
+func TestExistingNetworkIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"production": true, "existing-network": false} {
+		page, err := os.ReadFile(filepath.Join(write(t, example(t, name)), "README.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(page), "revoke-security-group"); got != want {
+			t.Errorf("%s: the default group is emptied: %v, want %v", name, got, want)
+		}
 	}
 }

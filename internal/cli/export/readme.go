@@ -31,7 +31,10 @@ func values(a *architecture.Architecture, s templates.Stack) []value {
 	}
 	for _, p := range s.Parameters {
 		zone, isZone := strings.CutPrefix(p.Name, templates.ZoneIDParameter)
+		named, isName := strings.CutPrefix(p.Name, templates.ZoneNameParameter)
 		switch {
+		case isName:
+			list = append(list, value{p.Name, `"$(aws ec2 describe-availability-zones --zone-ids "$ZONE` + named + `" --query 'AvailabilityZones[0].ZoneName' --output text)"`, "<name of zone " + named + " in this account>"})
 		case isZone:
 			list = append(list, value{p.Name, `"$ZONE` + zone + `"`, "<id of zone " + zone + ">"})
 		case p.Name == templates.CallerParameter:
@@ -64,8 +67,14 @@ func page(a *architecture.Architecture, stacks []templates.Stack) []byte {
 	line("## Before")
 	line("")
 	line("Set what only you know: the role or user that administers the cluster (for a session of an")
-	line("assumed role, the role's own ARN), and the ids of %d zones that EKS supports. They can't", a.Zones)
-	line("change later.")
+	if c.Network.Exists() {
+		line("assumed role, the role's own ARN), and the ids of the zones of the %d control-plane subnets,", a.Zones)
+		line("in the order of the file, which is that of the other subnets too. They can't change later.")
+		line("The network itself is not looked at here: `poolhouse plan` does that.")
+	} else {
+		line("assumed role, the role's own ARN), and the ids of %d zones that EKS supports. They can't", a.Zones)
+		line("change later.")
+	}
 	line("")
 	line("```bash")
 	line("export AWS_REGION=%s", c.Region)
@@ -134,7 +143,8 @@ func stackSection(line printer, a *architecture.Architecture, i int, s templates
 	line("```bash")
 	deployCommand(line, a, i, s, func(v value) string { return v.shell })
 	line("```")
-	if s.Name == architecture.Network {
+	// The default group of a network that was there is not ours to change.
+	if s.Name == architecture.Network && !a.Config.Network.Exists() {
 		line("")
 		line("CloudFormation can't empty the VPC's default security group, so that nothing uses it by")
 		line("mistake:")

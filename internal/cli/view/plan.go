@@ -39,6 +39,13 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 		fmt.Fprintln(w)
 		Deviations(w, p.Deviations)
 	}
+	if len(p.Advice) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(w, "Advice on the network:")
+		for _, f := range p.Advice {
+			paragraph(w, "  "+f.Path+": ", "    ", "%s (%s)", f.Reason, f.Fix)
+		}
+	}
 	fmt.Fprintln(w)
 	defer func() {
 		if slices.ContainsFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Drift != nil }) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
@@ -329,6 +330,7 @@ func TestPlan(t *testing.T) {
 	p := &deploy.Plan{
 		Deployment: "poolside", Region: "us-east-1", Expected: 5 * time.Minute,
 		Deviations: []architecture.Deviation{{ID: "single-nat", What: "one NAT serves all zones", Reason: "cheap"}},
+		Advice:     []config.Fault{{Path: "network.existing.privateSubnetIds[0]", Reason: "subnet-1 has no tag", Fix: "tag it"}},
 		Path:       []deploy.PathStep{{Stack: "network", Takes: 5 * time.Minute}},
 		Kubernetes: architecture.KubernetesAccess{Proxy: "http://proxy.example.com:3128", Ways: []architecture.Way{architecture.WayDirect, architecture.WayProxy, architecture.WaySession}, Outside: true},
 		Stacks: []deploy.StackPlan{
@@ -348,6 +350,9 @@ func TestPlan(t *testing.T) {
 
 Deviations from the reference architecture:
   single-nat: one NAT serves all zones (reason: cheap)
+
+Advice on the network:
+  network.existing.privateSubnetIds[0]: subnet-1 has no tag (tag it)
 
 create stack poolside-dns, 1 resource
   + 1 Route53::HostedZone

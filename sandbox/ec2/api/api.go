@@ -34,7 +34,7 @@ func Service() wire.Service {
 		Name: "ec2", Version: "2016-11-15", Namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", Protocol: wire.EC2Query,
 		Operations: changes(),
 	}
-	for _, list := range [][]listing{networkListings(), filterListings(), instanceListings(), placeListings()} {
+	for _, list := range [][]listing{networkListings(), transitListings(), filterListings(), instanceListings(), placeListings()} {
 		for _, l := range list {
 			s.Operations = append(s.Operations, l.operation())
 		}

@@ -84,6 +84,13 @@ func world(t *testing.T) (*ec2test.Lab, ec2test.Network) {
 	nat := l.Make(ec2.TypeNatGateway, in{"SubnetId": n.A.ID, "AllocationId": eip.Attrs["AllocationId"], "Tags": tags})
 	l.Make(ec2.TypeRoute, in{"RouteTableId": n.Table.ID, "DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": nat.ID})
 	l.Make(ec2.TypeSubnetRouteTableAssociation, in{"RouteTableId": n.Table.ID, "SubnetId": n.B.ID})
+	gateway := l.Make(ec2.TypeTransitGateway, in{"Tags": tags})
+	l.Make(ec2.TypeTransitGatewayAttachment, in{"TransitGatewayId": gateway.ID, "VpcId": n.VPC.ID, "SubnetIds": []any{n.A.ID}, "Tags": tags})
+	l.Make(ec2.TypeRoute, in{"RouteTableId": n.Table.ID, "DestinationCidrBlock": "10.0.0.0/8", "TransitGatewayId": gateway.ID})
+	peering := l.Make(ec2.TypeVPCPeeringConnection, in{"VpcId": n.VPC.ID, "PeerVpcId": "vpc-0aaaaaaaaaaaaaaaa", "Tags": tags})
+	l.Make(ec2.TypeRoute, in{"RouteTableId": n.Table.ID, "DestinationCidrBlock": "10.1.0.0/16", "VpcPeeringConnectionId": peering.ID})
+	vpn := l.Make(ec2.TypeVPNGateway, in{"Tags": tags})
+	l.Make(ec2.TypeVPCGatewayAttachment, in{"VpcId": n.VPC.ID, "VpnGatewayId": vpn.ID})
 	acl := l.Make(ec2.TypeNetworkACL, in{"VpcId": n.VPC.ID, "Tags": tags})
 	l.Make(ec2.TypeNetworkACLEntry, in{"NetworkAclId": acl.ID, "RuleNumber": 100, "Protocol": 6, "RuleAction": "allow", "CidrBlock": "0.0.0.0/0", "PortRange": in{"From": 443, "To": 443}})
 	l.Make(ec2.TypeSecurityGroupIngress, in{"GroupId": n.Group.ID, "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "10.0.0.0/16", "Description": "web"})
@@ -242,7 +249,7 @@ func TestDescribe(t *testing.T) {
 	for _, r := range props.Maps(one("DescribeRouteTables", filter("route-table-id", n.Table.ID)), "routeSet") {
 		routes = append(routes, fmt.Sprint(props.Str(r, "destinationCidrBlock"), props.Str(r, "destinationPrefixListId"), " ", props.Str(r, "state")))
 	}
-	if diff := cmp.Diff([]string{"10.0.0.0/16 active", "0.0.0.0/0 active", "pl-63a5400a active"}, routes); diff != "" {
+	if diff := cmp.Diff([]string{"10.0.0.0/16 active", "0.0.0.0/0 active", "10.0.0.0/8 active", "10.1.0.0/16 active", "pl-63a5400a active"}, routes); diff != "" {
 		t.Errorf("routes: %s", diff)
 	}
 	for _, c := range []struct {

@@ -44,6 +44,7 @@ func networkListings() []listing {
 				"association.main": "associationSet.main", "association.subnet-id": "associationSet.subnetId",
 				"association.route-table-association-id": "associationSet.routeTableAssociationId", "association.route-table-id": "associationSet.routeTableId",
 				"route.destination-cidr-block": "routeSet.destinationCidrBlock", "route.gateway-id": "routeSet.gatewayId",
+				"route.transit-gateway-id": "routeSet.transitGatewayId", "route.vpc-peering-connection-id": "routeSet.vpcPeeringConnectionId",
 				"route.nat-gateway-id": "routeSet.natGatewayId", "route.state": "routeSet.state", "route.destination-prefix-list-id": "routeSet.destinationPrefixListId",
 			},
 		},
@@ -125,12 +126,12 @@ func vpcItem(tx *account.Tx, r *account.Resource) object {
 		tenancy = "default"
 	}
 	var blocks []any
-	for _, id := range props.Strs(r.Attrs, "CidrBlockAssociations") {
-		blocks = append(blocks, object{"associationId": id, "cidrBlock": r.Attrs["CidrBlock"], "cidrBlockState": object{"state": "associated"}})
+	for _, a := range ec2.RangeAssociations(tx, r) {
+		blocks = append(blocks, object{"associationId": a.ID, "cidrBlock": a.CIDR, "cidrBlockState": object{"state": a.State}})
 	}
 	return object{
 		"vpcId": r.ID, "state": r.Status, "cidrBlock": r.Attrs["CidrBlock"], "cidrBlockAssociationSet": blocks, "dhcpOptionsId": "default",
-		"instanceTenancy": tenancy, "isDefault": isDefault(r), "ownerId": tx.AccountID(), "tagSet": tagSet(r.Tags),
+		"instanceTenancy": tenancy, "isDefault": isDefault(r), "ownerId": ec2.VPCOwner(tx, r), "tagSet": tagSet(r.Tags),
 	}
 }
 
@@ -159,7 +160,9 @@ func routeTableItem(tx *account.Tx, r *account.Resource) object {
 		}
 	}
 	if vpc := tx.Get(ec2.TypeVPC, ec2.VPCOf(r)); vpc != nil {
-		routes = append(routes, object{"destinationCidrBlock": vpc.Attrs["CidrBlock"], "gatewayId": "local", "origin": "CreateRouteTable", "state": "active"})
+		for _, own := range ec2.Ranges(tx, vpc) {
+			routes = append(routes, object{"destinationCidrBlock": own.String(), "gatewayId": "local", "origin": "CreateRouteTable", "state": "active"})
+		}
 	}
 	for _, route := range ec2.Routes(tx, r.ID) {
 		routes = append(routes, routeItem(tx, route))
@@ -185,7 +188,11 @@ func routeItem(tx *account.Tx, r *account.Resource) object {
 	if strings.HasPrefix(props.Str(r.Attrs, "CidrBlock"), "pl-") {
 		destination = "destinationPrefixListId"
 	}
-	out := object{destination: r.Attrs["CidrBlock"], lower(key): target, "origin": "CreateRoute", "state": state}
+	member := lower(key)
+	if key == "VpcEndpointId" {
+		member = "gatewayId" // as EC2 answers it
+	}
+	out := object{destination: r.Attrs["CidrBlock"], member: target, "origin": "CreateRoute", "state": state}
 	if key == "NetworkInterfaceId" {
 		if eni := tx.Get(ec2.TypeNetworkInterface, target); eni != nil {
 			if i := props.Str(eni.Data, "attachment", "instance"); i != "" {

@@ -5,9 +5,10 @@
 // and at most one subnet in a zone; in a VPC each private DNS name belongs to
 // one endpoint.
 //
-// Limits: AWS's own services only, offered in all zones; gateway load
-// balancers, resource and service network endpoints are not modelled, and
-// endpoint policies are kept but not enforced.
+// Limits: AWS's own services only, offered in all zones, and endpoints of
+// firewalls as something given ([Firewall]); gateway load balancers, resource
+// and service network endpoints are not modelled, and endpoint policies are kept
+// but not enforced.
 package endpoint
 
 import (
@@ -219,6 +220,36 @@ func checkInterface(tx *account.Tx, r *account.Resource, p map[string]any, vpc *
 		}
 	}
 	return nil
+}
+
+// Firewall puts the endpoint of a firewall into a subnet, such as a firewall of
+// AWS Network Firewall has there: something that routes lead to.
+// https://docs.aws.amazon.com/network-firewall/latest/developerguide/firewall-components.html
+func Firewall(tx *account.Tx, subnet string) (*account.Resource, error) {
+	s, err := ec2.FindSubnet(tx, subnet)
+	if err != nil {
+		return nil, err
+	}
+	id := "vpce-" + tx.HexID(17)
+	eni, err := ec2.AddInterface(tx, ec2.Interface{
+		Subnet: subnet, Owner: id, Type: ec2.InterfaceFirewall, Requester: "amazon-elb",
+		Description: "VPC Endpoint Interface " + id,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &account.Resource{
+		Type: ec2.TypeVPCEndpoint, ID: id, Status: "available", Owner: "network-firewall.amazonaws.com",
+		Props: map[string]any{
+			"VpcId": ec2.VPCOf(s), "VpcEndpointType": "GatewayLoadBalancer", "SubnetIds": []any{subnet},
+			"ServiceName": "com.amazonaws.vpce." + tx.Region() + ".vpce-svc-" + tx.HexID(17),
+		},
+		Attrs: map[string]any{"Id": id, "NetworkInterfaceIds": []any{eni.ID}, "DnsEntries": []any{}},
+		Data:  map[string]any{},
+		Tags:  map[string]string{"AWSNetworkFirewallManaged": "true"},
+	}
+	tx.Put(r)
+	return r, nil
 }
 
 // Groups are the security groups of an interface endpoint: those it names, or
