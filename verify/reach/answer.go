@@ -166,36 +166,75 @@ func (a Answer) Covers(r Region) bool {
 	return len(a.of(r, Open)) > 0 && len(a.of(r, OneWay, Blocked, Opaque)) == 0
 }
 
+// key is equal for outcomes that differ in nothing but their regions.
+func (o Outcome) key() string {
+	var b strings.Builder
+	write := func(texts ...string) {
+		for _, t := range texts {
+			b.WriteString(t)
+			b.WriteByte(0)
+		}
+	}
+	step := func(s Step) {
+		write(string(s.Kind), s.Object, s.Entry)
+		if s.Answering {
+			b.WriteByte(1)
+		}
+	}
+	write(string(o.Verdict), string(o.Reason), string(o.Way))
+	step(o.At)
+	for _, s := range o.Trail {
+		step(s)
+	}
+	return b.String()
+}
+
+// joined merges regions pairwise until no two of them have a union that is a
+// region. It reuses the slice.
+func joined(regions []Region) []Region {
+	for again := true; again; {
+		again = false
+		for i := 0; i < len(regions); i++ {
+			kept := regions[:i+1]
+			for _, r := range regions[i+1:] {
+				if m, ok := regions[i].merge(r); ok {
+					regions[i], again = m, true
+					continue
+				}
+				kept = append(kept, r)
+			}
+			regions = kept
+		}
+	}
+	return regions
+}
+
 // tidy joins outcomes that differ in nothing but their regions, as far as the
 // union of two is a region, and sorts them: what arrives comes first.
 func tidy(outcomes []Outcome) []Outcome {
-	var keys []string
-	groups := map[string][]Outcome{}
+	type alike struct {
+		of      Outcome
+		regions []Region
+	}
+	var groups []*alike
+	byKey := map[string]*alike{}
 	for _, o := range outcomes {
-		key := fmt.Sprint(o.Verdict, o.Reason, o.At, o.Way, o.Trail)
-		if groups[key] == nil {
-			keys = append(keys, key)
+		key := o.key()
+		g := byKey[key]
+		if g == nil {
+			g = &alike{of: o}
+			byKey[key] = g
+			groups = append(groups, g)
 		}
-		groups[key] = append(groups[key], o)
+		g.regions = append(g.regions, o.Region)
 	}
 	out := make([]Outcome, 0, len(outcomes))
-	for _, key := range keys {
-		group := groups[key]
-		for again := true; again; {
-			again = false
-			for i := 0; i < len(group); i++ {
-				for j := i + 1; j < len(group); {
-					if m, ok := group[i].merge(group[j].Region); ok {
-						group[i].Region = m
-						group = slices.Delete(group, j, j+1)
-						again = true
-						continue
-					}
-					j++
-				}
-			}
+	for _, g := range groups {
+		for _, r := range joined(g.regions) {
+			o := g.of
+			o.Region = r
+			out = append(out, o)
 		}
-		out = append(out, group...)
 	}
 	order := []Verdict{Open, OneWay, Opaque, Blocked}
 	slices.SortStableFunc(out, func(a, b Outcome) int {

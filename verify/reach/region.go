@@ -211,7 +211,7 @@ func (r Region) merge(o Region) (Region, bool) {
 	for _, side := range []struct{ own, other **netipx.IPSet }{
 		{&r.Sources, &o.Sources}, {&r.Destinations, &o.Destinations},
 	} {
-		if (*side.own).Equal(*side.other) {
+		if *side.own == *side.other || (*side.own).Equal(*side.other) {
 			continue
 		}
 		if differ++; differ > 1 {
