@@ -404,9 +404,34 @@ func (l *look) unreached(r *result, e types.NetworkInterface, ask reach.Region) 
 		return nil
 	}
 	for _, o := range reached {
-		r.saw(false, nameOf(e), o.String(), reachAPI, "no way in from the internet", fixReach)
+		r.saw(false, nameOf(e), reachedBy(o), reachAPI, "no way in from the internet", fixReach, trail(o)...)
 	}
 	return nil
+}
+
+// reachedBy says what gets through, and the rule that lets it: the last of a
+// security group on the way there, or the last step.
+func reachedBy(o reach.Outcome) string {
+	return fmt.Sprintf("%s to %s, let through by %s", o.Verdict, o.Service(), letThrough(o))
+}
+
+func letThrough(o reach.Outcome) string {
+	by := "nothing that stops it"
+	for _, s := range o.Trail {
+		if !s.Answering && (s.Kind == reach.StepGroup || !strings.HasPrefix(by, string(reach.StepGroup))) {
+			by = s.String()
+		}
+	}
+	return by
+}
+
+// trail is how an outcome comes about.
+func trail(o reach.Outcome) []string {
+	steps := []string{o.Region.String()}
+	for _, s := range o.Trail {
+		steps = append(steps, s.String())
+	}
+	return steps
 }
 
 // noWayIn is a check that nothing on the internet reaches a tier.
@@ -579,6 +604,8 @@ func databaseReachedByCore(l *look, r *result) error {
 	}
 	for _, target := range targets {
 		apart := 0
+		in := map[string][]string{} // names of sources, by what lets them in
+		ways := map[string][]string{}
 		for _, s := range sources {
 			a, err := m.Between(s.place, at(target))
 			if err != nil {
@@ -589,11 +616,27 @@ func databaseReachedByCore(l *look, r *result) error {
 				apart++
 				continue
 			}
-			r.saw(false, s.name, reached[0].String(), reachAPI, "no way to "+nameOf(target), fixReach)
+			by := reachedBy(reached[0])
+			if in[by] == nil {
+				ways[by] = trail(reached[0])
+			}
+			in[by] = append(in[by], s.name)
+		}
+		for _, by := range sortedKeys(in) {
+			r.saw(false, nameOf(target), fmt.Sprintf("%s, for %s", by, some(in[by])), reachAPI, "reached by core nodes only", fixReach, ways[by]...)
 		}
 		r.saw(true, nameOf(target), fmt.Sprintf("%d other places have no way to it", apart), reachAPI, "", "")
 	}
 	return nil
+}
+
+// some names the first of a list, and how many there are.
+func some(names []string) string {
+	const most = 2
+	if len(names) <= most {
+		return strings.Join(names, " and ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 func webNodesApart(l *look, r *result) error {
@@ -618,12 +661,13 @@ func webNodesApart(l *look, r *result) error {
 				}
 				ask := reach.TCP(architecture.PostgresPort)
 				reached, saw := a.Reached(ask), fmt.Sprintf("%s: no way to %s", role, nameOf(target))
+				var way []string
 				if len(reached) > 0 {
-					saw = fmt.Sprintf("%s: %s", role, reached[0])
+					saw, way = fmt.Sprintf("%s: %s", role, reachedBy(reached[0])), trail(reached[0])
 				} else if stopped := a.Stopped(ask); len(stopped) > 0 {
 					saw += ": " + string(stopped[0].Reason)
 				}
-				r.saw(len(reached) == 0, nameOf(e), saw, reachAPI, "no way to "+nameOf(target), fixReach)
+				r.saw(len(reached) == 0, nameOf(e), saw, reachAPI, "no way to "+nameOf(target), fixReach, way...)
 			}
 		}
 	}
@@ -746,10 +790,12 @@ func privateEgress(l *look, r *result) error {
 		// A gateway endpoint leads to its service and nowhere else.
 		out := slices.DeleteFunc(a.Reached(reach.Everything()), func(o reach.Outcome) bool { return o.Way == reach.WayGatewayEndpoint })
 		saw := "no way out but to S3 by its endpoint"
+		var way []string
 		if len(out) > 0 {
-			saw = out[0].String()
+			saw = reachedBy(out[0])
+			way = trail(out[0])
 		}
-		r.saw(len(out) == 0, s.id, saw, reachAPI, "no way out, since network.nat.mode is none", fixReach)
+		r.saw(len(out) == 0, s.id, saw, reachAPI, "no way out, since network.nat.mode is none", fixReach, way...)
 	}
 	return nil
 }

@@ -81,6 +81,9 @@ type Evidence struct {
 	// isn't OK.
 	Want string `json:"want,omitempty"`
 	Fix  string `json:"fix,omitempty"`
+	// Trail is how it comes about, step by step, where that is known: the
+	// routes, ACL entries and rules that let a connection pass.
+	Trail []string `json:"trail,omitempty"`
 }
 
 // Result is a check and its outcome.
@@ -274,8 +277,8 @@ type result struct {
 }
 
 // saw notes one thing seen. Want and fix are what people read if it isn't ok.
-func (r *result) saw(ok bool, resource, saw, api, want, fix string) {
-	e := Evidence{Resource: resource, Saw: saw, API: api, OK: ok}
+func (r *result) saw(ok bool, resource, saw, api, want, fix string, trail ...string) {
+	e := Evidence{Resource: resource, Saw: saw, API: api, OK: ok, Trail: trail}
 	if !ok {
 		e.Want, e.Fix = want, fix
 	}

@@ -130,7 +130,7 @@ func (r *run) breach(ctx context.Context) error {
 				BlockPublicAcls: aws.Bool(false), BlockPublicPolicy: aws.Bool(false), IgnorePublicAcls: aws.Bool(false), RestrictPublicBuckets: aws.Bool(false),
 			},
 		})
-		return "nothing keeps " + bucket + " private any more", err
+		return "the block of public access is off for models", err
 	})
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (r *run) outage(ctx context.Context) error {
 		}
 		o := Outage{Zone: zone.ID}
 		for _, s := range r.report.Survives {
-			if strings.Contains(s.Failure, zone.ID) || strings.Contains(s.Failure, zone.Name) {
+			if s.Failure == "zone "+zone.ID {
 				o.Foretold = s
 			}
 		}

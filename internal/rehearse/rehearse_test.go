@@ -70,12 +70,18 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Step{StepGiven, StepValidate, StepPlan, StepCreate, StepResume, StepCheck, StepPlanUpdate, StepUpdate, StepCheckAgain, StepDelete, StepCompare}
+	want := []Step{StepGiven, StepValidate, StepPlan, StepCreate, StepResume, StepCheck, StepVerify, StepPlanUpdate, StepUpdate, StepCheckAgain, StepBreach, StepNotice, StepRepair, StepProve, StepOutage, StepDelete, StepCompare}
 	if diff := cmp.Diff(want, steps); diff != "" {
 		t.Errorf("steps, -want +got:\n%s", diff)
 	}
 	if killed == nil || len(killed.Done) == 0 || len(killed.Moving) == 0 {
 		t.Errorf("the first run was killed at %+v, want it to be with stacks done and others in motion", killed)
+	}
+	if len(report.Verifications) != 3 || !slices.Equal(report.Verifications[1].Failed, []string{breached}) || report.Verifications[2].Passed < 100 {
+		t.Errorf("verifications are %+v, want three, of which the second notices the opened bucket alone", report.Verifications)
+	}
+	if o := report.Outage; o == nil || !o.Foretold.Survives || len(o.Serves) < 4 || len(o.Lost) > 0 {
+		t.Errorf("the lost zone left %+v, want a production to serve on", o)
 	}
 	changed := 0
 	for _, s := range report.Update.Stacks {

@@ -65,6 +65,15 @@ func Everything() Region { return Region{Protocols: Range{0, 255}, Ports: All, C
 
 // String is like "tcp 5432 from 0.0.0.0/0 to 10.0.1.4/32".
 func (r Region) String() string {
+	text := r.Service() + " from " + addresses(r.Sources)
+	if r.Clients != All {
+		text += " port " + r.Clients.String()
+	}
+	return text + " to " + addresses(r.Destinations)
+}
+
+// Service is what is reached, without addresses: "tcp 5432".
+func (r Region) Service() string {
 	var b strings.Builder
 	switch {
 	case r.Protocols == Range{0, 255}:
@@ -90,11 +99,6 @@ func (r Region) String() string {
 			b.WriteString(" " + r.Ports.String())
 		}
 	}
-	b.WriteString(" from " + addresses(r.Sources))
-	if r.Clients != All {
-		b.WriteString(" port " + r.Clients.String())
-	}
-	b.WriteString(" to " + addresses(r.Destinations))
 	return b.String()
 }
 

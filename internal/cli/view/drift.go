@@ -86,10 +86,12 @@ func item(w io.Writer, i drift.Item) {
 	if len(i.Left) > 0 {
 		paragraph(w, "  but leaves alone ", "    ", "%s", strings.Join(i.Left, ", "))
 	}
+	said := map[string]bool{"": true}
 	for _, f := range i.Findings {
-		if f.Fix != "" {
+		if !said[f.Fix] {
 			paragraph(w, "  fix: ", "    ", "%s", f.Fix)
 		}
+		said[f.Fix] = true
 	}
 }
 

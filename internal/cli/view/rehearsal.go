@@ -218,7 +218,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 		}
 	}
 	if len(r.Survives) > 0 {
-		survives(w, r.Survives)
+		survives(w, r.Survives, false)
 	}
 	rows(w, section, r.Rows)
 	section("Not modelled by the sandbox, so not shown")

@@ -76,7 +76,7 @@ func Verified(w io.Writer, rep *verify.Report, everything bool) {
 			paragraph(w, "  "+r.ID+": ", "    ", "%s", r.Reason)
 		}
 	}
-	survives(w, rep.Survives)
+	survives(w, rep.Survives, everything)
 	covered(w, rep.Rows)
 }
 
@@ -93,11 +93,19 @@ func leftOut(rep *verify.Report) []verify.Result {
 
 // evidence prints what a check saw: what is wrong, or everything.
 func evidence(w io.Writer, r verify.Result, everything bool) {
+	const most = 5
 	fixes := map[string]bool{}
+	n := 0
 	for _, e := range r.Evidence {
 		switch {
 		case !e.OK:
+			if n++; n > most && !everything {
+				continue
+			}
 			paragraph(w, "  ", "    ", "%s: %s, not %s (%s)", e.Resource, e.Saw, e.Want, e.API)
+			if everything && len(e.Trail) > 0 {
+				paragraph(w, "    way: ", "      ", "%s", strings.Join(e.Trail, ", "))
+			}
 			if !fixes[e.Fix] {
 				paragraph(w, "    fix: ", "      ", "%s", e.Fix)
 				fixes[e.Fix] = true
@@ -106,14 +114,19 @@ func evidence(w io.Writer, r verify.Result, everything bool) {
 			paragraph(w, "  ", "    ", "%s: %s (%s)", e.Resource, e.Saw, e.API)
 		}
 	}
+	if n > most && !everything {
+		fmt.Fprintf(w, "  and %d more; --verbose shows all\n", n-most)
+	}
 }
 
-// survives prints which single failures a deployment survives.
-func survives(w io.Writer, list []verify.Survival) {
+// survives prints which single failures a deployment survives: what it does not
+// with what is lost, the rest by name unless everything is asked for.
+func survives(w io.Writer, list []verify.Survival, everything bool) {
 	if len(list) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nSingle failures:")
+	var survived []string
 	for _, s := range list {
 		outcome := "survived"
 		switch {
@@ -121,8 +134,14 @@ func survives(w io.Writer, list []verify.Survival) {
 			outcome = "could not tell: " + s.Reason
 		case !s.Survives:
 			outcome = "not survived"
+		case !everything:
+			survived = append(survived, s.Failure)
+			continue
 		}
 		paragraph(w, "  "+s.Failure+": ", "    ", "%s", strings.Join(append([]string{outcome}, s.Loss...), "; "))
+	}
+	if len(survived) > 0 {
+		paragraph(w, "  survived: ", "    ", "%s", strings.Join(survived, ", "))
 	}
 }
 

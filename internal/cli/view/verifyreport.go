@@ -76,7 +76,7 @@ func markdown(rep *verify.Report) string {
 		}
 		fmt.Fprint(&b, "\n| Resource | Seen | From | Wanted | Fix |\n|---|---|---|---|---|\n")
 		for _, e := range r.Evidence {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(e.Resource), cell(e.Saw), cell(e.API), cell(e.Want), cell(e.Fix))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(e.Resource), cell(strings.Join(append([]string{e.Saw}, e.Trail...), "; ")), cell(e.API), cell(e.Want), cell(e.Fix))
 		}
 	}
 	if len(rep.Deviations) > 0 {
