@@ -603,6 +603,15 @@ func subnetFreeAddresses(l *look, r *result) error {
 	return nil
 }
 
+// guarded is the tier whose network ACL a tier has: pods have that of their
+// nodes.
+func guarded(t architecture.Tier) architecture.Tier {
+	if t == architecture.Pods {
+		return architecture.Private
+	}
+	return t
+}
+
 func aclPerTier(l *look, r *result) error {
 	if l.given() {
 		r.na(theirs, "its owner decides on network ACLs")
@@ -614,19 +623,19 @@ func aclPerTier(l *look, r *result) error {
 	}
 	used := map[string]architecture.Tier{}
 	for _, s := range p.subnets {
-		id := aws.ToString(s.acl.NetworkAclId)
+		id, tier := aws.ToString(s.acl.NetworkAclId), guarded(s.Tier)
 		other, taken := used[id]
 		if !taken {
-			used[id], other = s.Tier, s.Tier
+			used[id], other = tier, tier
 		}
 		saw := fmt.Sprintf("%s has %s", s.Tier, id)
 		switch {
 		case aws.ToBool(s.acl.IsDefault):
 			saw += ", the VPC's default ACL"
-		case other != s.Tier:
+		case other != tier:
 			saw += ", as " + string(other) + " has"
 		}
-		r.saw(!aws.ToBool(s.acl.IsDefault) && other == s.Tier, s.id, saw, "ec2:DescribeNetworkAcls", "an ACL that the tier alone has", fixUpdate)
+		r.saw(!aws.ToBool(s.acl.IsDefault) && other == tier, s.id, saw, "ec2:DescribeNetworkAcls", "an ACL that the tier alone has", fixUpdate)
 	}
 	return nil
 }

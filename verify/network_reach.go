@@ -421,7 +421,11 @@ func noWayIn(t architecture.Tier) func(*look, *result) error {
 		if err != nil {
 			return err
 		}
-		for _, s := range p.tier(t) {
+		subnets := p.tier(t)
+		if t == architecture.Private {
+			subnets = append(subnets, p.tier(architecture.Pods)...)
+		}
+		for _, s := range subnets {
 			saw, ok := "no route to an internet gateway", true
 			for _, route := range s.table.Routes {
 				if kind, target := targetOf(route); kind == reach.ToInternetGateway {
@@ -863,7 +867,7 @@ func aclNoOpenPorts(l *look, r *result) error {
 		if err != nil {
 			return err
 		}
-		want := needed(l.arch, s.Tier)
+		want := needed(l.arch, guarded(s.Tier))
 		ok := true
 		for _, o := range m.FromInternet()[0].Outcomes {
 			if o.Verdict == reach.Blocked && !o.At.Answering {
