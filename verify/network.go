@@ -675,7 +675,9 @@ func (l *look) ourTables() ([]types.RouteTable, error) {
 	}
 	var out []types.RouteTable
 	for _, s := range p.subnets {
-		if !slices.ContainsFunc(out, func(t types.RouteTable) bool { return aws.ToString(t.RouteTableId) == aws.ToString(s.table.RouteTableId) }) {
+		if !slices.ContainsFunc(out, func(t types.RouteTable) bool {
+			return aws.ToString(t.RouteTableId) == aws.ToString(s.table.RouteTableId)
+		}) {
 			out = append(out, s.table)
 		}
 	}

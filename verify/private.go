@@ -110,7 +110,9 @@ func sessionHostSafe(l *look, r *result) error {
 		return nil
 	case !wanted:
 		r.saw(false, aws.ToString(hosts[0].InstanceId), "a session host", "ec2:DescribeInstances", "none, since cluster.api.sessionHost is false", fixUpdate)
-	case !slices.ContainsFunc(hosts, func(i ec2types.Instance) bool { return i.State != nil && i.State.Name == ec2types.InstanceStateNameRunning }):
+	case !slices.ContainsFunc(hosts, func(i ec2types.Instance) bool {
+		return i.State != nil && i.State.Name == ec2types.InstanceStateNameRunning
+	}):
 		r.saw(false, l.arch.SessionHostName(), "not running", "ec2:DescribeInstances", "a running instance", "see the Auto Scaling group's activities for why none is launched")
 	}
 	groups := map[string]bool{}

@@ -8,13 +8,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
@@ -91,7 +91,7 @@ func privateWrecks() []wreck {
 			return w.letIn(*c.ResourcesVpcConfig.ClusterSecurityGroupId, 443, "10.20.0.0/24")
 		}},
 		{check: "cluster-api-sources", name: "another group", example: example, by: func(w *wrecker) error {
-			return w.letIn(w.group("ControlPlane"), 443, w.group("Web"))
+			return w.letIn(w.group("ControlPlane"), 443, w.group("AlbWeb"))
 		}},
 		{check: "cluster-api-sources", name: "operators shut out", example: example, by: func(w *wrecker) error {
 			return w.shutOut(w.group("ControlPlane"), 443, "10.20.0.0/16")
@@ -100,30 +100,30 @@ func privateWrecks() []wreck {
 			return w.shutOut(w.group("ControlPlane"), 443, hostGroup(w))
 		}},
 		{check: "session-host-safe", name: "ingress", example: example, by: func(w *wrecker) error {
-			return w.letIn(hostGroup(w), 22, w.group("Web"))
+			return w.letIn(hostGroup(w), 22, w.group("AlbWeb"))
 		}},
 		{check: "session-host-safe", name: "egress", example: example, by: func(w *wrecker) error {
 			id := hostGroup(w)
 			_, err := w.aws.EC2.AuthorizeSecurityGroupEgress(w.ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: &id, IpPermissions: permission(443, "0.0.0.0/0")})
 			return err
 		}},
-		{check: "session-host-safe", name: "metadata", example: example, by: sessionHost(func(_ *account.Tx, i *account.Resource) error {
-			i.Props["MetadataOptions"] = map[string]any{"HttpTokens": "optional", "HttpPutResponseHopLimit": 1}
-			return nil
-		})},
+		{check: "session-host-safe", name: "metadata", example: example, by: func(w *wrecker) error {
+			var id string
+			if err := sessionHost(func(_ *account.Tx, i *account.Resource) error { id = i.ID; return nil })(w); err != nil {
+				return err
+			}
+			_, err := w.aws.EC2.ModifyInstanceMetadataOptions(w.ctx, &ec2.ModifyInstanceMetadataOptionsInput{InstanceId: &id, HttpTokens: ec2types.HttpTokensStateOptional})
+			return err
+		}},
 		{check: "session-host-safe", name: "gone", example: example, by: sessionHost(func(tx *account.Tx, i *account.Resource) error {
 			instance.Remove(tx, i.ID)
 			return nil
 		})},
 		{check: "session-host-safe", name: "volume", example: example, by: sessionHost(func(tx *account.Tx, i *account.Resource) error {
-			for _, v := range tx.List("AWS::EC2::Volume") {
-				if v.Tags["Name"] == i.Tags["Name"] {
-					v.Props["Encrypted"] = false
-					delete(v.Props, "KmsKeyId")
-					return nil
-				}
-			}
-			return errors.New("no volume of the session host")
+			v := instance.VolumesOf(tx, i.ID)[0]
+			v.Props["Encrypted"] = false
+			delete(v.Props, "KmsKeyId")
+			return nil
 		})},
 		{check: "proxy-ports-private", example: example, by: letOut("Nodes", 3128, "203.0.113.0/24")},
 		{check: "proxy-ports-private", name: "closed", example: example, by: func(w *wrecker) error {

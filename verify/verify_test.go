@@ -61,9 +61,11 @@ var variations = map[string]struct {
 deviations:
   central-egress: Everything leaves by the company's inspection.
 `},
-	// A given network with an internet-facing load balancer and flow logs.
-	"existing-public": {"existing-network", "    privateSubnetIds:", `    publicSubnetIds: [subnet-0123456789abcdef7, subnet-0123456789abcdef8, subnet-0123456789abcdef9]
-    privateSubnetIds:`},
+	// A given network with public subnets, and flow logs of the deployment's own.
+	"existing-public": {"existing-network", "  existing:\n", `  flowLogs: {enabled: true}
+  existing:
+    publicSubnetIds: [subnet-0123456789abcdef7, subnet-0123456789abcdef8, subnet-0123456789abcdef9]
+`},
 }
 
 func example(t *testing.T, name string) *architecture.Architecture {
@@ -273,7 +275,7 @@ func wrecks() []wreck {
 	return slices.Concat(
 		networkWrecks(), clusterWrecks(), nodeWrecks(), identityWrecks(),
 		databaseWrecks(), storageWrecks(), keyWrecks(), edgeWrecks(), ownershipWrecks(),
-		connectedWrecks(), privateWrecks(),
+		connectedWrecks(), givenWrecks(), privateWrecks(),
 	)
 }
 
