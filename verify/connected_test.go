@@ -74,7 +74,7 @@ func givenWrecks() []wreck {
 		})
 	}
 	return []wreck{
-		{check: "vpc-there", name: "another range", example: example, by: func(w *wrecker) error {
+		{check: "vpc-there", name: "given", example: example, by: func(w *wrecker) error {
 			return w.change(typeVPC, anyOne, func(_ *account.Tx, r *account.Resource) { r.Status = "pending" })
 		}},
 		{check: "vpc-dns", name: "given", example: example, by: func(w *wrecker) error {
@@ -95,7 +95,7 @@ func givenWrecks() []wreck {
 		{check: "groups-name-groups", name: "given", example: example, by: func(w *wrecker) error {
 			return w.letIn(w.group("NodesCore"), 8443, "10.0.0.0/8")
 		}},
-		{check: "no-open-ssh-rdp", name: "given", also: []string{"groups-name-groups"}, example: example, by: func(w *wrecker) error {
+		{check: "no-open-ssh-rdp", name: "given", also: []string{"groups-name-groups", "nodes-no-ssh"}, example: example, by: func(w *wrecker) error {
 			return w.letIn(w.group("NodesCore"), 22, "0.0.0.0/0")
 		}},
 		{check: "flow-logs", name: "given", example: "existing-public", by: func(w *wrecker) error { return w.drop(typeFlowLog, anyOne) }},

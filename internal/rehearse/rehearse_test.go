@@ -70,7 +70,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Step{StepGiven, StepValidate, StepPlan, StepCreate, StepResume, StepCheck, StepPlanUpdate, StepUpdate, StepCheckAgain, StepDelete, StepCompare}
+	want := []Step{StepGiven, StepValidate, StepPlan, StepCreate, StepResume, StepCheck, StepVerify, StepPlanUpdate, StepUpdate, StepCheckAgain, StepBreach, StepNotice, StepRepair, StepProve, StepOutage, StepDelete, StepCompare}
 	if diff := cmp.Diff(want, steps); diff != "" {
 		t.Errorf("steps, -want +got:\n%s", diff)
 	}
