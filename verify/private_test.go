@@ -15,9 +15,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // letOut opens a way out of a group, by its name in the template without the
@@ -125,6 +127,19 @@ func privateWrecks() []wreck {
 			delete(v.Props, "KmsKeyId")
 			return nil
 		})},
+		{check: "roles-attached", name: "session host", example: example, by: func(w *wrecker) error {
+			_, err := w.aws.IAM.DetachRolePolicy(w.ctx, &iam.DetachRolePolicyInput{
+				RoleName: aws.String(w.arch.RoleName("session-host")), PolicyArn: aws.String("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"),
+			})
+			return err
+		}},
+		{check: "session-host-safe", name: "public address", also: []string{"public-addresses"}, example: example, by: func(w *wrecker) error {
+			var id string
+			if err := sessionHost(func(_ *account.Tx, i *account.Resource) error { id = i.ID; return nil })(w); err != nil {
+				return err
+			}
+			return w.publish(func(r *account.Resource) bool { return props.Str(r.Data, "attachment", "instance") == id })
+		}},
 		{check: "proxy-ports-private", example: example, by: letOut("Nodes", 3128, "203.0.113.0/24")},
 		{check: "proxy-ports-private", name: "closed", example: example, by: func(w *wrecker) error {
 			id := w.group("Nodes")
