@@ -71,5 +71,9 @@ func Baseline() []Promise {
 		{"B47", "Logs and history", "Images have immutable tags and are scanned.", ""},
 
 		{"B48", "Protection", "What holds data is protected from deletion once the deployment is complete, if the configuration says so.", ""},
+
+		{"B49", "Ways in", "The private endpoint of the Kubernetes API lets in nodes, and the session host and ranges of connected networks only if the configuration says so.", ""},
+		{"B50", "Network", "Nodes reach a proxy's port in private ranges only.", ""},
+		{"B51", "Nodes", "The session host is reached by Session Manager only.", ""},
 	}
 }

@@ -325,18 +325,6 @@ func clusterPublicEndpoint(l *look, r *result, c *types.Cluster) error {
 	return nil
 }
 
-// plannedIn says whether a range is one that the plan has for a tier. A network
-// that was there before has no plan: then every range is.
-func (l *look) plannedIn(t architecture.Tier, cidr string) (bool, string) {
-	var planned []string
-	for _, s := range l.arch.Tier(t) {
-		if s.CIDR.IsValid() {
-			planned = append(planned, s.CIDR.String())
-		}
-	}
-	return len(planned) == 0 || slices.Contains(planned, cidr), strings.Join(planned, ", ")
-}
-
 func clusterInSubnets(l *look, r *result, c *types.Cluster) error {
 	subnets, err := l.clusterSubnets(c)
 	if err != nil {
@@ -352,7 +340,7 @@ func clusterInSubnets(l *look, r *result, c *types.Cluster) error {
 		}
 		bound++
 		zones[aws.ToString(s.AvailabilityZoneId)] = true
-		ok, want := l.plannedIn(architecture.ControlPlane, aws.ToString(s.CidrBlock))
+		ok, want := l.plannedIn(architecture.ControlPlane, s)
 		r.saw(ok, id, aws.ToString(s.CidrBlock)+" in "+aws.ToString(s.AvailabilityZoneId), "eks:DescribeCluster", "one of the control-plane subnets "+want, fix)
 	}
 	want := len(l.arch.ControlPlaneSubnets())

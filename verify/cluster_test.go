@@ -148,7 +148,7 @@ func clusterWrecks() []wreck {
 				}
 			})
 		}},
-		{check: "cluster-security-group", by: func(w *wrecker) error {
+		{check: "cluster-security-group", also: []string{"cluster-api-sources"}, by: func(w *wrecker) error {
 			c, err := w.cluster()
 			if err != nil {
 				return err

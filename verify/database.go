@@ -523,19 +523,14 @@ func databaseSubnets(l *look, r *result, db *types.DBInstance) error {
 	if err != nil {
 		return err
 	}
-	planned := map[string]bool{}
-	for _, s := range l.arch.Subnets {
-		if s.Tier == architecture.Private {
-			planned[s.CIDR.String()] = true
-		}
-	}
 	for _, s := range out.Subnets {
 		id, cidr := aws.ToString(s.SubnetId), aws.ToString(s.CidrBlock)
+		planned, want := l.plannedIn(architecture.Private, s)
 		switch gateway := internetGateway(tables, id); {
 		case gateway != "":
 			r.saw(false, id, cidr+" with a route to "+gateway, "ec2:DescribeRouteTables", "no route to an internet gateway", fix)
-		case len(planned) > 0 && !planned[cidr]:
-			r.saw(false, id, cidr, "ec2:DescribeSubnets", "one of "+listed(sortedKeys(planned)), fix)
+		case !planned:
+			r.saw(false, id, cidr, "ec2:DescribeSubnets", "one of "+want, fix)
 		default:
 			r.saw(true, id, cidr+" without a route to an internet gateway", "ec2:DescribeRouteTables", "", "")
 		}

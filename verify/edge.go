@@ -344,7 +344,6 @@ func lbScheme(l *look, r *result) error {
 	})
 }
 
-// lbSubnets knows the tiers' ranges only of a network of the deployment's own.
 func lbSubnets(l *look, r *result) error {
 	return l.eachBalancer(func(b edgeBalancer) error {
 		subnets, err := l.edgeSubnets(b)
@@ -353,22 +352,14 @@ func lbSubnets(l *look, r *result) error {
 		}
 		const api = "ec2:DescribeSubnets"
 		tier := architecture.LoadBalancerTier(string(b.Scheme))
-		var planned []string
-		if l.arch.Config.Network.CIDR != "" {
-			for _, s := range l.arch.Tier(tier) {
-				planned = append(planned, s.CIDR.String())
-			}
-		}
 		zones := map[string]bool{}
 		for _, s := range subnets {
 			zones[aws.ToString(s.AvailabilityZoneId)] = true
-			if planned != nil {
-				cidr := aws.ToString(s.CidrBlock)
-				r.saw(slices.Contains(planned, cidr), aws.ToString(s.SubnetId), cidr+" with "+b.arn(), api, "a subnet of the "+string(tier)+" tier: "+strings.Join(planned, ", "),
-					"Move the load balancer back: aws elbv2 set-subnets with the subnets of the "+string(tier)+" tier.")
-			}
+			planned, want := l.plannedIn(tier, s)
+			r.saw(planned, aws.ToString(s.SubnetId), aws.ToString(s.CidrBlock)+" with "+b.arn(), api, "a subnet of the "+string(tier)+" tier: "+want,
+				"Move the load balancer back: aws elbv2 set-subnets with the subnets of the "+string(tier)+" tier.")
 		}
-		least := max(2, len(planned))
+		least := max(2, len(l.arch.Tier(tier)))
 		names := strings.Join(sortedKeys(zones), ", ")
 		r.saw(len(zones) >= least, b.arn(), "in the zones "+names, api, fmt.Sprintf("in %d zones", least),
 			"Add a subnet in each missing zone: aws elbv2 set-subnets with all subnets of the "+string(tier)+" tier.")

@@ -209,6 +209,9 @@ func (l *look) expectedRoles() []expectedRole {
 	if m := c.Network.NAT.Mode; m == config.NATInstancePerZone || m == config.NATSingleInstance {
 		out = append(out, expectedRole{part: "nat", service: "ec2.amazonaws.com", attached: []string{"AmazonSSMManagedInstanceCore"}})
 	}
+	if c.Cluster.API.SessionHost {
+		out = append(out, expectedRole{part: "session-host", service: "ec2.amazonaws.com", attached: []string{"AmazonSSMManagedInstanceCore"}})
+	}
 	if c.Database.MonitoringSeconds > 0 {
 		out = append(out, expectedRole{part: "database-monitoring", service: "monitoring.rds.amazonaws.com", bound: true, attached: []string{"service-role/AmazonRDSEnhancedMonitoringRole"}})
 	}

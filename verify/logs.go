@@ -58,8 +58,7 @@ func (l *look) plannedLogGroups() map[string]int {
 	if c.WAF.Enabled {
 		out[l.arch.WAFLogGroup()] = c.Cluster.LogRetentionDays
 	}
-	// A network that was there before has its own.
-	if c.Network.FlowLogs.Enabled && c.Network.CIDR != "" {
+	if c.Network.FlowLogs.Enabled {
 		out[l.arch.LogGroup("flow-logs")] = c.Network.FlowLogs.RetentionDays
 	}
 	return out

@@ -83,7 +83,7 @@ func orNone[T any](v T, err error) (T, error) {
 // cluster or a key.
 func (l *look) anything() (bool, error) {
 	var errs []error
-	if l.arch.Config.Network.CIDR != "" {
+	if !l.given() {
 		vpc, err := l.vpc()
 		if vpc != nil {
 			return true, nil

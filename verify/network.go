@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,13 +41,23 @@ type networkFacts struct {
 	placesFact     fact[*places]
 }
 
-// vpcs are the VPCs that carry the deployment's tag.
+// given says whether the network was there before and stays as it is. Then its
+// parts are known by the ids that the configuration has, not by tags and ranges.
+func (l *look) given() bool { return l.arch.Config.Network.Exists() }
+
+// theirs is why what a given network has is not judged.
+const theirs = "network.existing names the network: %s"
+
+// vpcs are the VPCs that carry the deployment's tag, or the one that is given.
 func (l *look) vpcs() ([]types.Vpc, error) {
 	return l.vpcsFact.get(func() ([]types.Vpc, error) {
+		which := filter("tag:"+architecture.DeploymentTag, l.arch.Name())
+		if l.given() {
+			which = filter("vpc-id", l.arch.Config.Network.Existing.VPCID)
+		}
 		var all []types.Vpc
-		err := pages(l, "VPCs", ec2.NewDescribeVpcsPaginator(l.aws.EC2, &ec2.DescribeVpcsInput{Filters: []types.Filter{
-			filter("tag:"+architecture.DeploymentTag, l.arch.Name()),
-		}}), func(o *ec2.DescribeVpcsOutput) { all = append(all, o.Vpcs...) })
+		err := pages(l, "VPCs", ec2.NewDescribeVpcsPaginator(l.aws.EC2, &ec2.DescribeVpcsInput{Filters: []types.Filter{which}}),
+			func(o *ec2.DescribeVpcsOutput) { all = append(all, o.Vpcs...) })
 		return all, err
 	})
 }
@@ -70,6 +81,9 @@ func (l *look) vpcID() (string, error) {
 	v, err := l.vpc()
 	if err != nil {
 		return "", err
+	}
+	if v == nil && l.given() {
+		return "", fmt.Errorf("look into the VPC: there is no %s", l.arch.Config.Network.Existing.VPCID)
 	}
 	if v == nil {
 		return "", fmt.Errorf("look into the VPC: no VPC has the tag %s=%s", architecture.DeploymentTag, l.arch.Name())
@@ -275,6 +289,15 @@ const (
 	fixReach  = "find who changed the route, network ACL or security group that is named, in CloudTrail, and undo it; poolhouse update puts back what it knows of"
 )
 
+// fixNetwork is the fix of what the network has: one that is given is for its
+// owner to change.
+func (l *look) fixNetwork() string {
+	if l.given() {
+		return "ask the owner of the network to change it: the deployment leaves it as it is"
+	}
+	return fixUpdate
+}
+
 // What evidence on paths rests on.
 const reachAPI = "ec2:DescribeNetworkInterfaces, DescribeRouteTables, DescribeNetworkAcls, DescribeSecurityGroupRules"
 
@@ -325,7 +348,35 @@ func (p *places) of(id string) (placed, bool) {
 	return p.subnets[i], true
 }
 
-// places finds the planned subnets by their ranges.
+// is tells whether a subnet is a planned one: by its id where that is given,
+// otherwise by its range.
+func is(planned architecture.Subnet, s types.Subnet) bool {
+	if planned.ID != "" {
+		return planned.ID == aws.ToString(s.SubnetId)
+	}
+	return planned.CIDR.IsValid() && planned.CIDR.String() == aws.ToString(s.CidrBlock)
+}
+
+// nameOfPlanned is a planned subnet for people.
+func nameOfPlanned(s architecture.Subnet) string {
+	if s.ID != "" {
+		return s.ID
+	}
+	return s.CIDR.String()
+}
+
+// plannedIn says whether a subnet is one that the plan has for a tier, and
+// names those.
+func (l *look) plannedIn(t architecture.Tier, s types.Subnet) (bool, string) {
+	found, names := false, []string{}
+	for _, p := range l.arch.Tier(t) {
+		found = found || is(p, s)
+		names = append(names, nameOfPlanned(p))
+	}
+	return found, strings.Join(names, ", ")
+}
+
+// places finds the planned subnets.
 func (l *look) places() (*places, error) {
 	return l.placesFact.get(func() (*places, error) {
 		subnets, err := l.subnets()
@@ -342,12 +393,18 @@ func (l *look) places() (*places, error) {
 		}
 		p := &places{}
 		for _, planned := range l.arch.Subnets {
-			i := slices.IndexFunc(subnets, func(s types.Subnet) bool { return aws.ToString(s.CidrBlock) == planned.CIDR.String() })
+			i := slices.IndexFunc(subnets, func(s types.Subnet) bool { return is(planned, s) })
 			if i < 0 {
 				p.missing = append(p.missing, planned)
 				continue
 			}
 			id := aws.ToString(subnets[i].SubnetId)
+			if !planned.CIDR.IsValid() {
+				parse := &parser{}
+				if planned.CIDR = parse.prefix(subnets[i].CidrBlock); parse.err != nil {
+					return nil, parse.err
+				}
+			}
 			p.subnets = append(p.subnets, placed{Subnet: planned, id: id, aws: subnets[i], acl: aclOf(acls, id), table: tableOf(tables, id)})
 		}
 		return p, nil
@@ -384,7 +441,7 @@ func aclOf(acls []types.NetworkAcl, subnet string) types.NetworkAcl {
 // networkChecks are the checks of the VPC and of what passes in it.
 func networkChecks() []Check {
 	return []Check{
-		{"vpc-there", "There is one VPC of the deployment, with the planned range.", Required, []string{"C8"}, vpcThere},
+		{"vpc-there", "There is one VPC of the deployment, its own or the given one, with the planned range.", Required, []string{"C8"}, vpcThere},
 		{"vpc-dns", "Names resolve in the VPC, and its hosts have names, without which private endpoints are not found.", Required, []string{"C2", "S3"}, vpcDNS},
 		{"subnets-tiers", "Every planned subnet of the three tiers is there.", Required, []string{"C1", "C2", "C3", "C8"}, subnetsTiers},
 		{"subnets-zones", "Each tier is spread over the zones that it should be in.", Required, []string{"C7", "S8"}, subnetsZones},
@@ -395,7 +452,7 @@ func networkChecks() []Check {
 		{"no-black-holes", "No route leads to something that is gone.", Required, []string{"C8", "C9"}, noBlackHoles},
 		{"igw-only-ours", "The VPC has one internet gateway, and no route leads to other networks unless clients come from there.", Required, []string{"S3"}, onlyGateway},
 		{"public-routes-to-internet", "Public subnets lead to the internet.", Required, []string{"C1"}, publicRoutes},
-		{"private-egress", "Private subnets reach the internet by NAT, or not at all if there is none.", Required, []string{"C9", "N2"}, privateEgress},
+		{"private-egress", "Private subnets reach the internet by NAT, by the way out that the network brings, or not at all if there is none.", Required, []string{"C9", "N2"}, privateEgress},
 		{"nat-per-zone", "Each private subnet leaves by a NAT in its own zone.", Required, []string{"C9", "S8"}, natPerZone},
 		{"nat-gateway-healthy", "NAT gateways are available and have public addresses.", Required, []string{"C1", "C9", "N2"}, natGatewayHealthy},
 		{"nat-instance-safe", "Self-managed NAT forwards, and lets in only the private subnets; its instances take IMDSv2 only.", Required, []string{"N2", "B36"}, natInstanceSafe},
@@ -411,7 +468,7 @@ func networkChecks() []Check {
 		{"groups-name-groups", "Groups inside the VPC let in groups, not addresses.", Required, []string{"B31", "S6"}, groupsNameGroups},
 		{"groups-closed-egress", "Groups that need no way out have none.", Required, []string{"B32", "S6"}, groupsClosed},
 		{"no-open-ssh-rdp", "No security group lets SSH or RDP in from anywhere.", Required, []string{"B37", "S3"}, noOpenSSH},
-		{"endpoint-s3-gateway", "Private subnets reach S3 by a gateway endpoint.", Required, []string{"C13", "S3"}, endpointS3},
+		{"endpoint-s3-gateway", "Private subnets reach S3 by a gateway endpoint; in a given network the way out does too.", Required, []string{"C13", "S3"}, endpointS3},
 		{"endpoints-present", "The interface endpoints are available in every zone, under the services' own names.", Required, []string{"S3"}, endpointsPresent},
 		{"endpoint-policies", "Endpoints have policies of their own.", Required, []string{"B35"}, endpointPolicies},
 		{"flow-logs", "All traffic of the VPC is logged, encrypted.", Required, []string{"B34", "B11"}, flowLogsOn},
@@ -424,13 +481,20 @@ func vpcThere(l *look, r *result) error {
 		return err
 	}
 	const api = "ec2:DescribeVpcs"
-	if len(all) == 0 {
+	fix := "remove the tag " + architecture.DeploymentTag + " from a VPC that is not the deployment's"
+	switch {
+	case l.given():
+		fix = "correct network.cidr: it is the primary range of network.existing.vpcId"
+		if len(all) == 0 {
+			r.missing(l.arch.Config.Network.Existing.VPCID, api, "correct network.existing.vpcId")
+		}
+	case len(all) == 0:
 		r.missing("VPC of "+l.arch.Name(), api, "run poolhouse create with the deployment's file")
 	}
 	for _, v := range all {
 		cidr := aws.ToString(v.CidrBlock)
 		r.saw(cidr == l.arch.VPC().String() && v.State == types.VpcStateAvailable, aws.ToString(v.VpcId), fmt.Sprintf("%s, %s", cidr, v.State), api,
-			l.arch.VPC().String()+", available", "remove the tag "+architecture.DeploymentTag+" from a VPC that is not the deployment's")
+			l.arch.VPC().String()+", available", fix)
 	}
 	return nil
 }
@@ -450,7 +514,7 @@ func vpcDNS(l *look, r *result) error {
 			v = out.EnableDnsHostnames
 		}
 		on := v != nil && aws.ToBool(v.Value)
-		r.saw(on, id, fmt.Sprintf("%s is %s", a, yesNo(on)), "ec2:DescribeVpcAttribute", "on", fixUpdate)
+		r.saw(on, id, fmt.Sprintf("%s is %s", a, yesNo(on)), "ec2:DescribeVpcAttribute", "on", l.fixNetwork())
 	}
 	return nil
 }
@@ -466,7 +530,7 @@ func subnetsTiers(l *look, r *result) error {
 		r.saw(ok, s.id, fmt.Sprintf("%s %s, %s", s.Tier, s.CIDR, s.aws.State), api, "available", "wait, or ask AWS Support")
 	}
 	for _, s := range p.missing {
-		r.missing(fmt.Sprintf("%s subnet %s", s.Tier, s.CIDR), api, fixUpdate)
+		r.missing(fmt.Sprintf("%s subnet %s", s.Tier, nameOfPlanned(s)), api, l.fixNetwork())
 	}
 	return nil
 }
@@ -488,7 +552,7 @@ func subnetsZones(l *look, r *result) error {
 		}
 		want := len(l.arch.Tier(t))
 		r.saw(len(zones) >= want && want >= 2, strings.Join(ids, ", "), fmt.Sprintf("%s in %s", t, strings.Join(sortedKeys(zones), ", ")), "ec2:DescribeSubnets",
-			fmt.Sprintf("%d zones", max(want, 2)), fixUpdate)
+			fmt.Sprintf("%d zones", max(want, 2)), l.fixNetwork())
 	}
 	return nil
 }
@@ -497,6 +561,19 @@ func subnetsNoPublicIP(l *look, r *result) error {
 	subnets, err := l.subnets()
 	if err != nil {
 		return err
+	}
+	if l.given() {
+		// Of what others have there, public subnets may.
+		p, err := l.places()
+		if err != nil {
+			return err
+		}
+		subnets = nil
+		for _, s := range p.subnets {
+			if s.Tier != architecture.Public {
+				subnets = append(subnets, s.aws)
+			}
+		}
 	}
 	for _, s := range subnets {
 		on := aws.ToBool(s.MapPublicIpOnLaunch)
@@ -526,26 +603,39 @@ func subnetFreeAddresses(l *look, r *result) error {
 	return nil
 }
 
+// guarded is the tier whose network ACL a tier has: pods have that of their
+// nodes.
+func guarded(t architecture.Tier) architecture.Tier {
+	if t == architecture.Pods {
+		return architecture.Private
+	}
+	return t
+}
+
 func aclPerTier(l *look, r *result) error {
+	if l.given() {
+		r.na(theirs, "its owner decides on network ACLs")
+		return nil
+	}
 	p, err := l.places()
 	if err != nil {
 		return err
 	}
 	used := map[string]architecture.Tier{}
 	for _, s := range p.subnets {
-		id := aws.ToString(s.acl.NetworkAclId)
+		id, tier := aws.ToString(s.acl.NetworkAclId), guarded(s.Tier)
 		other, taken := used[id]
 		if !taken {
-			used[id], other = s.Tier, s.Tier
+			used[id], other = tier, tier
 		}
 		saw := fmt.Sprintf("%s has %s", s.Tier, id)
 		switch {
 		case aws.ToBool(s.acl.IsDefault):
 			saw += ", the VPC's default ACL"
-		case other != s.Tier:
+		case other != tier:
 			saw += ", as " + string(other) + " has"
 		}
-		r.saw(!aws.ToBool(s.acl.IsDefault) && other == s.Tier, s.id, saw, "ec2:DescribeNetworkAcls", "an ACL that the tier alone has", fixUpdate)
+		r.saw(!aws.ToBool(s.acl.IsDefault) && other == tier, s.id, saw, "ec2:DescribeNetworkAcls", "an ACL that the tier alone has", fixUpdate)
 	}
 	return nil
 }
@@ -554,6 +644,11 @@ func noBlackHoles(l *look, r *result) error {
 	tables, err := l.routeTables()
 	if err != nil {
 		return err
+	}
+	if l.given() {
+		if tables, err = l.ourTables(); err != nil {
+			return err
+		}
 	}
 	for _, t := range tables {
 		var dead []string
@@ -567,9 +662,38 @@ func noBlackHoles(l *look, r *result) error {
 		if len(dead) > 0 {
 			saw = "black holes: " + strings.Join(dead, ", ")
 		}
-		r.saw(len(dead) == 0, aws.ToString(t.RouteTableId), saw, "ec2:DescribeRouteTables", "active routes only", fixUpdate)
+		r.saw(len(dead) == 0, aws.ToString(t.RouteTableId), saw, "ec2:DescribeRouteTables", "active routes only", l.fixNetwork())
 	}
 	return nil
+}
+
+// ourTables are the route tables of planned subnets, each once.
+func (l *look) ourTables() ([]types.RouteTable, error) {
+	p, err := l.places()
+	if err != nil {
+		return nil, err
+	}
+	var out []types.RouteTable
+	for _, s := range p.subnets {
+		if !slices.ContainsFunc(out, func(t types.RouteTable) bool {
+			return aws.ToString(t.RouteTableId) == aws.ToString(s.table.RouteTableId)
+		}) {
+			out = append(out, s.table)
+		}
+	}
+	return out, nil
+}
+
+// configured tells whether the configuration has a route.
+func configured(n config.Network, route types.Route) bool {
+	to, target := destinationOf(route), ""
+	if _, target = targetOf(route); target == "" {
+		return false
+	}
+	if target == n.TransitGateway.ID && slices.Contains(n.TransitGateway.CIDRs, to) {
+		return true
+	}
+	return slices.ContainsFunc(n.Routes, func(r config.Route) bool { return r.CIDR == to && r.Target == target })
 }
 
 // reachedFromOutside tells whether internal load balancers serve clients beyond
@@ -587,6 +711,10 @@ func reachedFromOutside(a *architecture.Architecture) bool {
 }
 
 func onlyGateway(l *look, r *result) error {
+	if l.given() {
+		r.na(theirs, "its owner decides on internet gateways and what it is connected to")
+		return nil
+	}
 	gateways, err := l.internetGateways()
 	if err != nil {
 		return err
@@ -603,19 +731,22 @@ func onlyGateway(l *look, r *result) error {
 		r.saw(owner == l.arch.Name(), aws.ToString(g.InternetGatewayId), fmt.Sprintf("attached, deployment %q", owner), "ec2:DescribeInternetGateways",
 			"the deployment's own", "detach it, and run poolhouse update")
 	}
-	connected := reachedFromOutside(l.arch)
+	c := l.arch.Config
+	connected := reachedFromOutside(l.arch) || len(c.Cluster.API.AllowCIDRs) > 0 || c.Proxy.URL != ""
 	for _, t := range tables {
 		var others []string
 		for _, route := range t.Routes {
 			switch kind, target := targetOf(route); kind {
 			case reach.ToTransitGateway, reach.ToPeering, reach.ToVPNGateway, reach.ToEgressOnlyGateway, reach.Other:
-				others = append(others, destinationOf(route)+" to "+target)
+				if !configured(c.Network, route) {
+					others = append(others, destinationOf(route)+" to "+target)
+				}
 			}
 		}
 		id := aws.ToString(t.RouteTableId)
 		switch {
 		case len(others) == 0:
-			r.saw(true, id, "no route to another network", "ec2:DescribeRouteTables", "", "")
+			r.saw(true, id, "no route to another network but configured ones", "ec2:DescribeRouteTables", "", "")
 		default:
 			r.saw(connected, id, "other networks: "+strings.Join(others, ", "), "ec2:DescribeRouteTables", "no route to another network, since no client comes from one",
 				"delete the routes; or, if clients come from there, put their ranges into access.web.allowCidrs and make its scheme internal")
@@ -629,6 +760,10 @@ func publicRoutes(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
+	if l.given() && len(l.arch.PublicSubnets()) == 0 {
+		r.na(theirs, "there are no public subnets, since load balancers are internal")
+		return nil
+	}
 	for _, s := range p.tier(architecture.Public) {
 		saw, ok := "no default route", false
 		for _, route := range s.table.Routes {
@@ -638,7 +773,7 @@ func publicRoutes(l *look, r *result) error {
 				saw = fmt.Sprintf("0.0.0.0/0 to %s, %s", target, route.State)
 			}
 		}
-		r.saw(ok, s.id, saw, "ec2:DescribeRouteTables", "0.0.0.0/0 to the internet gateway, active", fixUpdate)
+		r.saw(ok, s.id, saw, "ec2:DescribeRouteTables", "0.0.0.0/0 to the internet gateway, active", l.fixNetwork())
 	}
 	return nil
 }
@@ -664,6 +799,10 @@ func natCount(a *architecture.Architecture) int {
 }
 
 func natPerZone(l *look, r *result) error {
+	if l.given() {
+		r.na(theirs, "it brings its own way out")
+		return nil
+	}
 	mode := l.arch.Config.Network.NAT.Mode
 	if mode != config.NATGatewayPerZone && mode != config.NATInstancePerZone {
 		r.na("network.nat.mode is %s: there is no NAT for each zone", mode)
@@ -721,6 +860,10 @@ func natPerZone(l *look, r *result) error {
 }
 
 func natGatewayHealthy(l *look, r *result) error {
+	if l.given() {
+		r.na(theirs, "it brings its own way out")
+		return nil
+	}
 	mode := l.arch.Config.Network.NAT.Mode
 	if !gatewayNAT(mode) {
 		r.na("network.nat.mode is %s: there are no NAT gateways", mode)
@@ -756,6 +899,10 @@ func natGatewayHealthy(l *look, r *result) error {
 }
 
 func natInstanceSafe(l *look, r *result) error {
+	if l.given() {
+		r.na(theirs, "it brings its own way out")
+		return nil
+	}
 	mode := l.arch.Config.Network.NAT.Mode
 	if !selfManaged(mode) {
 		r.na("network.nat.mode is %s: there is no self-managed NAT", mode)
@@ -837,6 +984,10 @@ func isNAT(p *places, e types.NetworkInterface) bool {
 }
 
 func defaultGroupEmpty(l *look, r *result) error {
+	if l.given() {
+		r.na(theirs, "its default security group may be in use by others")
+		return nil
+	}
 	groups, err := l.securityGroups()
 	if err != nil {
 		return err
@@ -896,7 +1047,10 @@ func groupsNameGroups(l *look, r *result) error {
 				continue
 			}
 			n++
-			if rule.ReferencedGroupInfo == nil {
+			// Who may reach the Kubernetes API from connected networks is for
+			// cluster-api-sources.
+			operators := name == "control-plane" && slices.Contains(l.arch.Config.Cluster.API.AllowCIDRs, peerOf(rule)) && portsOf(rule) == "tcp 443"
+			if rule.ReferencedGroupInfo == nil && !operators {
 				r.saw(false, aws.ToString(rule.SecurityGroupRuleId), fmt.Sprintf("%s (%s) lets in %s from %s", id, name, portsOf(rule), peerOf(rule)), "ec2:DescribeSecurityGroupRules",
 					"groups only", "aws ec2 revoke-security-group-ingress --group-id "+id+" --security-group-rule-ids "+aws.ToString(rule.SecurityGroupRuleId))
 			}
@@ -949,6 +1103,11 @@ func noOpenSSH(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
+	if l.given() {
+		groups = slices.DeleteFunc(slices.Clone(groups), func(g types.SecurityGroup) bool {
+			return tag(g.Tags, architecture.DeploymentTag) != l.arch.Name() && tag(g.Tags, "aws:eks:cluster-name") != l.arch.ClusterName()
+		})
+	}
 	for _, g := range groups {
 		id := aws.ToString(g.GroupId)
 		ok := true
@@ -997,6 +1156,9 @@ func endpointS3(l *look, r *result) error {
 			gateway = e
 		}
 	}
+	if l.given() {
+		return l.givenS3(r, p, gateway)
+	}
 	if gateway.VpcEndpointId == nil {
 		r.missing("gateway endpoint of S3", "ec2:DescribeVpcEndpoints", fixUpdate)
 		return nil
@@ -1010,6 +1172,26 @@ func endpointS3(l *look, r *result) error {
 			saw = fmt.Sprintf("%s, not in %s", strings.ToLower(string(gateway.State)), table)
 		}
 		r.saw(ok, id+" for "+s.id, saw, "ec2:DescribeVpcEndpoints", "available, in the subnet's route table", fixUpdate)
+	}
+	return nil
+}
+
+// givenS3 takes the endpoint of a given network, or its way out.
+func (l *look) givenS3(r *result, p *places, gateway types.VpcEndpoint) error {
+	m, err := l.model()
+	if err != nil {
+		return err
+	}
+	for _, s := range p.tier(architecture.Private) {
+		if strings.EqualFold(string(gateway.State), string(types.StateAvailable)) && slices.Contains(gateway.RouteTableIds, aws.ToString(s.table.RouteTableId)) {
+			r.saw(true, *gateway.VpcEndpointId+" for "+s.id, "available, in "+aws.ToString(s.table.RouteTableId), "ec2:DescribeVpcEndpoints", "", "")
+			continue
+		}
+		by, err := leaves(m, s.id)
+		if err != nil {
+			return err
+		}
+		r.saw(by != "", s.id, "no gateway endpoint of S3; the way out is "+cmp.Or(by, "not there"), "ec2:DescribeVpcEndpoints, "+reachAPI, "S3's gateway endpoint, or a way out", l.fixNetwork())
 	}
 	return nil
 }
@@ -1074,6 +1256,14 @@ func endpointPolicies(l *look, r *result) error {
 	takes, err := l.policyServices()
 	if err != nil {
 		return err
+	}
+	if l.given() {
+		endpoints = slices.DeleteFunc(slices.Clone(endpoints), func(e types.VpcEndpoint) bool {
+			return tag(e.Tags, architecture.DeploymentTag) != l.arch.Name()
+		})
+		if len(endpoints) == 0 {
+			r.na(theirs, "no endpoint in it is the deployment's")
+		}
 	}
 	for _, e := range endpoints {
 		service := aws.ToString(e.ServiceName)
@@ -1140,6 +1330,9 @@ func flowLogsOn(l *look, r *result) error {
 	logs, err := l.flowLogs()
 	if err != nil {
 		return err
+	}
+	if l.given() { // others may log it too
+		logs = slices.DeleteFunc(slices.Clone(logs), func(f types.FlowLog) bool { return tag(f.Tags, architecture.DeploymentTag) != l.arch.Name() })
 	}
 	if len(logs) == 0 {
 		r.missing("flow log of the VPC", "ec2:DescribeFlowLogs", fixUpdate)

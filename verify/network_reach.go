@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -445,14 +446,18 @@ func noWayIn(t architecture.Tier) func(*look, *result) error {
 		if err != nil {
 			return err
 		}
-		for _, s := range p.tier(t) {
+		subnets := p.tier(t)
+		if t == architecture.Private {
+			subnets = append(subnets, p.tier(architecture.Pods)...)
+		}
+		for _, s := range subnets {
 			saw, ok := "no route to an internet gateway", true
 			for _, route := range s.table.Routes {
 				if kind, target := targetOf(route); kind == reach.ToInternetGateway {
 					saw, ok = destinationOf(route)+" to "+target, false
 				}
 			}
-			r.saw(ok, s.id, saw, "ec2:DescribeRouteTables", "no route to an internet gateway", fixUpdate)
+			r.saw(ok, s.id, saw, "ec2:DescribeRouteTables", "no route to an internet gateway", l.fixNetwork())
 			for _, e := range interfaces {
 				if aws.ToString(e.SubnetId) == s.id {
 					if err := l.unreached(r, e, reach.Everything()); err != nil {
@@ -512,8 +517,16 @@ func (l *look) databaseInterfaces() ([]types.NetworkInterface, error) {
 	if err != nil {
 		return nil, err
 	}
+	ours, err := l.ourGroups()
+	if err != nil {
+		return nil, err
+	}
 	var out []types.NetworkInterface
 	for _, e := range interfaces {
+		// In a given network others may have databases.
+		if l.given() && !inGroup(e, aws.ToString(ours["database"].GroupId)) {
+			continue
+		}
 		if aws.ToString(e.Description) == "RDSNetworkInterface" {
 			out = append(out, e)
 		}
@@ -766,6 +779,36 @@ func loadBalancersReachPods(l *look, r *result) error {
 	return nil
 }
 
+// leaves is what a host in a subnet reaches the internet on 443 by, or "". Where
+// that is a gateway to other networks, what those do with it is not known.
+func leaves(m *reach.Model, subnet string) (string, error) {
+	a, err := m.Between(reach.In{Subnet: subnet}, reach.Internet{})
+	if err != nil {
+		return "", err
+	}
+	ask := reach.TCP(443)
+	ask.Clients = reach.Ephemeral
+	for _, o := range a.Reached(ask) {
+		if o.Way == reach.WayGatewayEndpoint || o.Verdict == reach.OneWay {
+			continue
+		}
+		return o.String(), nil
+	}
+	return "", nil
+}
+
+// byConfigured tells whether traffic goes by something that the configuration has
+// routes to.
+func byConfigured(n config.Network, o reach.Outcome) bool {
+	targets := []string{n.TransitGateway.ID}
+	for _, r := range n.Routes {
+		targets = append(targets, r.Target)
+	}
+	return slices.ContainsFunc(append(slices.Clone(o.Trail), o.At), func(s reach.Step) bool {
+		return s.Object != "" && slices.Contains(targets, s.Object)
+	})
+}
+
 func privateEgress(l *look, r *result) error {
 	m, err := l.model()
 	if err != nil {
@@ -775,8 +818,17 @@ func privateEgress(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
+	n := l.arch.Config.Network
 	none := natCount(l.arch) == 0
 	for _, s := range p.tier(architecture.Private) {
+		if l.given() || n.CentralEgress() {
+			by, err := leaves(m, s.id)
+			if err != nil {
+				return err
+			}
+			r.saw(by != "" || l.arch.Config.Proxy.URL != "", s.id, "the way out is "+cmp.Or(by, "not there"), reachAPI, "a way to the internet on 443, or proxy in the configuration", l.fixNetwork())
+			continue
+		}
 		a, err := m.Between(reach.In{Subnet: s.id}, reach.Internet{})
 		if err != nil {
 			return err
@@ -788,7 +840,9 @@ func privateEgress(l *look, r *result) error {
 			continue
 		}
 		// A gateway endpoint leads to its service and nowhere else.
-		out := slices.DeleteFunc(a.Reached(reach.Everything()), func(o reach.Outcome) bool { return o.Way == reach.WayGatewayEndpoint })
+		out := slices.DeleteFunc(a.Reached(reach.Everything()), func(o reach.Outcome) bool {
+			return o.Way == reach.WayGatewayEndpoint || byConfigured(n, o)
+		})
 		saw := "no way out but to S3 by its endpoint"
 		var way []string
 		if len(out) > 0 {
@@ -826,6 +880,10 @@ func needed(a *architecture.Architecture, t architecture.Tier) []reach.Region {
 // aclNoOpenPorts asks what would get past a subnet's ACL if it led straight to the
 // internet and held a host with a public address and no security group.
 func aclNoOpenPorts(l *look, r *result) error {
+	if l.given() {
+		r.na(theirs, "its owner decides on network ACLs")
+		return nil
+	}
 	p, err := l.places()
 	if err != nil {
 		return err
@@ -855,7 +913,7 @@ func aclNoOpenPorts(l *look, r *result) error {
 		if err != nil {
 			return err
 		}
-		want := needed(l.arch, s.Tier)
+		want := needed(l.arch, guarded(s.Tier))
 		ok := true
 		for _, o := range m.FromInternet()[0].Outcomes {
 			if o.Verdict == reach.Blocked && !o.At.Answering {

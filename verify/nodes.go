@@ -473,7 +473,7 @@ func nodesPrivate(l *look, r *result, c *types.Cluster) error {
 				continue
 			}
 			cidr := aws.ToString(s.CidrBlock)
-			planned, want := l.plannedIn(architecture.Private, cidr)
+			planned, want := l.plannedIn(architecture.Private, s)
 			igw := gatewayOf(tables, id)
 			if igw != "" {
 				r.saw(false, id, cidr+" with a route to "+igw, "ec2:DescribeRouteTables", "no route to an internet gateway", "remove the route: aws ec2 delete-route; then run poolhouse update")

@@ -79,9 +79,12 @@ func (l *look) secrets() ([]smtypes.SecretListEntry, error) {
 	})
 }
 
-// place is the id of the VPC that the deployment stands in, its own or not: the
-// one of its load balancers or its cluster; "" if neither is there.
+// place is the id of the VPC that the deployment stands in: the given one, or
+// that of its load balancers or its cluster; "" if neither is there.
 func (l *look) place() (string, error) {
+	if l.given() {
+		return l.arch.Config.Network.Existing.VPCID, nil
+	}
 	list, err := l.edgeBalancers()
 	if err != nil {
 		return "", err
@@ -545,7 +548,7 @@ func publicAddresses(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
-	own := l.arch.Config.Network.CIDR != ""
+	own := !l.given()
 	for _, f := range faces {
 		if f.Association == nil || aws.ToString(f.Association.PublicIp) == "" {
 			continue

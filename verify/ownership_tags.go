@@ -116,7 +116,7 @@ func (l *look) taggedNetwork() ([]belonging, error) {
 	for _, i := range instances {
 		ids = append(append(ids, i.id), i.volumes...)
 	}
-	if l.arch.Config.Network.CIDR != "" {
+	if !l.given() {
 		subnets, err := l.resSubnets()
 		if err != nil {
 			return nil, err
@@ -132,7 +132,7 @@ func (l *look) taggedNetwork() ([]belonging, error) {
 		return nil, err
 	}
 	for _, n := range nats {
-		if strings.HasPrefix(n.id, "nat-") {
+		if strings.HasPrefix(n.id, "nat-") && !l.given() {
 			ids = append(ids, n.id)
 		}
 	}

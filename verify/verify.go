@@ -153,8 +153,10 @@ func (e *AbsentError) Error() string {
 func Checks() []Check {
 	return slices.Concat(
 		networkChecks(),
+		connectedChecks(),
 		clusterChecks(),
 		nodeChecks(),
+		privateChecks(),
 		identityChecks(),
 		databaseChecks(),
 		storageChecks(),

@@ -2,7 +2,9 @@ package verify_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,9 +42,46 @@ func examples(t *testing.T) []string {
 	return names
 }
 
+// variations are configurations that no example has, each an example with some
+// of its text replaced.
+var variations = map[string]struct {
+	example  string
+	old, new string
+}{
+	// A transit gateway, a further route and pods in a range of their own.
+	"connected": {"production", "  cidr: 10.80.0.0/16\n", `  cidr: 10.80.0.0/16
+  podCidr: 100.64.0.0/16
+  transitGateway: {id: tgw-0123456789abcdef0, cidrs: [10.0.0.0/8]}
+  routes: [{cidr: 172.31.0.0/16, target: tgw-0123456789abcdef0}]
+`},
+	// No way out but a transit gateway.
+	"central-egress": {"production", "  cidr: 10.80.0.0/16\n", `  cidr: 10.80.0.0/16
+  nat: {mode: none}
+  transitGateway: {id: tgw-0123456789abcdef0, cidrs: [0.0.0.0/0]}
+deviations:
+  central-egress: Everything leaves by the company's inspection.
+`},
+	// A given network with public subnets, and flow logs of the deployment's own.
+	"existing-public": {"existing-network", "  existing:\n", `  flowLogs: {enabled: true}
+  existing:
+    publicSubnetIds: [subnet-0123456789abcdef7, subnet-0123456789abcdef8, subnet-0123456789abcdef9]
+`},
+}
+
 func example(t *testing.T, name string) *architecture.Architecture {
 	t.Helper()
-	c, err := config.LoadFile(filepath.Join("..", "examples", name+".yaml"))
+	v, varied := variations[name]
+	if !varied {
+		v.example = name
+	}
+	text, err := os.ReadFile(filepath.Join("..", "examples", v.example+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if varied && strings.Count(string(text), v.old) != 1 {
+		t.Fatalf("example %s has not %q once", v.example, v.old)
+	}
+	c, err := config.Parse(name+".yaml", []byte(strings.Replace(string(text), v.old, v.new, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,10 +207,11 @@ func say(t *testing.T, rep *verify.Report) {
 	}
 }
 
-// TestExamples finds nothing wrong with what was just created.
+// TestExamples finds nothing wrong with what was just created, be it an example
+// or a variation.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	for _, name := range examples(t) {
+	for _, name := range append(examples(t), slices.Sorted(maps.Keys(variations))...) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rep := standing(t, name).verify(t, verify.Options{})
@@ -235,6 +275,7 @@ func wrecks() []wreck {
 	return slices.Concat(
 		networkWrecks(), clusterWrecks(), nodeWrecks(), identityWrecks(),
 		databaseWrecks(), storageWrecks(), keyWrecks(), edgeWrecks(), ownershipWrecks(),
+		connectedWrecks(), givenWrecks(), privateWrecks(),
 	)
 }
 
