@@ -325,6 +325,15 @@ func (p *places) of(id string) (placed, bool) {
 	return p.subnets[i], true
 }
 
+// describe says where a subnet is in the plan, and whether that is a tier.
+func (p *places) describe(id string, t architecture.Tier) (saw string, ok bool) {
+	s, ok := p.of(id)
+	if !ok {
+		return "no subnet of the deployment", false
+	}
+	return fmt.Sprintf("%s subnet %s", s.Tier, aws.ToString(s.aws.CidrBlock)), s.Tier == t
+}
+
 // places finds the planned subnets by their ranges.
 func (l *look) places() (*places, error) {
 	return l.placesFact.get(func() (*places, error) {

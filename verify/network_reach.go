@@ -700,13 +700,11 @@ func loadBalancersReachPods(l *look, r *result) error {
 	}
 	for _, part := range sortedKeys(balanced) {
 		group := aws.ToString(ours["alb-"+part].GroupId)
-		found := false
 		for _, e := range interfaces {
 			// Elastic Load Balancing describes its interfaces so.
 			if !strings.HasPrefix(aws.ToString(e.Description), "ELB app/") || !inGroup(e, group) {
 				continue
 			}
-			found = true
 			for _, role := range balanced[part] {
 				for _, node := range nodes[role] {
 					if err := covers(m, r, nameOf(e), at(e), at(node), architecture.PodPort, string(role)+" node "+nameOf(node)); err != nil {
@@ -714,9 +712,6 @@ func loadBalancersReachPods(l *look, r *result) error {
 					}
 				}
 			}
-		}
-		if !found {
-			r.missing("network interfaces of the "+part+" load balancer", "ec2:DescribeNetworkInterfaces", fixUpdate)
 		}
 	}
 	return nil

@@ -76,7 +76,8 @@ var made struct {
 	worlds map[string]func() *world
 }
 
-// standing is a fork of a complete deployment of an example.
+// standing is a fork of a complete deployment of an example. The fork's clock is
+// its now, which a test may move.
 func standing(t *testing.T, name string) *world {
 	t.Helper()
 	made.Lock()
@@ -93,7 +94,9 @@ func standing(t *testing.T, name string) *world {
 	if w == nil {
 		t.Fatalf("example %s could not be created", name)
 	}
-	return &world{w.arch, w.box.Clone(func() time.Time { return w.now }), w.now}
+	fork := &world{arch: w.arch, now: w.now}
+	fork.box = w.box.Clone(func() time.Time { return fork.now })
+	return fork
 }
 
 func created(t *testing.T, name string) *world {
