@@ -156,6 +156,11 @@ func onDatabase(f func(*look, *result, *types.DBInstance) error) func(*look, *re
 	}
 }
 
+// withDatabase looks if there is a database to be reached.
+func withDatabase(f func(*look, *result) error) func(*look, *result) error {
+	return onDatabase(func(l *look, r *result, _ *types.DBInstance) error { return f(l, r) })
+}
+
 // databaseFlag is a check of one attribute: ok, what was seen and wanted, and the
 // flags of "aws rds modify-db-instance" that put it right.
 func databaseFlag(f func(l *look, db *types.DBInstance) (ok bool, saw, want, flags string)) func(*look, *result) error {

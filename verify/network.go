@@ -37,6 +37,7 @@ type networkFacts struct {
 	instancesFact  fact[[]types.Instance]
 	modelFact      fact[*reach.Model]
 	exposedFact    fact[map[string]reach.Answer]
+	betweenFacts   keyed[reach.Answer]
 	placesFact     fact[*places]
 }
 
@@ -411,10 +412,10 @@ func networkChecks() []Check {
 		{"private-no-way-in", "Nothing on the internet can open a connection to anything in private subnets.", Required, []string{"C3", "S1", "B29"}, noWayIn(architecture.Private)},
 		{"control-plane-no-way-in", "Nothing on the internet can open a connection to anything in control-plane subnets.", Required, []string{"C2"}, noWayIn(architecture.ControlPlane)},
 		{"nodes-not-reachable-from-internet", "Nothing on the internet can open a connection to a node.", Required, []string{"S1", "B29"}, nodesUnreachable},
-		{"database-not-reachable-from-internet", "Nothing on the internet can open a connection to PostgreSQL.", Required, []string{"C12", "S3", "B29"}, databaseUnreachable},
-		{"database-reached-only-by-core-nodes", "Of all that is in the VPC or connected to it, core nodes alone can open a connection to PostgreSQL.", Required, []string{"C12", "S6"}, databaseReachedByCore},
-		{"web-nodes-cannot-reach-database", "Nodes of web assistant and interface can't open a connection to PostgreSQL.", Required, []string{"C11", "S9"}, webNodesApart},
-		{"nodes-reach-database", "Every core node can connect to PostgreSQL, and answers come back.", Required, []string{"C12", "S10"}, nodesReachDatabase},
+		{"database-not-reachable-from-internet", "Nothing on the internet can open a connection to PostgreSQL.", Required, []string{"C12", "S3", "B29"}, withDatabase(databaseUnreachable)},
+		{"database-reached-only-by-core-nodes", "Of all that is in the VPC or connected to it, core nodes alone can open a connection to PostgreSQL.", Required, []string{"C12", "S6"}, withDatabase(databaseReachedByCore)},
+		{"web-nodes-cannot-reach-database", "Nodes of web assistant and interface can't open a connection to PostgreSQL.", Required, []string{"C11", "S9"}, withDatabase(webNodesApart)},
+		{"nodes-reach-database", "Every core node can connect to PostgreSQL, and answers come back.", Required, []string{"C12", "S10"}, withDatabase(nodesReachDatabase)},
 		{"load-balancer-reaches-pods", "Each load balancer can connect to the nodes that it serves.", Required, []string{"C1", "C5"}, loadBalancersReachPods},
 		{"default-group-empty", "The VPC's default security group has no rules.", Required, []string{"B32", "S6"}, defaultGroupEmpty},
 		{"groups-name-groups", "Groups inside the VPC let in groups, not addresses.", Required, []string{"B31", "S6"}, groupsNameGroups},

@@ -361,6 +361,18 @@ func destinationOf(r types.Route) string {
 	return "an unknown destination"
 }
 
+// between answers what one place can open to another, which several checks ask
+// of the same places.
+func (l *look) between(from, to reach.Place) (reach.Answer, error) {
+	return l.betweenFacts.get(fmt.Sprintf("%#v to %#v", from, to), func() (reach.Answer, error) {
+		m, err := l.model()
+		if err != nil {
+			return reach.Answer{}, err
+		}
+		return m.Between(from, to)
+	})
+}
+
 // fromInternet answers, by interface, what the internet can open to it.
 func (l *look) fromInternet() (map[string]reach.Answer, error) {
 	return l.exposedFact.get(func() (map[string]reach.Answer, error) {
@@ -580,7 +592,7 @@ func databaseReachedByCore(l *look, r *result) error {
 	for _, target := range targets {
 		apart := 0
 		for _, s := range sources {
-			a, err := m.Between(s.place, at(target))
+			a, err := l.between(s.place, at(target))
 			if err != nil {
 				return err
 			}
@@ -597,10 +609,6 @@ func databaseReachedByCore(l *look, r *result) error {
 }
 
 func webNodesApart(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	targets, err := l.databaseInterfaces()
 	if err != nil {
 		return err
@@ -612,7 +620,7 @@ func webNodesApart(l *look, r *result) error {
 	for _, role := range []config.Role{config.WebAssistant, config.Interface} {
 		for _, e := range nodes[role] {
 			for _, target := range targets {
-				a, err := m.Between(at(e), at(target))
+				a, err := l.between(at(e), at(target))
 				if err != nil {
 					return err
 				}
@@ -632,8 +640,8 @@ func webNodesApart(l *look, r *result) error {
 
 // covers notes that a place can open connections to a port of another from every
 // port that clients come from by themselves.
-func covers(m *reach.Model, r *result, name string, from, to reach.Place, port uint16, what string) error {
-	a, err := m.Between(from, to)
+func covers(l *look, r *result, name string, from, to reach.Place, port uint16, what string) error {
+	a, err := l.between(from, to)
 	if err != nil {
 		return err
 	}
@@ -656,10 +664,6 @@ func covers(m *reach.Model, r *result, name string, from, to reach.Place, port u
 }
 
 func nodesReachDatabase(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	targets, err := l.databaseInterfaces()
 	if err != nil {
 		return err
@@ -670,7 +674,7 @@ func nodesReachDatabase(l *look, r *result) error {
 	}
 	for _, e := range nodes[config.Core] {
 		for _, target := range targets {
-			if err := covers(m, r, nameOf(e), at(e), at(target), architecture.PostgresPort, nameOf(target)); err != nil {
+			if err := covers(l, r, nameOf(e), at(e), at(target), architecture.PostgresPort, nameOf(target)); err != nil {
 				return err
 			}
 		}
@@ -682,10 +686,6 @@ func nodesReachDatabase(l *look, r *result) error {
 var balanced = map[string][]config.Role{"web": {config.WebAssistant, config.Interface}, "admin": {config.Core}}
 
 func loadBalancersReachPods(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	interfaces, err := l.networkInterfaces()
 	if err != nil {
 		return err
@@ -707,7 +707,7 @@ func loadBalancersReachPods(l *look, r *result) error {
 			}
 			for _, role := range balanced[part] {
 				for _, node := range nodes[role] {
-					if err := covers(m, r, nameOf(e), at(e), at(node), architecture.PodPort, string(role)+" node "+nameOf(node)); err != nil {
+					if err := covers(l, r, nameOf(e), at(e), at(node), architecture.PodPort, string(role)+" node "+nameOf(node)); err != nil {
 						return err
 					}
 				}
@@ -718,25 +718,21 @@ func loadBalancersReachPods(l *look, r *result) error {
 }
 
 func privateEgress(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	p, err := l.places()
 	if err != nil {
 		return err
 	}
 	none := natCount(l.arch) == 0
 	for _, s := range p.tier(architecture.Private) {
-		a, err := m.Between(reach.In{Subnet: s.id}, reach.Internet{})
-		if err != nil {
-			return err
-		}
 		if !none {
-			if err := covers(m, r, s.id, reach.In{Subnet: s.id}, reach.Internet{}, 443, "the internet"); err != nil {
+			if err := covers(l, r, s.id, reach.In{Subnet: s.id}, reach.Internet{}, 443, "the internet"); err != nil {
 				return err
 			}
 			continue
+		}
+		a, err := l.between(reach.In{Subnet: s.id}, reach.Internet{})
+		if err != nil {
+			return err
 		}
 		// A gateway endpoint leads to its service and nowhere else.
 		out := slices.DeleteFunc(a.Reached(reach.Everything()), func(o reach.Outcome) bool { return o.Way == reach.WayGatewayEndpoint })

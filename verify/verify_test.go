@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,13 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/verify"
 )
+
+// TestMain trades memory for time: hundreds of verifications leave much garbage
+// and little else.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(500)
+	m.Run()
+}
 
 // examples are the configurations that tests look at.
 func examples(t *testing.T) []string {
