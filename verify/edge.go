@@ -318,7 +318,7 @@ func lbSeparate(l *look, r *result) error {
 		slices.Sort(groups[g])
 		parts := slices.Compact(groups[g])
 		r.saw(len(parts) == 1, g, "of the load balancer of "+strings.Join(parts, " and "), "elasticloadbalancing:DescribeLoadBalancers",
-			"of one load balancer", "Give each load balancer the security group of its own only: aws elbv2 set-security-groups.")
+			"of one load balancer", fixUpdate)
 	}
 	return nil
 }
@@ -327,7 +327,7 @@ func lbScheme(l *look, r *result) error {
 	return l.eachBalancer(func(b edgeBalancer) error {
 		want := l.edgeEndpoint(b.Part).Scheme
 		r.saw(string(b.Scheme) == want, b.arn(), string(b.Scheme), "elasticloadbalancing:DescribeLoadBalancers", want,
-			"Run poolhouse update with the configuration: it makes a load balancer of the other scheme and deletes this one.")
+			"run poolhouse update with the deployment's file: it makes a load balancer of the other scheme and deletes this one")
 		return nil
 	})
 }
@@ -475,7 +475,7 @@ func attributeCheck(key, want string, ok func(string) bool) func(*look, *result)
 			}
 			seen := all[key]
 			r.saw(ok(seen), b.arn(), key+" is "+orUnset(seen), "elasticloadbalancing:DescribeLoadBalancerAttributes", want,
-				"Set it back: aws elbv2 modify-load-balancer-attributes --load-balancer-arn "+b.arn()+" with "+key+".")
+				fixUpdate)
 			return nil
 		})
 	}
@@ -507,7 +507,7 @@ func lbLogs(l *look, r *result) error {
 		}
 		prefixes[prefix] = b.Part
 		r.saw(ok, b.arn(), saw, "elasticloadbalancing:DescribeLoadBalancerAttributes", "access logs to "+bucket+", under a prefix of its own",
-			"Switch them on: aws elbv2 modify-load-balancer-attributes with access_logs.s3.enabled, .bucket and .prefix.")
+			fixUpdate)
 		return nil
 	})
 }

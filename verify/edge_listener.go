@@ -254,7 +254,7 @@ func lbTLS(l *look, r *result) error {
 			ok = ok && (v == "TLSv1.2" || v == "TLSv1.3")
 		}
 		r.saw(ok, x.arn(), name+": "+strings.Join(p.SslProtocols, ", "), "elasticloadbalancing:DescribeSSLPolicies", "TLSv1.2 and TLSv1.3 only",
-			"Set the policy back: aws elbv2 modify-listener --ssl-policy ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09.")
+			fixUpdate)
 		return nil
 	})
 }
@@ -286,7 +286,7 @@ func lbDefault(l *look, r *result) error {
 	return l.eachListener(true, func(_ edgeBalancer, x edgeListener) error {
 		to := forwards(x.DefaultActions)
 		r.saw(len(to) == 0, x.arn(), "by default "+actionTypes(x.DefaultActions), apiListeners, "by default a fixed response",
-			"Set the default action back: aws elbv2 modify-listener with a fixed response of 404.")
+			fixUpdate)
 		return nil
 	})
 }

@@ -457,7 +457,7 @@ func secretsEncrypted(l *look, r *result) error {
 			saw = "encrypted with the AWS managed key"
 		}
 		r.saw(ok, aws.ToString(s.ARN), saw, apiSecrets, "encrypted with "+l.arch.KeyAlias(architecture.KeySecrets),
-			"Set the key back: aws secretsmanager update-secret --kms-key-id "+l.arch.KeyAlias(architecture.KeySecrets)+".")
+			fixUpdate)
 	}
 	if len(list) == 0 {
 		r.na("there is no secret: secrets-there says more")
