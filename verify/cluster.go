@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/eks/types"
@@ -18,13 +17,10 @@ import (
 
 // clusterFacts are what the cluster is, and its nodes.
 type clusterFacts struct {
-	clusterFact           fact[*types.Cluster]
-	clusterVersionFact    fact[*types.ClusterVersionInformation]
-	clusterAddonsFact     fact[map[string]*types.Addon]
-	clusterIssuersFact    fact[[]types.IdentityProviderConfig]
-	clusterSubnetsFact    fact[map[string]ec2types.Subnet]
-	clusterGroupsFact     fact[map[string]ec2types.SecurityGroup]
-	clusterInterfacesFact fact[[]ec2types.NetworkInterface]
+	clusterFact        fact[*types.Cluster]
+	clusterVersionFact fact[*types.ClusterVersionInformation]
+	clusterAddonsFact  fact[map[string]*types.Addon]
+	clusterIssuersFact fact[[]types.IdentityProviderConfig]
 
 	accessFacts
 	nodeFacts
@@ -122,69 +118,48 @@ func (l *look) clusterIssuers() ([]types.IdentityProviderConfig, error) {
 	})
 }
 
-// inClusterVPC is the filter for what is in the cluster's VPC.
-func inClusterVPC(c *types.Cluster) []ec2types.Filter {
-	return []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{aws.ToString(c.ResourcesVpcConfig.VpcId)}}}
+// subnetsByID are the subnets of the VPC by id.
+func (l *look) subnetsByID() (map[string]ec2types.Subnet, error) {
+	all, err := l.subnets()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]ec2types.Subnet{}
+	for _, s := range all {
+		found[aws.ToString(s.SubnetId)] = s
+	}
+	return found, nil
 }
 
-// clusterSubnets are the subnets of the cluster's VPC by id.
-func (l *look) clusterSubnets(c *types.Cluster) (map[string]ec2types.Subnet, error) {
-	return l.clusterSubnetsFact.get(func() (map[string]ec2types.Subnet, error) {
-		found := map[string]ec2types.Subnet{}
-		pages := ec2.NewDescribeSubnetsPaginator(l.aws.EC2, &ec2.DescribeSubnetsInput{Filters: inClusterVPC(c)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list the subnets of the cluster's VPC: %w", err)
-			}
-			for _, s := range page.Subnets {
-				found[aws.ToString(s.SubnetId)] = s
-			}
-		}
-		return found, nil
-	})
-}
-
-// clusterGroups are the security groups of the cluster's VPC by id.
-func (l *look) clusterGroups(c *types.Cluster) (map[string]ec2types.SecurityGroup, error) {
-	return l.clusterGroupsFact.get(func() (map[string]ec2types.SecurityGroup, error) {
-		found := map[string]ec2types.SecurityGroup{}
-		pages := ec2.NewDescribeSecurityGroupsPaginator(l.aws.EC2, &ec2.DescribeSecurityGroupsInput{Filters: inClusterVPC(c)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list the security groups of the cluster's VPC: %w", err)
-			}
-			for _, g := range page.SecurityGroups {
-				found[aws.ToString(g.GroupId)] = g
-			}
-		}
-		return found, nil
-	})
+// groupsByID are the security groups of the VPC by id.
+func (l *look) groupsByID() (map[string]ec2types.SecurityGroup, error) {
+	all, err := l.securityGroups()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]ec2types.SecurityGroup{}
+	for _, g := range all {
+		found[aws.ToString(g.GroupId)] = g
+	}
+	return found, nil
 }
 
 // clusterInterfaces are the interfaces of the control plane in the VPC, which
 // EKS describes by the cluster's name.
 // https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
 func (l *look) clusterInterfaces(c *types.Cluster) ([]ec2types.NetworkInterface, error) {
-	return l.clusterInterfacesFact.get(func() ([]ec2types.NetworkInterface, error) {
-		var found []ec2types.NetworkInterface
-		pages := ec2.NewDescribeNetworkInterfacesPaginator(l.aws.EC2, &ec2.DescribeNetworkInterfacesInput{Filters: append(inClusterVPC(c),
-			ec2types.Filter{Name: aws.String("description"), Values: []string{"Amazon EKS " + aws.ToString(c.Name)}})})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list the interfaces of the control plane: %w", err)
-			}
-			found = append(found, page.NetworkInterfaces...)
+	all, err := l.networkInterfaces()
+	if err != nil {
+		return nil, err
+	}
+	var found []ec2types.NetworkInterface
+	for _, f := range all {
+		if aws.ToString(f.Description) == "Amazon EKS "+aws.ToString(c.Name) {
+			found = append(found, f)
 		}
-		return found, nil
-	})
+	}
+	return found, nil
 }
-
-// backByUpdate is the fix for what differs from the configuration and nothing
-// else does.
-const backByUpdate = "run poolhouse update with the configuration: it puts it back"
 
 func clusterChecks() []Check {
 	return slices.Concat([]Check{
@@ -276,7 +251,7 @@ func clusterUpgradePolicy(_ *look, r *result, c *types.Cluster) error {
 	if c.UpgradePolicy != nil {
 		saw = string(c.UpgradePolicy.SupportType)
 	}
-	r.saw(saw == string(types.SupportTypeExtended), aws.ToString(c.Arn), "support type "+saw, "eks:DescribeCluster", "support type EXTENDED, with which the time of an upgrade is yours", backByUpdate)
+	r.saw(saw == string(types.SupportTypeExtended), aws.ToString(c.Arn), "support type "+saw, "eks:DescribeCluster", "support type EXTENDED, with which the time of an upgrade is yours", fixUpdate)
 	return nil
 }
 
@@ -292,7 +267,7 @@ func clusterServiceRange(l *look, r *result, c *types.Cluster) error {
 
 func clusterPrivateEndpoint(_ *look, r *result, c *types.Cluster) error {
 	on := c.ResourcesVpcConfig.EndpointPrivateAccess
-	r.saw(on, aws.ToString(c.Arn), "private endpoint "+yesNo(on), "eks:DescribeCluster", "on", backByUpdate)
+	r.saw(on, aws.ToString(c.Arn), "private endpoint "+yesNo(on), "eks:DescribeCluster", "on", fixUpdate)
 	return nil
 }
 
@@ -307,26 +282,26 @@ func clusterPublicEndpoint(l *look, r *result, c *types.Cluster) error {
 	allowed := l.arch.Config.Cluster.PublicAccessCIDRs
 	arn := aws.ToString(c.Arn)
 	if !c.ResourcesVpcConfig.EndpointPublicAccess {
-		r.saw(len(allowed) == 0, arn, "public endpoint off", api, "public endpoint on for "+strings.Join(allowed, ", "), backByUpdate)
+		r.saw(len(allowed) == 0, arn, "public endpoint off", api, "public endpoint on for "+strings.Join(allowed, ", "), fixUpdate)
 		return nil
 	}
 	if len(allowed) == 0 {
-		r.saw(false, arn, "public endpoint on for "+strings.Join(c.ResourcesVpcConfig.PublicAccessCidrs, ", "), api, "public endpoint off", backByUpdate)
+		r.saw(false, arn, "public endpoint on for "+strings.Join(c.ResourcesVpcConfig.PublicAccessCidrs, ", "), api, "public endpoint off", fixUpdate)
 		return nil
 	}
 	for _, cidr := range c.ResourcesVpcConfig.PublicAccessCidrs {
-		r.saw(slices.Contains(allowed, cidr) && !wide(cidr), arn, "public endpoint on for "+cidr, api, "only "+strings.Join(allowed, ", "), backByUpdate)
+		r.saw(slices.Contains(allowed, cidr) && !wide(cidr), arn, "public endpoint on for "+cidr, api, "only "+strings.Join(allowed, ", "), fixUpdate)
 	}
 	for _, cidr := range allowed {
 		if !slices.Contains(c.ResourcesVpcConfig.PublicAccessCidrs, cidr) {
-			r.saw(false, arn, "public endpoint closed to "+cidr, api, "open to it", backByUpdate)
+			r.saw(false, arn, "public endpoint closed to "+cidr, api, "open to it", fixUpdate)
 		}
 	}
 	return nil
 }
 
 func clusterInSubnets(l *look, r *result, c *types.Cluster) error {
-	subnets, err := l.clusterSubnets(c)
+	subnets, err := l.subnetsByID()
 	if err != nil {
 		return err
 	}
@@ -353,7 +328,7 @@ func clusterAtInterfaces(l *look, r *result, c *types.Cluster) error {
 	if err != nil {
 		return err
 	}
-	subnets, err := l.clusterSubnets(c)
+	subnets, err := l.subnetsByID()
 	if err != nil {
 		return err
 	}
@@ -417,7 +392,7 @@ func permittedPorts(p ec2types.IpPermission) string {
 }
 
 func clusterSecurityGroups(l *look, r *result, c *types.Cluster) error {
-	groups, err := l.clusterGroups(c)
+	groups, err := l.groupsByID()
 	if err != nil {
 		return err
 	}
@@ -425,11 +400,11 @@ func clusterSecurityGroups(l *look, r *result, c *types.Cluster) error {
 	own := l.groupNamed(groups, "control-plane")
 	ids := append([]string{aws.ToString(c.ResourcesVpcConfig.ClusterSecurityGroupId)}, c.ResourcesVpcConfig.SecurityGroupIds...)
 	r.saw(own != "" && slices.Contains(ids, own), aws.ToString(c.Arn), "groups "+strings.Join(ids, ", "), "eks:DescribeCluster",
-		"among them "+l.arch.ResourceName("control-plane"), backByUpdate)
+		"among them "+l.arch.ResourceName("control-plane"), fixUpdate)
 	for _, id := range ids {
 		g, ok := groups[id]
 		if !ok {
-			r.missing(id, api, backByUpdate)
+			r.missing(id, api, fixUpdate)
 			continue
 		}
 		open := openTo(g)
@@ -478,7 +453,7 @@ func clusterLogs(l *look, r *result, c *types.Cluster) error {
 		}
 	}
 	for _, t := range want {
-		r.saw(on[t], aws.ToString(c.Arn), "log "+t+" "+yesNo(on[t]), "eks:DescribeCluster", "on", backByUpdate)
+		r.saw(on[t], aws.ToString(c.Arn), "log "+t+" "+yesNo(on[t]), "eks:DescribeCluster", "on", fixUpdate)
 	}
 	return nil
 }
@@ -518,7 +493,7 @@ func clusterProtected(l *look, r *result, c *types.Cluster) error {
 
 func clusterZonalShift(_ *look, r *result, c *types.Cluster) error {
 	on := c.ZonalShiftConfig != nil && aws.ToBool(c.ZonalShiftConfig.Enabled)
-	r.saw(on, aws.ToString(c.Arn), "zonal shift "+yesNo(on), "eks:DescribeCluster", "on", backByUpdate)
+	r.saw(on, aws.ToString(c.Arn), "zonal shift "+yesNo(on), "eks:DescribeCluster", "on", fixUpdate)
 	return nil
 }
 
@@ -530,7 +505,7 @@ func clusterRole(l *look, r *result, c *types.Cluster) error {
 
 // roleARN is the ARN of a role of the deployment.
 func (l *look) roleARN(part string) string {
-	return fmt.Sprintf("arn:%s:iam::%s:role/%s", l.id.Partition, l.id.Account, l.arch.RoleName(part))
+	return l.iamARN("role/" + l.arch.RoleName(part))
 }
 
 // expectedAddons are the add-ons of the deployment.
@@ -552,7 +527,7 @@ func clusterAddonsThere(l *look, r *result, c *types.Cluster) error {
 			r.saw(true, aws.ToString(a.AddonArn), aws.ToString(a.AddonVersion), "eks:DescribeAddon", "", "")
 			continue
 		}
-		r.missing("add-on "+name+" of "+aws.ToString(c.Name), "eks:ListAddons", backByUpdate)
+		r.missing("add-on "+name+" of "+aws.ToString(c.Name), "eks:ListAddons", fixUpdate)
 	}
 	return nil
 }
@@ -592,7 +567,7 @@ func clusterAddonVersions(l *look, r *result, c *types.Cluster) error {
 	return l.eachAddon(func(name string, a *types.Addon) error {
 		saw, arn := aws.ToString(a.AddonVersion), aws.ToString(a.AddonArn)
 		if want := l.arch.Config.Cluster.AddonVersions[name]; want != "" && want != saw {
-			r.saw(false, arn, saw, "eks:DescribeAddon", want, backByUpdate)
+			r.saw(false, arn, saw, "eks:DescribeAddon", want, fixUpdate)
 			return nil
 		}
 		offered := false
@@ -621,7 +596,7 @@ func clusterAddonRoles(l *look, r *result, _ *types.Cluster) error {
 			if saw == "" {
 				saw = "no role: it takes the node's"
 			}
-			r.saw(ok, aws.ToString(a.AddonArn), saw, "eks:DescribeAddon", want, backByUpdate)
+			r.saw(ok, aws.ToString(a.AddonArn), saw, "eks:DescribeAddon", want, fixUpdate)
 		}
 		return nil
 	})

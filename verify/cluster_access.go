@@ -163,7 +163,7 @@ func clusterAdministrators(l *look, r *result, _ *types.Cluster) error {
 	for _, principal := range listed {
 		i := slices.IndexFunc(entries, func(e accessEntry) bool { return e.principal() == principal })
 		if i < 0 {
-			r.missing(principal, "eks:ListAccessEntries", backByUpdate)
+			r.missing(principal, "eks:ListAccessEntries", fixUpdate)
 			continue
 		}
 		gone, err := l.gone(principal)
@@ -175,7 +175,7 @@ func clusterAdministrators(l *look, r *result, _ *types.Cluster) error {
 		case ok:
 			r.saw(true, principal, clusterAdminPolicy+" in the whole cluster", api, "", "")
 		default:
-			r.saw(false, principal, "policies "+accessPolicies(entries[i]), api, clusterAdminPolicy+" in the whole cluster", backByUpdate)
+			r.saw(false, principal, "policies "+accessPolicies(entries[i]), api, clusterAdminPolicy+" in the whole cluster", fixUpdate)
 		}
 	}
 	if len(listed) > 0 {
@@ -187,7 +187,7 @@ func clusterAdministrators(l *look, r *result, _ *types.Cluster) error {
 			creators = append(creators, e.principal())
 		}
 	}
-	r.saw(len(creators) > 0, l.arch.ClusterName(), fmt.Sprintf("administrators by entries of the deployment: %s", orNobody(creators)), api, "its creator", backByUpdate)
+	r.saw(len(creators) > 0, l.arch.ClusterName(), fmt.Sprintf("administrators by entries of the deployment: %s", orNobody(creators)), api, "its creator", fixUpdate)
 	return nil
 }
 
@@ -311,9 +311,9 @@ func clusterOIDCProvider(l *look, r *result, c *types.Cluster) error {
 		return fmt.Errorf("look up the OIDC provider of %s: %w", aws.ToString(c.Name), err)
 	}
 	if out == nil {
-		r.missing(arn, api, backByUpdate)
+		r.missing(arn, api, fixUpdate)
 		return nil
 	}
-	r.saw(slices.Contains(out.ClientIDList, audience), arn, "audiences "+orNobody(out.ClientIDList), api, audience, backByUpdate)
+	r.saw(slices.Contains(out.ClientIDList, audience), arn, "audiences "+orNobody(out.ClientIDList), api, audience, fixUpdate)
 	return nil
 }

@@ -287,7 +287,7 @@ func TestExtendedSupport(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := standing(t, "evaluation")
-			w.now, w.box = now, w.box.Clone(func() time.Time { return now })
+			w.now = now
 			rep := w.verify(t, verify.Options{Only: []string{"cluster-version-supported"}})
 			got := rep.Results[0]
 			if got.Status != tt.status || len(got.Evidence) != 1 || got.Evidence[0].Saw != tt.saw {

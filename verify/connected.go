@@ -188,6 +188,6 @@ func (l *look) podNetwork(r *result, subnets []string) error {
 	if len(faults) > 0 {
 		saw = strings.Join(slices.Compact(faults), ", ")
 	}
-	r.saw(len(faults) == 0, aws.ToString(cni.AddonArn), saw, "eks:DescribeAddon", "custom networking in the subnets of pods", backByUpdate)
+	r.saw(len(faults) == 0, aws.ToString(cni.AddonArn), saw, "eks:DescribeAddon", "custom networking in the subnets of pods", fixUpdate)
 	return nil
 }

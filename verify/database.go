@@ -8,16 +8,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
-	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 // databaseFacts are what the database is.
@@ -26,7 +22,6 @@ type databaseFacts struct {
 	settingsFact  fact[map[string]string]
 	snapshotsFact fact[[]types.DBSnapshot]
 	sharesFact    keyed[[]string]
-	coreZonesFact fact[[]string]
 	masterFact    fact[*secretsmanager.DescribeSecretOutput]
 }
 
@@ -117,45 +112,26 @@ func (l *look) masterSecret(db *types.DBInstance) (*secretsmanager.DescribeSecre
 
 // coreZones are the names of the zones that core nodes can be in.
 func (l *look) coreZones() ([]string, error) {
-	return l.coreZonesFact.get(func() ([]string, error) {
-		cluster := l.arch.ClusterName()
-		var subnets []string
-		pages := eks.NewListNodegroupsPaginator(l.aws.EKS, &eks.ListNodegroupsInput{ClusterName: &cluster})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if awsapi.IsNotFound(err) {
-				return nil, nil
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list node groups: %w", err)
-			}
-			for _, name := range page.Nodegroups {
-				out, err := l.aws.EKS.DescribeNodegroup(l.ctx, &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &name})
-				if err != nil {
-					return nil, fmt.Errorf("look up node group %s: %w", name, err)
-				}
-				for k, v := range architecture.LabelsFor(config.Core) {
-					if out.Nodegroup.Labels[k] == v {
-						subnets = append(subnets, out.Nodegroup.Subnets...)
-					}
-				}
+	groups, err := l.nodeGroups()
+	if err != nil {
+		return nil, err
+	}
+	subnets, err := l.subnetsByID()
+	if err != nil {
+		return nil, err
+	}
+	zones := map[string]bool{}
+	for _, g := range groups {
+		if !slices.Contains(g.roles, config.Core) {
+			continue
+		}
+		for _, id := range g.Subnets {
+			if s, ok := subnets[id]; ok {
+				zones[aws.ToString(s.AvailabilityZone)] = true
 			}
 		}
-		if len(subnets) == 0 {
-			return nil, nil
-		}
-		slices.Sort(subnets)
-		out, err := l.aws.EC2.DescribeSubnets(l.ctx, &ec2.DescribeSubnetsInput{SubnetIds: slices.Compact(subnets)})
-		if err != nil {
-			return nil, fmt.Errorf("look up the subnets of core nodes: %w", err)
-		}
-		var zones []string
-		for _, s := range out.Subnets {
-			zones = append(zones, aws.ToString(s.AvailabilityZone))
-		}
-		slices.Sort(zones)
-		return slices.Compact(zones), nil
-	})
+	}
+	return sortedKeys(zones), nil
 }
 
 const (
@@ -178,6 +154,11 @@ func onDatabase(f func(*look, *result, *types.DBInstance) error) func(*look, *re
 		}
 		return f(l, r, db)
 	}
+}
+
+// withDatabase looks if there is a database to be reached.
+func withDatabase(f func(*look, *result) error) func(*look, *result) error {
+	return onDatabase(func(l *look, r *result, _ *types.DBInstance) error { return f(l, r) })
 }
 
 // databaseFlag is a check of one attribute: ok, what was seen and wanted, and the
@@ -494,8 +475,7 @@ func databaseGrows(l *look, r *result) error {
 	})(l, r)
 }
 
-// databaseSubnets holds the subnet group to the plan's private subnets, where
-// the network is ours, and to routes that lead to no internet gateway.
+// databaseSubnets holds the subnet group to the private subnets.
 func databaseSubnets(l *look, r *result, db *types.DBInstance) error {
 	if db.DBSubnetGroup == nil {
 		r.missing(aws.ToString(db.DBInstanceArn), seeDatabase, "an instance outside of a VPC can't be moved into one: restore a snapshot")
@@ -512,71 +492,15 @@ func databaseSubnets(l *look, r *result, db *types.DBInstance) error {
 	}
 	fix := "aws rds modify-db-subnet-group --db-subnet-group-name " + group + " --subnet-ids with the private subnets only"
 	r.saw(len(zones) >= 2, group, "zones "+listed(sortedKeys(zones)), seeDatabase, "two zones or more", fix)
-	if len(ids) == 0 {
-		return nil
-	}
-	out, err := l.aws.EC2.DescribeSubnets(l.ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
-	if err != nil {
-		return fmt.Errorf("look up the subnets of group %s: %w", group, err)
-	}
-	tables, err := l.routeTablesOf(aws.ToString(db.DBSubnetGroup.VpcId))
+	p, err := l.places()
 	if err != nil {
 		return err
 	}
-	for _, s := range out.Subnets {
-		id, cidr := aws.ToString(s.SubnetId), aws.ToString(s.CidrBlock)
-		planned, want := l.plannedIn(architecture.Private, s)
-		switch gateway := internetGateway(tables, id); {
-		case gateway != "":
-			r.saw(false, id, cidr+" with a route to "+gateway, "ec2:DescribeRouteTables", "no route to an internet gateway", fix)
-		case !planned:
-			r.saw(false, id, cidr, "ec2:DescribeSubnets", "one of "+want, fix)
-		default:
-			r.saw(true, id, cidr+" without a route to an internet gateway", "ec2:DescribeRouteTables", "", "")
-		}
+	for _, id := range ids {
+		saw, ok := p.describe(id, architecture.Private)
+		r.saw(ok, id, saw, seeDatabase+", ec2:DescribeSubnets", "a private subnet", fix)
 	}
 	return nil
-}
-
-func (l *look) routeTablesOf(vpc string) ([]ec2types.RouteTable, error) {
-	var found []ec2types.RouteTable
-	pages := ec2.NewDescribeRouteTablesPaginator(l.aws.EC2, &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}}})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(l.ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list the route tables of %s: %w", vpc, err)
-		}
-		found = append(found, page.RouteTables...)
-	}
-	return found, nil
-}
-
-// internetGateway is the internet gateway that a subnet has a route to, or "". A
-// subnet that no table names has the main one.
-func internetGateway(tables []ec2types.RouteTable, subnet string) string {
-	var own, main *ec2types.RouteTable
-	for i, t := range tables {
-		for _, a := range t.Associations {
-			if aws.ToString(a.SubnetId) == subnet {
-				own = &tables[i]
-			}
-			if aws.ToBool(a.Main) {
-				main = &tables[i]
-			}
-		}
-	}
-	if own == nil {
-		own = main
-	}
-	if own == nil {
-		return ""
-	}
-	for _, route := range own.Routes {
-		if g := aws.ToString(route.GatewayId); strings.HasPrefix(g, "igw-") {
-			return g
-		}
-	}
-	return ""
 }
 
 func databaseEncrypted(l *look, r *result, db *types.DBInstance) error {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/acm/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
@@ -28,8 +27,6 @@ type edgeFacts struct {
 	edgeListenersFacts  keyed[[]edgeListener]
 	edgeGroupsFacts     keyed[[]elbtypes.TargetGroup]
 	edgePolicyFacts     keyed[*elbtypes.SslPolicy]
-	edgeSecurityFacts   keyed[[]ec2types.SecurityGroup]
-	edgeSubnetsFacts    keyed[[]ec2types.Subnet]
 	edgeCertFacts       keyed[*types.CertificateDetail]
 	edgeWebACLFacts     keyed[*waftypes.WebACL]
 	edgeWAFLogFacts     keyed[*waftypes.LoggingConfiguration]
@@ -178,41 +175,32 @@ func (l *look) edgeAttributes(arn string) (map[string]string, error) {
 
 // edgeSecurityGroups are the security groups of a load balancer.
 func (l *look) edgeSecurityGroups(b edgeBalancer) ([]ec2types.SecurityGroup, error) {
-	return l.edgeSecurityFacts.get(b.arn(), func() ([]ec2types.SecurityGroup, error) {
-		if len(b.SecurityGroups) == 0 {
-			return nil, nil
+	all, err := l.securityGroups()
+	if err != nil {
+		return nil, err
+	}
+	var its []ec2types.SecurityGroup
+	for _, g := range all {
+		if slices.Contains(b.SecurityGroups, aws.ToString(g.GroupId)) {
+			its = append(its, g)
 		}
-		got, err := l.aws.EC2.DescribeSecurityGroups(l.ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: b.SecurityGroups})
-		if err != nil {
-			return nil, fmt.Errorf("read the security groups of %s: %w", b.arn(), err)
-		}
-		return got.SecurityGroups, nil
-	})
+	}
+	return its, nil
 }
 
 // edgeSubnets are the subnets of a load balancer.
 func (l *look) edgeSubnets(b edgeBalancer) ([]ec2types.Subnet, error) {
-	return l.edgeSubnetsFacts.get(b.arn(), func() ([]ec2types.Subnet, error) {
-		var ids []string
-		for _, z := range b.AvailabilityZones {
-			ids = append(ids, aws.ToString(z.SubnetId))
+	all, err := l.subnetsByID()
+	if err != nil {
+		return nil, err
+	}
+	var its []ec2types.Subnet
+	for _, z := range b.AvailabilityZones {
+		if s, ok := all[aws.ToString(z.SubnetId)]; ok {
+			its = append(its, s)
 		}
-		if len(ids) == 0 {
-			return nil, nil
-		}
-		got, err := l.aws.EC2.DescribeSubnets(l.ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
-		if err != nil {
-			return nil, fmt.Errorf("read the subnets of %s: %w", b.arn(), err)
-		}
-		return got.Subnets, nil
-	})
-}
-
-// revert is the fix for what was changed or deleted behind a stack's back, which
-// an update with the same template doesn't see.
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
-func (l *look) revert(s architecture.StackName) string {
-	return "Bring the stack " + l.arch.StackName(s) + " back to its template: aws cloudformation create-change-set with the previous template and parameters, and --deployment-mode REVERT_DRIFT."
+	}
+	return its, nil
 }
 
 func edgeChecks() []Check {
@@ -300,7 +288,7 @@ func lbThere(l *look, r *result) error {
 		}
 		name := "load balancer " + l.arch.LoadBalancerName(part)
 		if len(found) == 0 {
-			r.missing(name, api, "If it is there, give it back its tags "+architecture.DeploymentTag+" and Name. "+l.revert(architecture.Edge))
+			r.missing(name, api, "if it is there, give it back its tags "+architecture.DeploymentTag+" and Name; if not, "+fixUpdate)
 		}
 		for _, b := range found {
 			state := "unknown"
@@ -309,7 +297,7 @@ func lbThere(l *look, r *result) error {
 			}
 			kind := string(b.Type)
 			r.saw(len(found) == 1 && state == "active" && kind == "application", b.arn(), fmt.Sprintf("%s, %s, one of %d", kind, state, len(found)), api,
-				"one active application load balancer", "Find out what has happened to it: CloudTrail tells who changed it. "+l.revert(architecture.Edge))
+				"one active application load balancer", "find out in CloudTrail who changed it, and "+fixUpdate)
 		}
 	}
 	return nil
@@ -330,7 +318,7 @@ func lbSeparate(l *look, r *result) error {
 		slices.Sort(groups[g])
 		parts := slices.Compact(groups[g])
 		r.saw(len(parts) == 1, g, "of the load balancer of "+strings.Join(parts, " and "), "elasticloadbalancing:DescribeLoadBalancers",
-			"of one load balancer", "Give each load balancer the security group of its own only: aws elbv2 set-security-groups.")
+			"of one load balancer", fixUpdate)
 	}
 	return nil
 }
@@ -339,7 +327,7 @@ func lbScheme(l *look, r *result) error {
 	return l.eachBalancer(func(b edgeBalancer) error {
 		want := l.edgeEndpoint(b.Part).Scheme
 		r.saw(string(b.Scheme) == want, b.arn(), string(b.Scheme), "elasticloadbalancing:DescribeLoadBalancers", want,
-			"Run poolhouse update with the configuration: it makes a load balancer of the other scheme and deletes this one.")
+			"run poolhouse update with the deployment's file: it makes a load balancer of the other scheme and deletes this one")
 		return nil
 	})
 }
@@ -478,7 +466,7 @@ func attributeCheck(key, want string, ok func(string) bool) func(*look, *result)
 			}
 			seen := all[key]
 			r.saw(ok(seen), b.arn(), key+" is "+orUnset(seen), "elasticloadbalancing:DescribeLoadBalancerAttributes", want,
-				"Set it back: aws elbv2 modify-load-balancer-attributes --load-balancer-arn "+b.arn()+" with "+key+".")
+				fixUpdate)
 			return nil
 		})
 	}
@@ -492,7 +480,7 @@ func orUnset(s string) string {
 }
 
 func lbLogs(l *look, r *result) error {
-	bucket := l.ownBucketName(architecture.BucketLogs)
+	bucket := l.bucketName(l.arch.Bucket(architecture.BucketLogs))
 	prefixes := map[string]string{}
 	return l.eachBalancer(func(b edgeBalancer) error {
 		all, err := l.edgeAttributes(b.arn())
@@ -510,15 +498,9 @@ func lbLogs(l *look, r *result) error {
 		}
 		prefixes[prefix] = b.Part
 		r.saw(ok, b.arn(), saw, "elasticloadbalancing:DescribeLoadBalancerAttributes", "access logs to "+bucket+", under a prefix of its own",
-			"Switch them on: aws elbv2 modify-load-balancer-attributes with access_logs.s3.enabled, .bucket and .prefix.")
+			fixUpdate)
 		return nil
 	})
-}
-
-// ownBucketName is the name of one of the deployment's buckets in this account
-// and region.
-func (l *look) ownBucketName(p architecture.BucketPurpose) string {
-	return strings.NewReplacer("${AWS::AccountId}", l.id.Account, "${AWS::Region}", l.aws.Region).Replace(l.arch.Bucket(p).Name)
 }
 
 func lbProtected(l *look, r *result) error {

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acm/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
-	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
@@ -100,7 +99,7 @@ func certificateIssued(l *look, r *result) error {
 	}
 	return l.eachListener(true, func(_ edgeBalancer, x edgeListener) error {
 		if len(x.Certificates) == 0 {
-			r.saw(false, x.arn(), "no certificate", apiListeners, "a certificate", l.revert(architecture.Edge))
+			r.saw(false, x.arn(), "no certificate", apiListeners, "a certificate", fixUpdate)
 		}
 		return nil
 	})

@@ -128,7 +128,7 @@ func dnsZone(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
-	name, api, fix := "hosted zone of "+dns.Zone, "route53:ListHostedZonesByName", "If the zone is there, give it back its tag "+architecture.DeploymentTag+". "+l.revert(architecture.DNS)+" A new zone has other name servers: delegate it again."
+	name, api, fix := "hosted zone of "+dns.Zone, "route53:ListHostedZonesByName", "if the zone is there, give it back its tag "+architecture.DeploymentTag+"; if not, "+fixUpdate+"; a new zone has other name servers: delegate it again"
 	if dns.Mode == config.DNSExistingZone {
 		name, api, fix = "hosted zone "+dns.ZoneID, "route53:GetHostedZone", "Correct dns.zoneId to the zone of your hosts."
 	}

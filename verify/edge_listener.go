@@ -231,11 +231,11 @@ func lbListeners(l *look, r *result) error {
 		for _, x := range list {
 			seen[x.port()] = true
 			r.saw(want[x.port()] == x.Protocol, x.arn(), fmt.Sprintf("%s on %d", x.Protocol, x.port()), apiListeners,
-				"HTTPS on 443 and HTTP on 80", "Delete a listener that doesn't belong there: aws elbv2 delete-listener. "+l.revert(architecture.Edge))
+				"HTTPS on 443 and HTTP on 80", "delete a listener that doesn't belong there (aws elbv2 delete-listener), and "+fixUpdate)
 		}
 		for _, port := range []int{443, 80} {
 			if !seen[port] {
-				r.saw(false, b.arn(), fmt.Sprintf("no listener on %d", port), apiListeners, fmt.Sprintf("%s on %d", want[port], port), l.revert(architecture.Edge))
+				r.saw(false, b.arn(), fmt.Sprintf("no listener on %d", port), apiListeners, fmt.Sprintf("%s on %d", want[port], port), fixUpdate)
 			}
 		}
 		return nil
@@ -254,7 +254,7 @@ func lbTLS(l *look, r *result) error {
 			ok = ok && (v == "TLSv1.2" || v == "TLSv1.3")
 		}
 		r.saw(ok, x.arn(), name+": "+strings.Join(p.SslProtocols, ", "), "elasticloadbalancing:DescribeSSLPolicies", "TLSv1.2 and TLSv1.3 only",
-			"Set the policy back: aws elbv2 modify-listener --ssl-policy ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09.")
+			fixUpdate)
 		return nil
 	})
 }
@@ -286,7 +286,7 @@ func lbDefault(l *look, r *result) error {
 	return l.eachListener(true, func(_ edgeBalancer, x edgeListener) error {
 		to := forwards(x.DefaultActions)
 		r.saw(len(to) == 0, x.arn(), "by default "+actionTypes(x.DefaultActions), apiListeners, "by default a fixed response",
-			"Set the default action back: aws elbv2 modify-listener with a fixed response of 404.")
+			fixUpdate)
 		return nil
 	})
 }
@@ -306,7 +306,7 @@ func lbTargetsTLS(l *look, r *result) error {
 	return l.eachTargetGroup(func(_ edgeBalancer, g elbtypes.TargetGroup) {
 		ok := g.Protocol == elbtypes.ProtocolEnumHttps && g.HealthCheckProtocol == elbtypes.ProtocolEnumHttps
 		r.saw(ok, aws.ToString(g.TargetGroupArn), fmt.Sprintf("%s, health checks by %s", g.Protocol, g.HealthCheckProtocol), apiGroups,
-			"HTTPS, health checks by HTTPS", "Set health checks back with aws elbv2 modify-target-group. The protocol of a group can't change: rules must forward to the deployment's own group. "+l.revert(architecture.Edge))
+			"HTTPS, health checks by HTTPS", fixUpdate)
 	})
 }
 
@@ -315,7 +315,7 @@ func lbTargetsPods(l *look, r *result) error {
 		port := aws.ToInt32(g.Port)
 		ok := g.TargetType == elbtypes.TargetTypeEnumIp && port == architecture.PodPort && aws.ToString(g.VpcId) == aws.ToString(b.VpcId)
 		r.saw(ok, aws.ToString(g.TargetGroupArn), fmt.Sprintf("targets of type %s at port %d in %s", g.TargetType, port, aws.ToString(g.VpcId)), apiGroups,
-			fmt.Sprintf("targets of type ip at port %d in %s", architecture.PodPort, aws.ToString(b.VpcId)), l.revert(architecture.Edge))
+			fmt.Sprintf("targets of type ip at port %d in %s", architecture.PodPort, aws.ToString(b.VpcId)), fixUpdate)
 	})
 }
 
@@ -356,12 +356,12 @@ func hostRules(l *look, r *result) error {
 					saw = "forwards " + strings.Join(names, ", ")
 				}
 				r.saw(ok, aws.ToString(rule.RuleArn), saw, apiRules, "forwards only "+strings.Join(sortedKeys(want), ", "),
-					"Delete a rule that doesn't belong there: aws elbv2 delete-rule. "+l.revert(architecture.Edge))
+					"delete a rule that doesn't belong there (aws elbv2 delete-rule), and "+fixUpdate)
 			}
 		}
 		for _, h := range sortedKeys(want) {
 			if !served[h] {
-				r.saw(false, b.arn(), "no rule forwards "+h, apiRules, "a rule that forwards "+h, l.revert(architecture.Edge))
+				r.saw(false, b.arn(), "no rule forwards "+h, apiRules, "a rule that forwards "+h, fixUpdate)
 			}
 		}
 		return nil
@@ -455,10 +455,10 @@ func ssoPart(l *look, r *result, want string) error {
 			saw = fmt.Sprintf("%s, client %s, without a sign-on: %s", saw, aws.ToString(c.ClientId), otherwise)
 		}
 		r.saw(ok, aws.ToString(rule.RuleArn), saw, apiRules, "authenticate-oidc, then forward, client "+client+", without a sign-on: authenticate",
-			l.revert(architecture.Edge))
+			fixUpdate)
 	})
 	if err == nil && !seen && l.arch.Config.Access.SSO.Enabled {
-		r.saw(false, "load balancer "+l.arch.LoadBalancerName(want), "no rule that forwards", apiRules, "authenticate-oidc, then forward", l.revert(architecture.Edge))
+		r.saw(false, "load balancer "+l.arch.LoadBalancerName(want), "no rule that forwards", apiRules, "authenticate-oidc, then forward", fixUpdate)
 	}
 	return err
 }
@@ -477,7 +477,7 @@ func ssoProvider(l *look, r *result) error {
 			{"user info endpoint", aws.ToString(c.UserInfoEndpoint), sso.UserInfoEndpoint},
 		} {
 			r.saw(e.got == e.want, aws.ToString(rule.RuleArn), e.what+" "+e.got, apiRules, e.what+" "+e.want,
-				"Find out who changed it: users may have given their tokens away. "+l.revert(architecture.Edge))
+				"find out who changed it, for users may have given their tokens away, and "+fixUpdate)
 		}
 	})
 }
@@ -496,7 +496,7 @@ func ssoApart(l *look, r *result) error {
 		slices.Sort(clients[c])
 		parts := slices.Compact(clients[c])
 		r.saw(len(parts) == 1, "client "+c, "of "+strings.Join(parts, " and "), apiRules, "of web or of admin",
-			l.revert(architecture.Edge))
+			fixUpdate)
 	}
 	return nil
 }
@@ -516,6 +516,6 @@ func ssoSession(l *look, r *result) error {
 			seconds = *c.SessionTimeout
 		}
 		r.saw(seconds <= longestSession, aws.ToString(rule.RuleArn), fmt.Sprintf("a sign-on lasts %d seconds", seconds), apiRules,
-			fmt.Sprintf("%d seconds or less", longestSession), l.revert(architecture.Edge))
+			fmt.Sprintf("%d seconds or less", longestSession), fixUpdate)
 	})
 }

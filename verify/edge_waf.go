@@ -104,7 +104,7 @@ func wafAssociated(l *look, r *result) error {
 		if acl != nil {
 			saw = aws.ToString(acl.ARN)
 		}
-		r.saw(acl != nil, b.arn(), saw, apiWebACL, "a web ACL", "Associate it again: aws wafv2 associate-web-acl with the deployment's web ACL.")
+		r.saw(acl != nil, b.arn(), saw, apiWebACL, "a web ACL", fixUpdate)
 		return nil
 	})
 }
@@ -141,7 +141,7 @@ func wafRules(l *look, r *result) error {
 				how = "is not there"
 			}
 			r.saw(how == "blocks", aws.ToString(acl.ARN), want+" "+how, apiWebACL, want+" blocks",
-				"Put the group back, with the override action none: aws wafv2 update-web-acl.")
+				fixUpdate)
 		}
 		return nil
 	})
@@ -249,7 +249,7 @@ func wafBodies(l *look, r *result) error {
 				saw = "what has the label " + b + " is counted and not blocked"
 			}
 			r.saw(ok, aws.ToString(acl.ARN), saw, apiWebACL, "blocked, except on "+l.arch.Config.Access.API.Host,
-				"Put back the rule that blocks labelled bodies on all other hosts: aws wafv2 update-web-acl.")
+				fixUpdate)
 		}
 		return nil
 	})
@@ -263,7 +263,7 @@ func wafExceptions(l *look, r *result) error {
 		_, others := counted(acl)
 		for _, o := range others {
 			r.saw(slices.Contains(known, o), aws.ToString(acl.ARN), o+" does not block", apiWebACL, "only "+strings.Join(known, " and ")+" don't",
-				"Take the exception out if nothing needs it any more: aws wafv2 update-web-acl.")
+				fixUpdate)
 		}
 		if len(others) == 0 {
 			r.saw(true, aws.ToString(acl.ARN), "no exceptions", apiWebACL, "", "")
@@ -292,7 +292,7 @@ func wafRate(l *look, r *result) error {
 			ok = ok || blocks && aws.ToInt64(s.Limit) <= int64(limit) && s.AggregateKeyType == types.RateBasedStatementAggregateKeyTypeIp && s.ScopeDownStatement == nil
 		}
 		r.saw(ok, aws.ToString(acl.ARN), saw, apiWebACL, fmt.Sprintf("%d requests of an address in 300 seconds, blocks: on", limit),
-			"Put the rate rule back: aws wafv2 update-web-acl.")
+			fixUpdate)
 		return nil
 	})
 }
@@ -342,7 +342,7 @@ func wafRedaction(l *look, r *result) error {
 				saw = "the header " + want + " is logged"
 			}
 			r.saw(slices.Contains(redacted, want), aws.ToString(acl.ARN), saw, "wafv2:GetLoggingConfiguration", "the header "+want+" is redacted",
-				"Redact it: aws wafv2 put-logging-configuration with the redacted fields authorization and cookie.")
+				fixUpdate)
 		}
 		return nil
 	})

@@ -276,7 +276,7 @@ func rolesThere(l *look, r *result) error {
 			return err
 		}
 		if role == nil {
-			r.missing(l.roleARN(e.part), "iam:GetRole", backByUpdate)
+			r.missing(l.roleARN(e.part), "iam:GetRole", fixUpdate)
 			continue
 		}
 		whom := e.service
@@ -314,7 +314,7 @@ func rolesTrust(l *look, r *result, e expectedRole, role *iamRole) error {
 			}
 		}
 	}
-	r.saw(ok, role.arn, saw, "iam:GetRole", want, backByUpdate)
+	r.saw(ok, role.arn, saw, "iam:GetRole", want, fixUpdate)
 	return nil
 }
 
@@ -323,7 +323,7 @@ func rolesAttached(_ *look, r *result, e expectedRole, role *iamRole) error {
 		return nil // see node-roles-minimal
 	}
 	has := role.attachedNames()
-	r.saw(slices.Equal(has, e.attached), role.arn, orNothing(has), "iam:ListAttachedRolePolicies", orNothing(e.attached), backByUpdate)
+	r.saw(slices.Equal(has, e.attached), role.arn, orNothing(has), "iam:ListAttachedRolePolicies", orNothing(e.attached), fixUpdate)
 	return nil
 }
 
@@ -352,7 +352,7 @@ func roleBoundary(l *look, r *result) error {
 		return err
 	}
 	for _, role := range roles {
-		r.saw(role.boundary == want, role.arn, "boundary "+orNothing(slices.DeleteFunc([]string{role.boundary}, func(s string) bool { return s == "" })), "iam:GetRole", want, backByUpdate)
+		r.saw(role.boundary == want, role.arn, "boundary "+orNothing(slices.DeleteFunc([]string{role.boundary}, func(s string) bool { return s == "" })), "iam:GetRole", want, fixUpdate)
 	}
 	return nil
 }
@@ -559,10 +559,10 @@ func irsaTrustPinned(l *look, r *result, c *types.Cluster) error {
 			s := t.statement
 			ok := t.pinned && t.subjects[0] == subjectOf(*e.account) && len(s.conditions) == 2 && len(s.principals) == 1 &&
 				slices.Equal(s.actions, []string{"sts:assumerolewithwebidentity"})
-			r.saw(ok, role.arn, t.text(issuer), api, want, backByUpdate)
+			r.saw(ok, role.arn, t.text(issuer), api, want, fixUpdate)
 		}
 		if n == 0 || n != len(role.trust) {
-			r.saw(false, role.arn, fmt.Sprintf("%s, %d of %d statements for this cluster's service accounts", trustText(role.trust), n, len(role.trust)), api, "one statement: "+want, backByUpdate)
+			r.saw(false, role.arn, fmt.Sprintf("%s, %d of %d statements for this cluster's service accounts", trustText(role.trust), n, len(role.trust)), api, "one statement: "+want, fixUpdate)
 		}
 		return nil
 	})(l, r)
@@ -623,18 +623,12 @@ func rolesPerServiceAccount(l *look, r *result, c *types.Cluster) error {
 	return nil
 }
 
-// roleBucket is the ARN of a bucket of the deployment.
-func (l *look) roleBucket(p architecture.BucketPurpose) string {
-	name := strings.NewReplacer("${AWS::AccountId}", l.id.Account, "${AWS::Region}", l.arch.Config.Region).Replace(l.arch.Bucket(p).Name)
-	return fmt.Sprintf("arn:%s:s3:::%s", l.id.Partition, name)
-}
-
 // dataKeyARN is the ARN of a KMS key of the deployment, "" if it is not there.
 func (l *look) dataKeyARN(keys map[architecture.KeyPurpose]string, p architecture.KeyPurpose) string {
 	if keys[p] == "" {
 		return ""
 	}
-	return fmt.Sprintf("arn:%s:kms:%s:%s:key/%s", l.id.Partition, l.arch.Config.Region, l.id.Account, keys[p])
+	return l.ownARN("kms", "key/"+keys[p])
 }
 
 // within tells whether a resource is one of those, or below one of them.
@@ -676,9 +670,9 @@ func coreAPIScoped(l *look, r *result) error {
 		return err
 	}
 	return scoped(l, r, architecture.RoleCoreAPI, []string{
-		l.roleBucket(architecture.BucketModels), l.roleBucket(architecture.BucketCodeDocs), l.roleBucket(architecture.BucketAudit), l.roleBucket(architecture.BucketTelemetry),
+		l.bucketARN(l.arch.Bucket(architecture.BucketModels)), l.bucketARN(l.arch.Bucket(architecture.BucketCodeDocs)), l.bucketARN(l.arch.Bucket(architecture.BucketAudit)), l.bucketARN(l.arch.Bucket(architecture.BucketTelemetry)),
 		l.dataKeyARN(keys, architecture.KeyStorage), l.dataKeyARN(keys, architecture.KeyApplication),
-		fmt.Sprintf("arn:%s:ssm:%s:%s:parameter%s", l.id.Partition, l.arch.Config.Region, l.id.Account, l.arch.ParameterPath()),
+		l.ownARN("ssm", "parameter"+l.arch.ParameterPath()),
 	})
 }
 
@@ -691,7 +685,7 @@ func inferenceScoped(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
-	if err := scoped(l, r, architecture.RoleInference, []string{l.roleBucket(architecture.BucketModels), l.dataKeyARN(keys, architecture.KeyStorage)}); err != nil {
+	if err := scoped(l, r, architecture.RoleInference, []string{l.bucketARN(l.arch.Bucket(architecture.BucketModels)), l.dataKeyARN(keys, architecture.KeyStorage)}); err != nil {
 		return err
 	}
 	role, err := l.iamRole(l.arch.RoleName(architecture.RoleInference))
@@ -715,7 +709,7 @@ func auditRecordsKept(l *look, r *result) error {
 	if err != nil {
 		return err
 	}
-	bucket := l.roleBucket(architecture.BucketAudit)
+	bucket := l.bucketARN(l.arch.Bucket(architecture.BucketAudit))
 	object := bucket + "/any"
 	for _, role := range roles {
 		var faults []string

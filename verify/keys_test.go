@@ -140,11 +140,11 @@ func keyWrecks() []wreck {
 	const application, volumes, database, logsKey = architecture.KeyApplication, architecture.KeyVolumes, architecture.KeyDatabase, architecture.KeyLogs
 	group := func(w *wrecker) *string { return aws.String(w.arch.DatabaseLogGroup("postgresql")) }
 	return []wreck{
-		{check: "key-there", by: func(w *wrecker) error {
+		{check: "key-there", also: []string{"core-api-scoped"}, by: func(w *wrecker) error {
 			_, err := w.aws.KMS.DeleteAlias(w.ctx, &kms.DeleteAliasInput{AliasName: aws.String(w.arch.KeyAlias(application))})
 			return err
 		}},
-		{check: "key-apart", by: func(w *wrecker) error {
+		{check: "key-apart", also: []string{"core-api-scoped", "parameters-true"}, by: func(w *wrecker) error {
 			id, err := w.keyID(architecture.KeyKubernetes)
 			if err != nil {
 				return err

@@ -28,7 +28,6 @@ type look struct {
 	keyFacts
 	edgeFacts
 	ownershipFacts
-	resFacts
 }
 
 func newLook(ctx context.Context, o Options, id awsapi.Identity) *look {

@@ -38,6 +38,7 @@ type networkFacts struct {
 	instancesFact  fact[[]types.Instance]
 	modelFact      fact[*reach.Model]
 	exposedFact    fact[map[string]reach.Answer]
+	betweenFacts   keyed[reach.Answer]
 	placesFact     fact[*places]
 }
 
@@ -376,6 +377,15 @@ func (l *look) plannedIn(t architecture.Tier, s types.Subnet) (bool, string) {
 	return found, strings.Join(names, ", ")
 }
 
+// describe says where a subnet is in the plan, and whether that is a tier.
+func (p *places) describe(id string, t architecture.Tier) (saw string, ok bool) {
+	s, ok := p.of(id)
+	if !ok {
+		return "no subnet of the deployment", false
+	}
+	return fmt.Sprintf("%s subnet %s", s.Tier, aws.ToString(s.aws.CidrBlock)), s.Tier == t
+}
+
 // places finds the planned subnets.
 func (l *look) places() (*places, error) {
 	return l.placesFact.get(func() (*places, error) {
@@ -459,10 +469,10 @@ func networkChecks() []Check {
 		{"private-no-way-in", "Nothing on the internet can open a connection to anything in private subnets.", Required, []string{"C3", "S1", "B29"}, noWayIn(architecture.Private)},
 		{"control-plane-no-way-in", "Nothing on the internet can open a connection to anything in control-plane subnets.", Required, []string{"C2"}, noWayIn(architecture.ControlPlane)},
 		{"nodes-not-reachable-from-internet", "Nothing on the internet can open a connection to a node.", Required, []string{"S1", "B29"}, nodesUnreachable},
-		{"database-not-reachable-from-internet", "Nothing on the internet can open a connection to PostgreSQL.", Required, []string{"C12", "S3", "B29"}, databaseUnreachable},
-		{"database-reached-only-by-core-nodes", "Of all that is in the VPC or connected to it, core nodes alone can open a connection to PostgreSQL.", Required, []string{"C12", "S6"}, databaseReachedByCore},
-		{"web-nodes-cannot-reach-database", "Nodes of web assistant and interface can't open a connection to PostgreSQL.", Required, []string{"C11", "S9"}, webNodesApart},
-		{"nodes-reach-database", "Every core node can connect to PostgreSQL, and answers come back.", Required, []string{"C12", "S10"}, nodesReachDatabase},
+		{"database-not-reachable-from-internet", "Nothing on the internet can open a connection to PostgreSQL.", Required, []string{"C12", "S3", "B29"}, withDatabase(databaseUnreachable)},
+		{"database-reached-only-by-core-nodes", "Of all that is in the VPC or connected to it, core nodes alone can open a connection to PostgreSQL.", Required, []string{"C12", "S6"}, withDatabase(databaseReachedByCore)},
+		{"web-nodes-cannot-reach-database", "Nodes of web assistant and interface can't open a connection to PostgreSQL.", Required, []string{"C11", "S9"}, withDatabase(webNodesApart)},
+		{"nodes-reach-database", "Every core node can connect to PostgreSQL, and answers come back.", Required, []string{"C12", "S10"}, withDatabase(nodesReachDatabase)},
 		{"load-balancer-reaches-pods", "Each load balancer can connect to the nodes that it serves.", Required, []string{"C1", "C5"}, loadBalancersReachPods},
 		{"default-group-empty", "The VPC's default security group has no rules.", Required, []string{"B32", "S6"}, defaultGroupEmpty},
 		{"groups-name-groups", "Groups inside the VPC let in groups, not addresses.", Required, []string{"B31", "S6"}, groupsNameGroups},
@@ -1178,16 +1188,12 @@ func endpointS3(l *look, r *result) error {
 
 // givenS3 takes the endpoint of a given network, or its way out.
 func (l *look) givenS3(r *result, p *places, gateway types.VpcEndpoint) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	for _, s := range p.tier(architecture.Private) {
 		if strings.EqualFold(string(gateway.State), string(types.StateAvailable)) && slices.Contains(gateway.RouteTableIds, aws.ToString(s.table.RouteTableId)) {
 			r.saw(true, *gateway.VpcEndpointId+" for "+s.id, "available, in "+aws.ToString(s.table.RouteTableId), "ec2:DescribeVpcEndpoints", "", "")
 			continue
 		}
-		by, err := leaves(m, s.id)
+		by, err := leaves(l, s.id)
 		if err != nil {
 			return err
 		}

@@ -362,6 +362,18 @@ func destinationOf(r types.Route) string {
 	return "an unknown destination"
 }
 
+// between answers what one place can open to another, which several checks ask
+// of the same places.
+func (l *look) between(from, to reach.Place) (reach.Answer, error) {
+	return l.betweenFacts.get(fmt.Sprintf("%#v to %#v", from, to), func() (reach.Answer, error) {
+		m, err := l.model()
+		if err != nil {
+			return reach.Answer{}, err
+		}
+		return m.Between(from, to)
+	})
+}
+
 // fromInternet answers, by interface, what the internet can open to it.
 func (l *look) fromInternet() (map[string]reach.Answer, error) {
 	return l.exposedFact.get(func() (map[string]reach.Answer, error) {
@@ -620,7 +632,7 @@ func databaseReachedByCore(l *look, r *result) error {
 		in := map[string][]string{} // names of sources, by what lets them in
 		ways := map[string][]string{}
 		for _, s := range sources {
-			a, err := m.Between(s.place, at(target))
+			a, err := l.between(s.place, at(target))
 			if err != nil {
 				return err
 			}
@@ -653,10 +665,6 @@ func some(names []string) string {
 }
 
 func webNodesApart(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	targets, err := l.databaseInterfaces()
 	if err != nil {
 		return err
@@ -668,7 +676,7 @@ func webNodesApart(l *look, r *result) error {
 	for _, role := range []config.Role{config.WebAssistant, config.Interface} {
 		for _, e := range nodes[role] {
 			for _, target := range targets {
-				a, err := m.Between(at(e), at(target))
+				a, err := l.between(at(e), at(target))
 				if err != nil {
 					return err
 				}
@@ -689,8 +697,8 @@ func webNodesApart(l *look, r *result) error {
 
 // covers notes that a place can open connections to a port of another from every
 // port that clients come from by themselves.
-func covers(m *reach.Model, r *result, name string, from, to reach.Place, port uint16, what string) error {
-	a, err := m.Between(from, to)
+func covers(l *look, r *result, name string, from, to reach.Place, port uint16, what string) error {
+	a, err := l.between(from, to)
 	if err != nil {
 		return err
 	}
@@ -713,10 +721,6 @@ func covers(m *reach.Model, r *result, name string, from, to reach.Place, port u
 }
 
 func nodesReachDatabase(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	targets, err := l.databaseInterfaces()
 	if err != nil {
 		return err
@@ -727,7 +731,7 @@ func nodesReachDatabase(l *look, r *result) error {
 	}
 	for _, e := range nodes[config.Core] {
 		for _, target := range targets {
-			if err := covers(m, r, nameOf(e), at(e), at(target), architecture.PostgresPort, nameOf(target)); err != nil {
+			if err := covers(l, r, nameOf(e), at(e), at(target), architecture.PostgresPort, nameOf(target)); err != nil {
 				return err
 			}
 		}
@@ -739,10 +743,6 @@ func nodesReachDatabase(l *look, r *result) error {
 var balanced = map[string][]config.Role{"web": {config.WebAssistant, config.Interface}, "admin": {config.Core}}
 
 func loadBalancersReachPods(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	interfaces, err := l.networkInterfaces()
 	if err != nil {
 		return err
@@ -757,23 +757,18 @@ func loadBalancersReachPods(l *look, r *result) error {
 	}
 	for _, part := range sortedKeys(balanced) {
 		group := aws.ToString(ours["alb-"+part].GroupId)
-		found := false
 		for _, e := range interfaces {
 			// Elastic Load Balancing describes its interfaces so.
 			if !strings.HasPrefix(aws.ToString(e.Description), "ELB app/") || !inGroup(e, group) {
 				continue
 			}
-			found = true
 			for _, role := range balanced[part] {
 				for _, node := range nodes[role] {
-					if err := covers(m, r, nameOf(e), at(e), at(node), architecture.PodPort, string(role)+" node "+nameOf(node)); err != nil {
+					if err := covers(l, r, nameOf(e), at(e), at(node), architecture.PodPort, string(role)+" node "+nameOf(node)); err != nil {
 						return err
 					}
 				}
 			}
-		}
-		if !found {
-			r.missing("network interfaces of the "+part+" load balancer", "ec2:DescribeNetworkInterfaces", fixUpdate)
 		}
 	}
 	return nil
@@ -781,8 +776,8 @@ func loadBalancersReachPods(l *look, r *result) error {
 
 // leaves is what a host in a subnet reaches the internet on 443 by, or "". Where
 // that is a gateway to other networks, what those do with it is not known.
-func leaves(m *reach.Model, subnet string) (string, error) {
-	a, err := m.Between(reach.In{Subnet: subnet}, reach.Internet{})
+func leaves(l *look, subnet string) (string, error) {
+	a, err := l.between(reach.In{Subnet: subnet}, reach.Internet{})
 	if err != nil {
 		return "", err
 	}
@@ -810,10 +805,6 @@ func byConfigured(n config.Network, o reach.Outcome) bool {
 }
 
 func privateEgress(l *look, r *result) error {
-	m, err := l.model()
-	if err != nil {
-		return err
-	}
 	p, err := l.places()
 	if err != nil {
 		return err
@@ -822,22 +813,22 @@ func privateEgress(l *look, r *result) error {
 	none := natCount(l.arch) == 0
 	for _, s := range p.tier(architecture.Private) {
 		if l.given() || n.CentralEgress() {
-			by, err := leaves(m, s.id)
+			by, err := leaves(l, s.id)
 			if err != nil {
 				return err
 			}
 			r.saw(by != "" || l.arch.Config.Proxy.URL != "", s.id, "the way out is "+cmp.Or(by, "not there"), reachAPI, "a way to the internet on 443, or proxy in the configuration", l.fixNetwork())
 			continue
 		}
-		a, err := m.Between(reach.In{Subnet: s.id}, reach.Internet{})
-		if err != nil {
-			return err
-		}
 		if !none {
-			if err := covers(m, r, s.id, reach.In{Subnet: s.id}, reach.Internet{}, 443, "the internet"); err != nil {
+			if err := covers(l, r, s.id, reach.In{Subnet: s.id}, reach.Internet{}, 443, "the internet"); err != nil {
 				return err
 			}
 			continue
+		}
+		a, err := l.between(reach.In{Subnet: s.id}, reach.Internet{})
+		if err != nil {
+			return err
 		}
 		// A gateway endpoint leads to its service and nowhere else.
 		out := slices.DeleteFunc(a.Reached(reach.Everything()), func(o reach.Outcome) bool {

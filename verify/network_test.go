@@ -146,7 +146,7 @@ func networkWrecks() []wreck {
 		{check: "subnets-tiers", by: func(w *wrecker) error {
 			return w.change(typeSubnet, logical("PublicSubnet2"), func(_ *account.Tx, r *account.Resource) { r.Status = "pending" })
 		}},
-		{check: "subnets-tiers", name: "gone", also: []string{"subnets-zones"}, by: func(w *wrecker) error {
+		{check: "subnets-tiers", name: "gone", also: []string{"subnets-zones", "cluster-subnets"}, by: func(w *wrecker) error {
 			subnet := w.ref(typeSubnet, "ControlPlaneSubnet3")
 			return w.box.Account().Do(func(tx *account.Tx) error {
 				for _, r := range tx.List(typeInterface) {
@@ -232,7 +232,7 @@ func networkWrecks() []wreck {
 		}},
 		// The private ACL lets nothing out to the ports of ordinary clients, but it
 		// does to 443: who comes from there gets answers.
-		{check: "nodes-not-reachable-from-internet", also: append([]string{"groups-name-groups"}, exposed...), by: steps(
+		{check: "nodes-not-reachable-from-internet", also: append([]string{"groups-name-groups", "public-addresses"}, exposed...), by: steps(
 			exposeAll,
 			func(w *wrecker) error {
 				core := w.group("NodesCore")
@@ -248,7 +248,7 @@ func networkWrecks() []wreck {
 			},
 			func(w *wrecker) error { return w.letIn(w.group("NodesCore"), 10250, "0.0.0.0/0") },
 		)},
-		{check: "database-not-reachable-from-internet", also: append([]string{"groups-name-groups", "database-reached-only-by-core-nodes", "web-nodes-cannot-reach-database"}, exposed...), by: steps(
+		{check: "database-not-reachable-from-internet", also: append([]string{"groups-name-groups", "public-addresses", "database-reached-only-by-core-nodes", "web-nodes-cannot-reach-database"}, exposed...), by: steps(
 			exposeAll,
 			func(w *wrecker) error { return w.publish(described("RDSNetworkInterface")) },
 			func(w *wrecker) error { return w.letIn(w.group("Database"), 5432, "0.0.0.0/0") },

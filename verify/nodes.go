@@ -21,9 +21,7 @@ import (
 type nodeFacts struct {
 	nodeGroupsFact    fact[[]nodeGroup]
 	nodeTemplateFacts keyed[*ec2types.ResponseLaunchTemplateData]
-	nodeInstancesFact fact[[]ec2types.Instance]
 	nodeVolumesFact   fact[[]ec2types.Volume]
-	nodeTablesFact    fact[[]ec2types.RouteTable]
 }
 
 // nodeGroup is an EKS node group with what the configuration has for its roles.
@@ -126,23 +124,17 @@ func (l *look) nodeTemplate(g nodeGroup) (*ec2types.ResponseLaunchTemplateData, 
 // launched them: each carries the cluster's tag.
 // https://docs.aws.amazon.com/eks/latest/userguide/worker.html
 func (l *look) nodeInstances() ([]ec2types.Instance, error) {
-	return l.nodeInstancesFact.get(func() ([]ec2types.Instance, error) {
-		var found []ec2types.Instance
-		pages := ec2.NewDescribeInstancesPaginator(l.aws.EC2, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{
-			{Name: aws.String("tag:kubernetes.io/cluster/" + l.arch.ClusterName()), Values: []string{"owned"}},
-			{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}},
-		}})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list the nodes' instances: %w", err)
-			}
-			for _, r := range page.Reservations {
-				found = append(found, r.Instances...)
-			}
+	all, err := l.vpcInstances()
+	if err != nil {
+		return nil, err
+	}
+	var found []ec2types.Instance
+	for _, i := range all {
+		if tag(i.Tags, "kubernetes.io/cluster/"+l.arch.ClusterName()) == "owned" {
+			found = append(found, i)
 		}
-		return found, nil
-	})
+	}
+	return found, nil
 }
 
 // groupOf is the node group of an instance, as EKS tags it; "" if none.
@@ -175,47 +167,6 @@ func (l *look) nodeVolumes() ([]ec2types.Volume, error) {
 		}
 		return found, nil
 	})
-}
-
-// nodeTables are the route tables of the cluster's VPC.
-func (l *look) nodeTables(c *types.Cluster) ([]ec2types.RouteTable, error) {
-	return l.nodeTablesFact.get(func() ([]ec2types.RouteTable, error) {
-		var found []ec2types.RouteTable
-		pages := ec2.NewDescribeRouteTablesPaginator(l.aws.EC2, &ec2.DescribeRouteTablesInput{Filters: inClusterVPC(c)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list the route tables of the cluster's VPC: %w", err)
-			}
-			found = append(found, page.RouteTables...)
-		}
-		return found, nil
-	})
-}
-
-// gatewayOf is the internet gateway that a subnet's routes lead to, or "": of
-// the table that is associated with it, or the VPC's main one.
-func gatewayOf(tables []ec2types.RouteTable, subnet string) string {
-	var its *ec2types.RouteTable
-	for i, t := range tables {
-		for _, a := range t.Associations {
-			if aws.ToString(a.SubnetId) == subnet || its == nil && aws.ToBool(a.Main) {
-				its = &tables[i]
-			}
-		}
-		if slices.ContainsFunc(t.Associations, func(a ec2types.RouteTableAssociation) bool { return aws.ToString(a.SubnetId) == subnet }) {
-			break
-		}
-	}
-	if its == nil {
-		return ""
-	}
-	for _, r := range its.Routes {
-		if id := aws.ToString(r.GatewayId); strings.HasPrefix(id, "igw-") {
-			return id
-		}
-	}
-	return ""
 }
 
 // eachGroup calls f for the node groups that serve roles of the configuration.
@@ -315,8 +266,7 @@ func nodeChecks() []Check {
 		{ID: "nodes-roles", Proves: "Every role that the configuration serves has nodes with its label.", Level: Required, Rows: []string{"C3", "C11", "S9"}, run: nodesRoles},
 		{ID: "nodes-apart", Proves: "Each node group serves the roles it is for, and its taints keep other pods away.", Level: Required, Rows: []string{"C3", "C11", "S9"}, run: nodesApart},
 		{ID: "nodes-no-others", Proves: "All nodes of the cluster belong to the deployment's node groups.", Level: Advised, Rows: []string{"C3", "S9"}, run: nodesNoOthers},
-		{ID: "nodes-private", Proves: "Node groups are in the private subnets only, which have no route to an internet gateway.", Level: Required, Rows: []string{"S1", "C3", "B29"}, run: onCluster(nodesPrivate)},
-		{ID: "nodes-no-public-address", Proves: "No node has a public address.", Level: Required, Rows: []string{"S1", "B29"}, run: nodesNoPublicAddress},
+		{ID: "nodes-private", Proves: "Node groups are in the private subnets only.", Level: Required, Rows: []string{"S1", "C3", "B29"}, run: nodesPrivate},
 		{ID: "nodes-zones", Proves: "Each role's node groups cover the zones of the configuration, with nodes in each zone that must have some.", Level: Required, Rows: []string{"S8", "C7"}, run: onCluster(nodesZones)},
 		{ID: "nodes-running", Proves: "Each node group has as many running nodes as it must have.", Level: Required, Rows: []string{"C3", "S8"}, run: eachGroup(nodesRunning)},
 		{ID: "nodes-sizes", Proves: "The least and most nodes of each role are as configured.", Level: Advised, Rows: []string{"C3"}, run: nodesSizes},
@@ -357,7 +307,7 @@ func nodesRoles(l *look, r *result) error {
 			}
 		}
 		r.saw(len(names) > 0, "role "+string(role), fmt.Sprintf("%d active node groups with label %s", len(names), strings.Join(sortedKeys(architecture.LabelsFor(role)), ", ")), api,
-			"one or more", backByUpdate)
+			"one or more", fixUpdate)
 	}
 	return nil
 }
@@ -406,7 +356,7 @@ func nodesApart(l *look, r *result) error {
 		}
 		slices.Sort(want)
 		slices.Sort(has)
-		r.saw(slices.Equal(want, has), g.arn(), serves+" with taints "+orNothing(has), api, "taints "+orNothing(want), backByUpdate)
+		r.saw(slices.Equal(want, has), g.arn(), serves+" with taints "+orNothing(has), api, "taints "+orNothing(want), fixUpdate)
 	}
 	return nil
 }
@@ -447,16 +397,12 @@ func nodesNoOthers(l *look, r *result) error {
 	return nil
 }
 
-func nodesPrivate(l *look, r *result, c *types.Cluster) error {
+func nodesPrivate(l *look, r *result) error {
 	groups, err := l.nodeGroups()
 	if err != nil {
 		return err
 	}
-	subnets, err := l.clusterSubnets(c)
-	if err != nil {
-		return err
-	}
-	tables, err := l.nodeTables(c)
+	p, err := l.places()
 	if err != nil {
 		return err
 	}
@@ -467,41 +413,12 @@ func nodesPrivate(l *look, r *result, c *types.Cluster) error {
 				continue
 			}
 			seen[id] = true
-			s, ok := subnets[id]
-			if !ok {
-				r.missing(id, "ec2:DescribeSubnets", "remove node group "+g.name()+" and run poolhouse update")
-				continue
-			}
-			cidr := aws.ToString(s.CidrBlock)
-			planned, want := l.plannedIn(architecture.Private, s)
-			igw := gatewayOf(tables, id)
-			if igw != "" {
-				r.saw(false, id, cidr+" with a route to "+igw, "ec2:DescribeRouteTables", "no route to an internet gateway", "remove the route: aws ec2 delete-route; then run poolhouse update")
-				continue
-			}
-			r.saw(planned, id, cidr+", no route to an internet gateway", "ec2:DescribeRouteTables", "one of the private subnets "+want,
+			saw, ok := p.describe(id, architecture.Private)
+			r.saw(ok, id, saw, "eks:DescribeNodegroup, ec2:DescribeSubnets", "a private subnet",
 				"remove node group "+g.name()+" and run poolhouse update: a node group can't change its subnets")
 		}
 	}
 	return nil
-}
-
-func nodesNoPublicAddress(l *look, r *result) error {
-	return ofNodes(l, r, "no public address", func(i ec2types.Instance) (string, bool) {
-		addresses := []string{}
-		if a := aws.ToString(i.PublicIpAddress); a != "" {
-			addresses = append(addresses, a)
-		}
-		for _, f := range i.NetworkInterfaces {
-			if f.Association != nil && !slices.Contains(addresses, aws.ToString(f.Association.PublicIp)) {
-				addresses = append(addresses, aws.ToString(f.Association.PublicIp))
-			}
-		}
-		if len(addresses) == 0 {
-			return "no public address", true
-		}
-		return "public address " + strings.Join(addresses, ", "), false
-	})
 }
 
 func nodesZones(l *look, r *result, c *types.Cluster) error {
@@ -509,7 +426,7 @@ func nodesZones(l *look, r *result, c *types.Cluster) error {
 	if err != nil {
 		return err
 	}
-	subnets, err := l.clusterSubnets(c)
+	subnets, err := l.subnetsByID()
 	if err != nil {
 		return err
 	}
@@ -548,7 +465,7 @@ func nodesZones(l *look, r *result, c *types.Cluster) error {
 			}
 			maps.Copy(with, nodes[g.name()])
 		}
-		r.saw(len(zones) >= want, "role "+string(role), "node groups in "+orNothing(sortedKeys(zones)), "eks:DescribeNodegroup", fmt.Sprintf("in %d zones", want), backByUpdate)
+		r.saw(len(zones) >= want, "role "+string(role), "node groups in "+orNothing(sortedKeys(zones)), "eks:DescribeNodegroup", fmt.Sprintf("in %d zones", want), fixUpdate)
 		r.saw(len(with) >= must, "role "+string(role), "nodes in "+orNothing(sortedKeys(with)), "ec2:DescribeInstances", fmt.Sprintf("in %d zones", must),
 			"see the activities of the node groups' Auto Scaling groups for why they launch no instance")
 	}
@@ -622,7 +539,7 @@ func nodesSizes(l *look, r *result) error {
 				}
 			}
 		}
-		r.saw(least == wantLeast && most == wantMost, "role "+string(role), fmt.Sprintf("%d to %d nodes", least, most), "eks:DescribeNodegroup", fmt.Sprintf("%d to %d nodes", wantLeast, wantMost), backByUpdate)
+		r.saw(least == wantLeast && most == wantMost, "role "+string(role), fmt.Sprintf("%d to %d nodes", least, most), "eks:DescribeNodegroup", fmt.Sprintf("%d to %d nodes", wantLeast, wantMost), fixUpdate)
 	}
 	return nil
 }
@@ -659,7 +576,7 @@ func nodesInstanceTypes(_ *look, r *result, g nodeGroup, _ string, t *ec2types.R
 		saw = []string{string(t.InstanceType)}
 	}
 	want := g.plan.Group.InstanceTypes
-	r.saw(slices.Equal(saw, want), g.arn(), strings.Join(saw, ", "), "eks:DescribeNodegroup", strings.Join(want, ", "), backByUpdate)
+	r.saw(slices.Equal(saw, want), g.arn(), strings.Join(saw, ", "), "eks:DescribeNodegroup", strings.Join(want, ", "), fixUpdate)
 	return nil
 }
 
@@ -689,7 +606,7 @@ func nodesRepair(_ *look, r *result, g nodeGroup) error {
 		return nil
 	}
 	on := g.NodeRepairConfig != nil && aws.ToBool(g.NodeRepairConfig.Enabled)
-	r.saw(on, g.arn(), "node repair "+yesNo(on), "eks:DescribeNodegroup", "on", backByUpdate)
+	r.saw(on, g.arn(), "node repair "+yesNo(on), "eks:DescribeNodegroup", "on", fixUpdate)
 	return nil
 }
 
@@ -792,7 +709,7 @@ func admits22(g ec2types.SecurityGroup) []string {
 }
 
 func nodesNoSSH(l *look, r *result, c *types.Cluster) error {
-	groups, err := l.clusterGroups(c)
+	groups, err := l.groupsByID()
 	if err != nil {
 		return err
 	}
@@ -849,14 +766,14 @@ func (l *look) wantedGroups(c *types.Cluster, groups map[string]ec2types.Securit
 }
 
 func nodesSecurityGroups(l *look, r *result, c *types.Cluster) error {
-	groups, err := l.clusterGroups(c)
+	groups, err := l.groupsByID()
 	if err != nil {
 		return err
 	}
 	return onceTemplate(func(l *look, r *result, g nodeGroup, id string, t *ec2types.ResponseLaunchTemplateData) error {
 		want, lacking := l.wantedGroups(c, groups, g)
 		for _, name := range lacking {
-			r.missing("security group "+name, "ec2:DescribeSecurityGroups", backByUpdate)
+			r.missing("security group "+name, "ec2:DescribeSecurityGroups", fixUpdate)
 		}
 		has := slices.Sorted(slices.Values(t.SecurityGroupIds))
 		r.saw(slices.Equal(has, want), id, orNothing(has), "ec2:DescribeLaunchTemplateVersions", strings.Join(want, ", "), newNodes)
@@ -865,7 +782,7 @@ func nodesSecurityGroups(l *look, r *result, c *types.Cluster) error {
 }
 
 func nodesSecurityGroupsRunning(l *look, r *result, c *types.Cluster) error {
-	groups, err := l.clusterGroups(c)
+	groups, err := l.groupsByID()
 	if err != nil {
 		return err
 	}
@@ -918,7 +835,7 @@ func nodesSessionManager(l *look, r *result) error {
 			return nil
 		}
 		policies := role.attachedNames()
-		r.saw(slices.Contains(policies, want), role.arn, orNothing(policies), api, want, backByUpdate)
+		r.saw(slices.Contains(policies, want), role.arn, orNothing(policies), api, want, fixUpdate)
 		return nil
 	})(l, r)
 }
@@ -973,7 +890,7 @@ func nodesGPU(l *look, r *result) error {
 			return taintText(aws.ToString(t.Key), aws.ToString(t.Value), string(t.Effect)) == taintText(taint.Key, taint.Value, taint.Effect)
 		})
 		saw := fmt.Sprintf("%s, %s, taint %s %s", g.Status, g.AmiType, taint.Key, yesNo(kept))
-		r.saw(g.running() && strings.Contains(string(g.AmiType), "NVIDIA") && kept, g.arn(), saw, api, "active, an image with NVIDIA's driver and the taint", backByUpdate)
+		r.saw(g.running() && strings.Contains(string(g.AmiType), "NVIDIA") && kept, g.arn(), saw, api, "active, an image with NVIDIA's driver and the taint", fixUpdate)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func nodeWrecks() []wreck {
 		{check: "nodes-private", name: "other tier", by: group(func(tx *account.Tx, r *account.Resource) {
 			r.Props["Subnets"] = []any{tx.Find(nodeSubnet, logical("ControlPlaneSubnet1")).ID}
 		}, "CoreZone1")},
-		{check: "nodes-no-public-address", by: onNode("CoreZone1", func(tx *account.Tx, i *account.Resource) error {
+		{check: "public-addresses", name: "elastic", by: onNode("CoreZone1", func(tx *account.Tx, i *account.Resource) error {
 			eip, _, err := tx.Create("AWS::EC2::EIP", map[string]any{"Domain": "vpc"}, "test", false)
 			if err != nil {
 				return err

@@ -159,7 +159,7 @@ func ownershipChecks() []Check {
 // that follows from the configuration or the account; "" where any is right.
 func (l *look) entries() (map[string]string, error) {
 	a, c := l.arch, l.arch.Config
-	role := func(part string) string { return l.iamARN("role/" + a.RoleName(part)) }
+	role := l.roleARN
 	out := map[string]string{
 		"deployment/profile":  string(c.Profile),
 		"versions/kubernetes": c.Cluster.Version,
@@ -178,7 +178,7 @@ func (l *look) entries() (map[string]string, error) {
 		out["versions/"+name] = version
 	}
 	for _, b := range a.Buckets {
-		out["buckets/"+string(b.Purpose)] = l.ownBucketName(b.Purpose)
+		out["buckets/"+string(b.Purpose)] = l.bucketName(b)
 	}
 	for _, s := range a.ServiceAccounts {
 		out["roles/"+s.Role] = role(s.Role)
@@ -226,7 +226,7 @@ func (l *look) liveEntries(out map[string]string) error {
 			out["cluster/security-group-id"] = aws.ToString(n.ClusterSecurityGroupId)
 		}
 	}
-	db, err := l.resDatabase()
+	db, err := l.database()
 	if err != nil {
 		return err
 	}
@@ -294,7 +294,7 @@ func parametersThere(l *look, r *result) error {
 	for _, name := range sortedKeys(want) {
 		full := l.arch.ParameterPath() + "/" + name
 		if _, ok := have[name]; !ok {
-			r.missing(full, apiParameters, l.revert(architecture.Parameters))
+			r.missing(full, apiParameters, fixUpdate)
 			continue
 		}
 		r.saw(true, full, "there", apiParameters, "", "")
@@ -428,7 +428,7 @@ func secretsThere(l *look, r *result) error {
 		r.saw(false, aws.ToString(s.ARN), "to be deleted", apiSecrets, "there", "Bring it back: aws secretsmanager restore-secret --secret-id "+aws.ToString(s.ARN)+".")
 	}
 	if len(list) == 0 {
-		r.missing("the application's secret of "+l.arch.Name(), apiSecrets, "If it is there, give it back its tag "+architecture.DeploymentTag+". "+l.revert(architecture.Database))
+		r.missing("the application's secret of "+l.arch.Name(), apiSecrets, "if it is there, give it back its tag "+architecture.DeploymentTag+"; if not, "+fixUpdate)
 	}
 	return nil
 }
@@ -460,7 +460,7 @@ func secretsEncrypted(l *look, r *result) error {
 			saw = "encrypted with the AWS managed key"
 		}
 		r.saw(ok, aws.ToString(s.ARN), saw, apiSecrets, "encrypted with "+l.arch.KeyAlias(architecture.KeySecrets),
-			"Set the key back: aws secretsmanager update-secret --kms-key-id "+l.arch.KeyAlias(architecture.KeySecrets)+".")
+			fixUpdate)
 	}
 	if len(list) == 0 {
 		r.na("there is no secret: secrets-there says more")
@@ -621,7 +621,7 @@ func addressesInUse(l *look, r *result) error {
 			saw = "not in use"
 		}
 		r.saw(a.AssociationId != nil, aws.ToString(a.AllocationId), aws.ToString(a.PublicIp)+" is "+saw, "ec2:DescribeAddresses", "in use",
-			"If NAT is missing: "+l.revert(architecture.Network)+" Otherwise aws ec2 release-address.")
+			"if NAT is missing, "+fixUpdate+"; otherwise aws ec2 release-address --allocation-id "+aws.ToString(a.AllocationId))
 	}
 	if len(list) == 0 {
 		r.na("the deployment has no public addresses of its own")

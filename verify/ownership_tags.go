@@ -117,23 +117,22 @@ func (l *look) taggedNetwork() ([]belonging, error) {
 		ids = append(append(ids, i.id), i.volumes...)
 	}
 	if !l.given() {
-		subnets, err := l.resSubnets()
+		p, err := l.places()
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range sortedKeys(subnets) {
-			if slices.ContainsFunc(l.arch.Subnets, func(s architecture.Subnet) bool { return s.CIDR.String() == subnets[id].cidr }) {
-				ids = append(ids, id)
-			}
+		for _, s := range p.subnets {
+			ids = append(ids, s.id)
 		}
 	}
-	nats, err := l.resNATs()
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range nats {
-		if strings.HasPrefix(n.id, "nat-") && !l.given() {
-			ids = append(ids, n.id)
+	// Without gateways in the configuration those that are there are not its own.
+	if natCount(l.arch) > 0 && !selfManaged(l.arch.Config.Network.NAT.Mode) {
+		gateways, err := l.natGateways()
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range gateways {
+			ids = append(ids, aws.ToString(n.NatGatewayId))
 		}
 	}
 	slices.Sort(ids)
@@ -256,14 +255,14 @@ func (l *look) taggedCluster() ([]belonging, error) {
 	if c != nil {
 		out = append(out, belonging{id: aws.ToString(c.Arn), api: "eks:DescribeCluster", tags: c.Tags})
 	}
-	groups, err := l.resNodegroups()
+	groups, err := l.nodeGroups()
 	if err != nil {
 		return nil, err
 	}
 	for _, g := range groups {
-		out = append(out, belonging{id: aws.ToString(g.NodegroupArn), api: "eks:DescribeNodegroup", tags: g.Tags})
+		out = append(out, belonging{id: g.arn(), api: "eks:DescribeNodegroup", tags: g.Tags})
 	}
-	db, err := l.resDatabase()
+	db, err := l.database()
 	if err != nil || db == nil {
 		return out, err
 	}
@@ -278,7 +277,7 @@ func (l *look) taggedCluster() ([]belonging, error) {
 func (l *look) taggedStorage() ([]belonging, error) {
 	var out []belonging
 	for _, bucket := range l.arch.Buckets {
-		name := l.ownBucketName(bucket.Purpose)
+		name := l.bucketName(bucket)
 		got, err := l.aws.S3.GetBucketTagging(l.ctx, &s3.GetBucketTaggingInput{Bucket: &name})
 		b := belonging{id: "arn:" + l.id.Partition + ":s3:::" + name, api: "s3:GetBucketTagging", tags: map[string]string{}}
 		switch {

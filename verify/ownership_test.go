@@ -175,8 +175,7 @@ func TestSharedOnPurpose(t *testing.T) {
 		"this account":        `[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"*","Resource":"*"}]`,
 		"a role of it":        `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/core"},"Action":"secretsmanager:GetSecretValue","Resource":"*"}`,
 		"everybody is denied": `{"Effect":"Deny","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*"}`,
-		"a service":           `{"Effect":"Allow","Principal":{"Service":"rds.amazonaws.com"},"Action":"secretsmanager:GetSecretValue","Resource":"*"}`,
-		"one VPC":             `{"Effect":"Allow","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*","Condition":{"StringEquals":{"aws:sourceVpce":"vpce-1"}}}`,
+		"by a condition":      `{"Effect":"Allow","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalAccount":"123456789012"}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -87,7 +87,7 @@ func clusterAPISources(l *look, r *result, c *types.Cluster) error {
 			"aws ec2 revoke-security-group-ingress --group-id "+group+" --security-group-rule-ids "+aws.ToString(rule.SecurityGroupRuleId)+"; or add the range to cluster.api.allowCidrs")
 	}
 	for _, peer := range sortedKeys(needed) {
-		r.saw(false, aws.ToString(c.Arn), "nothing lets in "+needed[peer], seeRules, "443 open to it, as cluster.api says", backByUpdate)
+		r.saw(false, aws.ToString(c.Arn), "nothing lets in "+needed[peer], seeRules, "443 open to it, as cluster.api says", fixUpdate)
 	}
 	return nil
 }

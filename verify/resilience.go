@@ -9,16 +9,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
 	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
-	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 // Survival is a single failure, and whether the deployment survives it.
@@ -36,19 +32,8 @@ type Survival struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// resFacts are where things stand, zone by zone.
-type resFacts struct {
-	resSubnetsFact    fact[map[string]resSubnet]
-	resInstancesFact  fact[[]resInstance]
-	resNodegroupsFact fact[[]ekstypes.Nodegroup]
-	resNATsFact       fact[[]resNAT]
-	resRoutesFact     fact[map[string]string]
-	resDatabaseFact   fact[*rdstypes.DBInstance]
-	resEndpointsFact  fact[map[string][]string]
-}
-
 // resSubnet is a subnet of the VPC.
-type resSubnet struct{ id, cidr, zone, zoneName string }
+type resSubnet struct{ id, zone, zoneName string }
 
 // resInstance is a running instance: a node of the cluster, or self-managed NAT.
 type resInstance struct {
@@ -64,65 +49,39 @@ type resNAT struct {
 	targets []string
 }
 
-func (l *look) inVPC() ([]ec2types.Filter, error) {
-	vpc, err := l.place()
-	if err != nil || vpc == "" {
-		return nil, err
-	}
-	return []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}}, nil
-}
-
 // resSubnets are the subnets of the VPC by id.
 func (l *look) resSubnets() (map[string]resSubnet, error) {
-	return l.resSubnetsFact.get(func() (map[string]resSubnet, error) {
-		out := map[string]resSubnet{}
-		filters, err := l.inVPC()
-		if err != nil || filters == nil {
-			return out, err
-		}
-		pages := ec2.NewDescribeSubnetsPaginator(l.aws.EC2, &ec2.DescribeSubnetsInput{Filters: filters})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list subnets: %w", err)
-			}
-			for _, s := range page.Subnets {
-				id := aws.ToString(s.SubnetId)
-				out[id] = resSubnet{id, aws.ToString(s.CidrBlock), aws.ToString(s.AvailabilityZoneId), aws.ToString(s.AvailabilityZone)}
-			}
-		}
-		return out, nil
-	})
+	all, err := l.subnets()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]resSubnet{}
+	for _, s := range all {
+		id := aws.ToString(s.SubnetId)
+		out[id] = resSubnet{id, aws.ToString(s.AvailabilityZoneId), aws.ToString(s.AvailabilityZone)}
+	}
+	return out, nil
 }
 
 // resInstances are the running instances of the deployment. EKS tags those of
 // node groups with their cluster and group.
 // https://docs.aws.amazon.com/eks/latest/userguide/managed-node-groups.html
 func (l *look) resInstances() ([]resInstance, error) {
-	return l.resInstancesFact.get(func() ([]resInstance, error) {
-		filters, err := l.inVPC()
-		if err != nil || filters == nil {
-			return nil, err
+	all, err := l.vpcInstances()
+	if err != nil {
+		return nil, err
+	}
+	var out []resInstance
+	for _, i := range all {
+		if i.State == nil || i.State.Name != ec2types.InstanceStateNameRunning {
+			continue
 		}
-		filters = append(filters, ec2types.Filter{Name: aws.String("instance-state-name"), Values: []string{"running"}})
-		var out []resInstance
-		pages := ec2.NewDescribeInstancesPaginator(l.aws.EC2, &ec2.DescribeInstancesInput{Filters: filters})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list instances: %w", err)
-			}
-			for _, r := range page.Reservations {
-				for _, i := range r.Instances {
-					if x, ok := l.resInstance(i); ok {
-						out = append(out, x)
-					}
-				}
-			}
+		if x, ok := l.resInstance(i); ok {
+			out = append(out, x)
 		}
-		slices.SortFunc(out, func(a, b resInstance) int { return cmp.Compare(a.id, b.id) })
-		return out, nil
-	})
+	}
+	slices.SortFunc(out, func(a, b resInstance) int { return cmp.Compare(a.id, b.id) })
+	return out, nil
 }
 
 func (l *look) resInstance(i ec2types.Instance) (resInstance, bool) {
@@ -150,112 +109,49 @@ func (l *look) resInstance(i ec2types.Instance) (resInstance, bool) {
 	return x, true
 }
 
-// resNodegroups are the cluster's node groups.
-func (l *look) resNodegroups() ([]ekstypes.Nodegroup, error) {
-	return l.resNodegroupsFact.get(func() ([]ekstypes.Nodegroup, error) {
-		cluster := l.arch.ClusterName()
-		var out []ekstypes.Nodegroup
-		pages := eks.NewListNodegroupsPaginator(l.aws.EKS, &eks.ListNodegroupsInput{ClusterName: &cluster})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if awsapi.IsNotFound(err) {
-				return nil, nil // there is no cluster
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list the node groups of %s: %w", cluster, err)
-			}
-			for _, name := range page.Nodegroups {
-				got, err := l.aws.EKS.DescribeNodegroup(l.ctx, &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &name})
-				if awsapi.IsNotFound(err) {
-					continue
-				}
-				if err != nil {
-					return nil, fmt.Errorf("look up node group %s: %w", name, err)
-				}
-				out = append(out, *got.Nodegroup)
-			}
-		}
-		return out, nil
-	})
-}
-
 // resNATs are the NAT gateways of the VPC that are available, and the running
 // NAT instances.
 func (l *look) resNATs() ([]resNAT, error) {
-	return l.resNATsFact.get(func() ([]resNAT, error) {
-		filters, err := l.inVPC()
-		if err != nil || filters == nil {
-			return nil, err
+	gateways, err := l.natGateways()
+	if err != nil {
+		return nil, err
+	}
+	instances, err := l.resInstances()
+	if err != nil {
+		return nil, err
+	}
+	var out []resNAT
+	for _, n := range gateways {
+		if n.State == ec2types.NatGatewayStateAvailable {
+			out = append(out, resNAT{aws.ToString(n.NatGatewayId), aws.ToString(n.SubnetId), []string{aws.ToString(n.NatGatewayId)}})
 		}
-		var out []resNAT
-		pages := ec2.NewDescribeNatGatewaysPaginator(l.aws.EC2, &ec2.DescribeNatGatewaysInput{Filter: filters})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list NAT gateways: %w", err)
-			}
-			for _, n := range page.NatGateways {
-				if n.State == ec2types.NatGatewayStateAvailable {
-					out = append(out, resNAT{aws.ToString(n.NatGatewayId), aws.ToString(n.SubnetId), []string{aws.ToString(n.NatGatewayId)}})
-				}
-			}
+	}
+	for _, i := range instances {
+		if i.nat {
+			out = append(out, resNAT{i.id, i.subnet, append([]string{i.id}, i.faces...)})
 		}
-		instances, err := l.resInstances()
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range instances {
-			if i.nat {
-				out = append(out, resNAT{i.id, i.subnet, append([]string{i.id}, i.faces...)})
-			}
-		}
-		return out, nil
-	})
+	}
+	return out, nil
 }
 
 // resRoutes are the targets of the default routes, by subnet; subnets without
-// one, or with a route to what is gone, are left out. A subnet without a table
-// of its own has the VPC's main one.
+// one, or with a route to what is gone, are left out.
 func (l *look) resRoutes() (map[string]string, error) {
-	return l.resRoutesFact.get(func() (map[string]string, error) {
-		out := map[string]string{}
-		filters, err := l.inVPC()
-		if err != nil || filters == nil {
-			return out, err
+	subnets, err := l.subnets()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := l.routeTables()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, s := range subnets {
+		if to := defaultRoute(tableOf(tables, aws.ToString(s.SubnetId))); to != "" {
+			out[aws.ToString(s.SubnetId)] = to
 		}
-		subnets, err := l.resSubnets()
-		if err != nil {
-			return nil, err
-		}
-		main, own := "", map[string]bool{}
-		pages := ec2.NewDescribeRouteTablesPaginator(l.aws.EC2, &ec2.DescribeRouteTablesInput{Filters: filters})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list route tables: %w", err)
-			}
-			for _, t := range page.RouteTables {
-				to := defaultRoute(t)
-				for _, a := range t.Associations {
-					switch {
-					case aws.ToBool(a.Main):
-						main = to
-					case a.SubnetId != nil:
-						own[*a.SubnetId] = true
-						if to != "" {
-							out[*a.SubnetId] = to
-						}
-					}
-				}
-			}
-		}
-		for id := range subnets {
-			if !own[id] && main != "" {
-				out[id] = main
-			}
-		}
-		return out, nil
-	})
+	}
+	return out, nil
 }
 
 // defaultRoute is the target of a table's default route; "" if there is none
@@ -274,49 +170,22 @@ func defaultRoute(t ec2types.RouteTable) string {
 	return ""
 }
 
-// resDatabase is the RDS instance, or nil.
-func (l *look) resDatabase() (*rdstypes.DBInstance, error) {
-	return l.resDatabaseFact.get(func() (*rdstypes.DBInstance, error) {
-		name := l.arch.DatabaseName()
-		got, err := l.aws.RDS.DescribeDBInstances(l.ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &name})
-		if awsapi.IsNotFound(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("look up database %s: %w", name, err)
-		}
-		if len(got.DBInstances) == 0 {
-			return nil, nil
-		}
-		return &got.DBInstances[0], nil
-	})
-}
-
 // resEndpoints are the interface endpoints that are available: the subnets of
 // each service, such as kms.
 func (l *look) resEndpoints() (map[string][]string, error) {
-	return l.resEndpointsFact.get(func() (map[string][]string, error) {
-		out := map[string][]string{}
-		filters, err := l.inVPC()
-		if err != nil || filters == nil {
-			return out, err
+	all, err := l.vpcEndpoints()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]string{}
+	for _, e := range all {
+		if e.VpcEndpointType != ec2types.VpcEndpointTypeInterface || !strings.EqualFold(string(e.State), "available") {
+			continue
 		}
-		pages := ec2.NewDescribeVpcEndpointsPaginator(l.aws.EC2, &ec2.DescribeVpcEndpointsInput{Filters: filters})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(l.ctx)
-			if err != nil {
-				return nil, fmt.Errorf("list endpoints: %w", err)
-			}
-			for _, e := range page.VpcEndpoints {
-				if e.VpcEndpointType != ec2types.VpcEndpointTypeInterface || !strings.EqualFold(string(e.State), "available") {
-					continue
-				}
-				_, service, _ := strings.Cut(aws.ToString(e.ServiceName), "."+l.aws.Region+".")
-				out[service] = append(out[service], e.SubnetIds...)
-			}
-		}
-		return out, nil
-	})
+		_, service, _ := strings.Cut(aws.ToString(e.ServiceName), "."+l.aws.Region+".")
+		out[service] = append(out[service], e.SubnetIds...)
+	}
+	return out, nil
 }
 
 // resWorld is all of it together.
@@ -326,7 +195,7 @@ type resWorld struct {
 	routes    map[string]string
 	nats      []resNAT
 	endpoints map[string][]string
-	groups    []ekstypes.Nodegroup
+	groups    []nodeGroup
 	nodes     []resInstance
 	roles     []config.Role
 	db        *rdstypes.DBInstance
@@ -347,9 +216,9 @@ func (l *look) resWorld() (*resWorld, error) {
 	wg.Go(func() { w.routes, errs[1] = l.resRoutes() })
 	wg.Go(func() { w.nats, errs[2] = l.resNATs() })
 	wg.Go(func() { w.endpoints, errs[3] = l.resEndpoints() })
-	wg.Go(func() { w.groups, errs[4] = l.resNodegroups() })
+	wg.Go(func() { w.groups, errs[4] = l.nodeGroups() })
 	wg.Go(func() { w.nodes, errs[5] = l.resInstances() })
-	wg.Go(func() { w.db, errs[6] = l.resDatabase() })
+	wg.Go(func() { w.db, errs[6] = l.database() })
 	wg.Go(func() { w.cluster, errs[7] = l.cluster() })
 	wg.Go(func() { w.balancers, errs[8] = l.edgeBalancers() })
 	wg.Wait()
@@ -481,9 +350,9 @@ func survivals(l *look) []Survival {
 	}
 	slices.SortStableFunc(out[1+len(w.zones):], func(a, b Survival) int { return cmp.Compare(a.Failure, b.Failure) })
 	groups := slices.Clone(w.groups)
-	slices.SortFunc(groups, func(a, b ekstypes.Nodegroup) int { return cmp.Compare(w.groupName(a), w.groupName(b)) })
+	slices.SortFunc(groups, func(a, b nodeGroup) int { return cmp.Compare(w.groupName(a), w.groupName(b)) })
 	for _, g := range groups {
-		out = append(out, w.without("node group "+w.groupName(g), loss{group: aws.ToString(g.NodegroupName)}))
+		out = append(out, w.without("node group "+w.groupName(g), loss{group: g.name()}))
 	}
 	if w.db != nil {
 		out = append(out, w.without("database instance in "+w.dbZone(), loss{database: true}))
@@ -492,13 +361,11 @@ func survivals(l *look) []Survival {
 }
 
 // groupRoles are the roles that a node group serves, by its labels.
-func (w *resWorld) groupRoles(g ekstypes.Nodegroup) []config.Role {
+func (w *resWorld) groupRoles(g nodeGroup) []config.Role {
 	var out []config.Role
 	for _, r := range w.roles {
-		for k, v := range architecture.LabelsFor(r) {
-			if g.Labels[k] == v {
-				out = append(out, r)
-			}
+		if slices.Contains(g.roles, r) {
+			out = append(out, r)
 		}
 	}
 	return out
@@ -506,7 +373,7 @@ func (w *resWorld) groupRoles(g ekstypes.Nodegroup) []config.Role {
 
 // groupName names a node group for people: roles and zones. Its own name is
 // CloudFormation's.
-func (w *resWorld) groupName(g ekstypes.Nodegroup) string {
+func (w *resWorld) groupName(g nodeGroup) string {
 	var roles, zones []string
 	for _, r := range w.groupRoles(g) {
 		roles = append(roles, string(r))
@@ -516,7 +383,7 @@ func (w *resWorld) groupName(g ekstypes.Nodegroup) string {
 	}
 	slices.Sort(zones)
 	if len(roles) == 0 {
-		roles = []string{aws.ToString(g.NodegroupName)}
+		roles = []string{g.name()}
 	}
 	return strings.Join(roles, "+") + " in " + strings.Join(slices.Compact(zones), ", ")
 }
@@ -604,7 +471,7 @@ func (w *resWorld) work(o *outcome, lost loss) {
 			if !slices.Contains(w.groupRoles(g), role) {
 				continue
 			}
-			name := aws.ToString(g.NodegroupName)
+			name := g.name()
 			here := 0
 			for _, n := range w.nodes {
 				if n.group != name {
@@ -638,7 +505,7 @@ func (w *resWorld) work(o *outcome, lost loss) {
 }
 
 // elsewhere tells whether a node group has a subnet outside a zone.
-func (w *resWorld) elsewhere(g ekstypes.Nodegroup, zone string) bool {
+func (w *resWorld) elsewhere(g nodeGroup, zone string) bool {
 	return slices.ContainsFunc(g.Subnets, func(s string) bool { return w.subnets[s].zone != zone })
 }
 

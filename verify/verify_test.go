@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,13 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/verify"
 )
+
+// TestMain trades memory for time: hundreds of verifications leave much garbage
+// and little else.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(500)
+	m.Run()
+}
 
 // examples are the configurations that tests look at.
 func examples(t *testing.T) []string {
@@ -115,7 +123,8 @@ var made struct {
 	worlds map[string]func() *world
 }
 
-// standing is a fork of a complete deployment of an example.
+// standing is a fork of a complete deployment of an example. The fork's clock is
+// its now, which a test may move.
 func standing(t *testing.T, name string) *world {
 	t.Helper()
 	made.Lock()
@@ -132,7 +141,9 @@ func standing(t *testing.T, name string) *world {
 	if w == nil {
 		t.Fatalf("example %s could not be created", name)
 	}
-	return &world{w.arch, w.box.Clone(func() time.Time { return w.now }), w.now}
+	fork := &world{arch: w.arch, now: w.now}
+	fork.box = w.box.Clone(func() time.Time { return fork.now })
+	return fork
 }
 
 func created(t *testing.T, name string) *world {
