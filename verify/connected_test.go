@@ -91,7 +91,7 @@ func givenWrecks() []wreck {
 			func(w *wrecker) error { return w.drop(typeRoute, route) },
 			func(w *wrecker) error { return w.drop(typeEndpoint, s3) },
 		)},
-		{check: "private-no-way-in", name: "given", also: []string{"private-egress", "nodes-private", "database-subnets"}, example: "existing-public", by: toInternet},
+		{check: "private-no-way-in", name: "given", also: []string{"private-egress"}, example: "existing-public", by: toInternet},
 		{check: "groups-name-groups", name: "given", example: example, by: func(w *wrecker) error {
 			return w.letIn(w.group("NodesCore"), 8443, "10.0.0.0/8")
 		}},

@@ -1061,7 +1061,7 @@ func groupsNameGroups(l *look, r *result) error {
 			// cluster-api-sources.
 			operators := name == "control-plane" && slices.Contains(l.arch.Config.Cluster.API.AllowCIDRs, peerOf(rule)) && portsOf(rule) == "tcp 443"
 			if rule.ReferencedGroupInfo == nil && !operators {
-				r.saw(false, aws.ToString(rule.SecurityGroupRuleId), fmt.Sprintf("%s (%s) lets in %s from %s", id, name, portsOf(rule), peerOf(rule)), "ec2:DescribeSecurityGroupRules",
+				r.saw(false, id, fmt.Sprintf("%s: %s lets in %s from %s", name, aws.ToString(rule.SecurityGroupRuleId), portsOf(rule), peerOf(rule)), "ec2:DescribeSecurityGroupRules",
 					"groups only", "aws ec2 revoke-security-group-ingress --group-id "+id+" --security-group-rule-ids "+aws.ToString(rule.SecurityGroupRuleId))
 			}
 		}
@@ -1094,7 +1094,7 @@ func groupsClosed(l *look, r *result) error {
 				continue
 			}
 			open = true
-			r.saw(false, aws.ToString(rule.SecurityGroupRuleId), fmt.Sprintf("%s (%s) lets out %s to %s", id, name, portsOf(rule), peerOf(rule)), "ec2:DescribeSecurityGroupRules",
+			r.saw(false, id, fmt.Sprintf("%s: %s lets out %s to %s", name, aws.ToString(rule.SecurityGroupRuleId), portsOf(rule), peerOf(rule)), "ec2:DescribeSecurityGroupRules",
 				"no way out", "aws ec2 revoke-security-group-egress --group-id "+id+" --security-group-rule-ids "+aws.ToString(rule.SecurityGroupRuleId))
 		}
 		if !open {
