@@ -162,6 +162,45 @@ func TestWayToTheProxy(t *testing.T) {
 	}
 }
 
+// TestRulesOfOtherStacks finds no group that has rules of its own and gets some
+// of the same direction from another stack: CloudFormation would take those for
+// drift, and an update would remove them.
+func TestRulesOfOtherStacks(t *testing.T) {
+	t.Parallel()
+	a := planned(t, func(c *config.Config) {
+		c.Network.NAT = config.NAT{Mode: config.NATInstancePerZone, InstanceType: "t4g.medium"}
+		c.Cluster.API.SessionHost = true
+		c.Cluster.API.AllowCIDRs = []string{"10.20.0.0/16"}
+	})
+	groups := built(t, a, architecture.Network)
+	others := 0
+	for _, s := range a.Stacks {
+		if s.Name == architecture.Network {
+			continue
+		}
+		for id, res := range built(t, a, s.Name).Resources {
+			direction, ok := strings.CutPrefix(res.Type, "AWS::EC2::SecurityGroup")
+			if !ok || direction == "" {
+				continue
+			}
+			// The input is called after the stack and its output.
+			group := strings.TrimSuffix(strings.TrimPrefix(strings.Trim(text(res.Properties["GroupId"]), "${}"), "Network"), "Id")
+			g, ok := groups.Resources[group]
+			if !ok {
+				t.Errorf("%s of stack %s is a rule of %s, which stack network does not have", id, s.Name, group)
+				continue
+			}
+			others++
+			if g.Properties["SecurityGroup"+direction] != nil {
+				t.Errorf("%s has rules of its own, and %s of stack %s adds one", group, id, s.Name)
+			}
+		}
+	}
+	if others < 2 {
+		t.Errorf("%d rules of other stacks, want those of the session host at least", others)
+	}
+}
+
 func TestConnectedOperators(t *testing.T) {
 	t.Parallel()
 	ranges := make([]string, 15)

@@ -370,7 +370,7 @@ func groupRules(d document) []string {
 				rule("out "+own, text(at(r, "CidrIp"))+name(at(r, "DestinationSecurityGroupId")), r.(object))
 			}
 		case "AWS::EC2::SecurityGroupIngress":
-			rule(name(p["SourceSecurityGroupId"]), "in "+name(p["GroupId"]), p)
+			rule(text(p["CidrIp"])+name(p["SourceSecurityGroupId"]), "in "+name(p["GroupId"]), p)
 		case "AWS::EC2::SecurityGroupEgress":
 			rule("out "+name(p["GroupId"]), name(p["DestinationSecurityGroupId"]), p)
 		}

@@ -78,27 +78,21 @@ func (v *vpc) addSecurityGroups() {
 	// group that they still have.
 	v.addGroup(groupNodesGPU, "GPU nodes", nil, nil)
 	v.addGroup(groupDatabase, "PostgreSQL", nil, nil)
-	var instances []ec2.Ingress
-	if selfManagedNAT(v.a) {
-		// The endpoints' private names hold in the whole VPC, so Session Manager
-		// on these instances goes through them too.
-		instances = []ec2.Ingress{{
-			IpProtocol: cfn.V("tcp"), FromPort: cfn.V(443), ToPort: cfn.V(443),
-			SourceSecurityGroupId: v.group(groupNAT), Description: cfn.V("NAT"),
-		}}
-	}
-	v.addGroup(groupEndpoints, "VPC endpoints", instances, nil)
-	var operators []ec2.Ingress
-	for _, cidr := range v.a.Config.Cluster.API.AllowCIDRs {
-		operators = append(operators, ingress(443, cidr, "Kubernetes API"))
-	}
-	v.addGroup(groupControlPlane, "EKS control plane", operators, nil)
+	v.addGroup(groupEndpoints, "VPC endpoints", nil, nil)
+	v.addGroup(groupControlPlane, "EKS control plane", nil, nil)
 	if selfManagedNAT(v.a) {
 		var private []ec2.Ingress
 		for _, s := range v.a.PrivateSubnets() {
-			private = append(private, ingress(443, s.CIDR.String(), "private subnet "+number(s.Zone)))
+			private = append(private, ingress(443, s.CIDR.String(), "private "+number(s.Zone)))
 		}
-		v.addGroup(groupNAT, "Self-managed NAT", private, out("what the private subnets ask for"))
+		v.addGroup(groupNAT, "Self-managed NAT", private, out("NAT"))
+		// The endpoints' private names hold in the whole VPC, so Session Manager
+		// on these instances goes through them too.
+		v.letIn(groupEndpoints, "NatIn", ec2.SecurityGroupIngress{SourceSecurityGroupId: v.group(groupNAT), Description: cfn.V("NAT")})
+	}
+	for _, cidr := range v.a.Config.Cluster.API.AllowCIDRs {
+		id := "Operators" + strings.NewReplacer(".", "x", "/", "x").Replace(cidr) + "In"
+		v.letIn(groupControlPlane, id, ec2.SecurityGroupIngress{CidrIp: cfn.V(cidr), Description: cfn.V("Kubernetes API")})
 	}
 	all := flows(v.a)
 	for _, f := range all {
@@ -157,6 +151,16 @@ func inline(all []flow, f flow) bool {
 
 // group is the id of one of the groups, in the stack network.
 func (v *vpc) group(g group) cfn.Value[string] { return v.t.Resource(g.logicalID()).Ref() }
+
+// letIn adds a rule on 443 that stands by itself. Other stacks add rules to these
+// groups too, and CloudFormation takes rules of other stacks for drift of a group
+// that has some of its own.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html
+func (v *vpc) letIn(to group, id string, rule ec2.SecurityGroupIngress) {
+	rule.GroupId = v.group(to)
+	rule.IpProtocol, rule.FromPort, rule.ToPort = cfn.V("tcp"), cfn.V(443), cfn.V(443)
+	v.t.Add(cfn.LogicalID(id), rule)
+}
 
 // addGroup adds a group with its rules, apart from those of flows into it.
 func (v *vpc) addGroup(g group, description string, in []ec2.Ingress, out []ec2.Egress) {
