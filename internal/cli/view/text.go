@@ -13,9 +13,10 @@ import (
 const Width = 100
 
 // Wrap breaks a text into lines of [Width], the first one after a prefix and
-// the others indented.
+// the others indented. What would steer a terminal is taken out.
 func Wrap(prefix, indent, text string) string {
 	var b strings.Builder
+	prefix, text = safe(prefix), safe(text)
 	b.WriteString(prefix)
 	at, fresh := utf8.RuneCountInString(prefix), true
 	for _, word := range strings.Fields(text) {
@@ -44,7 +45,7 @@ func paragraph(w io.Writer, prefix, indent, format string, args ...any) {
 func table(w io.Writer, rows func(row func(format string, args ...any))) {
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	rows(func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) })
+	rows(func(format string, args ...any) { fmt.Fprint(tw, safe(fmt.Sprintf(format, args...))+"\n") })
 	// A strings.Builder takes everything.
 	_ = tw.Flush()
 	for line := range strings.Lines(b.String()) {

@@ -28,6 +28,7 @@ func VerifyReport(w io.Writer, rep *verify.Report, ending string) error {
 	page, err := template.New("verify").Funcs(template.FuncMap{
 		"join":     strings.Join,
 		"headline": headline,
+		"safe":     safe,
 		"class":    func(s verify.Status) string { return strings.ReplaceAll(string(s), " ", "-") },
 	}).Parse(verifyPage)
 	if err != nil {
@@ -91,6 +92,6 @@ func markdown(rep *verify.Report) string {
 // cell makes a text fit for a cell of a Markdown table: what an account holds
 // is not ours, and must not turn into markup.
 func cell(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.Fields(safe(s)), " ")
 	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", ">", "&gt;", "`", "\\`", "[", `\[`, "]", `\]`, "*", `\*`, "_", `\_`, "#", `\#`, "!", `\!`).Replace(s)
 }
