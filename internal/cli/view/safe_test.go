@@ -39,7 +39,7 @@ func TestHostileContent(t *testing.T) {
 				t.Errorf("%s holds %q:\n%s", form, bad, got)
 			}
 		}
-		if form != "text" && (strings.Contains(got, "<script") || strings.Contains(got, "](javascript")) {
+		if form != "text" && strings.Contains(got, "<script") || form == ".md" && strings.Contains(got, "[x](") {
 			t.Errorf("%s lets markup through:\n%s", form, got)
 		}
 	}
