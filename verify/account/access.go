@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks/types"
 )
 
-// accessFacts are what has been read.
+// accessFacts are who may use the Kubernetes API.
 type accessFacts struct {
 	accessEntriesFact Fact[[]AccessEntry]
 }

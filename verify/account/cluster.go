@@ -12,7 +12,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
-// clusterFacts are what has been read.
+// clusterFacts are what the cluster is.
 type clusterFacts struct {
 	clusterFact       Fact[*types.Cluster]
 	clusterAddonsFact Fact[map[string]*types.Addon]

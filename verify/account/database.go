@@ -7,7 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 )
 
-// databaseFacts are what has been read.
+// databaseFacts are what the database is.
 type databaseFacts struct {
 	databaseFact Fact[*types.DBInstance]
 }

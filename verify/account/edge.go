@@ -14,7 +14,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
-// edgeFacts are what has been read.
+// edgeFacts are what the ways in are.
 type edgeFacts struct {
 	edgeBalancersFact  Fact[[]Balancer]
 	edgeListenersFacts Keyed[[]Listener]

@@ -11,7 +11,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// identityFacts are what has been read.
+// identityFacts are what the IAM roles are.
 type identityFacts struct {
 	iamRoleFacts Keyed[*IAMRole]
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 )
 
-// keyFacts are what has been read.
+// keyFacts are what the KMS keys are.
 type keyFacts struct {
 	keysFact Fact[map[architecture.KeyPurpose]string]
 	keyFact  Keyed[*types.KeyMetadata]

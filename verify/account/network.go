@@ -16,7 +16,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/vpc"
 )
 
-// networkFacts are what has been read.
+// networkFacts are what the network is.
 type networkFacts struct {
 	vpcFact        Fact[*types.Vpc]
 	vpcsFact       Fact[[]types.Vpc]

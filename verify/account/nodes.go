@@ -12,7 +12,7 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 )
 
-// nodeFacts are what has been read.
+// nodeFacts are what the nodes are.
 type nodeFacts struct {
 	nodeGroupsFact Fact[[]NodeGroup]
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// backupFacts are what has been read.
+// backupFacts are what AWS Backup does for the deployment.
 type backupFacts struct {
 	plansFact  account.Fact[[]backupPlan]
 	vaultsFact account.Keyed[*backup.DescribeBackupVaultOutput]

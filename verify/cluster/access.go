@@ -15,7 +15,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/check"
 )
 
-// accessFacts are what has been read.
+// accessFacts are who may use the Kubernetes API.
 type accessFacts struct {
 	principalFacts account.Keyed[bool]
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/check"
 )
 
-// clusterFacts are what has been read.
+// clusterFacts are what the cluster is.
 type clusterFacts struct {
 	clusterVersionFact account.Fact[*types.ClusterVersionInformation]
 	clusterIssuersFact account.Fact[[]types.IdentityProviderConfig]

@@ -25,7 +25,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/check"
 )
 
-// databaseFacts are what has been read.
+// databaseFacts are what the database is.
 type databaseFacts struct {
 	settingsFact  account.Fact[map[string]string]
 	snapshotsFact account.Fact[[]types.DBSnapshot]

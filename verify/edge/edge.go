@@ -29,7 +29,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/check"
 )
 
-// edgeFacts are what has been read.
+// edgeFacts are what the ways in are.
 type edgeFacts struct {
 	edgeAttributesFacts account.Keyed[map[string]string]
 	edgePolicyFacts     account.Keyed[*elbtypes.SslPolicy]

@@ -23,7 +23,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// identityFacts are what has been read.
+// identityFacts are what the IAM roles are.
 type identityFacts struct {
 	allRolesFact  account.Fact[[]iamtypes.Role]
 	ourRolesFact  account.Fact[[]*account.IAMRole]

@@ -22,7 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// keyFacts are what has been read.
+// keyFacts are what the KMS keys are.
 type keyFacts struct {
 	rotationFact  account.Keyed[*kms.GetKeyRotationStatusOutput]
 	keyPolicyFact account.Keyed[policy.Document]

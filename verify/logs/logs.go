@@ -22,7 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// logFacts are what has been read.
+// logFacts are what the log groups and topics are.
 type logFacts struct {
 	logGroupsFact account.Fact[map[string]types.LogGroup]
 	topicsFact    account.Fact[[]topic]

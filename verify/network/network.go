@@ -1,10 +1,10 @@
-// Package network has the checks of the VPC, and of who can open a connection to whom in it.
+// Package network has the checks of the VPC, and of who can open a connection to
+// whom in it.
 //
 // Invariants: a check compares what the account says with what follows from the
 // configuration, and writes nothing.
 //
-// Limits: paths are computed from routes, ACLs and groups; nothing is
-// sent.
+// Limits: paths are computed from routes, ACLs and groups; nothing is sent.
 package network
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/vpc"
 )
 
-// networkFacts are what has been read.
+// networkFacts are what the network is.
 type networkFacts struct {
 	igwsFact     account.Fact[[]types.InternetGateway]
 	servicesFact account.Fact[map[string]bool]

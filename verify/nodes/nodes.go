@@ -26,7 +26,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/check"
 )
 
-// nodeFacts are what has been read.
+// nodeFacts are what the nodes are.
 type nodeFacts struct {
 	nodeTemplateFacts account.Keyed[*ec2types.ResponseLaunchTemplateData]
 	nodeVolumesFact   account.Fact[[]ec2types.Volume]

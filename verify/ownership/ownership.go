@@ -31,7 +31,8 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// ownershipFacts are what has been read.
+// ownershipFacts are what the deployment says of itself: entries in Parameter
+// Store, secrets, tags, public addresses.
 type ownershipFacts struct {
 	parametersFact account.Fact[map[string]ssmtypes.Parameter]
 	secretsFact    account.Fact[[]smtypes.SecretListEntry]

@@ -22,7 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// registryFacts are what has been read.
+// registryFacts are what the ECR repositories are.
 type registryFacts struct {
 	repositoriesFact account.Fact[map[string]types.Repository]
 	scanningFact     account.Fact[map[string]types.RepositoryScanningConfiguration]

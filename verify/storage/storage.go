@@ -24,7 +24,7 @@ import (
 	"github.com/poolhouse/poolhouse/verify/policy"
 )
 
-// storageFacts are what has been read.
+// storageFacts are what the buckets are.
 type storageFacts struct {
 	bucketsFact   account.Keyed[*s3.HeadBucketOutput]
 	policiesFact  account.Keyed[policy.Document]

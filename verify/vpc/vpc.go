@@ -1,8 +1,7 @@
 // Package vpc turns what EC2 describes of a VPC into values: those of package reach,
 // and texts for people.
 //
-// Invariants: it is pure. What EC2 describes that can't be read is an error, never
-// left out in silence.
+// Invariants: it is pure. An address or a range that can't be read is an error.
 //
 // Limits: what package reach has no value for is not turned into one.
 package vpc
