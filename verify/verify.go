@@ -5,6 +5,7 @@
 // Checks are values ([Checks]): an id, what it proves, and the rows and promises
 // it answers. [Run] gives each a status with the evidence for it: what was seen,
 // at which resource, through which API, and what to do where it is wrong.
+// The checks of each area are in a package of their own below.
 //
 // Invariants: what should be there follows from the configuration; what is there
 // is read from the services themselves, never from CloudFormation, templates or
@@ -56,7 +57,7 @@ type (
 	Evidence = check.Evidence
 	// Result is a check and its outcome.
 	Result = check.Result
-	// Survival is what a single failure leaves standing.
+	// Survival is a single failure, and whether the deployment survives it.
 	Survival = resilience.Survival
 )
 

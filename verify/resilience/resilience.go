@@ -1,8 +1,7 @@
 // Package resilience says which single failures a deployment survives, and what each
 // would cost.
 //
-// Invariants: it answers from what stands in the account, not from what was meant,
-// and writes nothing.
+// Invariants: it answers from what stands in the account, and writes nothing.
 //
 // Limits: failures are thought through, not brought about. Two at a time are not
 // looked at.
