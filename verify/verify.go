@@ -5,6 +5,7 @@
 // Checks are values ([Checks]): an id, what it proves, and the rows and promises
 // it answers. [Run] gives each a status with the evidence for it: what was seen,
 // at which resource, through which API, and what to do where it is wrong.
+// The checks of each area are in a package of their own below.
 //
 // Invariants: what should be there follows from the configuration; what is there
 // is read from the services themselves, never from CloudFormation, templates or
@@ -27,73 +28,54 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/verify/account"
+	"github.com/poolhouse/poolhouse/verify/backup"
+	"github.com/poolhouse/poolhouse/verify/check"
+	"github.com/poolhouse/poolhouse/verify/cluster"
+	"github.com/poolhouse/poolhouse/verify/database"
+	"github.com/poolhouse/poolhouse/verify/edge"
+	"github.com/poolhouse/poolhouse/verify/identity"
+	"github.com/poolhouse/poolhouse/verify/keys"
+	"github.com/poolhouse/poolhouse/verify/logs"
+	"github.com/poolhouse/poolhouse/verify/network"
+	"github.com/poolhouse/poolhouse/verify/nodes"
+	"github.com/poolhouse/poolhouse/verify/ownership"
+	"github.com/poolhouse/poolhouse/verify/registry"
+	"github.com/poolhouse/poolhouse/verify/resilience"
+	"github.com/poolhouse/poolhouse/verify/storage"
 )
 
-// Level says what a failure means.
-type Level string
+// The values of package check, which the checks are made of.
+type (
+	// Level says what a failure means.
+	Level = check.Level
+	// Status is the outcome of a check.
+	Status = check.Status
+	// Check is one thing that must hold.
+	Check = check.Check
+	// Evidence is one thing that a check saw.
+	Evidence = check.Evidence
+	// Result is a check and its outcome.
+	Result = check.Result
+	// Survival is a single failure, and whether the deployment survives it.
+	Survival = resilience.Survival
+)
 
 // The levels.
 const (
-	// Required: the deployment does not conform; somebody should act.
-	Required Level = "required"
-	// Advised: the deployment conforms, and could be better.
-	Advised Level = "advised"
+	Required = check.Required
+	Advised  = check.Advised
 )
-
-// Status is the outcome of a check.
-type Status string
 
 // The statuses.
 const (
-	Pass          Status = "pass"
-	Fail          Status = "fail"
-	NotApplicable Status = "not applicable"
-	CouldNotLook  Status = "could not look"
+	Pass          = check.Pass
+	Fail          = check.Fail
+	NotApplicable = check.NotApplicable
+	CouldNotLook  = check.CouldNotLook
 	// Skipped: the caller left the check out and gave a reason.
-	Skipped Status = "skipped"
+	Skipped = check.Skipped
 )
-
-// Check is one thing that must hold.
-type Check struct {
-	// ID is stable: "bucket-public-access".
-	ID string `json:"id"`
-	// Proves says in one sentence what a pass shows.
-	Proves string `json:"proves"`
-	Level  Level  `json:"level"`
-	// Rows are the rows of the reference architecture and the promises of the
-	// security baseline that it answers: "C13", "B12".
-	Rows []string `json:"rows"`
-
-	// run looks and tells the result what it saw. An error means that it
-	// could not look.
-	run func(l *look, r *result) error
-}
-
-// Evidence is one thing that a check saw.
-type Evidence struct {
-	// Resource is the ARN or id of what was looked at.
-	Resource string `json:"resource"`
-	// Saw is the value found there, and API where it came from.
-	Saw string `json:"saw"`
-	API string `json:"api"`
-	OK  bool   `json:"ok"`
-	// Want is what should have been found, and Fix what to do; only where it
-	// isn't OK.
-	Want string `json:"want,omitempty"`
-	Fix  string `json:"fix,omitempty"`
-	// Trail is how it comes about, step by step, where that is known: the
-	// routes, ACL entries and rules that let a connection pass.
-	Trail []string `json:"trail,omitempty"`
-}
-
-// Result is a check and its outcome.
-type Result struct {
-	Check
-	Status   Status     `json:"status"`
-	Evidence []Evidence `json:"evidence"`
-	// Reason is why a check is not applicable, was skipped or could not look.
-	Reason string `json:"reason,omitempty"`
-}
 
 // Report is what a run of the checks has found.
 type Report struct {
@@ -152,17 +134,18 @@ func (e *AbsentError) Error() string {
 // Checks are all checks, in the order of reports.
 func Checks() []Check {
 	return slices.Concat(
-		networkChecks(),
-		connectedChecks(),
-		clusterChecks(),
-		nodeChecks(),
-		privateChecks(),
-		identityChecks(),
-		databaseChecks(),
-		storageChecks(),
-		keyChecks(),
-		edgeChecks(),
-		ownershipChecks(),
+		network.Checks(),
+		cluster.Checks(),
+		nodes.Checks(),
+		identity.Checks(),
+		database.Checks(),
+		storage.Checks(),
+		registry.Checks(),
+		keys.Checks(),
+		logs.Checks(),
+		backup.Checks(),
+		edge.Checks(),
+		ownership.Checks(),
 	)
 }
 
@@ -177,8 +160,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLook(ctx, o, id)
-	if there, err := l.anything(); err != nil {
+	l := account.New(ctx, o.Architecture, o.AWS, id)
+	if there, err := l.Anything(); err != nil {
 		return nil, err
 	} else if !there {
 		return nil, &AbsentError{o.Architecture.Name(), o.AWS.Region}
@@ -198,7 +181,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			rep.Results[i] = o.do(l, c)
 		})
 	}
-	wg.Go(func() { rep.Survives = survivals(l) })
+	wg.Go(func() { rep.Survives = resilience.Survivals(l) })
 	wg.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -216,7 +199,7 @@ const sideBySide = 16
 func (o Options) Known() error {
 	var bad []string
 	all := Checks()
-	for _, id := range slices.Concat(o.Only, sortedKeys(o.Skip)) {
+	for _, id := range slices.Concat(o.Only, account.SortedKeys(o.Skip)) {
 		if !slices.ContainsFunc(all, func(c Check) bool { return matches(id, c.ID) }) {
 			bad = append(bad, id)
 		}
@@ -244,57 +227,15 @@ func matches(pattern, id string) bool {
 	return pattern == id
 }
 
-// do runs one check.
-func (o Options) do(l *look, c Check) Result {
-	for _, p := range sortedKeys(o.Skip) {
+// do runs one check, or skips it.
+func (o Options) do(l *account.Look, c Check) Result {
+	for _, p := range account.SortedKeys(o.Skip) {
 		if matches(p, c.ID) {
 			return Result{Check: c, Status: Skipped, Reason: o.Skip[p], Evidence: []Evidence{}}
 		}
 	}
-	r := &result{}
-	err := c.run(l, r)
-	out := Result{Check: c, Evidence: r.seen, Reason: r.reason}
-	if out.Evidence == nil {
-		out.Evidence = []Evidence{}
-	}
-	switch {
-	case slices.ContainsFunc(r.seen, func(e Evidence) bool { return !e.OK }):
-		out.Status = Fail
-	case err != nil:
-		out.Status, out.Reason = CouldNotLook, err.Error()
-	case r.reason != "" && len(r.seen) == 0:
-		out.Status = NotApplicable
-	case len(r.seen) == 0:
-		out.Status, out.Reason = CouldNotLook, "nothing was there to look at"
-	default:
-		out.Status, out.Reason = Pass, ""
-	}
-	return out
+	return c.Do(l)
 }
-
-// result collects what a check sees.
-type result struct {
-	seen   []Evidence
-	reason string
-}
-
-// saw notes one thing seen. Want and fix are what people read if it isn't ok.
-func (r *result) saw(ok bool, resource, saw, api, want, fix string, trail ...string) {
-	e := Evidence{Resource: resource, Saw: saw, API: api, OK: ok, Trail: trail}
-	if !ok {
-		e.Want, e.Fix = want, fix
-	}
-	r.seen = append(r.seen, e)
-}
-
-// missing notes that something is not there at all.
-func (r *result) missing(resource, api, fix string) {
-	r.saw(false, resource, "not there", api, "there", fix)
-}
-
-// na says that a check does not apply to this configuration, and why. What was
-// seen besides still counts.
-func (r *result) na(format string, args ...any) { r.reason = fmt.Sprintf(format, args...) }
 
 // Conforms tells that no required check failed, and none could not look.
 func (r *Report) Conforms() bool {

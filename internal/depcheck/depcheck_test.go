@@ -217,6 +217,29 @@ func TestOwnLook(t *testing.T) {
 	}
 }
 
+// TestAreas holds the packages of checks to standing side by side: what two areas
+// share is below both.
+func TestAreas(t *testing.T) {
+	t.Parallel()
+	areas := map[string][]string{}
+	for _, p := range packages(t) {
+		if p.path != "verify" && within(p.path, "verify") && slices.Contains(p.imports, module+"/verify/check") {
+			areas[p.path] = p.imports
+		}
+	}
+	for path, imports := range areas {
+		for _, imported := range imports {
+			other, _ := strings.CutPrefix(imported, module+"/")
+			if areas[other] != nil {
+				t.Errorf("%s imports %s, which has checks of another area", path, other)
+			}
+		}
+	}
+	if len(areas) < 10 {
+		t.Errorf("found %d areas only", len(areas))
+	}
+}
+
 // TestPure holds the pure packages to values: no files, network, environment,
 // clock, contexts, chance or AWS.
 func TestPure(t *testing.T) {
