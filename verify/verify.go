@@ -75,6 +75,8 @@ const (
 	CouldNotLook  = check.CouldNotLook
 	// Skipped: the caller left the check out and gave a reason.
 	Skipped = check.Skipped
+	// NotLookedAt is the status of a row none of whose checks was run.
+	NotLookedAt Status = "not looked at"
 )
 
 // Report is what a run of the checks has found.
@@ -84,6 +86,9 @@ type Report struct {
 	Account    string    `json:"account"`
 	Time       time.Time `json:"time"`
 	Results    []Result  `json:"results"`
+	// LeftOut is how many checks the options left out or skipped: a report that
+	// lacks some proves only what it has.
+	LeftOut int `json:"leftOut"`
 	// Rows are the reference's rows and the baseline's promises, each with its
 	// checks.
 	Rows []Row `json:"rows"`
@@ -186,6 +191,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	rep.LeftOut = len(Checks()) - len(chosen)
+	for _, res := range rep.Results {
+		if res.Status == Skipped {
+			rep.LeftOut++
+		}
+	}
 	rep.Rows = rows(rep.Results)
 	return rep, nil
 }
@@ -285,6 +296,9 @@ func rows(results []Result) []Row {
 			}
 		}
 		row.Status = joined(statuses)
+		if len(statuses) == 0 && row.Note == "" {
+			row.Status = NotLookedAt
+		}
 	}
 	return list
 }

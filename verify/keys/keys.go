@@ -138,7 +138,7 @@ func Checks() []check.Check {
 					}
 					saw = fmt.Sprintf("every %d days", days)
 				}
-				r.Saw(status.KeyRotationEnabled && days <= 366, "key "+id, saw, "kms:GetKeyRotationStatus", "every 365 days", "aws kms enable-key-rotation --rotation-period-in-days 365 --key-id "+id)
+				r.Saw(status.KeyRotationEnabled && days <= 366, keyName(l, id), saw, "kms:GetKeyRotationStatus", "every 365 days", "aws kms enable-key-rotation --rotation-period-in-days 365 --key-id "+id)
 				return nil
 			}),
 		},
@@ -209,7 +209,7 @@ func keyApart(l *account.Look, r *check.Recorder) error {
 		}
 	}
 	for _, id := range account.SortedKeys(users) {
-		r.Saw(len(users[id]) == 1, "key "+id, "for "+check.Listed(users[id]), "kms:ListAliases", "for one purpose", "point each alias to a key of its own: aws kms update-alias")
+		r.Saw(len(users[id]) == 1, keyName(l, id), "for "+check.Listed(users[id]), "kms:ListAliases", "for one purpose", "point each alias to a key of its own: aws kms update-alias")
 	}
 	if len(users) == 0 {
 		r.NA("there are no keys, as key-there says")
@@ -234,7 +234,7 @@ func keyRoot(l *account.Look, r *check.Recorder, purpose architecture.KeyPurpose
 	if ok {
 		saw = "kms:* for the account"
 	}
-	r.Saw(ok, "key "+id, saw, "kms:GetKeyPolicy", "kms:* for the account, which IAM's policies then divide",
+	r.Saw(ok, keyName(l, id), saw, "kms:GetKeyPolicy", "kms:* for the account, which IAM's policies then divide",
 		putKeyPolicy(id, "give the account's root kms:*, before the key of "+string(purpose)+" is locked out"))
 	return nil
 }
@@ -277,10 +277,10 @@ func keyPrincipals(l *account.Look, r *check.Recorder, purpose architecture.KeyP
 		return who.Root() && who.Account() == l.ID.Account || slices.Contains(known, who.ID)
 	})
 	for _, who := range strangers {
-		r.Saw(false, "key "+id, "for "+string(purpose)+": lets "+who.String()+" in", "kms:GetKeyPolicy", "the account and "+check.Listed(known), putKeyPolicy(id, "take "+who.String()+" out"))
+		r.Saw(false, keyName(l, id), "for "+string(purpose)+": lets "+who.String()+" in", "kms:GetKeyPolicy", "the account and "+check.Listed(known), putKeyPolicy(id, "take "+who.String()+" out"))
 	}
 	if len(strangers) == 0 {
-		r.Saw(true, "key "+id, "for "+string(purpose)+": lets the account in, and of services "+check.Listed(known), "kms:GetKeyPolicy", "", "")
+		r.Saw(true, keyName(l, id), "for "+string(purpose)+": lets the account in, and of services "+check.Listed(known), "kms:GetKeyPolicy", "", "")
 	}
 	return nil
 }
@@ -301,7 +301,7 @@ func keyServices(l *account.Look, r *check.Recorder, purpose architecture.KeyPur
 		if len(lacks) > 0 {
 			saw = u.who.ID + " lacks " + check.Listed(lacks)
 		}
-		r.Saw(len(lacks) == 0, "key "+id, saw, "kms:GetKeyPolicy", u.who.ID+" may do "+check.Listed(u.action), putKeyPolicy(id, "allow "+u.who.ID+" "+check.Listed(lacks)))
+		r.Saw(len(lacks) == 0, keyName(l, id), saw, "kms:GetKeyPolicy", u.who.ID+" may do "+check.Listed(u.action), putKeyPolicy(id, "allow "+u.who.ID+" "+check.Listed(lacks)))
 	}
 	return nil
 }
@@ -330,7 +330,7 @@ func keyBound(l *account.Look, r *check.Recorder, purpose architecture.KeyPurpos
 			if ok {
 				saw = who.ID + " for this account only"
 			}
-			r.Saw(ok, "key "+id, saw, "kms:GetKeyPolicy", who.ID+" for this account only",
+			r.Saw(ok, keyName(l, id), saw, "kms:GetKeyPolicy", who.ID+" for this account only",
 				putKeyPolicy(id, "add the condition StringEquals aws:SourceAccount "+l.ID.Account+" to statement "+s.SID))
 		}
 	}
@@ -356,6 +356,14 @@ func keyGrants(l *account.Look, r *check.Recorder, purpose architecture.KeyPurpo
 	if ok {
 		saw = "grants refused unless for AWS services"
 	}
-	r.Saw(ok, "key "+id, "for "+string(purpose)+": "+saw, "kms:GetKeyPolicy", "kms:CreateGrant denied where kms:GrantIsForAWSResource is false", putKeyPolicy(id, "add the statement that denies it"))
+	r.Saw(ok, keyName(l, id), "for "+string(purpose)+": "+saw, "kms:GetKeyPolicy", "kms:CreateGrant denied where kms:GrantIsForAWSResource is false", putKeyPolicy(id, "add the statement that denies it"))
 	return nil
+}
+
+// keyName is a key's ARN: what findings and CloudTrail name it by.
+func keyName(l *account.Look, id string) string {
+	if strings.HasPrefix(id, "arn:") {
+		return id
+	}
+	return l.OwnARN("kms", "key/"+id)
 }

@@ -57,8 +57,9 @@ func internetGateways(l *account.Look) ([]types.InternetGateway, error) {
 	})
 }
 
-// policyServices tells which services of the VPC's endpoints take endpoint
-// policies.
+// policyServices tells which of AWS's own services among the VPC's endpoints take
+// endpoint policies. Others', such as a firewall's, need not be visible to the
+// caller, and one that isn't fails the whole call.
 func policyServices(l *account.Look) (map[string]bool, error) {
 	return account.Facts[networkFacts](l).servicesFact.Get(func() (map[string]bool, error) {
 		endpoints, err := l.VPCEndpoints()
@@ -67,7 +68,10 @@ func policyServices(l *account.Look) (map[string]bool, error) {
 		}
 		var names []string
 		for _, e := range endpoints {
-			names = append(names, aws.ToString(e.ServiceName))
+			name := aws.ToString(e.ServiceName)
+			if strings.HasPrefix(name, "com.amazonaws."+l.AWS.Region+".") && !strings.HasPrefix(name, "com.amazonaws.vpce.") {
+				names = append(names, name)
+			}
 		}
 		slices.Sort(names)
 		takes := map[string]bool{}
@@ -168,10 +172,11 @@ func vpcThere(l *account.Look, r *check.Recorder) error {
 	case len(all) == 0:
 		r.Missing("VPC of "+l.Arch.Name(), api, "run poolhouse create with the deployment's file")
 	}
-	for _, v := range all {
+	for i, v := range all {
 		cidr := aws.ToString(v.CidrBlock)
-		r.Saw(cidr == l.Arch.VPC().String() && v.State == types.VpcStateAvailable, aws.ToString(v.VpcId), fmt.Sprintf("%s, %s", cidr, v.State), api,
-			l.Arch.VPC().String()+", available", fix)
+		ok := cidr == l.Arch.VPC().String() && v.State == types.VpcStateAvailable && (i == 0 || l.Given())
+		r.Saw(ok, aws.ToString(v.VpcId), fmt.Sprintf("%s, %s, number %d of %d", cidr, v.State, i+1, len(all)), api,
+			"one VPC, "+l.Arch.VPC().String()+", available", fix)
 	}
 	return nil
 }

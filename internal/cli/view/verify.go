@@ -43,14 +43,24 @@ func headline(rep *verify.Report) string {
 	return fmt.Sprintf("of %s, %s", Count(len(rep.Results), "check"), strings.Join(parts, ", "))
 }
 
+// conformity is what a report shows of a deployment.
+func conformity(rep *verify.Report) string {
+	switch passed := tally(rep.Results)[verify.Pass]; {
+	case !rep.Conforms():
+		return "does not conform"
+	case rep.LeftOut == 0:
+		return "conforms"
+	case passed == 0:
+		return "nothing was proved"
+	default:
+		return fmt.Sprintf("conforms as far as was looked, with %s left out", Count(rep.LeftOut, "check"))
+	}
+}
+
 // Verified prints what the checks found: what is wrong first, the rest as
 // numbers unless everything is asked for.
 func Verified(w io.Writer, rep *verify.Report, everything bool) {
-	verdict := "conforms"
-	if !rep.Conforms() {
-		verdict = "does not conform"
-	}
-	paragraph(w, "", "  ", "%s in %s, account %s, %s: %s", rep.Deployment, rep.Region, rep.Account, verdict, headline(rep))
+	paragraph(w, "", "  ", "%s in %s, account %s, %s: %s", rep.Deployment, rep.Region, rep.Account, conformity(rep), headline(rep))
 	for _, r := range rep.Results {
 		switch {
 		case r.Status == verify.Fail:
@@ -158,7 +168,7 @@ func covered(w io.Writer, rows []verify.Row) {
 		by[r.Status] = append(by[r.Status], r.ID)
 	}
 	fmt.Fprintln(w, "\nRows of the reference (C, N, S) and promises of the baseline (B):")
-	for _, s := range []verify.Status{verify.Pass, verify.Fail, verify.CouldNotLook, verify.Skipped, verify.NotApplicable} {
+	for _, s := range []verify.Status{verify.Pass, verify.Fail, verify.CouldNotLook, verify.Skipped, verify.NotApplicable, verify.NotLookedAt} {
 		if len(by[s]) > 0 {
 			paragraph(w, "  "+string(s)+": ", "    ", "%s", strings.Join(by[s], ", "))
 		}

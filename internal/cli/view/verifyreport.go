@@ -28,6 +28,7 @@ func VerifyReport(w io.Writer, rep *verify.Report, ending string) error {
 	page, err := template.New("verify").Funcs(template.FuncMap{
 		"join":     strings.Join,
 		"headline": headline,
+		"verdict":  conformity,
 		"safe":     safe,
 		"class":    func(s verify.Status) string { return strings.ReplaceAll(string(s), " ", "-") },
 	}).Parse(verifyPage)
@@ -40,11 +41,7 @@ func VerifyReport(w io.Writer, rep *verify.Report, ending string) error {
 // markdown is a report for a wiki or a ticket.
 func markdown(rep *verify.Report) string {
 	var b strings.Builder
-	verdict := "conforms"
-	if !rep.Conforms() {
-		verdict = "does **not** conform"
-	}
-	fmt.Fprintf(&b, "# %s in %s\n\nAccount %s, %s: it %s; %s.\n", cell(rep.Deployment), cell(rep.Region), cell(rep.Account), rep.Time.UTC().Format("2006-01-02 15:04 MST"), verdict, headline(rep))
+	fmt.Fprintf(&b, "# %s in %s\n\nAccount %s, %s: %s; %s.\n", cell(rep.Deployment), cell(rep.Region), cell(rep.Account), rep.Time.UTC().Format("2006-01-02 15:04 MST"), conformity(rep), headline(rep))
 	fmt.Fprint(&b, "\n## Rows and promises\n\n| Id | Asks | Status | Checks |\n|---|---|---|---|\n")
 	for _, r := range rep.Rows {
 		status := string(r.Status)
