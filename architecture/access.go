@@ -97,9 +97,10 @@ func (a *Architecture) ProxyRanges() []netip.Prefix {
 }
 
 // NoProxy is what nodes and workloads reach without the proxy, in the order in
-// which it is written: themselves, the VPC, Kubernetes, instance metadata, AWS
-// services that the VPC has endpoints for, and what the configuration adds. It
-// is empty without a proxy.
+// which it is written: themselves, the VPC and its range for pods, Kubernetes,
+// instance metadata, AWS services that the deployment makes endpoints for, and
+// what the configuration adds. Secondary ranges of a network that is there are
+// not known here. It is empty without a proxy.
 //
 // Programs read such lists differently. Most take a name for itself and all
 // names below it; for those that do not, names with others below them stand
@@ -111,10 +112,13 @@ func (a *Architecture) NoProxy() []string {
 	}
 	out := []string{
 		"localhost", "127.0.0.1",
-		a.VPC().String(), a.Config.Cluster.ServiceCIDR,
-		// Instance metadata.
-		"169.254.169.254",
+		a.VPC().String(),
 	}
+	if pods, ok := a.PodRange(); ok {
+		out = append(out, pods.String())
+	}
+	// The last is instance metadata.
+	out = append(out, a.Config.Cluster.ServiceCIDR, "169.254.169.254")
 	if a.Config.Cluster.AddonVersions["eks-pod-identity-agent"] != "" {
 		out = append(out, "169.254.170.23")
 	}

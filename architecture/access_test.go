@@ -24,6 +24,10 @@ func TestNoProxy(t *testing.T) {
 		{"no proxy", "production", func(*config.Config) {}},
 		{"no NAT, a session host, own domains", "private-cluster", func(*config.Config) {}},
 		{"NAT, few endpoints", "evaluation", through},
+		{"pods in a range of their own", "evaluation", func(c *config.Config) {
+			through(c)
+			c.Network.PodCIDR = "100.64.0.0/16"
+		}},
 		{"pod identity, other words", "production", func(c *config.Config) {
 			through(c)
 			c.Region = "eu-central-1"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"go4.org/netipx"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
@@ -34,6 +35,7 @@ func check(a *architecture.Architecture, s *seen, o Options) (*Report, error) {
 	k.endpoints()
 	k.filters()
 	k.routes()
+	k.proxied()
 	if err := k.faults.Err(); err != nil {
 		return nil, err
 	}
@@ -219,6 +221,39 @@ func (k *checker) endpoints() {
 				break
 			}
 		}
+	}
+}
+
+// proxied finds subnets whose addresses the proxy would be asked for: only the
+// VPC's primary range is known without the account.
+func (k *checker) proxied() {
+	c := k.a.Config
+	if c.Proxy.URL == "" || k.s.vpc == nil || aws.ToString(k.s.vpc.CidrBlock) != c.Network.CIDR {
+		return
+	}
+	var b netipx.IPSetBuilder
+	for _, s := range k.a.NoProxy() {
+		if r, err := netip.ParsePrefix(s); err == nil {
+			b.AddPrefix(r)
+		}
+	}
+	around, err := b.IPSet()
+	if err != nil {
+		return
+	}
+	for _, s := range k.a.Subnets {
+		own, err := netip.ParsePrefix(aws.ToString(k.s.subnets[s.ID].CidrBlock))
+		if k.bad[s.ID] || err != nil || around.ContainsPrefix(own) {
+			continue
+		}
+		write := own
+		for _, r := range k.s.ranges() {
+			if r.Bits() <= own.Bits() && r.Contains(own.Addr()) {
+				write = r
+			}
+		}
+		k.fault(path(s), fmt.Sprintf("write the range into proxy.noProxy: %s", write),
+			"%s has %s, outside of network.cidr and proxy.noProxy: nodes and pods would ask the proxy for each other", s.ID, own)
 	}
 }
 

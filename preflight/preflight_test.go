@@ -142,6 +142,14 @@ func (h hand) table(subnet, key, target string, s3 bool) {
 
 func (h hand) subnet(id string) *account.Resource { return h.tx.Get(ec2.TypeSubnet, id) }
 
+// secondary moves a subnet to a secondary range of the VPC, 10.41.0.0/16.
+func (h hand) secondary(subnet string) {
+	h.t.Helper()
+	h.make(ec2.TypeVPCCidrBlock, map[string]any{"VpcId": vpc, "CidrBlock": "10.41.0.0/16"})
+	s := h.subnet(subnet)
+	s.Props["CidrBlock"], s.Attrs["CidrBlock"] = "10.41.16.0/20", "10.41.16.0/20"
+}
+
 func (h hand) zone(subnet, zone string) { h.subnet(subnet).Attrs["AvailabilityZoneId"] = zone }
 
 func (h hand) zoneOf(subnet string) string { return ec2.ZoneOf(h.subnet(subnet)).ID }
@@ -198,6 +206,7 @@ type mutation struct {
 
 func mutations() []mutation {
 	const at = "network.existing."
+	const proxy = "proxy: {url: http://10.1.2.3:3128}\naccess:"
 	reachable := "    adminGroup:"
 	return []mutation{
 		{"no VPC", "", "", func(h hand) { h.tx.Drop(ec2.TypeVPC, vpc) }, at + "vpcId", vpc + " does not exist in us-east-1", "this account and region"},
@@ -249,6 +258,7 @@ func mutations() []mutation {
 			h.required()
 		}, at + "privateSubnetIds[1]", private2 + " has no way to S3", "gateway endpoint for S3"},
 
+		{"secondary range and a proxy", "access:", proxy, func(h hand) { h.secondary(private2) }, at + "privateSubnetIds[1]", private2 + " has 10.41.16.0/20, outside of network.cidr and proxy.noProxy", "write the range into proxy.noProxy: 10.41.0.0/16"},
 		{"endpoint that is there", "", "", func(h hand) { h.endpoint("sts") }, "network.endpoints[0]", "is an endpoint for sts already", "remove it"},
 		{"network ACL without entries", "", "", func(h hand) { h.acl(private2) }, at + "privateSubnetIds[1]", "of " + private2 + " lets no HTTPS out (TCP 443)", "443 and 1024"},
 		{"network ACL of the control plane", "", "", func(h hand) { h.acl(control1) }, at + "controlPlaneSubnetIds[0]", "of " + control1 + " lets no HTTPS in", "443 and 1024"},
@@ -282,6 +292,22 @@ func TestEachFaultAlone(t *testing.T) {
 				t.Errorf("got %v\n  fix: %s\nwant %s: %s\n  fix: %s", f, f.Fix, m.path, m.reason, m.fix)
 			}
 		})
+	}
+}
+
+// TestSecondaryRange: without a proxy, or with the range in noProxy, whole or in
+// parts, it will do.
+func TestSecondaryRange(t *testing.T) {
+	t.Parallel()
+	for _, proxy := range []string{
+		"", "proxy: {url: http://10.1.2.3:3128, noProxy: [10.41.0.0/16]}\n", "proxy: {url: http://10.1.2.3:3128, noProxy: [10.41.16.0/21, .example.com, 10.41.24.0/21]}\n",
+	} {
+		a := parse(t, existing(t)+proxy)
+		box := given(t, a)
+		work(t, box, func(h hand) { h.secondary(private2) })
+		if _, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{}); err != nil {
+			t.Errorf("%q: %v", proxy, err)
+		}
 	}
 }
 
