@@ -57,6 +57,20 @@ func (a *Architecture) KubernetesAccess() KubernetesAccess {
 	return k
 }
 
+// SessionHostGoesOut says that the session host reaches Systems Manager by what
+// an existing network has for that, endpoints or a way out, instead of by
+// endpoints of the deployment. Where that is can't be known here, so its group
+// lets HTTPS out to everywhere.
+func (a *Architecture) SessionHostGoesOut() bool {
+	return a.Config.Cluster.API.SessionHost &&
+		slices.ContainsFunc(SessionServices(), func(s string) bool { return !slices.Contains(a.Endpoints, s) })
+}
+
+// SessionServices are what the agent on a session host needs, by the names of
+// their interface endpoints.
+// https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-create-vpc.html
+func SessionServices() []string { return []string{"ssm", "ssmmessages"} }
+
 // SessionHostName is the name of the instance that forwards to the Kubernetes
 // API, in tags.
 func (a *Architecture) SessionHostName() string { return a.ResourceName("session-host") }

@@ -313,16 +313,28 @@ func (k *checker) isolated(stranded []string) {
 		return
 	}
 	c := k.a.Config
-	var missing []string
+	var missing, session []string // session are those that the session host needs too
 	for _, name := range architecture.RequiredServices() {
 		there := slices.Contains(k.a.Endpoints, name) || slices.ContainsFunc(k.s.endpoints, func(e types.VpcEndpoint) bool {
-			return service(e, c.Region) == name && standing(e) && aws.ToBool(e.PrivateDnsEnabled)
+			return service(e, c.Region) == name && standing(e) && aws.ToBool(e.PrivateDnsEnabled) && !ours(k.a, e.Tags)
 		})
-		if !there {
+		switch {
+		case there:
+		case c.Cluster.API.SessionHost && slices.Contains(architecture.SessionServices(), name):
+			session = append(session, name)
+		default:
 			missing = append(missing, name)
 		}
 	}
 	where := strings.Join(stranded, " and ")
+	switch {
+	case session == nil:
+	case k.shared:
+		k.advise("cluster.api.sessionHost", "ask its owner for endpoints with private names", "no default route in %s: the session host needs endpoints for %s", where, strings.Join(session, ", "))
+	default:
+		k.fault("cluster.api.sessionHost", "give the subnets a default route, or list the services in network.endpoints",
+			"the session host has no way to Systems Manager: no default route in %s, and no endpoint with private names for %s", where, strings.Join(session, ", "))
+	}
 	switch {
 	case missing == nil:
 	case k.shared:

@@ -168,9 +168,9 @@ func (h hand) endpoint(service string) {
 }
 
 // required makes the endpoints that aren't there.
-func (h hand) required() {
+func (h hand) required(but ...string) {
 	for _, s := range architecture.RequiredServices() {
-		if !slices.Contains([]string{"sts", "ecr.api", "ecr.dkr"}, s) {
+		if !slices.Contains(append(but, "sts", "ecr.api", "ecr.dkr"), s) {
 			h.endpoint(s)
 		}
 	}
@@ -308,6 +308,47 @@ func TestSecondaryRange(t *testing.T) {
 		if _, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{}); err != nil {
 			t.Errorf("%q: %v", proxy, err)
 		}
+	}
+}
+
+// TestSessionHost: it uses what the network has, be it endpoints or a way out.
+func TestSessionHost(t *testing.T) {
+	t.Parallel()
+	src := strings.NewReplacer(
+		"  administrators:", "  api: {sessionHost: true}\n  administrators:", "    adminGroup:", "    reachableInternally: true\n    adminGroup:",
+	).Replace(existing(t))
+	for name, tc := range map[string]struct {
+		change func(hand)
+		reason string
+	}{
+		"a way out": {func(hand) {}, ""},
+		"a way out, and endpoints": {func(h hand) {
+			h.endpoint("ssm")
+			h.endpoint("ssmmessages")
+		}, ""},
+		"endpoints": {func(h hand) {
+			h.table(private2, "", "", true)
+			h.required()
+		}, ""},
+		"one endpoint": {func(h hand) {
+			h.table(private2, "", "", true)
+			h.required("ssmmessages")
+		}, "the session host has no way to Systems Manager: no default route in " + private2 + ", and no endpoint with private names for ssmmessages"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := parse(t, src)
+			box := given(t, a)
+			work(t, box, tc.change)
+			_, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{})
+			fs := faultsOf(t, err)
+			if tc.reason == "" && len(fs) == 0 {
+				return
+			}
+			if len(fs) != 1 || tc.reason == "" || fs[0].Path != "cluster.api.sessionHost" || fs[0].Line == 0 || !strings.Contains(fs[0].Reason, tc.reason) {
+				t.Errorf("got %v, want %q", err, tc.reason)
+			}
+		})
 	}
 }
 
