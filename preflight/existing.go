@@ -273,7 +273,7 @@ func (k *checker) routes() {
 		switch s.Tier {
 		case architecture.Public:
 			switch {
-			case !strings.HasPrefix(out.target, "igw-"):
+			case !strings.HasPrefix(out.target, "igw-") && !(strings.HasPrefix(out.target, "vpce-") && k.s.inspects(table)):
 				k.fault(path(s), "name a public subnet, or give its route table a default route to an internet gateway", "%s has no default route to an internet gateway in %s", s.ID, table)
 			case out.gone:
 				k.fault(path(s), "attach the gateway, or correct the route", "the default route of %s in %s leads to %s, which is gone", s.ID, table, out.target)
@@ -378,6 +378,16 @@ func leaves(t *types.RouteTable) way {
 		}
 	}
 	return halves["0.0.0.0/1"]
+}
+
+// inspects tells that another table than this one leads to an internet gateway,
+// as that of a firewall's subnets does.
+// https://docs.aws.amazon.com/network-firewall/latest/developerguide/arch-igw-ngw.html
+func (s *seen) inspects(table string) bool {
+	return slices.ContainsFunc(s.tables, func(t types.RouteTable) bool {
+		out := leaves(&t)
+		return aws.ToString(t.RouteTableId) != table && strings.HasPrefix(out.target, "igw-") && !out.gone
+	})
 }
 
 // internet is the internet gateway that a table leads to, "" if none.

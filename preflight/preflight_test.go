@@ -160,6 +160,24 @@ func (h hand) fill(subnet string, free int) {
 	h.make(ec2.TypeNetworkInterface, map[string]any{"SubnetId": subnet, "SecondaryPrivateIpAddressCount": ec2.AvailableAddresses(h.tx, h.subnet(subnet)) - free - 1})
 }
 
+// inspect leads the public subnets to a firewall. The table that leads to the
+// internet gateway is left, as the firewall's.
+func (h hand) inspect() {
+	h.t.Helper()
+	for _, s := range []string{public1, public2, public3} {
+		for _, a := range h.tx.List(ec2.TypeSubnetRouteTableAssociation) {
+			if props.Str(a.Props, "SubnetId") == s {
+				h.tx.Drop(a.Type, a.ID)
+			}
+		}
+		r, err := endpoint.Firewall(h.tx, control1)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.table(s, "VpcEndpointId", r.ID, true)
+	}
+}
+
 func (h hand) endpoint(service string) {
 	h.t.Helper()
 	h.make(ec2.TypeVPCEndpoint, map[string]any{
@@ -240,6 +258,7 @@ func mutations() []mutation {
 
 		{"public subnet without gateway", "", "", func(h hand) { h.table(public2, "", "", true) }, at + "publicSubnetIds[1]", public2 + " has no default route to an internet gateway", "a public subnet"},
 		{"public subnet behind NAT", "", "", func(h hand) { h.table(public2, "NatGatewayId", "nat-0aaaaaaaaaaaaaaaa", true) }, at + "publicSubnetIds[1]", "has no default route to an internet gateway", "a public subnet"},
+		{"firewall gone", "", "", func(h hand) { h.table(public2, "VpcEndpointId", "vpce-0aaaaaaaaaaaaaaaa", true) }, at + "publicSubnetIds[1]", "leads to vpce-0aaaaaaaaaaaaaaaa, which is gone", "correct the route"},
 		{"internet gateway gone", "", "", func(h hand) { h.table(public2, "GatewayId", "igw-0aaaaaaaaaaaaaaaa", true) }, at + "publicSubnetIds[1]", "leads to igw-0aaaaaaaaaaaaaaaa, which is gone", "attach"},
 		{"private subnet that is public", "", "", func(h hand) {
 			h.make(ec2.TypeSubnetRouteTableAssociation, map[string]any{"RouteTableId": publicTable(h), "SubnetId": private2})
@@ -292,6 +311,30 @@ func TestEachFaultAlone(t *testing.T) {
 				t.Errorf("got %v\n  fix: %s\nwant %s: %s\n  fix: %s", f, f.Fix, m.path, m.reason, m.fix)
 			}
 		})
+	}
+}
+
+// TestFirewallThatLeadsNowhere: it makes no subnet public.
+func TestFirewallThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"no gateway": "", "a gateway that is detached": "GatewayId"} {
+		a := parse(t, existing(t))
+		box := given(t, a)
+		work(t, box, func(h hand) {
+			table := publicTable(h)
+			h.inspect()
+			for _, r := range ec2.Routes(h.tx, table) {
+				if key == "" {
+					h.tx.Drop(r.Type, r.ID)
+				} else {
+					r.Props[key] = "igw-0aaaaaaaaaaaaaaaa"
+				}
+			}
+		})
+		_, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{})
+		if fs := faultsOf(t, err); len(fs) != 3 || !strings.Contains(err.Error(), "has no default route to an internet gateway") {
+			t.Errorf("%s: got %v, want a fault of each public subnet", name, err)
+		}
 	}
 }
 
@@ -391,6 +434,9 @@ func TestNetworkThatWillDo(t *testing.T) {
 				h.t.Fatal(err)
 			}
 			h.table(private1, "VpcEndpointId", r.ID, true)
+		},
+		"a firewall before the internet gateway": func(h hand) {
+			h.inspect()
 		},
 		"two halves of everything": func(h hand) {
 			table := ec2.RouteTableOf(h.tx, h.subnet(private1)).ID
