@@ -296,12 +296,17 @@ func (k *checker) routes() {
 		case out.target == "":
 			stranded = append(stranded, s.ID)
 		}
-		if !k.gateway(table) && !k.shared {
-			if out.target == "" {
-				k.fault(path(s), "add "+table+" to a gateway endpoint for S3, or give it a default route", "%s has no way to S3: %s has neither a gateway endpoint for it nor a default route", s.ID, table)
-			} else {
-				k.advise(path(s), "add "+table+" to a gateway endpoint for S3", "%s reaches S3 through %s: images and models take that way", s.ID, out.target)
-			}
+		proxied := k.a.Config.Proxy.URL != ""
+		around := "" // S3 is in noProxy
+		if proxied {
+			around = ", around the proxy"
+		}
+		switch {
+		case k.gateway(t):
+		case out.target == "" && (proxied || !k.shared):
+			k.fault(path(s), "add "+table+" to a gateway endpoint for S3, or give it a default route", "%s has no way to S3%s: %s has neither a gateway endpoint for it nor a default route", s.ID, around, table)
+		case out.target != "" && !k.shared:
+			k.advise(path(s), "add "+table+" to a gateway endpoint for S3", "%s reaches S3 through %s%s: images and models take that way", s.ID, out.target, around)
 		}
 	}
 	k.isolated(stranded)
@@ -413,8 +418,16 @@ func target(r types.Route) string {
 	return ""
 }
 
-// gateway tells that a table has S3's gateway endpoint.
-func (k *checker) gateway(table string) bool {
+// gateway tells that a table has S3's gateway endpoint. The endpoints of a shared
+// VPC can't be seen, but their routes can: there, DynamoDB's passes for S3's.
+// https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html
+func (k *checker) gateway(t *types.RouteTable) bool {
+	if k.shared {
+		return slices.ContainsFunc(t.Routes, func(r types.Route) bool {
+			return r.DestinationPrefixListId != nil && strings.HasPrefix(target(r), "vpce-") && r.State != types.RouteStateBlackhole
+		})
+	}
+	table := aws.ToString(t.RouteTableId)
 	return slices.ContainsFunc(k.s.endpoints, func(e types.VpcEndpoint) bool {
 		return e.VpcEndpointType == types.VpcEndpointTypeGateway && standing(e) && service(e, k.a.Config.Region) == "s3" && slices.Contains(e.RouteTableIds, table)
 	})

@@ -338,6 +338,50 @@ func TestFirewallThatLeadsNowhere(t *testing.T) {
 	}
 }
 
+// TestS3AroundTheProxy: S3 is never asked for through the proxy, so it needs a way
+// of its own, in a shared VPC too.
+func TestS3AroundTheProxy(t *testing.T) {
+	t.Parallel()
+	const proxy = "proxy: {url: http://10.1.2.3:3128}\n"
+	for _, tc := range []struct {
+		name   string
+		more   string
+		shared bool
+		s3     bool
+		reason string
+	}{
+		{"own VPC", proxy, false, false, private2 + " has no way to S3, around the proxy: "},
+		{"own VPC, gateway endpoint", proxy, false, true, ""},
+		{"own VPC, no proxy", "", false, false, private2 + " has no way to S3: "},
+		{"shared VPC", proxy, true, false, private2 + " has no way to S3, around the proxy: "},
+		{"shared VPC, gateway endpoint", proxy, true, true, ""},
+		{"shared VPC, no proxy", "", true, false, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			src := strings.NewReplacer("    adminGroup:", "    reachableInternally: true\n    adminGroup:", "  endpoints: [sts]\n", "").Replace(existing(t)) + tc.more
+			a := parse(t, src)
+			box := given(t, a)
+			work(t, box, func(h hand) {
+				h.table(private2, "", "", tc.s3)
+				h.required()
+				h.endpoint("sts")
+				if tc.shared {
+					h.tx.Get(ec2.TypeVPC, vpc).Data["owner"] = "210987654321"
+				}
+			})
+			_, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{})
+			fs := faultsOf(t, err)
+			if tc.reason == "" && len(fs) == 0 {
+				return
+			}
+			if len(fs) != 1 || tc.reason == "" || fs[0].Path != "network.existing.privateSubnetIds[1]" || !strings.Contains(fs[0].Reason, tc.reason) {
+				t.Errorf("got %v, want %q", err, tc.reason)
+			}
+		})
+	}
+}
+
 // TestSecondaryRange: without a proxy, or with the range in noProxy, whole or in
 // parts, it will do.
 func TestSecondaryRange(t *testing.T) {
