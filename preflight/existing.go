@@ -435,13 +435,11 @@ func (k *checker) gateway(t *types.RouteTable) bool {
 
 // filters finds network ACLs that stop what every deployment needs: HTTPS from
 // the private subnets into the network and its answers, and the Kubernetes API.
+// Any range of the VPC will do, since it can't be known who talks to whom.
 // An entry that denies only a part is not held against it.
 func (k *checker) filters() {
-	if k.s.vpc == nil {
-		return
-	}
-	inside, err := netip.ParsePrefix(aws.ToString(k.s.vpc.CidrBlock))
-	if err != nil {
+	ranges := k.s.ranges()
+	if len(ranges) == 0 {
 		return
 	}
 	const https, answer = 443, 50000
@@ -461,7 +459,8 @@ func (k *checker) filters() {
 			{true, answer, "answers out", []architecture.Tier{architecture.Private, architecture.ControlPlane, architecture.Public}},
 			{false, answer, "answers in", []architecture.Tier{architecture.Private, architecture.Public}},
 		} {
-			if slices.Contains(p.tiers, s.Tier) && !passes(acl, p.egress, p.port, inside) {
+			open := slices.ContainsFunc(ranges, func(inside netip.Prefix) bool { return passes(acl, p.egress, p.port, inside) })
+			if slices.Contains(p.tiers, s.Tier) && !open {
 				k.fault(path(s), "allow TCP 443 and 1024 to 65535 both ways in it, as far as the network goes",
 					"network ACL %s of %s lets no %s (TCP %d)", aws.ToString(acl.NetworkAclId), s.ID, p.what, p.port)
 				break

@@ -199,6 +199,17 @@ func (h hand) acl(subnet string) {
 	h.make(ec2.TypeSubnetNetworkACLAssociation, map[string]any{"SubnetId": subnet, "NetworkAclId": id})
 }
 
+// allow gives a subnet a network ACL that lets everything pass to and from a
+// range.
+func (h hand) allow(subnet, cidr string) {
+	h.t.Helper()
+	id := h.make(ec2.TypeNetworkACL, map[string]any{"VpcId": vpc}).ID
+	for _, egress := range []bool{false, true} {
+		h.make(ec2.TypeNetworkACLEntry, map[string]any{"NetworkAclId": id, "RuleNumber": 10, "Protocol": -1, "Egress": egress, "RuleAction": "allow", "CidrBlock": cidr})
+	}
+	h.make(ec2.TypeSubnetNetworkACLAssociation, map[string]any{"SubnetId": subnet, "NetworkAclId": id})
+}
+
 func publicTable(h hand) string {
 	return ec2.RouteTableOf(h.tx, h.subnet(public1)).ID
 }
@@ -280,6 +291,10 @@ func mutations() []mutation {
 		{"secondary range and a proxy", "access:", proxy, func(h hand) { h.secondary(private2) }, at + "privateSubnetIds[1]", private2 + " has 10.41.16.0/20, outside of network.cidr and proxy.noProxy", "write the range into proxy.noProxy: 10.41.0.0/16"},
 		{"endpoint that is there", "", "", func(h hand) { h.endpoint("sts") }, "network.endpoints[0]", "is an endpoint for sts already", "remove it"},
 		{"network ACL without entries", "", "", func(h hand) { h.acl(private2) }, at + "privateSubnetIds[1]", "of " + private2 + " lets no HTTPS out (TCP 443)", "443 and 1024"},
+		{"network ACL for another network", "", "", func(h hand) {
+			h.secondary(private2)
+			h.allow(private2, "10.42.0.0/16")
+		}, at + "privateSubnetIds[1]", "of " + private2 + " lets no HTTPS out (TCP 443)", "443 and 1024"},
 		{"network ACL of the control plane", "", "", func(h hand) { h.acl(control1) }, at + "controlPlaneSubnetIds[0]", "of " + control1 + " lets no HTTPS in", "443 and 1024"},
 	}
 }
@@ -493,6 +508,10 @@ func TestNetworkThatWillDo(t *testing.T) {
 		},
 		"an endpoint without private names": func(h hand) {
 			h.make(ec2.TypeVPCEndpoint, map[string]any{"VpcId": vpc, "ServiceName": "com.amazonaws.us-east-1.sts", "VpcEndpointType": "Interface", "SubnetIds": []any{private1}})
+		},
+		"a network ACL for a secondary range": func(h hand) {
+			h.secondary(private2)
+			h.allow(private2, "10.41.0.0/16")
 		},
 		"a network ACL that denies others": func(h hand) {
 			id := h.make(ec2.TypeNetworkACL, map[string]any{"VpcId": vpc}).ID
