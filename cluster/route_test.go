@@ -143,6 +143,7 @@ type account struct {
 	endpoint  string
 	instances []string
 	online    bool
+	empty     int  // pages without instances before the one with them
 	session   bool // StartSession works
 	ended     []string
 }
@@ -164,8 +165,17 @@ func (a *account) DescribeInstances(context.Context, *ec2.DescribeInstancesInput
 	return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{r}}, nil
 }
 
-func (a *account) DescribeInstanceInformation(context.Context, *ssm.DescribeInstanceInformationInput, ...func(*ssm.Options)) (*ssm.DescribeInstanceInformationOutput, error) {
+func (a *account) DescribeInstanceInformation(_ context.Context, in *ssm.DescribeInstanceInformationInput, _ ...func(*ssm.Options)) (*ssm.DescribeInstanceInformationOutput, error) {
 	out := &ssm.DescribeInstanceInformationOutput{}
+	token := ""
+	if in.NextToken != nil {
+		token = *in.NextToken
+	}
+	if len(token) < a.empty {
+		token += "."
+		out.NextToken = &token
+		return out, nil
+	}
 	for _, id := range a.instances {
 		status := ssmtypes.PingStatusConnectionLost
 		if a.online {
@@ -296,6 +306,10 @@ func TestFindRoute(t *testing.T) {
 		},
 		{
 			name: "sessions are not allowed", account: account{instances: []string{"i-1"}, online: true}, network: func(*testing.T, authority, authority) network { return nil },
+			want: found{failed: []string{"direct: dial tcp: connection refused", "session: start a session on i-1: AccessDeniedException: no"}}, advice: "ssm:StartSession",
+		},
+		{
+			name: "Systems Manager answers on a later page", account: account{instances: []string{"i-1"}, online: true, empty: 2}, network: func(*testing.T, authority, authority) network { return nil },
 			want: found{failed: []string{"direct: dial tcp: connection refused", "session: start a session on i-1: AccessDeniedException: no"}}, advice: "ssm:StartSession",
 		},
 		{
