@@ -145,6 +145,7 @@ type account struct {
 	online    bool
 	empty     int  // pages without instances before the one with them
 	session   bool // StartSession works
+	takes     time.Duration
 	ended     []string
 }
 
@@ -186,7 +187,14 @@ func (a *account) DescribeInstanceInformation(_ context.Context, in *ssm.Describ
 	return out, nil
 }
 
-func (a *account) StartSession(context.Context, *ssm.StartSessionInput, ...func(*ssm.Options)) (*ssm.StartSessionOutput, error) {
+func (a *account) StartSession(ctx context.Context, _ *ssm.StartSessionInput, _ ...func(*ssm.Options)) (*ssm.StartSessionOutput, error) {
+	if a.takes > 0 {
+		select {
+		case <-time.After(a.takes):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if !a.session {
 		return nil, errors.New("AccessDeniedException: no")
 	}
@@ -311,6 +319,16 @@ func TestFindRoute(t *testing.T) {
 		{
 			name: "Systems Manager answers on a later page", account: account{instances: []string{"i-1"}, online: true, empty: 2}, network: func(*testing.T, authority, authority) network { return nil },
 			want: found{failed: []string{"direct: dial tcp: connection refused", "session: start a session on i-1: AccessDeniedException: no"}}, advice: "ssm:StartSession",
+		},
+		{
+			name: "a session takes longer than a dial may", account: account{instances: []string{"i-1"}, online: true, takes: 59 * time.Second}, network: func(*testing.T, authority, authority) network { return nil },
+			want: found{failed: []string{"direct: dial tcp: connection refused", "session: start a session on i-1: AccessDeniedException: no"}, took: 59 * time.Second},
+		},
+		{
+			name: "a session takes for ever", account: account{instances: []string{"i-1"}, online: true, takes: time.Hour}, network: func(*testing.T, authority, authority) network {
+				return network{direct: nil}
+			},
+			want: found{failed: []string{"direct: no answer within 10s", "session: no answer within 1m0s"}, took: 70 * time.Second},
 		},
 		{
 			name: "the plugin does not start", account: account{instances: []string{"i-1"}, online: true, session: true}, network: func(*testing.T, authority, authority) network { return nil },
