@@ -57,6 +57,20 @@ func (a *Architecture) KubernetesAccess() KubernetesAccess {
 	return k
 }
 
+// SessionHostGoesOut says that the session host reaches Systems Manager by what
+// an existing network has for that, endpoints or a way out, instead of by
+// endpoints of the deployment. Where that is can't be known here, so its group
+// lets HTTPS out to everywhere.
+func (a *Architecture) SessionHostGoesOut() bool {
+	return a.Config.Cluster.API.SessionHost &&
+		slices.ContainsFunc(SessionServices(), func(s string) bool { return !slices.Contains(a.Endpoints, s) })
+}
+
+// SessionServices are what the agent on a session host needs, by the names of
+// their interface endpoints.
+// https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-create-vpc.html
+func SessionServices() []string { return []string{"ssm", "ssmmessages"} }
+
 // SessionHostName is the name of the instance that forwards to the Kubernetes
 // API, in tags.
 func (a *Architecture) SessionHostName() string { return a.ResourceName("session-host") }
@@ -97,9 +111,10 @@ func (a *Architecture) ProxyRanges() []netip.Prefix {
 }
 
 // NoProxy is what nodes and workloads reach without the proxy, in the order in
-// which it is written: themselves, the VPC, Kubernetes, instance metadata, AWS
-// services that the VPC has endpoints for, and what the configuration adds. It
-// is empty without a proxy.
+// which it is written: themselves, the VPC and its range for pods, Kubernetes,
+// instance metadata, AWS services that the deployment makes endpoints for, and
+// what the configuration adds. Secondary ranges of a network that is there are
+// not known here. It is empty without a proxy.
 //
 // Programs read such lists differently. Most take a name for itself and all
 // names below it; for those that do not, names with others below them stand
@@ -111,10 +126,13 @@ func (a *Architecture) NoProxy() []string {
 	}
 	out := []string{
 		"localhost", "127.0.0.1",
-		a.VPC().String(), a.Config.Cluster.ServiceCIDR,
-		// Instance metadata.
-		"169.254.169.254",
+		a.VPC().String(),
 	}
+	if pods, ok := a.PodRange(); ok {
+		out = append(out, pods.String())
+	}
+	// The last is instance metadata.
+	out = append(out, a.Config.Cluster.ServiceCIDR, "169.254.169.254")
 	if a.Config.Cluster.AddonVersions["eks-pod-identity-agent"] != "" {
 		out = append(out, "169.254.170.23")
 	}

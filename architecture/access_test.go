@@ -24,6 +24,10 @@ func TestNoProxy(t *testing.T) {
 		{"no proxy", "production", func(*config.Config) {}},
 		{"no NAT, a session host, own domains", "private-cluster", func(*config.Config) {}},
 		{"NAT, few endpoints", "evaluation", through},
+		{"pods in a range of their own", "evaluation", func(c *config.Config) {
+			through(c)
+			c.Network.PodCIDR = "100.64.0.0/16"
+		}},
 		{"pod identity, other words", "production", func(c *config.Config) {
 			through(c)
 			c.Region = "eu-central-1"
@@ -80,11 +84,34 @@ func TestKubernetesAccess(t *testing.T) {
 	}
 }
 
-// TestSessionHostBringsItsEndpoints: it has no other way to Systems Manager.
-func TestSessionHostBringsItsEndpoints(t *testing.T) {
+// TestSessionHostEndpoints: it brings its own, but not into a network that is
+// there and may have them.
+func TestSessionHostEndpoints(t *testing.T) {
 	t.Parallel()
-	a := mustNew(t, example(t, "evaluation", func(c *config.Config) { c.Cluster.API.SessionHost = true }))
-	if diff := cmp.Diff([]string{"ssm", "ssmmessages"}, a.Endpoints); diff != "" {
-		t.Errorf("endpoints, -want +got:\n%s", diff)
+	host := func(c *config.Config) { c.Cluster.API.SessionHost = true }
+	for _, tc := range []struct {
+		name, example string
+		endpoints     []string
+		want          []string
+		out           bool
+	}{
+		{"network of one's own", "evaluation", nil, []string{"ssm", "ssmmessages"}, false},
+		{"existing network", "existing-network", nil, nil, true},
+		{"existing network, one listed", "existing-network", []string{"ssm"}, []string{"ssm"}, true},
+		{"existing network, both listed", "existing-network", []string{"ssmmessages", "ssm"}, []string{"ssm", "ssmmessages"}, false},
+	} {
+		a := mustNew(t, example(t, tc.example, func(c *config.Config) {
+			host(c)
+			c.Network.Endpoints = tc.endpoints
+		}))
+		if diff := cmp.Diff(tc.want, a.Endpoints); diff != "" {
+			t.Errorf("%s: endpoints, -want +got:\n%s", tc.name, diff)
+		}
+		if got := a.SessionHostGoesOut(); got != tc.out {
+			t.Errorf("%s: goes out %v, want %v", tc.name, got, tc.out)
+		}
+	}
+	if mustNew(t, example(t, "existing-network", func(*config.Config) {})).SessionHostGoesOut() {
+		t.Error("a session host that is not there goes out")
 	}
 }

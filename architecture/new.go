@@ -134,10 +134,10 @@ func endpoints(c *config.Config) []string {
 	if c.Network.Isolated() {
 		out = append(out, RequiredServices()...)
 	}
-	if c.Cluster.API.SessionHost {
-		// So its instance needs no way out of the VPC.
-		// https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-create-vpc.html
-		out = append(out, "ssm", "ssmmessages")
+	if c.Cluster.API.SessionHost && !c.Network.Exists() {
+		// So its instance needs no way out of the VPC. A network that is there may
+		// have them, and two can't have the same names.
+		out = append(out, SessionServices()...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -41,6 +41,11 @@ import (
 // answer would take two minutes.
 const DefaultTimeout = 10 * time.Second
 
+// DefaultSessionTimeout bounds an attempt by session: questions to AWS, the
+// start of the plugin, its handshake with the agent on a small instance, and
+// only then the dial.
+const DefaultSessionTimeout = time.Minute
+
 // DescribeCluster is what FindRoute asks of EKS.
 type DescribeCluster interface {
 	DescribeCluster(context.Context, *eks.DescribeClusterInput, ...func(*eks.Options)) (*eks.DescribeClusterOutput, error)
@@ -75,8 +80,9 @@ type Machine struct {
 	// Plugin is the program session-manager-plugin; empty means that PATH has
 	// it.
 	Plugin string
-	// Timeout bounds an attempt; 0 means [DefaultTimeout].
-	Timeout time.Duration
+	// Timeout bounds an attempt, and SessionTimeout one by session; 0 means
+	// [DefaultTimeout] and [DefaultSessionTimeout].
+	Timeout, SessionTimeout time.Duration
 	// Roots vouch for proxies that are spoken to by TLS; nil means the
 	// machine's own.
 	Roots *x509.CertPool
@@ -196,6 +202,9 @@ func FindRoute(ctx context.Context, o Options) (*Route, error) {
 	if o.Machine.Timeout == 0 {
 		o.Machine.Timeout = DefaultTimeout
 	}
+	if o.Machine.SessionTimeout == 0 {
+		o.Machine.SessionTimeout = DefaultSessionTimeout
+	}
 	f := &finder{Options: o}
 	if err := f.describe(ctx); err != nil {
 		return nil, err
@@ -307,7 +316,11 @@ func (f *finder) environmentProxy() *url.URL {
 
 // try proves one way within its deadline.
 func (f *finder) try(ctx context.Context, c candidate) (*Route, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, f.Machine.Timeout, fmt.Errorf("no answer within %v", f.Machine.Timeout))
+	limit := f.Machine.Timeout
+	if c.way == architecture.WaySession {
+		limit = f.Machine.SessionTimeout
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	way, err := c.open(bounded)
 	if err == nil {

@@ -143,7 +143,9 @@ type account struct {
 	endpoint  string
 	instances []string
 	online    bool
+	empty     int  // pages without instances before the one with them
 	session   bool // StartSession works
+	takes     time.Duration
 	ended     []string
 }
 
@@ -164,8 +166,17 @@ func (a *account) DescribeInstances(context.Context, *ec2.DescribeInstancesInput
 	return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{r}}, nil
 }
 
-func (a *account) DescribeInstanceInformation(context.Context, *ssm.DescribeInstanceInformationInput, ...func(*ssm.Options)) (*ssm.DescribeInstanceInformationOutput, error) {
+func (a *account) DescribeInstanceInformation(_ context.Context, in *ssm.DescribeInstanceInformationInput, _ ...func(*ssm.Options)) (*ssm.DescribeInstanceInformationOutput, error) {
 	out := &ssm.DescribeInstanceInformationOutput{}
+	token := ""
+	if in.NextToken != nil {
+		token = *in.NextToken
+	}
+	if len(token) < a.empty {
+		token += "."
+		out.NextToken = &token
+		return out, nil
+	}
 	for _, id := range a.instances {
 		status := ssmtypes.PingStatusConnectionLost
 		if a.online {
@@ -176,7 +187,14 @@ func (a *account) DescribeInstanceInformation(context.Context, *ssm.DescribeInst
 	return out, nil
 }
 
-func (a *account) StartSession(context.Context, *ssm.StartSessionInput, ...func(*ssm.Options)) (*ssm.StartSessionOutput, error) {
+func (a *account) StartSession(ctx context.Context, _ *ssm.StartSessionInput, _ ...func(*ssm.Options)) (*ssm.StartSessionOutput, error) {
+	if a.takes > 0 {
+		select {
+		case <-time.After(a.takes):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if !a.session {
 		return nil, errors.New("AccessDeniedException: no")
 	}
@@ -297,6 +315,20 @@ func TestFindRoute(t *testing.T) {
 		{
 			name: "sessions are not allowed", account: account{instances: []string{"i-1"}, online: true}, network: func(*testing.T, authority, authority) network { return nil },
 			want: found{failed: []string{"direct: dial tcp: connection refused", "session: start a session on i-1: AccessDeniedException: no"}}, advice: "ssm:StartSession",
+		},
+		{
+			name: "Systems Manager answers on a later page", account: account{instances: []string{"i-1"}, online: true, empty: 2}, network: func(*testing.T, authority, authority) network { return nil },
+			want: found{failed: []string{"direct: dial tcp: connection refused", "session: start a session on i-1: AccessDeniedException: no"}}, advice: "ssm:StartSession",
+		},
+		{
+			name: "a session takes longer than a dial may", account: account{instances: []string{"i-1"}, online: true, takes: 59 * time.Second}, network: func(*testing.T, authority, authority) network { return nil },
+			want: found{failed: []string{"direct: dial tcp: connection refused", "session: start a session on i-1: AccessDeniedException: no"}, took: 59 * time.Second},
+		},
+		{
+			name: "a session takes for ever", account: account{instances: []string{"i-1"}, online: true, takes: time.Hour}, network: func(*testing.T, authority, authority) network {
+				return network{direct: nil}
+			},
+			want: found{failed: []string{"direct: no answer within 10s", "session: no answer within 1m0s"}, took: 70 * time.Second},
 		},
 		{
 			name: "the plugin does not start", account: account{instances: []string{"i-1"}, online: true, session: true}, network: func(*testing.T, authority, authority) network { return nil },

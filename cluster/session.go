@@ -121,15 +121,19 @@ func (f *finder) target(ctx context.Context) (string, error) {
 	slices.Sort(ids)
 	// A filter takes 100 values.
 	const most = 100
-	info, err := f.SSM.DescribeInstanceInformation(ctx, &ssm.DescribeInstanceInformationInput{
+	info := ssm.NewDescribeInstanceInformationPaginator(f.SSM, &ssm.DescribeInstanceInformationInput{
 		Filters: []ssmtypes.InstanceInformationStringFilter{{Key: aws.String("InstanceIds"), Values: ids[:min(len(ids), most)]}},
 	})
-	if err != nil {
-		return "", fmt.Errorf("ask Systems Manager for the %s: %w", what, err)
-	}
-	for _, i := range info.InstanceInformationList {
-		if i.PingStatus == ssmtypes.PingStatusOnline {
-			return aws.ToString(i.InstanceId), nil
+	// A page may be empty, and others follow.
+	for info.HasMorePages() {
+		page, err := info.NextPage(ctx)
+		if err != nil {
+			return "", fmt.Errorf("ask Systems Manager for the %s: %w", what, err)
+		}
+		for _, i := range page.InstanceInformationList {
+			if i.PingStatus == ssmtypes.PingStatusOnline {
+				return aws.ToString(i.InstanceId), nil
+			}
 		}
 	}
 	return "", &sessionError{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"go4.org/netipx"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
@@ -34,6 +35,7 @@ func check(a *architecture.Architecture, s *seen, o Options) (*Report, error) {
 	k.endpoints()
 	k.filters()
 	k.routes()
+	k.proxied()
 	if err := k.faults.Err(); err != nil {
 		return nil, err
 	}
@@ -222,6 +224,39 @@ func (k *checker) endpoints() {
 	}
 }
 
+// proxied finds subnets whose addresses the proxy would be asked for: only the
+// VPC's primary range is known without the account.
+func (k *checker) proxied() {
+	c := k.a.Config
+	if c.Proxy.URL == "" || k.s.vpc == nil || aws.ToString(k.s.vpc.CidrBlock) != c.Network.CIDR {
+		return
+	}
+	var b netipx.IPSetBuilder
+	for _, s := range k.a.NoProxy() {
+		if r, err := netip.ParsePrefix(s); err == nil {
+			b.AddPrefix(r)
+		}
+	}
+	around, err := b.IPSet()
+	if err != nil {
+		return
+	}
+	for _, s := range k.a.Subnets {
+		own, err := netip.ParsePrefix(aws.ToString(k.s.subnets[s.ID].CidrBlock))
+		if k.bad[s.ID] || err != nil || around.ContainsPrefix(own) {
+			continue
+		}
+		write := own
+		for _, r := range k.s.ranges() {
+			if r.Bits() <= own.Bits() && r.Contains(own.Addr()) {
+				write = r
+			}
+		}
+		k.fault(path(s), fmt.Sprintf("write the range into proxy.noProxy: %s", write),
+			"%s has %s, outside of network.cidr and proxy.noProxy: nodes and pods would ask the proxy for each other", s.ID, own)
+	}
+}
+
 // routes checks where the subnets' traffic can go.
 func (k *checker) routes() {
 	var stranded []string // subnets without a default route
@@ -238,7 +273,7 @@ func (k *checker) routes() {
 		switch s.Tier {
 		case architecture.Public:
 			switch {
-			case !strings.HasPrefix(out.target, "igw-"):
+			case !strings.HasPrefix(out.target, "igw-") && !(strings.HasPrefix(out.target, "vpce-") && k.s.inspects(table)):
 				k.fault(path(s), "name a public subnet, or give its route table a default route to an internet gateway", "%s has no default route to an internet gateway in %s", s.ID, table)
 			case out.gone:
 				k.fault(path(s), "attach the gateway, or correct the route", "the default route of %s in %s leads to %s, which is gone", s.ID, table, out.target)
@@ -261,12 +296,17 @@ func (k *checker) routes() {
 		case out.target == "":
 			stranded = append(stranded, s.ID)
 		}
-		if !k.gateway(table) && !k.shared {
-			if out.target == "" {
-				k.fault(path(s), "add "+table+" to a gateway endpoint for S3, or give it a default route", "%s has no way to S3: %s has neither a gateway endpoint for it nor a default route", s.ID, table)
-			} else {
-				k.advise(path(s), "add "+table+" to a gateway endpoint for S3", "%s reaches S3 through %s: images and models take that way", s.ID, out.target)
-			}
+		proxied := k.a.Config.Proxy.URL != ""
+		around := "" // S3 is in noProxy
+		if proxied {
+			around = ", around the proxy"
+		}
+		switch {
+		case k.gateway(t):
+		case out.target == "" && (proxied || !k.shared):
+			k.fault(path(s), "add "+table+" to a gateway endpoint for S3, or give it a default route", "%s has no way to S3%s: %s has neither a gateway endpoint for it nor a default route", s.ID, around, table)
+		case out.target != "" && !k.shared:
+			k.advise(path(s), "add "+table+" to a gateway endpoint for S3", "%s reaches S3 through %s%s: images and models take that way", s.ID, out.target, around)
 		}
 	}
 	k.isolated(stranded)
@@ -278,16 +318,28 @@ func (k *checker) isolated(stranded []string) {
 		return
 	}
 	c := k.a.Config
-	var missing []string
+	var missing, session []string // session are those that the session host needs too
 	for _, name := range architecture.RequiredServices() {
 		there := slices.Contains(k.a.Endpoints, name) || slices.ContainsFunc(k.s.endpoints, func(e types.VpcEndpoint) bool {
-			return service(e, c.Region) == name && standing(e) && aws.ToBool(e.PrivateDnsEnabled)
+			return service(e, c.Region) == name && standing(e) && aws.ToBool(e.PrivateDnsEnabled) && !ours(k.a, e.Tags)
 		})
-		if !there {
+		switch {
+		case there:
+		case c.Cluster.API.SessionHost && slices.Contains(architecture.SessionServices(), name):
+			session = append(session, name)
+		default:
 			missing = append(missing, name)
 		}
 	}
 	where := strings.Join(stranded, " and ")
+	switch {
+	case session == nil:
+	case k.shared:
+		k.advise("cluster.api.sessionHost", "ask its owner for endpoints with private names", "no default route in %s: the session host needs endpoints for %s", where, strings.Join(session, ", "))
+	default:
+		k.fault("cluster.api.sessionHost", "give the subnets a default route, or list the services in network.endpoints",
+			"the session host has no way to Systems Manager: no default route in %s, and no endpoint with private names for %s", where, strings.Join(session, ", "))
+	}
 	switch {
 	case missing == nil:
 	case k.shared:
@@ -333,6 +385,16 @@ func leaves(t *types.RouteTable) way {
 	return halves["0.0.0.0/1"]
 }
 
+// inspects tells that another table than this one leads to an internet gateway,
+// as that of a firewall's subnets does.
+// https://docs.aws.amazon.com/network-firewall/latest/developerguide/arch-igw-ngw.html
+func (s *seen) inspects(table string) bool {
+	return slices.ContainsFunc(s.tables, func(t types.RouteTable) bool {
+		out := leaves(&t)
+		return aws.ToString(t.RouteTableId) != table && strings.HasPrefix(out.target, "igw-") && !out.gone
+	})
+}
+
 // internet is the internet gateway that a table leads to, "" if none.
 func internet(t *types.RouteTable) string {
 	for _, r := range t.Routes {
@@ -356,8 +418,16 @@ func target(r types.Route) string {
 	return ""
 }
 
-// gateway tells that a table has S3's gateway endpoint.
-func (k *checker) gateway(table string) bool {
+// gateway tells that a table has S3's gateway endpoint. The endpoints of a shared
+// VPC can't be seen, but their routes can: there, DynamoDB's passes for S3's.
+// https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html
+func (k *checker) gateway(t *types.RouteTable) bool {
+	if k.shared {
+		return slices.ContainsFunc(t.Routes, func(r types.Route) bool {
+			return r.DestinationPrefixListId != nil && strings.HasPrefix(target(r), "vpce-") && r.State != types.RouteStateBlackhole
+		})
+	}
+	table := aws.ToString(t.RouteTableId)
 	return slices.ContainsFunc(k.s.endpoints, func(e types.VpcEndpoint) bool {
 		return e.VpcEndpointType == types.VpcEndpointTypeGateway && standing(e) && service(e, k.a.Config.Region) == "s3" && slices.Contains(e.RouteTableIds, table)
 	})
@@ -365,13 +435,11 @@ func (k *checker) gateway(table string) bool {
 
 // filters finds network ACLs that stop what every deployment needs: HTTPS from
 // the private subnets into the network and its answers, and the Kubernetes API.
+// Any range of the VPC will do, since it can't be known who talks to whom.
 // An entry that denies only a part is not held against it.
 func (k *checker) filters() {
-	if k.s.vpc == nil {
-		return
-	}
-	inside, err := netip.ParsePrefix(aws.ToString(k.s.vpc.CidrBlock))
-	if err != nil {
+	ranges := k.s.ranges()
+	if len(ranges) == 0 {
 		return
 	}
 	const https, answer = 443, 50000
@@ -391,7 +459,8 @@ func (k *checker) filters() {
 			{true, answer, "answers out", []architecture.Tier{architecture.Private, architecture.ControlPlane, architecture.Public}},
 			{false, answer, "answers in", []architecture.Tier{architecture.Private, architecture.Public}},
 		} {
-			if slices.Contains(p.tiers, s.Tier) && !passes(acl, p.egress, p.port, inside) {
+			open := slices.ContainsFunc(ranges, func(inside netip.Prefix) bool { return passes(acl, p.egress, p.port, inside) })
+			if slices.Contains(p.tiers, s.Tier) && !open {
 				k.fault(path(s), "allow TCP 443 and 1024 to 65535 both ways in it, as far as the network goes",
 					"network ACL %s of %s lets no %s (TCP %d)", aws.ToString(acl.NetworkAclId), s.ID, p.what, p.port)
 				break

@@ -14,6 +14,8 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -156,6 +158,26 @@ func (r *reader) network(a *architecture.Architecture) (*seen, error) {
 		s.endpoints = append(s.endpoints, page.VpcEndpoints...)
 	}
 	return s, nil
+}
+
+// ranges are the IPv4 ranges of the VPC, the primary one first.
+func (s *seen) ranges() []netip.Prefix {
+	var out []netip.Prefix
+	add := func(cidr *string) {
+		if r, err := netip.ParsePrefix(aws.ToString(cidr)); err == nil && !slices.Contains(out, r) {
+			out = append(out, r)
+		}
+	}
+	if s.vpc == nil {
+		return nil
+	}
+	add(s.vpc.CidrBlock)
+	for _, a := range s.vpc.CidrBlockAssociationSet {
+		if a.CidrBlockState != nil && a.CidrBlockState.State == types.VpcCidrBlockStateCodeAssociated {
+			add(a.CidrBlock)
+		}
+	}
+	return out
 }
 
 // tableOf is the route table that a subnet's traffic goes by.

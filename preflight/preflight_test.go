@@ -142,6 +142,14 @@ func (h hand) table(subnet, key, target string, s3 bool) {
 
 func (h hand) subnet(id string) *account.Resource { return h.tx.Get(ec2.TypeSubnet, id) }
 
+// secondary moves a subnet to a secondary range of the VPC, 10.41.0.0/16.
+func (h hand) secondary(subnet string) {
+	h.t.Helper()
+	h.make(ec2.TypeVPCCidrBlock, map[string]any{"VpcId": vpc, "CidrBlock": "10.41.0.0/16"})
+	s := h.subnet(subnet)
+	s.Props["CidrBlock"], s.Attrs["CidrBlock"] = "10.41.16.0/20", "10.41.16.0/20"
+}
+
 func (h hand) zone(subnet, zone string) { h.subnet(subnet).Attrs["AvailabilityZoneId"] = zone }
 
 func (h hand) zoneOf(subnet string) string { return ec2.ZoneOf(h.subnet(subnet)).ID }
@@ -152,6 +160,24 @@ func (h hand) fill(subnet string, free int) {
 	h.make(ec2.TypeNetworkInterface, map[string]any{"SubnetId": subnet, "SecondaryPrivateIpAddressCount": ec2.AvailableAddresses(h.tx, h.subnet(subnet)) - free - 1})
 }
 
+// inspect leads the public subnets to a firewall. The table that leads to the
+// internet gateway is left, as the firewall's.
+func (h hand) inspect() {
+	h.t.Helper()
+	for _, s := range []string{public1, public2, public3} {
+		for _, a := range h.tx.List(ec2.TypeSubnetRouteTableAssociation) {
+			if props.Str(a.Props, "SubnetId") == s {
+				h.tx.Drop(a.Type, a.ID)
+			}
+		}
+		r, err := endpoint.Firewall(h.tx, control1)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.table(s, "VpcEndpointId", r.ID, true)
+	}
+}
+
 func (h hand) endpoint(service string) {
 	h.t.Helper()
 	h.make(ec2.TypeVPCEndpoint, map[string]any{
@@ -160,9 +186,9 @@ func (h hand) endpoint(service string) {
 }
 
 // required makes the endpoints that aren't there.
-func (h hand) required() {
+func (h hand) required(but ...string) {
 	for _, s := range architecture.RequiredServices() {
-		if !slices.Contains([]string{"sts", "ecr.api", "ecr.dkr"}, s) {
+		if !slices.Contains(append(but, "sts", "ecr.api", "ecr.dkr"), s) {
 			h.endpoint(s)
 		}
 	}
@@ -170,6 +196,17 @@ func (h hand) required() {
 
 func (h hand) acl(subnet string) {
 	id := h.make(ec2.TypeNetworkACL, map[string]any{"VpcId": vpc}).ID
+	h.make(ec2.TypeSubnetNetworkACLAssociation, map[string]any{"SubnetId": subnet, "NetworkAclId": id})
+}
+
+// allow gives a subnet a network ACL that lets everything pass to and from a
+// range.
+func (h hand) allow(subnet, cidr string) {
+	h.t.Helper()
+	id := h.make(ec2.TypeNetworkACL, map[string]any{"VpcId": vpc}).ID
+	for _, egress := range []bool{false, true} {
+		h.make(ec2.TypeNetworkACLEntry, map[string]any{"NetworkAclId": id, "RuleNumber": 10, "Protocol": -1, "Egress": egress, "RuleAction": "allow", "CidrBlock": cidr})
+	}
 	h.make(ec2.TypeSubnetNetworkACLAssociation, map[string]any{"SubnetId": subnet, "NetworkAclId": id})
 }
 
@@ -198,6 +235,7 @@ type mutation struct {
 
 func mutations() []mutation {
 	const at = "network.existing."
+	const proxy = "proxy: {url: http://10.1.2.3:3128}\naccess:"
 	reachable := "    adminGroup:"
 	return []mutation{
 		{"no VPC", "", "", func(h hand) { h.tx.Drop(ec2.TypeVPC, vpc) }, at + "vpcId", vpc + " does not exist in us-east-1", "this account and region"},
@@ -231,6 +269,7 @@ func mutations() []mutation {
 
 		{"public subnet without gateway", "", "", func(h hand) { h.table(public2, "", "", true) }, at + "publicSubnetIds[1]", public2 + " has no default route to an internet gateway", "a public subnet"},
 		{"public subnet behind NAT", "", "", func(h hand) { h.table(public2, "NatGatewayId", "nat-0aaaaaaaaaaaaaaaa", true) }, at + "publicSubnetIds[1]", "has no default route to an internet gateway", "a public subnet"},
+		{"firewall gone", "", "", func(h hand) { h.table(public2, "VpcEndpointId", "vpce-0aaaaaaaaaaaaaaaa", true) }, at + "publicSubnetIds[1]", "leads to vpce-0aaaaaaaaaaaaaaaa, which is gone", "correct the route"},
 		{"internet gateway gone", "", "", func(h hand) { h.table(public2, "GatewayId", "igw-0aaaaaaaaaaaaaaaa", true) }, at + "publicSubnetIds[1]", "leads to igw-0aaaaaaaaaaaaaaaa, which is gone", "attach"},
 		{"private subnet that is public", "", "", func(h hand) {
 			h.make(ec2.TypeSubnetRouteTableAssociation, map[string]any{"RouteTableId": publicTable(h), "SubnetId": private2})
@@ -249,8 +288,13 @@ func mutations() []mutation {
 			h.required()
 		}, at + "privateSubnetIds[1]", private2 + " has no way to S3", "gateway endpoint for S3"},
 
+		{"secondary range and a proxy", "access:", proxy, func(h hand) { h.secondary(private2) }, at + "privateSubnetIds[1]", private2 + " has 10.41.16.0/20, outside of network.cidr and proxy.noProxy", "write the range into proxy.noProxy: 10.41.0.0/16"},
 		{"endpoint that is there", "", "", func(h hand) { h.endpoint("sts") }, "network.endpoints[0]", "is an endpoint for sts already", "remove it"},
 		{"network ACL without entries", "", "", func(h hand) { h.acl(private2) }, at + "privateSubnetIds[1]", "of " + private2 + " lets no HTTPS out (TCP 443)", "443 and 1024"},
+		{"network ACL for another network", "", "", func(h hand) {
+			h.secondary(private2)
+			h.allow(private2, "10.42.0.0/16")
+		}, at + "privateSubnetIds[1]", "of " + private2 + " lets no HTTPS out (TCP 443)", "443 and 1024"},
 		{"network ACL of the control plane", "", "", func(h hand) { h.acl(control1) }, at + "controlPlaneSubnetIds[0]", "of " + control1 + " lets no HTTPS in", "443 and 1024"},
 	}
 }
@@ -280,6 +324,131 @@ func TestEachFaultAlone(t *testing.T) {
 			}
 			if f := fs[0]; f.Path != m.path || !strings.Contains(f.Reason, m.reason) || !strings.Contains(f.Fix, m.fix) || f.Line == 0 {
 				t.Errorf("got %v\n  fix: %s\nwant %s: %s\n  fix: %s", f, f.Fix, m.path, m.reason, m.fix)
+			}
+		})
+	}
+}
+
+// TestFirewallThatLeadsNowhere: it makes no subnet public.
+func TestFirewallThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"no gateway": "", "a gateway that is detached": "GatewayId"} {
+		a := parse(t, existing(t))
+		box := given(t, a)
+		work(t, box, func(h hand) {
+			table := publicTable(h)
+			h.inspect()
+			for _, r := range ec2.Routes(h.tx, table) {
+				if key == "" {
+					h.tx.Drop(r.Type, r.ID)
+				} else {
+					r.Props[key] = "igw-0aaaaaaaaaaaaaaaa"
+				}
+			}
+		})
+		_, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{})
+		if fs := faultsOf(t, err); len(fs) != 3 || !strings.Contains(err.Error(), "has no default route to an internet gateway") {
+			t.Errorf("%s: got %v, want a fault of each public subnet", name, err)
+		}
+	}
+}
+
+// TestS3AroundTheProxy: S3 is never asked for through the proxy, so it needs a way
+// of its own, in a shared VPC too.
+func TestS3AroundTheProxy(t *testing.T) {
+	t.Parallel()
+	const proxy = "proxy: {url: http://10.1.2.3:3128}\n"
+	for _, tc := range []struct {
+		name   string
+		more   string
+		shared bool
+		s3     bool
+		reason string
+	}{
+		{"own VPC", proxy, false, false, private2 + " has no way to S3, around the proxy: "},
+		{"own VPC, gateway endpoint", proxy, false, true, ""},
+		{"own VPC, no proxy", "", false, false, private2 + " has no way to S3: "},
+		{"shared VPC", proxy, true, false, private2 + " has no way to S3, around the proxy: "},
+		{"shared VPC, gateway endpoint", proxy, true, true, ""},
+		{"shared VPC, no proxy", "", true, false, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			src := strings.NewReplacer("    adminGroup:", "    reachableInternally: true\n    adminGroup:", "  endpoints: [sts]\n", "").Replace(existing(t)) + tc.more
+			a := parse(t, src)
+			box := given(t, a)
+			work(t, box, func(h hand) {
+				h.table(private2, "", "", tc.s3)
+				h.required()
+				h.endpoint("sts")
+				if tc.shared {
+					h.tx.Get(ec2.TypeVPC, vpc).Data["owner"] = "210987654321"
+				}
+			})
+			_, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{})
+			fs := faultsOf(t, err)
+			if tc.reason == "" && len(fs) == 0 {
+				return
+			}
+			if len(fs) != 1 || tc.reason == "" || fs[0].Path != "network.existing.privateSubnetIds[1]" || !strings.Contains(fs[0].Reason, tc.reason) {
+				t.Errorf("got %v, want %q", err, tc.reason)
+			}
+		})
+	}
+}
+
+// TestSecondaryRange: without a proxy, or with the range in noProxy, whole or in
+// parts, it will do.
+func TestSecondaryRange(t *testing.T) {
+	t.Parallel()
+	for _, proxy := range []string{
+		"", "proxy: {url: http://10.1.2.3:3128, noProxy: [10.41.0.0/16]}\n", "proxy: {url: http://10.1.2.3:3128, noProxy: [10.41.16.0/21, .example.com, 10.41.24.0/21]}\n",
+	} {
+		a := parse(t, existing(t)+proxy)
+		box := given(t, a)
+		work(t, box, func(h hand) { h.secondary(private2) })
+		if _, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{}); err != nil {
+			t.Errorf("%q: %v", proxy, err)
+		}
+	}
+}
+
+// TestSessionHost: it uses what the network has, be it endpoints or a way out.
+func TestSessionHost(t *testing.T) {
+	t.Parallel()
+	src := strings.NewReplacer(
+		"  administrators:", "  api: {sessionHost: true}\n  administrators:", "    adminGroup:", "    reachableInternally: true\n    adminGroup:",
+	).Replace(existing(t))
+	for name, tc := range map[string]struct {
+		change func(hand)
+		reason string
+	}{
+		"a way out": {func(hand) {}, ""},
+		"a way out, and endpoints": {func(h hand) {
+			h.endpoint("ssm")
+			h.endpoint("ssmmessages")
+		}, ""},
+		"endpoints": {func(h hand) {
+			h.table(private2, "", "", true)
+			h.required()
+		}, ""},
+		"one endpoint": {func(h hand) {
+			h.table(private2, "", "", true)
+			h.required("ssmmessages")
+		}, "the session host has no way to Systems Manager: no default route in " + private2 + ", and no endpoint with private names for ssmmessages"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := parse(t, src)
+			box := given(t, a)
+			work(t, box, tc.change)
+			_, err := preflight.Network(t.Context(), clients(t, box), a, preflight.Options{})
+			fs := faultsOf(t, err)
+			if tc.reason == "" && len(fs) == 0 {
+				return
+			}
+			if len(fs) != 1 || tc.reason == "" || fs[0].Path != "cluster.api.sessionHost" || fs[0].Line == 0 || !strings.Contains(fs[0].Reason, tc.reason) {
+				t.Errorf("got %v, want %q", err, tc.reason)
 			}
 		})
 	}
@@ -325,6 +494,9 @@ func TestNetworkThatWillDo(t *testing.T) {
 			}
 			h.table(private1, "VpcEndpointId", r.ID, true)
 		},
+		"a firewall before the internet gateway": func(h hand) {
+			h.inspect()
+		},
 		"two halves of everything": func(h hand) {
 			table := ec2.RouteTableOf(h.tx, h.subnet(private1)).ID
 			for _, r := range ec2.Routes(h.tx, table) {
@@ -336,6 +508,10 @@ func TestNetworkThatWillDo(t *testing.T) {
 		},
 		"an endpoint without private names": func(h hand) {
 			h.make(ec2.TypeVPCEndpoint, map[string]any{"VpcId": vpc, "ServiceName": "com.amazonaws.us-east-1.sts", "VpcEndpointType": "Interface", "SubnetIds": []any{private1}})
+		},
+		"a network ACL for a secondary range": func(h hand) {
+			h.secondary(private2)
+			h.allow(private2, "10.41.0.0/16")
 		},
 		"a network ACL that denies others": func(h hand) {
 			id := h.make(ec2.TypeNetworkACL, map[string]any{"VpcId": vpc}).ID

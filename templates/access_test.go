@@ -235,6 +235,34 @@ func TestConnectedOperators(t *testing.T) {
 	}
 }
 
+// TestSessionHostInExistingNetwork: it has to get to endpoints or a way out that
+// are not ours.
+func TestSessionHostInExistingNetwork(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		endpoints []string
+		want      int // rules for the way out
+		cidr      any // of the last one
+	}{
+		{nil, 3, "0.0.0.0/0"},
+		{[]string{"ssm", "ssmmessages"}, 2, nil},
+	} {
+		c, err := config.LoadFile("../examples/existing-network.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Cluster.API.SessionHost, c.Network.Endpoints = true, tc.endpoints
+		a, err := architecture.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, _ := at(built(t, a, architecture.SessionHost).properties(t, "SecurityGroup", "AWS::EC2::SecurityGroup"), "SecurityGroupEgress").([]any)
+		if len(rules) != tc.want || at(rules, len(rules)-1, "CidrIp") != tc.cidr {
+			t.Errorf("endpoints %v: rules %v, want %d, the last one to %v", tc.endpoints, rules, tc.want, tc.cidr)
+		}
+	}
+}
+
 func TestSessionHost(t *testing.T) {
 	t.Parallel()
 	a := planned(t, func(c *config.Config) { c.Cluster.API.SessionHost = true })

@@ -10,8 +10,9 @@ import (
 
 // sessionHost is the instance that Session Manager sessions forward through to
 // the Kubernetes API: a group of exactly one, in any zone. Nothing reaches it;
-// it reaches the control plane and Systems Manager's endpoints, and has no
-// Kubernetes rights. The rules for it are here, not in the stack network, so
+// it reaches the control plane and Systems Manager's endpoints, or in a network
+// that is there whatever leads to Systems Manager, and has no Kubernetes rights.
+// The rules for it are here, not in the stack network, so
 // that it can go without that.
 // https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-sessions-start.html
 func sessionHost(a *architecture.Architecture) *cfn.Template {
@@ -30,13 +31,18 @@ func sessionHost(a *architecture.Architecture) *cfn.Template {
 			DestinationSecurityGroupId: securityGroupID(t, g), Description: cfn.V(why),
 		}
 	}
+	out := []ec2.Egress{https(groupControlPlane, "Kubernetes API"), https(groupEndpoints, "Systems Manager")}
+	if a.SessionHostGoesOut() {
+		out = append(out, ec2.Egress{
+			IpProtocol: cfn.V("tcp"), FromPort: cfn.V(443), ToPort: cfn.V(443),
+			CidrIp: cfn.V(anywhere), Description: cfn.V("Systems Manager, by what the network has"),
+		})
+	}
 	own := t.Add("SecurityGroup", ec2.SecurityGroup{
-		GroupDescription: cfn.V("Session host"),
-		VpcId:            vpcID(t),
-		SecurityGroupEgress: []ec2.Egress{
-			https(groupControlPlane, "Kubernetes API"), https(groupEndpoints, "Systems Manager"),
-		},
-		Tags: named(a, part),
+		GroupDescription:    cfn.V("Session host"),
+		VpcId:               vpcID(t),
+		SecurityGroupEgress: out,
+		Tags:                named(a, part),
 	})
 	for _, to := range []group{groupControlPlane, groupEndpoints} {
 		t.Add(cfn.LogicalID("To"+string(to)+"In"), ec2.SecurityGroupIngress{
