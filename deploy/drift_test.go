@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -126,6 +127,70 @@ func TestDriftOfTheCluster(t *testing.T) {
 		}
 		w.emptyPlan(a)
 		w.clean(w.destroy(a))
+	})
+}
+
+// TestDriftOfVersions: a cluster that was upgraded is never asked to go back, and
+// the file is asked to follow.
+func TestDriftOfVersions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		var sets int
+		w := newWorld(t, a, sandbox.Options{OnCall: func(c sandbox.Call) {
+			if c.Operation == "CreateChangeSet" {
+				sets++
+			}
+		}})
+		w.create(a)
+		c := w.target(a).AWS.EKS
+		cluster := w.one("AWS::EKS::Cluster", nil)
+		if _, err := c.UpdateClusterVersion(t.Context(), &eks.UpdateClusterVersionInput{Name: &cluster.ID, Version: new("1.36")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		if _, err := c.UpdateClusterConfig(t.Context(), &eks.UpdateClusterConfigInput{
+			Name: &cluster.ID, Logging: &ekstypes.Logging{ClusterLogging: []ekstypes.LogSetup{{Enabled: new(false), Types: ekstypes.LogType("").Values()}}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		sets = 0
+		_, planned := deploy.MakePlan(t.Context(), w.target(a))
+		_, updated := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a)})
+		for verb, err := range map[string]error{"plan": planned, "update": updated} {
+			var fs config.Faults
+			if !errors.As(err, &fs) || len(fs) != 1 || fs[0].Path != "cluster.version" || fs[0].Reason != "is 1.35 in the file, and the cluster runs 1.36; EKS can't go back" || fs[0].Fix != `write "1.36"` {
+				t.Errorf("%s: got %v, want that the file is behind", verb, err)
+			}
+		}
+		if sets > 0 {
+			t.Errorf("%d change sets were made before the refusal", sets)
+		}
+		// With drift kept, nothing is asked of the cluster.
+		if p := w.plan(a, true); !p.Empty() {
+			t.Errorf("with drift kept, the plan has %q", lines(p))
+		}
+		// What update would revert is known all the same, as if the file followed.
+		p, err := deploy.PlanReverts(t.Context(), w.target(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.Join(lines(p), "\n"); strings.Contains(all, "1.36 -> 1.35") || !strings.Contains(all, "cluster update Cluster Logging") {
+			t.Errorf("reverts:\n%s", all)
+		}
+
+		a.Config.Cluster.Version = "1.36"
+		next, err := architecture.New(a.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.update(next)
+		after := w.one("AWS::EKS::Cluster", nil)
+		if after.ID != cluster.ID || after.Props["Version"] != "1.36" || cmp.Diff(cluster.Props["Logging"], after.Props["Logging"]) != "" {
+			t.Errorf("after the update: %v", after.Props)
+		}
+		w.emptyPlan(next)
 	})
 }
 

@@ -96,6 +96,8 @@ func (r *Report) Empty() bool { return len(r.Items) == 0 }
 // side, which takes about a minute.
 func Look(ctx context.Context, o Options) (*Report, error) {
 	o.KeepDrift = false
+	// The way to the Kubernetes API may be a session, which is no mere look.
+	o.Machine = nil
 	status, err := deploy.Look(ctx, o.Target)
 	if err != nil {
 		return nil, err
@@ -104,7 +106,7 @@ func Look(ctx context.Context, o Options) (*Report, error) {
 	if status.Phase == deploy.Missing {
 		return nil, fmt.Errorf("look for drift of %s: %w", name, deploy.ErrAbsent)
 	}
-	plan, err := deploy.MakePlan(ctx, o.Target)
+	plan, err := deploy.PlanReverts(ctx, o.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -185,11 +187,26 @@ func (i *Item) judge(changes []stack.Change) {
 	}
 	if len(i.Left) == len(i.Differences) {
 		i.Verdict, i.Why, i.Left = LeavesAlone, i.reason(), nil
+	} else if slices.Contains(i.Left, "/Version") {
+		i.Why = i.raised()
 	}
+}
+
+// raised says what to do about Kubernetes that was upgraded; "" if it wasn't.
+func (i *Item) raised() string {
+	for _, d := range i.Differences {
+		if deploy.Raised(i.Type, d) {
+			return fmt.Sprintf("EKS can't go back to %s: write cluster.version: %q into the file, without which update refuses", d.Expected, d.Actual)
+		}
+	}
+	return ""
 }
 
 // reason is why CloudFormation puts nothing back.
 func (i *Item) reason() string {
+	if why := i.raised(); why != "" {
+		return why
+	}
 	if !slices.ContainsFunc(i.Differences, func(d stack.Difference) bool { return d.Kind != "ADD" || !strings.Contains(d.Path, "Tags/") }) {
 		return "tags that the template does not name are kept"
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -314,6 +315,31 @@ func TestNothingThere(t *testing.T) {
 		w.must(err)
 		if _, err := drift.Look(t.Context(), drift.Options{Target: w.target()}); !errors.Is(err, deploy.ErrAbsent) {
 			t.Errorf("got %v, want that there is none", err)
+		}
+	})
+}
+
+// TestKubernetesThatWasUpgraded is told, with what the file must say, along
+// with other drift.
+func TestKubernetesThatWasUpgraded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Options{})
+		_, err := eks.NewFromConfig(w.other).UpdateClusterVersion(t.Context(), &eks.UpdateClusterVersionInput{Name: new(w.id("Cluster")), Version: new("1.36")})
+		w.must(err)
+		_, err = kms.NewFromConfig(w.other).DisableKeyRotation(t.Context(), &kms.DisableKeyRotationInput{KeyId: new(w.id("ApplicationKey"))})
+		w.must(err)
+		time.Sleep(2 * time.Hour)
+		r := w.look()
+		want := []string{
+			"keys ApplicationKey NOT_EQUAL/EnableKeyRotation: put-back, mallory DisableKeyRotation",
+			"cluster Cluster NOT_EQUAL/Version: leave, mallory UpdateClusterVersion",
+		}
+		if diff := cmp.Diff(want, summary(r)); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+		if why := r.Items[1].Why; !strings.Contains(why, `cluster.version: "1.36"`) {
+			t.Errorf("why is %q", why)
 		}
 	})
 }
