@@ -1,6 +1,7 @@
 package drift_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,10 +30,12 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/drift"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/stack"
 )
 
 const mallory = "arn:aws:iam::123456789012:user/mallory"
@@ -340,6 +343,34 @@ func TestKubernetesThatWasUpgraded(t *testing.T) {
 		}
 		if why := r.Items[1].Why; !strings.Contains(why, `cluster.version: "1.36"`) {
 			t.Errorf("why is %q", why)
+		}
+	})
+}
+
+// TestSecretsAreNotTold: what somebody put in the place of a value that is none
+// of a secret may be one.
+func TestSecretsAreNotTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Options{})
+		_, err := ssm.NewFromConfig(w.other).PutParameter(t.Context(), &ssm.PutParameterInput{Name: new("/poolhouse/poolside/cluster/name"), Value: new("hunter2"), Overwrite: new(true)})
+		w.must(err)
+		r := w.look()
+		if diff := cmp.Diff([]string{"parameters ClusterNameEntry NOT_EQUAL/Value: put-back"}, summary(r)); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+		plan, err := deploy.MakePlan(t.Context(), w.target())
+		w.must(err)
+		var text strings.Builder
+		view.Drift(&text, r, "f.yaml")
+		view.Plan(&text, plan, true)
+		for _, v := range []any{r, plan} {
+			b, err := json.Marshal(v)
+			w.must(err)
+			text.Write(b)
+		}
+		if got := text.String(); strings.Contains(got, "hunter2") || strings.Count(got, stack.Hidden) < 4 {
+			t.Errorf("want the value hidden in each:\n%s", got)
 		}
 	})
 }
