@@ -17,13 +17,16 @@ import (
 	"github.com/poolhouse/poolhouse/stack"
 )
 
-// lookForDrift looks at all stacks that are at rest, side by side. That the
-// caller may not look is no error, but noted.
+// lookForDrift looks at all stacks that are at rest, side by side. That some
+// can't be looked at, for lack of permission or because CloudFormation is too
+// busy, is no error, but noted; nothing of these is reverted. Without
+// credentials, or after the context has ended, there is nothing to go on with.
 func (a *applying) lookForDrift(ctx context.Context) error {
 	a.drift = map[architecture.StackName]*stack.Drift{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var errs []error
+	unknown := map[architecture.StackName]string{}
 	for _, n := range slices.Sorted(maps.Keys(a.states)) {
 		st := a.states[n]
 		if _, wanted := a.stacks[n]; !wanted || !st.CanDrift() {
@@ -34,19 +37,25 @@ func (a *applying) lookForDrift(ctx context.Context) error {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case awsapi.IsDenied(err):
-				a.driftUnknown = awsapi.Message(err)
-			case err != nil:
+			case err != nil && (ctx.Err() != nil || awsapi.IsCredentials(err)):
 				errs = append(errs, err)
+			case err != nil:
+				unknown[n] = fmt.Sprintf("stack %s: %s", st.Name, awsapi.Message(err))
 			default:
 				if found.Incomplete != "" {
-					a.driftUnknown = fmt.Sprintf("stack %s: %s", st.Name, found.Incomplete)
+					unknown[n] = fmt.Sprintf("stack %s: %s", st.Name, found.Incomplete)
 				}
 				a.drift[n] = found
 			}
 		})
 	}
 	wg.Wait()
+	if len(unknown) > 0 {
+		a.driftUnknown = unknown[slices.Min(slices.Collect(maps.Keys(unknown)))]
+	}
+	if len(unknown) > 1 {
+		a.driftUnknown += fmt.Sprintf(" (one of %d stacks)", len(unknown))
+	}
 	return errors.Join(errs...)
 }
 

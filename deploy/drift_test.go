@@ -4,8 +4,10 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
@@ -287,6 +290,63 @@ func TestDriftUnknown(t *testing.T) {
 			return ok && strings.Contains(s.Text, "not authorized")
 		}) {
 			t.Error("the update does not say that drift is unknown")
+		}
+	})
+}
+
+// TestDriftOfABusyStack: that stacks can't be looked at ends nothing, and the
+// others are known.
+func TestDriftOfABusyStack(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		code string
+		most int64 // of the looks that fail
+		want string
+	}{
+		"one fails":     {"InternalFailure", 1, `^stack poolside-[a-z]+: not now$`},
+		"all throttled": {"Throttling", 1 << 40, `^stack poolside-[a-z]+: not now \(one of \d+ stacks\)$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "evaluation")
+				var failed atomic.Int64
+				w := newWorld(t, a, sandbox.Options{Intercept: func(_ *http.Request, _, op string) error {
+					if op == "DetectStackDrift" && failed.Add(1) <= tc.most {
+						return &account.Error{Code: tc.code, Message: "not now", Status: http.StatusBadRequest}
+					}
+					return nil
+				}})
+				w.create(a)
+				p := w.plan(a, false)
+				known := len(p.Stacks) - 1
+				if tc.most > 1 {
+					known = 0
+				}
+				if !regexp.MustCompile(tc.want).MatchString(p.DriftUnknown) || len(p.Drift()) != known {
+					t.Errorf("unknown: %q; %d stacks known, want %d", p.DriftUnknown, len(p.Drift()), known)
+				}
+				failed.Store(0)
+				w.update(a)
+			})
+		})
+	}
+}
+
+// TestDriftWithoutCredentials ends at once.
+func TestDriftWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Intercept: func(_ *http.Request, _, op string) error {
+			if op == "DetectStackDrift" {
+				return &account.Error{Code: "ExpiredToken", Message: "expired", Status: http.StatusForbidden}
+			}
+			return nil
+		}})
+		w.create(a)
+		if _, err := deploy.MakePlan(t.Context(), w.target(a)); testkit.Code(err) != "ExpiredToken" {
+			t.Errorf("got %v, want that the credentials have expired", err)
 		}
 	})
 }
