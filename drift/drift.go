@@ -54,6 +54,9 @@ const (
 	Refuses Verdict = "refuse"
 	// LeavesAlone: it is for somebody to change back.
 	LeavesAlone Verdict = "leave"
+	// SeeFix: CloudFormation sees no drift in it, and the findings' fix says what
+	// update does.
+	SeeFix Verdict = "see-fix"
 )
 
 // Item is one resource that is not as it was deployed, or as it should be.
@@ -240,7 +243,12 @@ func (l *looking) join(ctx context.Context) error {
 				i = h
 			}
 		}
-		at := slices.IndexFunc(l.report.Items, func(o Item) bool { return o.PhysicalID == i.PhysicalID && len(o.Differences) == 0 && !o.Deleted })
+		if strings.Contains(f.Fix, "poolhouse update") {
+			i.Verdict, i.Why = SeeFix, ""
+		}
+		at := slices.IndexFunc(l.report.Items, func(o Item) bool {
+			return o.PhysicalID == i.PhysicalID && o.Verdict == i.Verdict && len(o.Differences) == 0 && !o.Deleted
+		})
 		if at >= 0 {
 			l.report.Items[at].Findings = append(l.report.Items[at].Findings, f)
 			continue
@@ -251,9 +259,27 @@ func (l *looking) join(ctx context.Context) error {
 }
 
 // about tells that a finding's resource is the one with a physical id: it is
-// the id itself, or an ARN that ends in it.
+// the id itself, or an ARN that ends in it, or one of EKS.
 func about(resource, id string) bool {
-	return id != "" && (resource == id || strings.HasSuffix(resource, "/"+id) || strings.HasSuffix(resource, ":"+id))
+	return id != "" && (resource == id || strings.HasSuffix(resource, "/"+id) || strings.HasSuffix(resource, ":"+id) || aboutEKS(resource, id))
+}
+
+// aboutEKS tells that an ARN of EKS is that of a part of a cluster. CloudFormation
+// calls a node group CLUSTER/NAME and the others, such as add-ons, CLUSTER|NAME;
+// the ARN has KIND/CLUSTER/NAME, and mostly another id behind. See
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html
+func aboutEKS(resource, id string) bool {
+	arn := strings.SplitN(resource, ":", 6)
+	if len(arn) < 6 || arn[0] != "arn" || arn[2] != "eks" {
+		return false
+	}
+	path := strings.Split(arn[5], "/")
+	separator := "|"
+	if path[0] == "nodegroup" {
+		separator = "/"
+	}
+	names := strings.Split(id, separator)
+	return len(names) > 1 && len(path) > len(names) && slices.Equal(path[1:1+len(names)], names)
 }
 
 // held are all resources of the deployment's stacks.

@@ -204,6 +204,7 @@ func TestDriftIsNamedPlannedAndReverted(t *testing.T) {
 			drift.Finding{ID: "bucket-public", Resource: "arn:aws:s3:::" + w.id("ModelsBucket"), Value: "open", Want: "blocked"},
 			drift.Finding{ID: "database-open", Resource: database, Value: "0.0.0.0/0", Want: "core nodes only", Fix: "revoke it"},
 			drift.Finding{ID: "stranger", Resource: "sg-0123456789abcdef0", Value: "a", Want: "b", Fix: "ask"},
+			drift.Finding{ID: "routes", Resource: "rtb-0123456789abcdef0", Value: "a", Want: "b", Fix: "run poolhouse update, which puts it back"},
 		)
 		want := []string{
 			"keys ApplicationKey NOT_EQUAL/EnableKeyRotation: put-back, mallory DisableKeyRotation",
@@ -216,6 +217,7 @@ func TestDriftIsNamedPlannedAndReverted(t *testing.T) {
 			"parameters ClusterNameEntry gone: re-create, mallory DeleteParameter",
 			"network DatabaseSecurityGroup database-open: leave, mallory AuthorizeSecurityGroupIngress",
 			"sg-0123456789abcdef0 stranger: leave",
+			"rtb-0123456789abcdef0 routes: see-fix",
 		}
 		if diff := cmp.Diff(want, summary(report)); diff != "" || report.EventsUnknown != "" {
 			t.Errorf("report (%s), -want +got:\n%s", report.EventsUnknown, diff)
