@@ -9,7 +9,9 @@
 //
 // Limits: CloudFormation compares what a template sets, of the types that it
 // can read; the rest is for findings. CloudTrail delivers minutes late, keeps 90
-// days, and tells who called, not who was behind a shared credential.
+// days, and tells who called, not who was behind a shared credential. Of a
+// resource with more than 250 events since its stack was updated, the newest 250
+// are searched.
 package drift
 
 import (

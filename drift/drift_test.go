@@ -376,3 +376,32 @@ func TestSecretsAreNotTold(t *testing.T) {
 		}
 	})
 }
+
+// TestEventsWithoutEnd: of a resource that is called all the time, the newest
+// events are told, and CloudTrail is not asked for all.
+func TestEventsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		w := newWorld(t, sandbox.Options{OnCall: func(c sandbox.Call) {
+			if c.Operation == "LookupEvents" {
+				asked++
+			}
+		}})
+		key := w.id("ApplicationKey")
+		c := kms.NewFromConfig(w.other)
+		for range 300 {
+			_, err := c.EnableKeyRotation(t.Context(), &kms.EnableKeyRotationInput{KeyId: &key})
+			w.must(err)
+			_, err = c.DisableKeyRotation(t.Context(), &kms.DisableKeyRotationInput{KeyId: &key})
+			w.must(err)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(6 * time.Minute)
+		r := w.look()
+		// Two names, five pages each.
+		if len(r.Items) != 1 || len(r.Items[0].Events) == 0 || r.Items[0].Events[0].Name != "DisableKeyRotation" || asked > 10 {
+			t.Errorf("asked %d times: %+v", asked, r.Items)
+		}
+	})
+}
