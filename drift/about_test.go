@@ -10,6 +10,7 @@ func TestAbout(t *testing.T) {
 		want         bool
 	}{
 		"itself":                     {"sg-1", "sg-1", true},
+		"after its kind":             {"key 0a-1", "0a-1", true},
 		"bucket":                     {"arn:aws:s3:::models", "models", true},
 		"nothing":                    {"arn:aws:s3:::", "", false},
 		"the end of another's name":  {"arn:aws:s3:::my-models", "models", false},

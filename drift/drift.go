@@ -249,10 +249,14 @@ func (l *looking) join(ctx context.Context) error {
 			i.Verdict, i.Why = SeeFix, ""
 		}
 		at := slices.IndexFunc(l.report.Items, func(o Item) bool {
-			return o.PhysicalID == i.PhysicalID && o.Verdict == i.Verdict && len(o.Differences) == 0 && !o.Deleted
+			return o.PhysicalID == i.PhysicalID && len(o.Differences) == 0 && !o.Deleted
 		})
 		if at >= 0 {
-			l.report.Items[at].Findings = append(l.report.Items[at].Findings, f)
+			had := &l.report.Items[at]
+			had.Findings = append(had.Findings, f)
+			if i.Verdict == SeeFix {
+				had.Verdict, had.Why = i.Verdict, i.Why
+			}
 			continue
 		}
 		l.report.Items = append(l.report.Items, i)
@@ -261,9 +265,9 @@ func (l *looking) join(ctx context.Context) error {
 }
 
 // about tells that a finding's resource is the one with a physical id: it is
-// the id itself, or an ARN that ends in it, or one of EKS.
+// the id itself, perhaps after its kind, or an ARN that ends in it, or one of EKS.
 func about(resource, id string) bool {
-	return id != "" && (resource == id || strings.HasSuffix(resource, "/"+id) || strings.HasSuffix(resource, ":"+id) || aboutEKS(resource, id))
+	return id != "" && (resource == id || strings.HasSuffix(resource, "/"+id) || strings.HasSuffix(resource, ":"+id) || strings.HasSuffix(resource, " "+id) || aboutEKS(resource, id))
 }
 
 // aboutEKS tells that an ARN of EKS is that of a part of a cluster. CloudFormation
