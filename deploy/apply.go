@@ -137,6 +137,9 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 			a.step("", "drift is left alone where it is not known: %s", a.driftUnknown)
 		}
 	}
+	if err := a.refuseDowngrade(); err != nil {
+		return nil, err
+	}
 	for _, f := range a.advice {
 		a.step(architecture.Network, "%s: %s; advice: %s", f.Path, f.Reason, f.Fix)
 	}

@@ -12,17 +12,21 @@ import (
 	"sync"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
-// lookForDrift looks at all stacks that are at rest, side by side. That the
-// caller may not look is no error, but noted.
+// lookForDrift looks at all stacks that are at rest, side by side. That some
+// can't be looked at, for lack of permission or because CloudFormation is too
+// busy, is no error, but noted; nothing of these is reverted. Without
+// credentials, or after the context has ended, there is nothing to go on with.
 func (a *applying) lookForDrift(ctx context.Context) error {
 	a.drift = map[architecture.StackName]*stack.Drift{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var errs []error
+	unknown := map[architecture.StackName]string{}
 	for _, n := range slices.Sorted(maps.Keys(a.states)) {
 		st := a.states[n]
 		if _, wanted := a.stacks[n]; !wanted || !st.CanDrift() {
@@ -33,32 +37,139 @@ func (a *applying) lookForDrift(ctx context.Context) error {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case awsapi.IsDenied(err):
-				a.driftUnknown = awsapi.Message(err)
-			case err != nil:
+			case err != nil && (ctx.Err() != nil || awsapi.IsCredentials(err)):
 				errs = append(errs, err)
+			case err != nil:
+				unknown[n] = fmt.Sprintf("stack %s: %s", st.Name, awsapi.Message(err))
 			default:
 				if found.Incomplete != "" {
-					a.driftUnknown = fmt.Sprintf("stack %s: %s", st.Name, found.Incomplete)
+					unknown[n] = fmt.Sprintf("stack %s: %s", st.Name, found.Incomplete)
 				}
 				a.drift[n] = found
 			}
 		})
 	}
 	wg.Wait()
+	if len(unknown) > 0 {
+		a.driftUnknown = unknown[slices.Min(slices.Collect(maps.Keys(unknown)))]
+	}
+	if len(unknown) > 1 {
+		a.driftUnknown += fmt.Sprintf(" (one of %d stacks)", len(unknown))
+	}
 	return errors.Join(errs...)
 }
 
-// grown tells that RDS has enlarged a database's storage by itself, which can't
-// be undone. See
+// grown tells that RDS has enlarged a database's storage or upgraded its engine
+// within a major version by itself, neither of which can be undone. See
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_UpgradeDBInstance.Upgrading.html
 func grown(r stack.Drifted, d stack.Difference) bool {
-	if r.Type != "AWS::RDS::DBInstance" || d.Path != "/AllocatedStorage" {
+	if r.Type != "AWS::RDS::DBInstance" {
 		return false
 	}
-	was, err := strconv.Atoi(d.Expected)
-	is, err2 := strconv.Atoi(d.Actual)
-	return err == nil && err2 == nil && is > was
+	switch d.Path {
+	case "/AllocatedStorage":
+		return newer(d.Actual, d.Expected)
+	case "/EngineVersion":
+		was, _, _ := strings.Cut(d.Expected, ".")
+		is, _, _ := strings.Cut(d.Actual, ".")
+		return was == is && newer(d.Actual, d.Expected)
+	}
+	return false
+}
+
+// newer tells that a version, numbers between points, is a later one: 17.10 than
+// 17.9, and 17.6 than 17. It is false for what is no version.
+func newer(is, was string) bool {
+	numbers := func(s string) (out []int, ok bool) {
+		for part := range strings.SplitSeq(s, ".") {
+			n, err := strconv.Atoi(part)
+			if err != nil {
+				return nil, false
+			}
+			out = append(out, n)
+		}
+		return out, true
+	}
+	a, ok := numbers(is)
+	b, ok2 := numbers(was)
+	return ok && ok2 && slices.Compare(a, b) > 0
+}
+
+// Raised tells that somebody, or EKS at the end of a version's support, has
+// upgraded a cluster or its nodes, which can't be undone. See
+// https://docs.aws.amazon.com/eks/latest/userguide/update-cluster.html
+func Raised(typ string, d stack.Difference) bool {
+	return (typ == "AWS::EKS::Cluster" || typ == "AWS::EKS::Nodegroup") && d.Path == "/Version" && newer(d.Actual, d.Expected)
+}
+
+// raised is the newest Kubernetes version that something was upgraded to beyond
+// the file's, with what runs it; "" if nothing was.
+func (a *applying) raised() (version, what string) {
+	version = a.Architecture.Config.Cluster.Version
+	for _, n := range slices.Sorted(maps.Keys(a.drift)) {
+		if a.drift[n] == nil {
+			continue
+		}
+		for _, r := range a.drift[n].Resources {
+			for _, d := range r.Differences {
+				if Raised(r.Type, d) && newer(d.Actual, version) {
+					version, what = d.Actual, "the cluster"
+					if r.Type != "AWS::EKS::Cluster" {
+						what = "node group " + r.PhysicalID
+					}
+				}
+			}
+		}
+	}
+	if what == "" {
+		return "", ""
+	}
+	return version, what
+}
+
+// refuseDowngrade refuses a file whose Kubernetes version was left behind: EKS
+// takes no step back, so a change set that asks for one fails halfway.
+func (a *applying) refuseDowngrade() error {
+	version, what := a.raised()
+	if version == "" {
+		return nil
+	}
+	c := a.Architecture.Config
+	return config.Faults{c.Fault("cluster.version",
+		fmt.Sprintf("is %s in the file, and %s runs %s; EKS can't go back", c.Cluster.Version, what, version),
+		fmt.Sprintf("write %q", version))}
+}
+
+// asRaised gives what was upgraded the version that it has, as if the file said
+// so already.
+func (a *applying) asRaised() {
+	for n, s := range a.stacks {
+		d := a.drift[n]
+		if d.Empty() {
+			continue
+		}
+		var doc map[string]any
+		if json.Unmarshal(s.Body, &doc) != nil {
+			continue
+		}
+		resources, _ := doc["Resources"].(map[string]any)
+		changed := false
+		for _, r := range d.Resources {
+			res, _ := resources[r.LogicalID].(map[string]any)
+			props, _ := res["Properties"].(map[string]any)
+			asked, _ := props["Version"].(string)
+			for _, x := range r.Differences {
+				if Raised(r.Type, x) && newer(x.Actual, asked) {
+					props["Version"], changed = x.Actual, true
+				}
+			}
+		}
+		if body, err := json.Marshal(doc); changed && err == nil {
+			s.Body = body
+			a.stacks[n] = s
+		}
+	}
 }
 
 // scaled tells that a node group was scaled: its present size is passed on.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +20,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
@@ -129,6 +133,70 @@ func TestDriftOfTheCluster(t *testing.T) {
 	})
 }
 
+// TestDriftOfVersions: a cluster that was upgraded is never asked to go back, and
+// the file is asked to follow.
+func TestDriftOfVersions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		var sets int
+		w := newWorld(t, a, sandbox.Options{OnCall: func(c sandbox.Call) {
+			if c.Operation == "CreateChangeSet" {
+				sets++
+			}
+		}})
+		w.create(a)
+		c := w.target(a).AWS.EKS
+		cluster := w.one("AWS::EKS::Cluster", nil)
+		if _, err := c.UpdateClusterVersion(t.Context(), &eks.UpdateClusterVersionInput{Name: &cluster.ID, Version: new("1.36")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		if _, err := c.UpdateClusterConfig(t.Context(), &eks.UpdateClusterConfigInput{
+			Name: &cluster.ID, Logging: &ekstypes.Logging{ClusterLogging: []ekstypes.LogSetup{{Enabled: new(false), Types: ekstypes.LogType("").Values()}}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		sets = 0
+		_, planned := deploy.MakePlan(t.Context(), w.target(a))
+		_, updated := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a)})
+		for verb, err := range map[string]error{"plan": planned, "update": updated} {
+			var fs config.Faults
+			if !errors.As(err, &fs) || len(fs) != 1 || fs[0].Path != "cluster.version" || fs[0].Reason != "is 1.35 in the file, and the cluster runs 1.36; EKS can't go back" || fs[0].Fix != `write "1.36"` {
+				t.Errorf("%s: got %v, want that the file is behind", verb, err)
+			}
+		}
+		if sets > 0 {
+			t.Errorf("%d change sets were made before the refusal", sets)
+		}
+		// With drift kept, nothing is asked of the cluster.
+		if p := w.plan(a, true); !p.Empty() {
+			t.Errorf("with drift kept, the plan has %q", lines(p))
+		}
+		// What update would revert is known all the same, as if the file followed.
+		p, err := deploy.PlanReverts(t.Context(), w.target(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.Join(lines(p), "\n"); strings.Contains(all, "1.36 -> 1.35") || !strings.Contains(all, "cluster update Cluster Logging") {
+			t.Errorf("reverts:\n%s", all)
+		}
+
+		a.Config.Cluster.Version = "1.36"
+		next, err := architecture.New(a.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.update(next)
+		after := w.one("AWS::EKS::Cluster", nil)
+		if after.ID != cluster.ID || after.Props["Version"] != "1.36" || cmp.Diff(cluster.Props["Logging"], after.Props["Logging"]) != "" {
+			t.Errorf("after the update: %v", after.Props)
+		}
+		w.emptyPlan(next)
+	})
+}
+
 // TestDriftThatLostData: what held data and was deleted is not made again,
 // empty, without being asked for.
 func TestDriftThatLostData(t *testing.T) {
@@ -222,6 +290,63 @@ func TestDriftUnknown(t *testing.T) {
 			return ok && strings.Contains(s.Text, "not authorized")
 		}) {
 			t.Error("the update does not say that drift is unknown")
+		}
+	})
+}
+
+// TestDriftOfABusyStack: that stacks can't be looked at ends nothing, and the
+// others are known.
+func TestDriftOfABusyStack(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		code string
+		most int64 // of the looks that fail
+		want string
+	}{
+		"one fails":     {"InternalFailure", 1, `^stack poolside-[a-z]+: not now$`},
+		"all throttled": {"Throttling", 1 << 40, `^stack poolside-[a-z]+: not now \(one of \d+ stacks\)$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "evaluation")
+				var failed atomic.Int64
+				w := newWorld(t, a, sandbox.Options{Intercept: func(_ *http.Request, _, op string) error {
+					if op == "DetectStackDrift" && failed.Add(1) <= tc.most {
+						return &account.Error{Code: tc.code, Message: "not now", Status: http.StatusBadRequest}
+					}
+					return nil
+				}})
+				w.create(a)
+				p := w.plan(a, false)
+				known := len(p.Stacks) - 1
+				if tc.most > 1 {
+					known = 0
+				}
+				if !regexp.MustCompile(tc.want).MatchString(p.DriftUnknown) || len(p.Drift()) != known {
+					t.Errorf("unknown: %q; %d stacks known, want %d", p.DriftUnknown, len(p.Drift()), known)
+				}
+				failed.Store(0)
+				w.update(a)
+			})
+		})
+	}
+}
+
+// TestDriftWithoutCredentials ends at once.
+func TestDriftWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Intercept: func(_ *http.Request, _, op string) error {
+			if op == "DetectStackDrift" {
+				return &account.Error{Code: "ExpiredToken", Message: "expired", Status: http.StatusForbidden}
+			}
+			return nil
+		}})
+		w.create(a)
+		if _, err := deploy.MakePlan(t.Context(), w.target(a)); testkit.Code(err) != "ExpiredToken" {
+			t.Errorf("got %v, want that the credentials have expired", err)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -15,7 +16,8 @@ import (
 // reaches the Kubernetes API goes on; nothing is lost or repeated.
 type PendingError struct {
 	Deployment string
-	// Err is why; a [cluster.UnreachableError] for the route.
+	// Err is why: a [cluster.UnreachableError] if there is no route, another one
+	// if EKS could not be asked about it.
 	Err error
 }
 
@@ -44,8 +46,11 @@ func (a *applying) kubernetes(ctx context.Context) (*cluster.Route, error) {
 		a.attempts(unreachable.Attempts)
 		return nil, &PendingError{a.Architecture.Config.Name, err}
 	}
-	if err != nil {
+	if err != nil && (ctx.Err() != nil || awsapi.IsCredentials(err)) {
 		return nil, err
+	}
+	if err != nil {
+		return nil, &PendingError{a.Architecture.Config.Name, err}
 	}
 	a.attempts(route.Attempts)
 	version := ""

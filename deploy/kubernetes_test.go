@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
@@ -121,6 +123,36 @@ func TestCreateStopsWithoutARoute(t *testing.T) {
 		w.emptyPlan(a)
 		w.clean(w.destroy(a))
 	})
+}
+
+// TestClusterThatCannotBeAskedAbout: EKS that can't be asked about the way in does
+// not undo what is complete.
+func TestClusterThatCannotBeAskedAbout(t *testing.T) {
+	t.Parallel()
+	for code, waits := range map[string]bool{"AccessDeniedException": true, "ServerException": true, "ExpiredTokenException": false} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "evaluation")
+				fails := false
+				w := newWorld(t, a, sandbox.Options{Intercept: func(_ *http.Request, _, op string) error {
+					if op == "DescribeCluster" && fails {
+						return &account.Error{Code: code, Message: "not now", Status: http.StatusBadRequest}
+					}
+					return nil
+				}})
+				w.create(a)
+				fails = true
+				target := w.target(a)
+				target.Machine = &cluster.Machine{}
+				res, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: target})
+				var pending *deploy.PendingError
+				if errors.As(err, &pending) != waits || testkit.Code(err) != code || res == nil {
+					t.Errorf("got %v, want that it waits: %v", err, waits)
+				}
+			})
+		})
+	}
 }
 
 // TestWaysIn holds who reaches the API, and by which way, to what the

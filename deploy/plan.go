@@ -99,8 +99,19 @@ func (p *Plan) Drift() map[architecture.StackName]*stack.Drift { return p.drift 
 // MakePlan compares the configuration with the account, and the account with
 // what was deployed. It writes nothing but change sets on stacks that exist,
 // which it deletes after reading; that CloudFormation looks for drift leaves
-// its findings with the stack.
+// its findings with the stack. It refuses, by [config.Faults], a file whose
+// Kubernetes version is older than what runs.
 func MakePlan(ctx context.Context, t Target) (*Plan, error) {
+	return makePlan(ctx, t, (*applying).refuseDowngrade)
+}
+
+// PlanReverts is [MakePlan] for what has drifted, also where Kubernetes was
+// upgraded beyond the file: as if the file had the version that runs.
+func PlanReverts(ctx context.Context, t Target) (*Plan, error) {
+	return makePlan(ctx, t, func(a *applying) error { a.asRaised(); return nil })
+}
+
+func makePlan(ctx context.Context, t Target, judge func(*applying) error) (*Plan, error) {
 	all, names, err := built(t)
 	if err != nil {
 		return nil, err
@@ -124,6 +135,9 @@ func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 		if err := a.lookForDrift(ctx); err != nil {
 			return nil, err
 		}
+		if err := judge(a); err != nil {
+			return nil, err
+		}
 	}
 	p := &Plan{
 		Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all)),
@@ -132,7 +146,7 @@ func MakePlan(ctx context.Context, t Target) (*Plan, error) {
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))
 	for i, s := range all {
-		wg.Go(func() { p.Stacks[i], errs[i] = a.planStack(ctx, s) })
+		wg.Go(func() { p.Stacks[i], errs[i] = a.planStack(ctx, a.stacks[s.Name]) })
 	}
 	wg.Wait()
 	for _, err := range errs {

@@ -9,7 +9,9 @@
 //
 // Limits: CloudFormation compares what a template sets, of the types that it
 // can read; the rest is for findings. CloudTrail delivers minutes late, keeps 90
-// days, and tells who called, not who was behind a shared credential.
+// days, and tells who called, not who was behind a shared credential. Of a
+// resource with more than 250 events since its stack was updated, the newest 250
+// are searched.
 package drift
 
 import (
@@ -54,6 +56,9 @@ const (
 	Refuses Verdict = "refuse"
 	// LeavesAlone: it is for somebody to change back.
 	LeavesAlone Verdict = "leave"
+	// SeeFix: CloudFormation sees no drift in it, and the findings' fix says what
+	// update does.
+	SeeFix Verdict = "see-fix"
 )
 
 // Item is one resource that is not as it was deployed, or as it should be.
@@ -96,6 +101,8 @@ func (r *Report) Empty() bool { return len(r.Items) == 0 }
 // side, which takes about a minute.
 func Look(ctx context.Context, o Options) (*Report, error) {
 	o.KeepDrift = false
+	// The way to the Kubernetes API may be a session, which is no mere look.
+	o.Machine = nil
 	status, err := deploy.Look(ctx, o.Target)
 	if err != nil {
 		return nil, err
@@ -104,7 +111,7 @@ func Look(ctx context.Context, o Options) (*Report, error) {
 	if status.Phase == deploy.Missing {
 		return nil, fmt.Errorf("look for drift of %s: %w", name, deploy.ErrAbsent)
 	}
-	plan, err := deploy.MakePlan(ctx, o.Target)
+	plan, err := deploy.PlanReverts(ctx, o.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -185,11 +192,26 @@ func (i *Item) judge(changes []stack.Change) {
 	}
 	if len(i.Left) == len(i.Differences) {
 		i.Verdict, i.Why, i.Left = LeavesAlone, i.reason(), nil
+	} else if slices.Contains(i.Left, "/Version") {
+		i.Why = i.raised()
 	}
+}
+
+// raised says what to do about Kubernetes that was upgraded; "" if it wasn't.
+func (i *Item) raised() string {
+	for _, d := range i.Differences {
+		if deploy.Raised(i.Type, d) {
+			return fmt.Sprintf("EKS can't go back to %s: write cluster.version: %q into the file, without which update refuses", d.Expected, d.Actual)
+		}
+	}
+	return ""
 }
 
 // reason is why CloudFormation puts nothing back.
 func (i *Item) reason() string {
+	if why := i.raised(); why != "" {
+		return why
+	}
 	if !slices.ContainsFunc(i.Differences, func(d stack.Difference) bool { return d.Kind != "ADD" || !strings.Contains(d.Path, "Tags/") }) {
 		return "tags that the template does not name are kept"
 	}
@@ -223,9 +245,18 @@ func (l *looking) join(ctx context.Context) error {
 				i = h
 			}
 		}
-		at := slices.IndexFunc(l.report.Items, func(o Item) bool { return o.PhysicalID == i.PhysicalID && len(o.Differences) == 0 && !o.Deleted })
+		if strings.Contains(f.Fix, "poolhouse update") {
+			i.Verdict, i.Why = SeeFix, ""
+		}
+		at := slices.IndexFunc(l.report.Items, func(o Item) bool {
+			return o.PhysicalID == i.PhysicalID && len(o.Differences) == 0 && !o.Deleted
+		})
 		if at >= 0 {
-			l.report.Items[at].Findings = append(l.report.Items[at].Findings, f)
+			had := &l.report.Items[at]
+			had.Findings = append(had.Findings, f)
+			if i.Verdict == SeeFix {
+				had.Verdict, had.Why = i.Verdict, i.Why
+			}
 			continue
 		}
 		l.report.Items = append(l.report.Items, i)
@@ -234,9 +265,27 @@ func (l *looking) join(ctx context.Context) error {
 }
 
 // about tells that a finding's resource is the one with a physical id: it is
-// the id itself, or an ARN that ends in it.
+// the id itself, perhaps after its kind, or an ARN that ends in it, or one of EKS.
 func about(resource, id string) bool {
-	return id != "" && (resource == id || strings.HasSuffix(resource, "/"+id) || strings.HasSuffix(resource, ":"+id))
+	return id != "" && (resource == id || strings.HasSuffix(resource, "/"+id) || strings.HasSuffix(resource, ":"+id) || strings.HasSuffix(resource, " "+id) || aboutEKS(resource, id))
+}
+
+// aboutEKS tells that an ARN of EKS is that of a part of a cluster. CloudFormation
+// calls a node group CLUSTER/NAME and the others, such as add-ons, CLUSTER|NAME;
+// the ARN has KIND/CLUSTER/NAME, and mostly another id behind. See
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html
+func aboutEKS(resource, id string) bool {
+	arn := strings.SplitN(resource, ":", 6)
+	if len(arn) < 6 || arn[0] != "arn" || arn[2] != "eks" {
+		return false
+	}
+	path := strings.Split(arn[5], "/")
+	separator := "|"
+	if path[0] == "nodegroup" {
+		separator = "/"
+	}
+	names := strings.Split(id, separator)
+	return len(names) > 1 && len(path) > len(names) && slices.Equal(path[1:1+len(names)], names)
 }
 
 // held are all resources of the deployment's stacks.

@@ -1,6 +1,7 @@
 package drift_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -28,10 +30,12 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/drift"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/stack"
 )
 
 const mallory = "arn:aws:iam::123456789012:user/mallory"
@@ -200,6 +204,7 @@ func TestDriftIsNamedPlannedAndReverted(t *testing.T) {
 			drift.Finding{ID: "bucket-public", Resource: "arn:aws:s3:::" + w.id("ModelsBucket"), Value: "open", Want: "blocked"},
 			drift.Finding{ID: "database-open", Resource: database, Value: "0.0.0.0/0", Want: "core nodes only", Fix: "revoke it"},
 			drift.Finding{ID: "stranger", Resource: "sg-0123456789abcdef0", Value: "a", Want: "b", Fix: "ask"},
+			drift.Finding{ID: "routes", Resource: "rtb-0123456789abcdef0", Value: "a", Want: "b", Fix: "run poolhouse update, which puts it back"},
 		)
 		want := []string{
 			"keys ApplicationKey NOT_EQUAL/EnableKeyRotation: put-back, mallory DisableKeyRotation",
@@ -212,6 +217,7 @@ func TestDriftIsNamedPlannedAndReverted(t *testing.T) {
 			"parameters ClusterNameEntry gone: re-create, mallory DeleteParameter",
 			"network DatabaseSecurityGroup database-open: leave, mallory AuthorizeSecurityGroupIngress",
 			"sg-0123456789abcdef0 stranger: leave",
+			"rtb-0123456789abcdef0 routes: see-fix",
 		}
 		if diff := cmp.Diff(want, summary(report)); diff != "" || report.EventsUnknown != "" {
 			t.Errorf("report (%s), -want +got:\n%s", report.EventsUnknown, diff)
@@ -314,6 +320,88 @@ func TestNothingThere(t *testing.T) {
 		w.must(err)
 		if _, err := drift.Look(t.Context(), drift.Options{Target: w.target()}); !errors.Is(err, deploy.ErrAbsent) {
 			t.Errorf("got %v, want that there is none", err)
+		}
+	})
+}
+
+// TestKubernetesThatWasUpgraded is told, with what the file must say, along
+// with other drift.
+func TestKubernetesThatWasUpgraded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Options{})
+		_, err := eks.NewFromConfig(w.other).UpdateClusterVersion(t.Context(), &eks.UpdateClusterVersionInput{Name: new(w.id("Cluster")), Version: new("1.36")})
+		w.must(err)
+		_, err = kms.NewFromConfig(w.other).DisableKeyRotation(t.Context(), &kms.DisableKeyRotationInput{KeyId: new(w.id("ApplicationKey"))})
+		w.must(err)
+		time.Sleep(2 * time.Hour)
+		r := w.look()
+		want := []string{
+			"keys ApplicationKey NOT_EQUAL/EnableKeyRotation: put-back, mallory DisableKeyRotation",
+			"cluster Cluster NOT_EQUAL/Version: leave, mallory UpdateClusterVersion",
+		}
+		if diff := cmp.Diff(want, summary(r)); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+		if why := r.Items[1].Why; !strings.Contains(why, `cluster.version: "1.36"`) {
+			t.Errorf("why is %q", why)
+		}
+	})
+}
+
+// TestSecretsAreNotTold: what somebody put in the place of a value that is none
+// of a secret may be one.
+func TestSecretsAreNotTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Options{})
+		_, err := ssm.NewFromConfig(w.other).PutParameter(t.Context(), &ssm.PutParameterInput{Name: new("/poolhouse/poolside/cluster/name"), Value: new("hunter2"), Overwrite: new(true)})
+		w.must(err)
+		r := w.look()
+		if diff := cmp.Diff([]string{"parameters ClusterNameEntry NOT_EQUAL/Value: put-back"}, summary(r)); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+		plan, err := deploy.MakePlan(t.Context(), w.target())
+		w.must(err)
+		var text strings.Builder
+		view.Drift(&text, r, "f.yaml")
+		view.Plan(&text, plan, true)
+		for _, v := range []any{r, plan} {
+			b, err := json.Marshal(v)
+			w.must(err)
+			text.Write(b)
+		}
+		if got := text.String(); strings.Contains(got, "hunter2") || strings.Count(got, stack.Hidden) < 4 {
+			t.Errorf("want the value hidden in each:\n%s", got)
+		}
+	})
+}
+
+// TestEventsWithoutEnd: of a resource that is called all the time, the newest
+// events are told, and CloudTrail is not asked for all.
+func TestEventsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		w := newWorld(t, sandbox.Options{OnCall: func(c sandbox.Call) {
+			if c.Operation == "LookupEvents" {
+				asked++
+			}
+		}})
+		key := w.id("ApplicationKey")
+		c := kms.NewFromConfig(w.other)
+		for range 300 {
+			_, err := c.EnableKeyRotation(t.Context(), &kms.EnableKeyRotationInput{KeyId: &key})
+			w.must(err)
+			_, err = c.DisableKeyRotation(t.Context(), &kms.DisableKeyRotationInput{KeyId: &key})
+			w.must(err)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(6 * time.Minute)
+		r := w.look()
+		// Two names, five pages each.
+		if len(r.Items) != 1 || len(r.Items[0].Events) == 0 || r.Items[0].Events[0].Name != "DisableKeyRotation" || asked > 10 {
+			t.Errorf("asked %d times: %+v", asked, r.Items)
 		}
 	})
 }

@@ -29,8 +29,9 @@ type Event struct {
 	From      string `json:"from,omitempty"`
 }
 
-// history is how long CloudTrail keeps events for, and mostPages how many pages
-// of a whole service's events are searched for a resource.
+// history is how long CloudTrail keeps events for, and mostPages how many pages,
+// of 50 events and from the newest on, are read for one name or one service:
+// CloudTrail answers two requests a second.
 // https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 const (
 	history   = 90 * 24 * time.Hour
@@ -91,7 +92,7 @@ func (w *witness) ask(ctx context.Context, i *Item) ([]Event, error) {
 	}
 	var all []told
 	for _, n := range names {
-		events, err := w.lookup(ctx, source, since, types.LookupAttributeKeyResourceName, n, 0)
+		events, err := w.lookup(ctx, source, since, types.LookupAttributeKeyResourceName, n)
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +100,7 @@ func (w *witness) ask(ctx context.Context, i *Item) ([]Event, error) {
 	}
 	if len(all) == 0 && source != "" {
 		// Not every service's events can be found by their resources.
-		events, err := w.lookup(ctx, source, since, types.LookupAttributeKeyEventSource, source, mostPages)
+		events, err := w.lookup(ctx, source, since, types.LookupAttributeKeyEventSource, source)
 		if err != nil {
 			return nil, err
 		}
@@ -182,9 +183,9 @@ func (w *witness) names(ctx context.Context, i *Item) ([]string, error) {
 	return names, nil
 }
 
-// lookup reads events that wrote and succeeded, but for CloudFormation's own. At
-// most so many pages are read; 0 is all.
-func (w *witness) lookup(ctx context.Context, source string, since time.Time, key types.LookupAttributeKey, value string, most int) ([]told, error) {
+// lookup reads events that wrote and succeeded, but for CloudFormation's own, of
+// [mostPages] pages.
+func (w *witness) lookup(ctx context.Context, source string, since time.Time, key types.LookupAttributeKey, value string) ([]told, error) {
 	question := fmt.Sprint(source, since.Unix(), key, value)
 	if known, ok := w.found[question]; ok {
 		return known, nil
@@ -193,7 +194,7 @@ func (w *witness) lookup(ctx context.Context, source string, since time.Time, ke
 	pages := cloudtrail.NewLookupEventsPaginator(w.AWS.CloudTrail, &cloudtrail.LookupEventsInput{
 		StartTime: &since, LookupAttributes: []types.LookupAttribute{{AttributeKey: key, AttributeValue: &value}},
 	})
-	for n := 0; pages.HasMorePages() && (most == 0 || n < most); n++ {
+	for n := 0; pages.HasMorePages() && n < mostPages; n++ {
 		page, err := pages.NextPage(ctx, func(o *cloudtrail.Options) {
 			if global(source) {
 				o.Region = home(w.AWS.Region)

@@ -56,7 +56,7 @@ type Change struct {
 }
 
 // Property is a property that changes, with JSON values as CloudFormation has
-// them before and after; "" where it doesn't say.
+// them before and after, or [Hidden]; "" where it doesn't say.
 type Property struct {
 	Path   string `json:"path"`
 	Before string `json:"before,omitempty"`
@@ -325,7 +325,7 @@ func change(c *types.ResourceChange) Change {
 		}
 	}
 	ch.Drift = c.ResourceDriftStatus == types.StackResourceDriftStatusDeleted
-	seen := map[string]int{}
+	seen, there := map[string]int{}, live(c)
 	for _, det := range c.Details {
 		t := det.Target
 		if t == nil {
@@ -338,7 +338,10 @@ func change(c *types.ResourceChange) Change {
 		if t.Path != nil && *t.Path != "" {
 			path = strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(*t.Path, "/Properties"), "/"), "/", ".")
 		}
-		p := Property{Path: path, Before: aws.ToString(t.BeforeValue), After: aws.ToString(t.AfterValue), Recreates: string(t.RequiresRecreation), Drift: t.Drift != nil}
+		p := Property{
+			Path: path, Before: masked(ch.Type, path, aws.ToString(t.BeforeValue), there), After: masked(ch.Type, path, aws.ToString(t.AfterValue), false),
+			Recreates: string(t.RequiresRecreation), Drift: t.Drift != nil,
+		}
 		ch.Drift = ch.Drift || p.Drift && ch.Action != Sync
 		// One property is listed once for each source of its change, and an
 		// element of a list once as what goes and once as what comes.

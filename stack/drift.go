@@ -41,7 +41,7 @@ type Drifted struct {
 }
 
 // Difference is one property that differs, with JSON values as CloudFormation
-// has them.
+// has them, or [Hidden] for what may be a secret.
 type Difference struct {
 	// Path is a JSON pointer into the resource's properties.
 	Path string `json:"path"`
@@ -137,7 +137,9 @@ func drifted(r types.StackResourceDrift) Drifted {
 	_ = json.Unmarshal([]byte(aws.ToString(r.ActualProperties)), &x.Actual)
 	for _, p := range r.PropertyDifferences {
 		x.Differences = append(x.Differences, Difference{
-			Path: aws.ToString(p.PropertyPath), Kind: string(p.DifferenceType), Expected: aws.ToString(p.ExpectedValue), Actual: aws.ToString(p.ActualValue),
+			Path: aws.ToString(p.PropertyPath), Kind: string(p.DifferenceType),
+			Expected: masked(x.Type, aws.ToString(p.PropertyPath), aws.ToString(p.ExpectedValue), false),
+			Actual:   masked(x.Type, aws.ToString(p.PropertyPath), aws.ToString(p.ActualValue), true),
 		})
 	}
 	return x

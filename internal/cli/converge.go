@@ -50,6 +50,10 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace, keepDrift 
 		if a.output != "json" {
 			view.Result(a.Out, t.Architecture, res)
 		}
+		var unreachable *cluster.UnreachableError
+		if !errors.As(err, &unreachable) {
+			return hinted{err, fmt.Sprintf("nothing is lost; repeat: poolhouse %s %s", verb, path)}
+		}
 		return hinted{err, fmt.Sprintf("go on from inside: on a machine in the VPC that carries the security group of the nodes, or whose address is in cluster.api.allowCidrs, run: poolhouse %s %s", verb, path)}
 	}
 	if err != nil {

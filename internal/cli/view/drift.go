@@ -27,7 +27,7 @@ func Drift(w io.Writer, r *drift.Report, file string) {
 		fmt.Fprintln(w)
 		item(w, i)
 		silent = silent || len(i.Events) == 0
-		mended = mended || i.Verdict != drift.LeavesAlone
+		mended = mended || i.Verdict != drift.LeavesAlone && i.Verdict != drift.SeeFix
 	}
 	fmt.Fprintln(w)
 	switch {
@@ -82,7 +82,9 @@ func item(w io.Writer, i drift.Item) {
 	if i.Why != "" {
 		why = ": " + i.Why
 	}
-	paragraph(w, "  update ", "    ", "%s%s", verdict(i.Verdict), why)
+	if i.Verdict != drift.SeeFix {
+		paragraph(w, "  update ", "    ", "%s%s", verdict(i.Verdict), why)
+	}
 	if len(i.Left) > 0 {
 		paragraph(w, "  but leaves alone ", "    ", "%s", strings.Join(i.Left, ", "))
 	}

@@ -23,6 +23,19 @@ func TestDrift(t *testing.T) {
 			&drift.Report{Deployment: "p", Region: "r", Unknown: "may not look"},
 			"p in r: no drift\nnot looked at: may not look\n",
 		},
+		"seen by a check alone": {
+			&drift.Report{Deployment: "p", Region: "r", EventsUnknown: "not authorized", Items: []drift.Item{
+				{PhysicalID: "rtb-1", Verdict: drift.SeeFix, Findings: []drift.Finding{{ID: "routes", Value: "none", Want: "one", Fix: "run poolhouse update, which puts it back"}}},
+			}},
+			`p in r: 1 resource not as deployed
+
+rtb-1
+  routes: none, and should be one
+  fix: run poolhouse update, which puts it back
+
+who it was can't be told: not authorized
+`,
+		},
 		"all": {
 			&drift.Report{Deployment: "p", Region: "r", EventsUnknown: "not authorized", Items: []drift.Item{
 				{
