@@ -211,8 +211,8 @@ func sessionGroups(l *account.Look, r *check.Recorder, groups map[string]bool) e
 				"aws ec2 revoke-security-group-ingress --group-id "+group+" --security-group-rule-ids "+id)
 			continue
 		}
-		ok := open[vpc.PeerOf(rule)] && vpc.PortsOf(rule) == "tcp 443"
-		r.Saw(ok, id, fmt.Sprintf("%s lets out %s to %s", group, vpc.PortsOf(rule), vpc.PeerOf(rule)), seeRules, "443 to the control plane and to endpoints only",
+		ok := (open[vpc.PeerOf(rule)] || l.Arch.SessionHostGoesOut() && vpc.PeerOf(rule) == "0.0.0.0/0") && vpc.PortsOf(rule) == "tcp 443"
+		r.Saw(ok, id, fmt.Sprintf("%s lets out %s to %s", group, vpc.PortsOf(rule), vpc.PeerOf(rule)), seeRules, "443 to the control plane and to endpoints only, or to where the endpoints of a given network are",
 			"aws ec2 revoke-security-group-egress --group-id "+group+" --security-group-rule-ids "+id)
 	}
 	return nil
