@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
@@ -80,6 +82,12 @@ func privateWrecks() []wreck {
 	const example = "private-cluster"
 	// A bundle that has changed in the file only is not on the nodes.
 	const nodes = "nodes-trust-and-proxy"
+	unpublish := func(name string) func(*wrecker) error {
+		return func(w *wrecker) error {
+			_, err := w.aws.SSM.DeleteParameter(w.ctx, &ssm.DeleteParameterInput{Name: aws.String(w.arch.ParameterPath() + "/" + name)})
+			return err
+		}
+	}
 	hostGroup := func(w *wrecker) string { return w.ref(typeGroup, "SecurityGroup") }
 	return []wreck{
 		{check: "cluster-api-sources", also: []string{"groups-name-groups"}, example: example, by: func(w *wrecker) error {
@@ -147,8 +155,16 @@ func privateWrecks() []wreck {
 			return err
 		}},
 		{check: nodes, example: example, by: data("CoreLaunchTemplate", "proxy.corp.example.com", "proxy.example.net")},
+		{check: nodes, name: "no exceptions", example: example, by: data("CoreLaunchTemplate", "no='", "none='")},
+		{check: nodes, name: "an exception more", example: example, by: data("CoreLaunchTemplate", "no='", "no='.example.net,")},
 		{check: nodes, name: "no authority", example: example, by: data("CoreLaunchTemplate", "-----BEGIN CERTIFICATE-----", "")},
-		{check: "trust-not-expired", also: []string{nodes}, example: example, by: authority(-time.Hour)},
-		{check: "trust-expires-later", also: []string{nodes}, example: example, by: authority(29 * 24 * time.Hour)},
+		{check: "parameters-there", name: "proxy", example: example, by: unpublish("proxy/url")},
+		{check: "parameters-there", name: "exceptions from the proxy", example: example, by: unpublish("proxy/no-proxy")},
+		{check: "parameters-there", name: "authorities", example: example, by: unpublish("trust/ca-bundle")},
+		{check: "parameters-true", name: "proxy", example: example, by: put("proxy/url", "http://proxy.example.net:3128", ssmtypes.ParameterTypeString)},
+		{check: "parameters-true", name: "exceptions from the proxy", example: example, by: put("proxy/no-proxy", "localhost", ssmtypes.ParameterTypeString)},
+		{check: "parameters-true", name: "authorities", example: example, by: put("trust/ca-bundle", "none", ssmtypes.ParameterTypeString)},
+		{check: "trust-not-expired", also: []string{nodes, "parameters-true"}, example: example, by: authority(-time.Hour)},
+		{check: "trust-expires-later", also: []string{nodes, "parameters-true"}, example: example, by: authority(29 * 24 * time.Hour)},
 	}
 }

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -328,6 +329,31 @@ func TestSurvivesLess(t *testing.T) {
 			},
 			[]string{"zone use1-az1", "NAT gateway in use1-az1", "database instance in use1-az1"},
 			"database instance in use1-az1", "the database, which has no standby: there is no backup to restore it from",
+		},
+		"no endpoints, a proxy": {"private-cluster", endpoints, []string{}, "zone use1-az1", "1 of 3 core nodes"},
+		"halves of a default route to one NAT": {
+			"enterprise-dns", func(w *wrecker) error {
+				return w.box.Account().Do(func(tx *account.Tx) error {
+					one := tx.Find("AWS::EC2::NatGateway", func(r *account.Resource) bool { return in("us-east-1a")(tx, r) })
+					for _, r := range tx.List("AWS::EC2::Route") {
+						if r.Props["NatGatewayId"] == nil {
+							continue
+						}
+						// The lower half keeps the NAT of its zone.
+						other := *r
+						other.ID, other.LogicalID = r.ID+"upper", ""
+						other.Props, other.Attrs = maps.Clone(r.Props), maps.Clone(r.Attrs)
+						other.Props["NatGatewayId"] = one.ID
+						r.Props["DestinationCidrBlock"], r.Attrs["CidrBlock"] = "0.0.0.0/1", "0.0.0.0/1"
+						other.Props["DestinationCidrBlock"], other.Attrs["CidrBlock"] = "128.0.0.0/1", "128.0.0.0/1"
+						tx.Put(&other)
+					}
+					return nil
+				})
+			},
+			[]string{"zone use1-az1", "NAT gateway in use1-az1"},
+			"NAT gateway in use1-az2",
+			"sign-on at the web load balancer in use1-az2, for part of the requests",
 		},
 		"no endpoints": {"minimal-egress", endpoints, nil, "none", "the AWS APIs kms, secretsmanager, sts: no node reaches them, and they have no endpoint"},
 		"no endpoints, NAT in each zone": {

@@ -37,6 +37,7 @@ type networkFacts struct {
 	modelFact    account.Fact[*reach.Model]
 	exposedFact  account.Fact[map[string]reach.Answer]
 	betweenFacts account.Keyed[reach.Answer]
+	s3ListFact   account.Fact[string]
 }
 
 // theirs is why what a given network has is not judged.
@@ -824,12 +825,51 @@ func endpointS3(l *account.Look, r *check.Recorder) error {
 	return nil
 }
 
-// givenS3 takes the endpoint of a given network, or its way out.
+// s3List is the id of the prefix list of S3's addresses in the region.
+func s3List(l *account.Look) (string, error) {
+	return account.Facts[networkFacts](l).s3ListFact.Get(func() (string, error) {
+		id := ""
+		err := account.Pages(l, "the prefix list of S3", ec2.NewDescribePrefixListsPaginator(l.AWS.EC2,
+			&ec2.DescribePrefixListsInput{Filters: []types.Filter{account.Filter("prefix-list-name", serviceName(l, "s3"))}}),
+			func(o *ec2.DescribePrefixListsOutput) {
+				for _, p := range o.PrefixLists {
+					id = aws.ToString(p.PrefixListId)
+				}
+			})
+		return id, err
+	})
+}
+
+// routeToS3 is the gateway endpoint that a route table has a working route to for
+// the prefix list of S3, "" if none.
+func routeToS3(t types.RouteTable, list string) string {
+	for _, r := range t.Routes {
+		if kind, target := vpc.TargetOf(r); kind == reach.ToGatewayEndpoint && aws.ToString(r.DestinationPrefixListId) == list && r.State != types.RouteStateBlackhole {
+			return target
+		}
+	}
+	return ""
+}
+
+// givenS3 takes the endpoint of a given network, or its way out. Of a shared VPC
+// the endpoints can't be described, but the routes to them can.
+// https://docs.aws.amazon.com/vpc/latest/userguide/vpc-share-limitations.html
 func givenS3(l *account.Look, r *check.Recorder, p *account.Places, gateway types.VpcEndpoint) error {
 	for _, s := range p.Tier(architecture.Private) {
-		if strings.EqualFold(string(gateway.State), string(types.StateAvailable)) && slices.Contains(gateway.RouteTableIds, aws.ToString(s.Table.RouteTableId)) {
-			r.Saw(true, *gateway.VpcEndpointId+" for "+s.SubnetID, "available, in "+aws.ToString(s.Table.RouteTableId), "ec2:DescribeVpcEndpoints", "", "")
+		table := aws.ToString(s.Table.RouteTableId)
+		if strings.EqualFold(string(gateway.State), string(types.StateAvailable)) && slices.Contains(gateway.RouteTableIds, table) {
+			r.Saw(true, *gateway.VpcEndpointId+" for "+s.SubnetID, "available, in "+table, "ec2:DescribeVpcEndpoints", "", "")
 			continue
+		}
+		if gateway.VpcEndpointId == nil {
+			list, err := s3List(l)
+			if err != nil {
+				return err
+			}
+			if to := routeToS3(s.Table, list); list != "" && to != "" {
+				r.Saw(true, to+" for "+s.SubnetID, "a route to it in "+table, "ec2:DescribeRouteTables, DescribePrefixLists", "", "")
+				continue
+			}
 		}
 		by, err := leaves(l, s.SubnetID)
 		if err != nil {

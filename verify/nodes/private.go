@@ -281,19 +281,26 @@ func nodesTrustAndProxy(l *account.Look, r *check.Recorder) error {
 		r.NA("neither proxy.url nor trust.caBundle is there")
 		return nil
 	}
-	return onceTemplate(func(_ *account.Look, r *check.Recorder, _ account.NodeGroup, id string, t *ec2types.ResponseLaunchTemplateData) error {
+	return onceTemplate(func(l *account.Look, r *check.Recorder, _ account.NodeGroup, id string, t *ec2types.ResponseLaunchTemplateData) error {
 		const api = "ec2:DescribeLaunchTemplateVersions"
 		data, err := base64.StdEncoding.DecodeString(aws.ToString(t.UserData))
 		if err != nil {
 			return fmt.Errorf("read the user data of %s: %w", id, err)
 		}
 		if url != "" {
-			ok := slices.ContainsFunc(strings.Split(string(data), "\n"), func(line string) bool { return line == "proxy='"+url+"'" })
-			saw := "user data without the proxy " + url
-			if ok {
-				saw = "user data with the proxy " + url
+			direct := strings.Join(l.Arch.NoProxy(), ",")
+			lines := strings.Split(string(data), "\n")
+			for _, v := range []struct{ line, what string }{
+				{"proxy='" + url + "'", "the proxy " + url},
+				{"no='" + direct + "'", "what is reached without it, " + direct},
+			} {
+				ok := slices.Contains(lines, v.line)
+				saw := "user data without " + v.what
+				if ok {
+					saw = "user data with " + v.what
+				}
+				r.Saw(ok, id, saw, api, v.what, newNodes)
 			}
-			r.Saw(ok, id, saw, api, "the proxy "+url, newNodes)
 		}
 		has := map[string]bool{}
 		for rest := data; ; {

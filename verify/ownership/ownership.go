@@ -8,6 +8,8 @@
 package ownership
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"slices"
@@ -201,6 +203,12 @@ func entries(l *account.Look) (map[string]string, error) {
 		out["sso/issuer"], out["sso/admin-group"] = sso.Issuer, sso.AdminGroup
 		out["sso/web-client-id"], out["sso/admin-client-id"] = sso.Web.ClientID, sso.Admin.ClientID
 	}
+	if c.Proxy.URL != "" {
+		out["proxy/url"], out["proxy/no-proxy"] = c.Proxy.URL, strings.Join(a.NoProxy(), ",")
+	}
+	if bundle := c.Trust.Bundle(); bundle != "" {
+		out["trust/ca-bundle"] = bundle
+	}
 	if c.Backups.Enabled {
 		out["backup/vault"] = ""
 	}
@@ -303,6 +311,16 @@ func parametersThere(l *account.Look, r *check.Recorder) error {
 	return nil
 }
 
+// brief is a value for people. Of a long one, such as a bundle of certificates,
+// it is the length and the beginning of its SHA-256.
+func brief(value string) string {
+	if len(value) <= 200 {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	return fmt.Sprintf("%d characters (SHA-256 %s…)", len(value), hex.EncodeToString(sum[:8]))
+}
+
 func parametersTrue(l *account.Look, r *check.Recorder) error {
 	have, err := parameters(l)
 	if err != nil {
@@ -318,11 +336,11 @@ func parametersTrue(l *account.Look, r *check.Recorder) error {
 			continue
 		}
 		// What looks like a secret is not repeated here.
-		saw := aws.ToString(p.Value)
+		saw := brief(aws.ToString(p.Value))
 		if what := secretive(p); what != "" {
 			saw = what
 		}
-		r.Saw(aws.ToString(p.Value) == want[name], aws.ToString(p.Name), saw, apiParameters, want[name],
+		r.Saw(aws.ToString(p.Value) == want[name], aws.ToString(p.Name), saw, apiParameters, brief(want[name]),
 			"Run poolhouse update if what it names was replaced; otherwise write the value back: aws ssm put-parameter --overwrite.")
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/verify/account"
+	"github.com/poolhouse/poolhouse/verify/reach"
 	"github.com/poolhouse/poolhouse/verify/vpc"
 )
 
@@ -91,7 +92,7 @@ func resNATs(l *account.Look) ([]resNAT, error) {
 
 // resRoutes are the targets of the default routes, by subnet; subnets without
 // one, or with a route to what is gone, are left out.
-func resRoutes(l *account.Look) (map[string]string, error) {
+func resRoutes(l *account.Look) (map[string][]string, error) {
 	subnets, err := l.Subnets()
 	if err != nil {
 		return nil, err
@@ -100,29 +101,27 @@ func resRoutes(l *account.Look) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]string{}
+	out := map[string][]string{}
 	for _, s := range subnets {
-		if to := defaultRoute(vpc.TableOf(tables, aws.ToString(s.SubnetId))); to != "" {
+		if to := defaultRoute(vpc.TableOf(tables, aws.ToString(s.SubnetId))); len(to) > 0 {
 			out[aws.ToString(s.SubnetId)] = to
 		}
 	}
 	return out, nil
 }
 
-// defaultRoute is the target of a table's default route; "" if there is none
-// that works.
-func defaultRoute(t ec2types.RouteTable) string {
-	for _, r := range t.Routes {
-		if aws.ToString(r.DestinationCidrBlock) != "0.0.0.0/0" || r.State == ec2types.RouteStateBlackhole {
-			continue
+// defaultRoute are the targets of a table's default route, several if it is split in
+// halves; nil if there is none that works.
+func defaultRoute(t ec2types.RouteTable) []string {
+	var out []string
+	for _, r := range vpc.DefaultRoutes(t) {
+		kind, to := vpc.TargetOf(r)
+		if kind == reach.Local || r.State == ec2types.RouteStateBlackhole {
+			return nil
 		}
-		for _, to := range []*string{r.NatGatewayId, r.NetworkInterfaceId, r.InstanceId, r.GatewayId, r.TransitGatewayId, r.VpcPeeringConnectionId} {
-			if aws.ToString(to) != "" {
-				return *to
-			}
-		}
+		out = append(out, to)
 	}
-	return ""
+	return out
 }
 
 // resEndpoints are the interface endpoints that are available: the subnets of
@@ -147,7 +146,7 @@ func resEndpoints(l *account.Look) (map[string][]string, error) {
 type resWorld struct {
 	zones     []string
 	subnets   map[string]resSubnet
-	routes    map[string]string
+	routes    map[string][]string
 	nats      []resNAT
 	endpoints map[string][]string
 	groups    []account.NodeGroup
@@ -159,6 +158,8 @@ type resWorld struct {
 	// faces are the zones in which a load balancer has an interface.
 	faces map[string][]string
 	sso   bool
+	// proxy tells that the configuration has one.
+	proxy bool
 }
 
 // readWorld reads where everything stands. The first error is returned: a
@@ -205,6 +206,7 @@ func readWorld(l *account.Look) (*resWorld, error) {
 	}
 	sso := l.Arch.Config.Access.SSO
 	w.sso = sso.Enabled && !sso.ReachableInternally
+	w.proxy = l.Arch.Config.Proxy.URL != ""
 	zones := map[string]bool{}
 	note := func(subnet string) {
 		if z := w.subnets[subnet].zone; z != "" {
@@ -468,9 +470,11 @@ func (w *resWorld) elsewhere(g account.NodeGroup, zone string) bool {
 // default route leads to.
 func (w *resWorld) reaches(subnet string, lost loss) bool {
 	to := w.routes[subnet]
-	if to == "" {
-		return false
-	}
+	return len(to) > 0 && !slices.ContainsFunc(to, func(target string) bool { return !w.works(target, lost) })
+}
+
+// works tells whether the target of a default route still does.
+func (w *resWorld) works(to string, lost loss) bool {
 	if !strings.HasPrefix(to, "nat-") && !strings.HasPrefix(to, "eni-") && !strings.HasPrefix(to, "i-") {
 		return true
 	}
@@ -487,7 +491,8 @@ func (w *resWorld) reaches(subnet string, lost loss) bool {
 func atRunTime() []string { return []string{"kms", "secretsmanager", "sts"} }
 
 // egress looks at the ways out of the nodes that are left: by NAT, and for what
-// the application needs at run time by endpoint.
+// the application needs at run time by endpoint or by the configured proxy, which
+// is taken to work.
 func (w *resWorld) egress(o *outcome, lost loss) {
 	var out, cut []string
 	for _, n := range w.nodes {
@@ -523,6 +528,8 @@ func (w *resWorld) egress(o *outcome, lost loss) {
 	case len(out)+len(cut) == 0: // no nodes are left to go anywhere
 	case len(closed) == 0:
 		o.still("AWS's APIs by endpoint: %s", strings.Join(atRunTime(), ", "))
+	case len(out) == 0 && w.proxy:
+		o.still("AWS's APIs by the configured proxy: %s", strings.Join(closed, ", "))
 	case len(out) == 0:
 		o.fails("the AWS APIs %s: no node reaches them, and they have no endpoint", strings.Join(closed, ", "))
 	}
