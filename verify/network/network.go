@@ -447,18 +447,81 @@ func publicRoutes(l *account.Look, r *check.Recorder) error {
 		r.NA(theirs, "there are no public subnets, since load balancers are internal")
 		return nil
 	}
+	behind := func(types.RouteTable, string) string { return "" }
+	if l.Given() {
+		if behind, err = firewalls(l); err != nil {
+			return err
+		}
+	}
 	for _, s := range p.Tier(architecture.Public) {
 		saw, ok := "no default route", false
 		for _, route := range s.Table.Routes {
 			if aws.ToString(route.DestinationCidrBlock) == "0.0.0.0/0" {
 				kind, target := vpc.TargetOf(route)
-				ok = kind == reach.ToInternetGateway && route.State == types.RouteStateActive
 				saw = fmt.Sprintf("0.0.0.0/0 to %s, %s", target, route.State)
+				by := behind(s.Table, target)
+				if by != "" {
+					saw += ", and from there to the internet gateway by " + by
+				}
+				ok = (kind == reach.ToInternetGateway || by != "") && route.State == types.RouteStateActive
 			}
 		}
 		r.Saw(ok, s.SubnetID, saw, "ec2:DescribeRouteTables", "0.0.0.0/0 to the internet gateway, active", fixNetwork(l))
 	}
 	return nil
+}
+
+// firewalls returns a function that tells, of the endpoint of a firewall that a
+// table leads to, which other table leads on to an internet gateway of the VPC:
+// that of the endpoint's subnets, or any if the endpoint can't be seen; "" if
+// none, or if the target is no such endpoint.
+// https://docs.aws.amazon.com/network-firewall/latest/developerguide/arch-igw-ngw.html
+func firewalls(l *account.Look) (func(from types.RouteTable, target string) string, error) {
+	tables, err := l.RouteTables()
+	if err != nil {
+		return nil, err
+	}
+	gateways, err := internetGateways(l)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := l.VPCEndpoints()
+	if err != nil {
+		return nil, err
+	}
+	return func(from types.RouteTable, target string) string {
+		return leadsOn(tables, gateways, endpoints, aws.ToString(from.RouteTableId), target)
+	}, nil
+}
+
+func leadsOn(tables []types.RouteTable, gateways []types.InternetGateway, endpoints []types.VpcEndpoint, from, target string) string {
+	if !strings.HasPrefix(target, "vpce-") {
+		return ""
+	}
+	candidates := tables
+	for _, e := range endpoints {
+		if aws.ToString(e.VpcEndpointId) != target {
+			continue
+		}
+		candidates = nil
+		for _, s := range e.SubnetIds {
+			candidates = append(candidates, vpc.TableOf(tables, s))
+		}
+	}
+	for _, t := range candidates {
+		id := aws.ToString(t.RouteTableId)
+		if id == from {
+			continue // traffic would come back to the endpoint
+		}
+		for _, route := range vpc.DefaultRoutes(t) {
+			kind, to := vpc.TargetOf(route)
+			attached := slices.ContainsFunc(gateways, func(g types.InternetGateway) bool { return aws.ToString(g.InternetGatewayId) == to })
+			if kind == reach.ToInternetGateway && attached && route.State == types.RouteStateActive {
+				return id
+			}
+		}
+	}
+	return ""
 }
 
 func gatewayNAT(m config.NATMode) bool {
