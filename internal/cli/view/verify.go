@@ -138,6 +138,9 @@ func survives(w io.Writer, list []verify.Survival, everything bool) {
 	fmt.Fprintln(w, "\nSingle failures:")
 	var survived []string
 	for _, s := range list {
+		if s.Failure == "none" && s.Survives && !everything {
+			continue
+		}
 		outcome := "survived"
 		switch {
 		case s.Reason != "":
