@@ -148,7 +148,7 @@ func (r *run) breach(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		return count(res.Changes, "resource") + " put back", nil
+		return count(res.Changes, "resource") + " changed", nil
 	})
 	if err != nil {
 		return err
