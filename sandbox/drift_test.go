@@ -97,7 +97,7 @@ type drifter struct {
 
 func newDrifter(t *testing.T) *drifter {
 	t.Helper()
-	d := &drifter{t: t, ctx: t.Context(), box: sandbox.New(sandbox.Options{}), names: map[string]string{}}
+	d := &drifter{t: t, ctx: t.Context(), box: testkit.Sandbox(t, sandbox.Options{}), names: map[string]string{}}
 	d.cfn = cfn.NewFromConfig(testkit.Config(d.box))
 	_, err := d.cfn.CreateStack(d.ctx, &cfn.CreateStackInput{
 		StackName: new("s"), TemplateBody: new(drifting), Capabilities: []types.Capability{types.CapabilityCapabilityIam},
@@ -202,8 +202,10 @@ func (d *drifter) execute(set *cfn.DescribeChangeSetOutput) {
 	}
 }
 
-// TestDrift changes one thing at a time behind CloudFormation's back; a
-// detection says what, and a change set puts it right.
+// What was changed outside of CloudFormation is found by drift detection, and a
+// drift-aware change set puts it right.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html
 func TestDrift(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -390,8 +392,10 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// TestDriftThatIsWanted changes the template to what is there: nothing happens
-// to the resource.
+// A template that is changed to what is there already syncs the stack, and does
+// nothing to the resource.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
 func TestDriftThatIsWanted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -418,8 +422,10 @@ func TestDriftThatIsWanted(t *testing.T) {
 	})
 }
 
-// TestDriftSurvivesARollback: an update that reverts drift and fails goes back
-// to what was there, not to what was deployed.
+// An update that reverts drift and fails goes back to what was there, not to
+// what was deployed.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
 func TestDriftSurvivesARollback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -447,6 +453,11 @@ func TestDriftSurvivesARollback(t *testing.T) {
 	})
 }
 
+// Drift detection runs for a while, one at a time for a stack, and tells the
+// drift of single resources and of the whole.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DetectStackDrift.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackDriftDetectionStatus.html
 func TestDriftDetectionOfOneStack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

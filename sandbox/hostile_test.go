@@ -35,7 +35,7 @@ func hostile(ids []string) []any {
 }
 
 // plant makes some resources, so that calls get beyond what isn't there.
-func plant(t *testing.T, box *Sandbox) {
+func plant(t testing.TB, box *Sandbox) {
 	t.Helper()
 	err := box.Account().Do(func(tx *account.Tx) error {
 		for _, r := range []struct {
@@ -76,7 +76,7 @@ func TestHostileInput(t *testing.T) {
 	const seed, rounds = 1, 150
 	dir := os.Getenv("POOLHOUSE_API_MODELS")
 	files := map[string]string{"elasticloadbalancing": "elbv2"}
-	for _, m := range modules() {
+	for _, m := range modules(nil) {
 		for _, s := range m.services {
 			t.Run(s.Name, func(t *testing.T) {
 				t.Parallel()
@@ -107,6 +107,9 @@ func TestHostileInput(t *testing.T) {
 						}
 						call(t, box, s, o, in, fmt.Sprintf("seed %d round %d", seed, round))
 					}
+				}
+				if err := box.Account().CheckIndexes(); err != nil {
+					t.Errorf("after seed %d: %v", seed, err)
 				}
 			})
 		}

@@ -6,17 +6,17 @@ package sandbox
 // the sandbox can't tell from what AWS doesn't have either.
 func NotModelled() []string {
 	return []string{
-		"permissions: every authenticated principal may do everything; identity policies are checked for form, not enforced",
+		"permissions: service and resource control policies of organizations, policies of VPC endpoints, groups of users, and the text of most of AWS's managed policies, whose decisions are refused as not modelled",
 		"data: no packet is routed, nothing is encrypted, PostgreSQL and the load balancers have no endpoint that answers",
 		"inside the cluster: no Kubernetes runs, so no pod, chart or target registration; its API answers for version and health to those whom EKS and the security groups let through, and 401 Unauthorized to the rest",
 		"Session Manager: forwarding a port to another host only, without sessions' history; network ACLs and proxies on the way are not looked at",
-		"capacity and throttling: instance types are always to be had, and calls are not limited",
-		"service quotas, except for those that the services check themselves",
-		"DNS resolution and delegation: certificates are issued as soon as their record exists",
+		"throttling and shortages by chance: calls are limited and capacity is short only where a plan of faults or the account's options say so",
+		"service quotas beyond those that Service Quotas lists here, and requests to raise them; the vCPUs of running instances have what AWS grants accounts in use, not a new one's",
+		"DNS resolution: certificates are issued when their record is in a zone that counts as delegated",
 		"the identity provider: sign-on is configured, not carried out",
 		"money: nothing has a price",
 		"other regions and accounts",
-		"CloudFormation: transforms, rules, modules, macros, nested stacks, custom resources, templates by address, creation policies, update policies other than rolling updates without signals, rollback triggers, imports and hooks; notifications are not sent",
+		"CloudFormation: transforms, modules, macros, nested stacks, custom resources, templates by address other than of its own S3, rules that look at the account (Fn::RefAll, Fn::ValueOf), wait conditions, creation policies but those of Auto Scaling groups, update policies other than rolling updates, rollback triggers, imports and hooks; notifications are not sent",
 		"CloudTrail: what services do by themselves or on behalf of a caller, CloudFormation's calls among it, and calls that read",
 		"AWS's catalogues in full: resource types, managed policies, machine images, instance types and versions that the sandbox does not know are refused as AWS refuses those that do not exist",
 		"AWS's public parameters below /aws/service, except as the image of a launch template",

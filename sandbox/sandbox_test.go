@@ -47,7 +47,7 @@ func TestImports(t *testing.T) {
 func TestCaller(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{Region: "eu-west-1", AccountID: "111122223333"})
+	s := testkit.Sandbox(t, sandbox.Options{Region: "eu-west-1", AccountID: "111122223333"})
 	who, err := sts.NewFromConfig(testkit.Config(s)).GetCallerIdentity(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestCaller(t *testing.T) {
 
 func TestPrincipals(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{Principals: []sandbox.Principal{{AccessKeyID: "ASIAIOSFODNN7EXAMPLE", SecretAccessKey: "x", SessionToken: "token", ARN: "arn:aws:iam::123456789012:user/alice"}}})
+	s := testkit.Sandbox(t, sandbox.Options{Principals: []sandbox.Principal{{AccessKeyID: "ASIAIOSFODNN7EXAMPLE", SecretAccessKey: "x", SessionToken: "token", ARN: "arn:aws:iam::123456789012:user/alice"}}})
 	who, err := sts.NewFromConfig(testkit.Config(s)).GetCallerIdentity(context.Background(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestClone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		s := sandbox.New(sandbox.Options{})
+		s := testkit.Sandbox(t, sandbox.Options{})
 		start := testkit.Dump(s.Account())
 		create := func(s *sandbox.Sandbox, name string) {
 			t.Helper()

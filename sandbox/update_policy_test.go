@@ -34,13 +34,15 @@ Resources:
       LaunchTemplate: {LaunchTemplateId: !Ref Template, Version: !GetAtt Template.LatestVersionNumber}
 `
 
-// TestRollingUpdate replaces the instances of a group whose template has
-// changed, but only as its update policy says.
+// The instances of an Auto Scaling group whose template has changed are replaced
+// only as its update policy says.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
 func TestRollingUpdate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		s := sandbox.New(sandbox.Options{})
+		s := testkit.Sandbox(t, sandbox.Options{})
 		c := cfn.NewFromConfig(testkit.Config(s))
 		stack := &cfn.DescribeStacksInput{StackName: aws.String("s")}
 		machine := func() (types string) {

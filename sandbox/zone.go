@@ -17,19 +17,21 @@ import (
 // stays as its APIs have it. AWS documents what each service does:
 // https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/zonal-services.html
 func (s *Sandbox) LoseZone(zone string) error {
-	return s.account.Do(func(tx *account.Tx) error {
-		for _, z := range tx.Zones() {
-			if z.Name != zone && z.ID != zone {
-				continue
-			}
-			tx.LoseZone(z.Name)
-			instance.ZoneLost(tx, z.Name)
-			ec2.ZoneLost(tx, z.Name)
-			autoscaling.ZoneLost(tx)
-			eks.ZoneLost(tx)
-			rds.ZoneLost(tx, z.Name)
-			return nil
+	return s.account.Do(func(tx *account.Tx) error { return loseZone(tx, zone) })
+}
+
+func loseZone(tx *account.Tx, zone string) error {
+	for _, z := range tx.Zones() {
+		if z.Name != zone && z.ID != zone {
+			continue
 		}
-		return account.Errorf("InvalidParameterValue", "Invalid availability zone: [%s]", zone)
-	})
+		tx.LoseZone(z.Name)
+		instance.ZoneLost(tx, z.Name)
+		ec2.ZoneLost(tx, z.Name)
+		autoscaling.ZoneLost(tx)
+		eks.ZoneLost(tx)
+		rds.ZoneLost(tx, z.Name)
+		return nil
+	}
+	return account.Errorf("InvalidParameterValue", "Invalid availability zone: [%s]", zone)
 }

@@ -16,11 +16,16 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/rds"
 )
 
-// TestLoseZone takes a zone away under instances and databases in two zones.
+// When a zone is lost, Auto Scaling groups launch in the zones that are left, and
+// a database with a standby fails over to it; a database without one fails, and a
+// group of that zone alone has no instances.
+//
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/auto-scaling-benefits.html
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Concepts.MultiAZSingleStandby.html
 func TestLoseZone(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	box := sandbox.New(sandbox.Options{Now: func() time.Time { return now }})
+	box := testkit.Sandbox(t, sandbox.Options{Now: func() time.Time { return now }})
 	zones := map[string]string{"a": "us-east-1a", "b": "us-east-1b"}
 	vpc := testkit.MustCreate(t, box, ec2.TypeVPC, map[string]any{"CidrBlock": "10.0.0.0/16"})
 	var subnets []any

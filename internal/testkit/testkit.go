@@ -185,7 +185,7 @@ func lines(b *bytes.Buffer, path string, v any) {
 		}
 	case []any:
 		for i, x := range v {
-			lines(b, fmt.Sprintf("%s[%d]", path, i), x)
+			lines(b, path+"["+strconv.Itoa(i)+"]", x)
 		}
 	case time.Time:
 	case string:
@@ -195,10 +195,21 @@ func lines(b *bytes.Buffer, path string, v any) {
 			fmt.Fprintf(b, "%s = %.60q... (%d bytes, sha256 %x)\n", path, v, len(v), sum[:8])
 			return
 		}
-		fmt.Fprintf(b, "%s = %s\n", path, v)
+		line(b, path, v)
+	case bool:
+		line(b, path, strconv.FormatBool(v))
+	case int:
+		line(b, path, strconv.Itoa(v))
 	default:
 		fmt.Fprintf(b, "%s = %v\n", path, v)
 	}
+}
+
+func line(b *bytes.Buffer, path, value string) {
+	b.WriteString(path)
+	b.WriteString(" = ")
+	b.WriteString(value)
+	b.WriteByte('\n')
 }
 
 // DiffDumps tells two dumps apart, line by line under the resource they belong
@@ -255,4 +266,30 @@ func sections(dump []byte) map[string][]string {
 		out[name] = append(out[name], line)
 	}
 	return out
+}
+
+// Lasting is a dump without what AWS keeps of what is gone, its service-linked
+// roles, and the sections named in except.
+func Lasting(dump []byte, except map[string]bool) []byte {
+	var out bytes.Buffer
+	var held []string
+	flush := func() {
+		if held == nil {
+			return
+		}
+		name := strings.TrimSpace(held[0])
+		gone := strings.HasPrefix(name, "cloudformation:stack ") && slices.Contains(held, "  status DELETE_COMPLETE\n")
+		if !gone && !except[name] && !strings.Contains(name, "AWSServiceRoleFor") {
+			out.WriteString(strings.Join(held, ""))
+		}
+		held = nil
+	}
+	for line := range strings.Lines(string(dump)) {
+		if !strings.HasPrefix(line, " ") {
+			flush()
+		}
+		held = append(held, line)
+	}
+	flush()
+	return out.Bytes()
 }

@@ -84,7 +84,7 @@ func TestRetries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		s := sandbox.New(sandbox.Options{Intercept: func(*http.Request, string, string) error {
+		s := testkit.Sandbox(t, sandbox.Options{Intercept: func(*http.Request, string, string) error {
 			if calls++; calls < 3 {
 				return account.Errorf("ThrottlingException", "Rate exceeded")
 			}

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -47,6 +48,29 @@ type Options struct {
 	// SessionStream says where the data channel of a Session Manager session
 	// is, in the same way.
 	SessionStream func(session, usual string) string
+	// IssuerKeys are the public keys, as a JSON Web Key Set, that an OpenID
+	// Connect issuer ("https://...") signs its tokens with. Nil means that no
+	// issuer can be reached. It is called while the account is held, and must
+	// not ask it.
+	IssuerKeys func(issuer string) ([]byte, error)
+	// TargetHealth is what real load balancers find of the targets of a target
+	// group, by id:port; those it doesn't know have the health that the account
+	// says. Nil knows none. It is called while the account is held, and must not
+	// ask it.
+	TargetHealth func(group string) map[string]Health
+	// Body reads what a data plane outside of the account holds by a name. Nil
+	// means that there is none. It is called while the account is held, and must
+	// not ask it.
+	Body func(name string, size int64) (string, error)
+	// Secret is what the account's temporary credentials are made from: who
+	// knows it can make some. The same secret keeps them valid in a clone and
+	// after a restart.
+	Secret string
+	// World is what surrounds the account.
+	World World
+	// OnOperation is told of each operation that has ended well. Clones tell
+	// nobody. It is called while the account is held, and must not ask it.
+	OnOperation func(Operation)
 }
 
 // Zone is one availability zone.
@@ -61,10 +85,16 @@ type Account struct {
 	opts      Options
 	now       time.Time
 	resources map[string]map[string]*Resource // type, then id
+	sorted    map[string][]*Resource          // by type; see index.go
+	indexes   map[string]map[string]*index    // by type, then name
 	events    []Event                         // a heap by At, then Seq
 	seq       int
 	journal   []Entry // in order of time
 	model     *Model
+	breaker   Breaker
+	keep      *keeping                // nil unless somebody keeps the account
+	watch     func()                  // nil unless somebody watches it
+	begun     map[*Resource]time.Time // operations in flight, for OnOperation
 }
 
 // Model is the account's behaviour: its resource types and event handlers. It
@@ -72,8 +102,17 @@ type Account struct {
 type Model struct {
 	Types  map[string]*Type
 	Events map[string]func(*Tx, Event)
+	// Policies find, by the service's name in ARNs, the resource-based policies
+	// of what an ARN names; none if it isn't there or has none.
+	Policies map[string]func(tx *Tx, arn string) []*policy.Document
 	// Seed fills a new account with what AWS puts into it.
 	Seed func(*Tx)
+	// Permit refuses what the caller has no permission to have CloudFormation
+	// do; nil permits all.
+	Permit func(*Tx, Change) error
+	// Asked is told of the permissions that services ask for by themselves. May
+	// be nil.
+	Asked func(*Tx, Asked)
 }
 
 // Resource is one thing in the account. Types that CloudFormation knows carry
@@ -102,6 +141,9 @@ type Resource struct {
 	LogicalID string
 	// State is state that JSON-like Data would be too clumsy for, or nil.
 	State State
+
+	// Draws is how many durations were drawn for it.
+	Draws int
 }
 
 // Retag moves the tags that the named property sets to those of the next
@@ -116,7 +158,8 @@ func (r *Resource) Retag(next map[string]any, property string) {
 	maps.Copy(r.Tags, props.Tags(next, property))
 }
 
-// State is typed state of a resource.
+// State is typed state of a resource. Its fields are kept as they are, so they
+// hold data only, and its type is registered where the sandbox is assembled.
 type State interface {
 	// CloneState copies deeply what can still change; what never changes may
 	// be shared.
@@ -131,6 +174,27 @@ var ErrReplace = errors.New("update requires a replacement")
 // else to happen: to be asked again after that time.
 type Later time.Duration
 
+// Outside is [Later] where what the operation waits for is not the account's to
+// do, such as a record that proves a domain: see [Tx.Stir].
+type Outside time.Duration
+
+func (o Outside) Error() string { return Later(o).Error() }
+
+// As makes it a [Later] for [errors.As].
+func (o Outside) As(target any) bool {
+	l, ok := target.(*Later)
+	if ok {
+		*l = Later(o)
+	}
+	return ok
+}
+
+// IsOutside tells whether an error is [Outside].
+func IsOutside(err error) bool {
+	_, ok := errors.AsType[Outside](err)
+	return ok
+}
+
 func (l Later) Error() string {
 	return fmt.Sprintf("operation goes on for at least %s", time.Duration(l))
 }
@@ -142,7 +206,13 @@ type Event struct {
 	Type string
 	ID   string
 	Data map[string]any
-	Seq  int // order among events of one time, set by Tx.At
+	Seq  int // order among events of one time, set by Tx.After
+	// Calendar tells that it belongs to no operation that somebody waits for: a
+	// deletion date, a nightly backup, an expiry. See [Account.Pending].
+	Calendar bool
+	// Idle tells that it looks again for what comes from outside, and is no
+	// operation until something came: see [Tx.Stir].
+	Idle bool
 }
 
 // Type is one resource type: its physics, in one place. CloudFormation and the
@@ -166,6 +236,7 @@ type Type struct {
 	// Settle ends the operation op ("create", "update") when its time is
 	// over: the status becomes ready, side effects appear. An error fails the
 	// operation, but for [Later]. Nil means nothing to do.
+	// r.Data["CreationPolicy"] is the creation policy, if a stack has one for r.
 	Settle func(tx *Tx, r *Resource, op string) error
 	// Delete refuses, with the service's own error, while something depends
 	// on r; otherwise marks it as being deleted. Nil means always possible.
@@ -228,15 +299,22 @@ func New(model *Model, opts Options) *Account {
 		opts.Region = "us-east-1"
 	}
 	if len(opts.Zones) == 0 {
-		for i, n := range zoneNumbers(opts.Region) {
-			opts.Zones = append(opts.Zones, Zone{Name: fmt.Sprintf("%s%c", opts.Region, 'a'+i), ID: fmt.Sprintf("%s-az%d", zoneIDPrefix(opts.Region), n)})
-		}
+		opts.Zones = Zones(opts.Region)
 	}
 	a := &Account{opts: opts, now: opts.Now(), resources: map[string]map[string]*Resource{}, model: model}
 	if model.Seed != nil {
 		model.Seed(&Tx{a: a})
 	}
 	return a
+}
+
+// Zones are the zones that a region's accounts usually have.
+func Zones(region string) []Zone {
+	var zones []Zone
+	for i, n := range zoneNumbers(region) {
+		zones = append(zones, Zone{Name: fmt.Sprintf("%s%c", region, 'a'+i), ID: fmt.Sprintf("%s-az%d", zoneIDPrefix(region), n)})
+	}
+	return zones
 }
 
 // zoneNumbers are the numbers in a region's zone ids, in the order of the zone
@@ -280,12 +358,70 @@ func zoneIDPrefix(region string) string {
 }
 
 // Do advances the account to the present and runs f on it, alone.
+//
+// A kept account, see [Account.Keep], returns when what f did is kept, whether
+// f succeeded or not. When f panics, the account is free again, and what f did
+// until then stays.
 func (a *Account) Do(f func(tx *Tx) error) error {
+	wait, err := a.do(f)
+	if wait != nil {
+		if lost := wait(); lost != nil {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.keep.broken = lost
+			return a.keep.refusal()
+		}
+	}
+	return err
+}
+
+func (a *Account) do(f func(tx *Tx) error) (func() error, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.watch != nil {
+		defer a.watch()
+	}
+	if err := a.keep.refusal(); err != nil {
+		return nil, err
+	}
+	if a.keep != nil {
+		a.keep.looks = false
+	}
 	tx := &Tx{a: a}
 	tx.advance(a.opts.Now())
-	return f(tx)
+	err := f(tx)
+	wait, lost := a.kept(tx)
+	if lost != nil {
+		return nil, lost
+	}
+	return wait, err
+}
+
+// Watch has f called at the end of each [Account.Do], with the account held: it
+// must not ask it. Clones are not watched.
+func (a *Account) Watch(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.watch = f
+}
+
+// Pending tells whether an operation is in flight: something that ends, or goes
+// on, by itself and that somebody may wait for. It goes on after the time
+// returned, which is zero or less if that is due. The calendar's events are no
+// operations, nor is what idles.
+func (a *Account) Pending() (after time.Duration, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var next time.Time
+	for _, e := range a.events {
+		if !e.Calendar && !e.Idle && (!ok || e.At.Before(next)) {
+			next, ok = e.At, true
+		}
+	}
+	if ok {
+		after = next.Sub(a.opts.Now())
+	}
+	return after, ok
 }
 
 // Clone forks the account as it is at this moment, with a clock of its own.
@@ -293,7 +429,10 @@ func (a *Account) Clone(now func() time.Time) *Account {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c := &Account{opts: a.opts, now: a.now, seq: a.seq, model: a.model, journal: slices.Clip(a.journal), resources: map[string]map[string]*Resource{}}
-	c.opts.Now = now
+	c.opts.Now, c.opts.OnOperation = now, nil
+	if a.breaker != nil {
+		c.breaker = a.breaker.Fork()
+	}
 	c.events = make([]Event, len(a.events))
 	for i, e := range a.events {
 		e.Data, _ = Copy(e.Data).(map[string]any)
@@ -351,8 +490,9 @@ func Copy(v any) any {
 func (a *Account) Resources() []*Resource {
 	var all []*Resource
 	_ = a.Do(func(tx *Tx) error {
+		tx.Reads()
 		for _, t := range slices.Sorted(maps.Keys(a.resources)) {
-			for _, r := range tx.List(t) {
+			for _, r := range a.ordered(t) {
 				all = append(all, r.copy())
 			}
 		}

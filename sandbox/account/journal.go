@@ -20,12 +20,21 @@ type Entry struct {
 // Note adds an entry to the account's journal. The data must not be changed
 // afterwards, nor shared with resources.
 func (tx *Tx) Note(kind string, data map[string]any) {
-	j := append(tx.a.journal, Entry{At: tx.Now(), Kind: kind, Data: data})
-	if len(j) > journalLimit {
+	e := Entry{At: tx.Now(), Kind: kind, Data: data}
+	tx.a.journal = Noting(tx.a.journal, e)
+	if k := tx.a.keep; k != nil {
+		k.noted = append(k.noted, e)
+	}
+}
+
+// Noting appends an entry to a journal, which loses its oldest ones when it
+// gets too long.
+func Noting(j []Entry, e Entry) []Entry {
+	if j = append(j, e); len(j) > journalLimit {
 		// A quarter at once, so that copying is rare.
 		j = slices.Clone(j[len(j)-journalLimit*3/4:])
 	}
-	tx.a.journal = j
+	return j
 }
 
 // Noted are the entries of a kind, the oldest first.

@@ -1,68 +1,44 @@
 package account
 
 import (
+	_ "embed"
+	"encoding/csv"
 	"hash/fnv"
 	"math"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// latency is how long AWS takes, in seconds: minimum, typical, maximum, by
-// type and operation.
-var latency = map[string][3]float64{
-	"eks:cluster/create":            {500, 600, 970},
-	"eks:cluster/update-config":     {120, 285, 600},
-	"eks:cluster/update-version":    {480, 560, 900},
-	"eks:cluster/delete":            {69, 205, 522},
-	"eks:nodegroup/create":          {88, 125, 201},
-	"eks:nodegroup-gpu/create":      {180, 300, 600},
-	"eks:nodegroup/join-timeout":    {900, 1500, 2100},
-	"eks:nodegroup/update-per-node": {120, 220, 900},
-	"eks:nodegroup/delete":          {250, 380, 501},
-	"eks:addon/create":              {14, 15, 56},
-	"eks:addon/delete":              {5, 7, 60},
-	"eks:idp/associate":             {300, 433, 2100},
-	"eks:access-entry/create":       {1, 1, 10},
-	"ec2:natgw/create":              {85, 106, 125},
-	"ec2:natgw/delete":              {42, 65, 94},
-	"ec2:vpc/create":                {2, 12, 24},
-	"ec2:subnet/create":             {1, 4, 10},
-	"ec2:routetable/create":         {1, 12, 15},
-	"ec2:sg/create":                 {1, 6, 10},
-	"ec2:igw/create":                {1, 17, 20},
-	"ec2:igw/delete":                {1, 3, 66},
-	"ec2:eip/create":                {1, 17, 20},
-	"ec2:vpce-interface/create":     {30, 47, 120},
-	"ec2:tgw-attachment/create":     {60, 90, 180},
-	"ec2:tgw-attachment/delete":     {45, 60, 120},
-	"ec2:vpc-cidr/create":           {5, 12, 30},
-	"rds:instance-single/create":    {315, 420, 480},
-	"rds:instance-multiaz/create":   {600, 800, 1026},
-	"rds:instance/modify":           {60, 171, 900},
-	"rds:instance/delete-nosnap":    {255, 285, 385},
-	"rds:instance/delete-snap":      {375, 600, 985},
-	"rds:snapshot/create":           {60, 150, 600},
-	"elbv2:lb/create":               {116, 142, 172},
-	"elbv2:lb/delete":               {15, 60, 600},
-	"acm:cert/dns-validate":         {60, 150, 532},
-	"kms:key/create-cfn":            {20, 122, 130},
-	"kms:key/create-api":            {12, 22, 29},
-	"kms:alias/create":              {5, 62, 65},
-	"iam:role/create":               {1, 12, 17},
-	"iam:instance-profile/create":   {60, 126, 130},
-	"iam:oidc-provider/create":      {1, 2, 3},
-	"iam:*/propagate":               {0, 5, 60},
-	"s3:bucket/create":              {2, 30, 31},
-	"ecr:repo/create":               {1, 1, 2},
-	"ssm:parameter/put":             {1, 1, 1},
-	"route53:zone/create":           {20, 71, 120},
-	"route53:record/upsert":         {10, 20, 60},
-	"cfn:stack/overhead":            {5, 15, 60},
-	"helm:lb-controller/install":    {20, 45, 300},
-}
+// measured is how long AWS takes, in seconds: minimum, typical, maximum, by
+// type and operation. The last column says how sure that is.
+//
+//go:embed latency.csv
+var measured string
+
+// latency is the table by type and operation, "eks:cluster/create". What
+// can't be read is not in it, which a test would notice.
+var latency = sync.OnceValue(func() map[string][3]float64 {
+	rows, _ := csv.NewReader(strings.NewReader(measured)).ReadAll()
+	table := make(map[string][3]float64, len(rows))
+	for _, row := range rows {
+		var l [3]float64
+		var err error
+		for i := range l {
+			if err == nil {
+				l[i], err = strconv.ParseFloat(row[2+i], 64)
+			}
+		}
+		if err == nil {
+			table[row[0]+"/"+row[1]] = l
+		}
+	}
+	return table
+})
 
 // Duration is how long the operation op takes on r: the typical time, or, with
-// a seed, a log-normal draw around it that never leaves the range seen on AWS.
+// a seed, a draw from what was seen on AWS. Each operation on r draws anew.
 // Updates and deletions that the table doesn't list take two seconds; a type
 // without a latency row settles at once.
 func (tx *Tx) Duration(r *Resource, op string) time.Duration {
@@ -74,28 +50,55 @@ func (tx *Tx) Duration(r *Resource, op string) time.Duration {
 	if t.Row != nil {
 		row = t.Row(r, op)
 	}
-	return tx.Latency(row, r.ID)
+	subject := r.ID
+	if _, rest, ok := strings.Cut(r.Owner, ":stack/"); ok && r.LogicalID != "" {
+		// Unlike ids, these are the same whatever else goes on.
+		name, _, _ := strings.Cut(rest, "/")
+		subject = name + "/" + r.LogicalID
+	}
+	r.Draws++
+	return tx.Latency(row, subject+"#"+strconv.Itoa(r.Draws))
 }
 
 // Latency draws a duration for a row of the table, "eks:cluster/create"; the
 // same subject draws the same duration.
 func (tx *Tx) Latency(row, subject string) time.Duration {
-	l, ok := latency[row]
+	l, ok := latency()[row]
 	if !ok {
 		return 2 * time.Second
 	}
 	s := l[1]
 	if tx.a.opts.Seed != 0 {
 		h := fnv.New64a()
-		h.Write([]byte(strings.Join([]string{row, subject}, "|")))
-		u := mix(h.Sum64() ^ tx.a.opts.Seed)
-		// Box-Muller: a normal draw from two uniform halves of u.
-		u1 := (float64(u>>32) + 1) / (1 << 32)
-		u2 := float64(u&0xffffffff) / (1 << 32)
-		z := math.Sqrt(-2*math.Log(min(u1, 1))) * math.Cos(2*math.Pi*u2)
-		// The range is read as two standard deviations either side.
-		sigma := math.Log(max(l[2], 1)/max(l[0], 0.5)) / 4
-		s = min(max(l[1]*math.Exp(sigma*z), l[0]), l[2])
+		h.Write([]byte(row))
+		h.Write([]byte{'|'})
+		h.Write([]byte(subject))
+		s = logNormal(l, mix(h.Sum64()^tx.a.opts.Seed))
 	}
 	return time.Duration(s * float64(time.Second))
+}
+
+// logNormal draws from a distribution whose logarithm is normal, with the
+// typical value as its median and the range as two standard deviations on
+// either side, each side by itself since delays are longer than hastes. What
+// would be further out is drawn again, so that nothing heaps up at the ends.
+func logNormal(l [3]float64, x uint64) float64 {
+	const deviations = 2
+	z := 0.0
+	for try := uint64(1); ; try++ {
+		// Box-Muller: a normal draw from two uniform numbers.
+		u1 := float64(mix(x+try)>>11) / (1 << 53)
+		u2 := float64(mix(x^try<<32)>>11) / (1 << 53)
+		z = math.Sqrt(-2*math.Log(1-u1)) * math.Cos(2*math.Pi*u2)
+		if math.Abs(z) <= deviations {
+			break
+		}
+	}
+	least := max(l[0], 0.5)
+	typical := max(l[1], least)
+	bound := least
+	if z > 0 {
+		bound = max(l[2], typical)
+	}
+	return typical * math.Exp(math.Abs(z)/deviations*math.Log(bound/typical))
 }

@@ -1,15 +1,15 @@
 package account
 
 import (
-	"cmp"
 	"container/heap"
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 )
 
 // Tx is the account while a request or an event works on it. It is valid only
@@ -18,6 +18,40 @@ type Tx struct {
 	a *Account
 	// Caller is the principal's ARN of the request, or the service that acts.
 	Caller string
+	// Session is what the caller's credentials carry beyond its ARN; nil for
+	// those that last, and where AWS acts.
+	Session *Session
+	// Origin is where the request comes from; nil where nobody asks, as when an
+	// operation goes on later.
+	Origin *Origin
+	// Patient tells that who acts asks again until IAM's latest changes are seen
+	// everywhere, as CloudFormation's handlers do.
+	Patient bool
+
+	reads bool // see Reads
+}
+
+// Session is what temporary credentials carry. It never changes.
+type Session struct {
+	// Operation is the operation of STS that made the credentials.
+	Operation string
+	// Entity is the unique id of the role or user whose session it is.
+	Entity string
+	// Policies are the session policies, as JSON text: they allow nothing by
+	// themselves and limit what the session may do.
+	Policies []string
+	// Tags are the session's, and SourceIdentity who was behind its beginning.
+	Tags           map[string]string
+	SourceIdentity string
+	// Provider is the ARN of the identity provider of a federated session.
+	Provider string
+	// Issued is when the credentials were made.
+	Issued time.Time
+}
+
+// Origin is where a request comes from, for the condition keys that tell.
+type Origin struct {
+	SourceIP, UserAgent, Region string
 }
 
 // Now is the simulated present.
@@ -64,6 +98,35 @@ func (tx *Tx) SessionStream(session, usual string) string {
 	return usual
 }
 
+// IssuerKeys are an OpenID Connect issuer's public keys.
+func (tx *Tx) IssuerKeys(issuer string) ([]byte, error) {
+	if f := tx.a.opts.IssuerKeys; f != nil {
+		return f(issuer)
+	}
+	return nil, fmt.Errorf("the sandbox reaches no issuer")
+}
+
+// Body is what a data plane outside of the account holds by a name.
+func (tx *Tx) Body(name string, size int64) (string, error) {
+	if f := tx.a.opts.Body; f != nil {
+		return f(name, size)
+	}
+	return "", errors.New("the sandbox was started without it")
+}
+
+// Secret is what temporary credentials are made from.
+func (tx *Tx) Secret() string { return tx.a.opts.Secret }
+
+// Policies are the resource-based policies of what an ARN names.
+func (tx *Tx) Policies(arn string) []*policy.Document {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(arn, "arn:"), ":")
+	service, _, _ := strings.Cut(rest, ":")
+	if f := tx.a.model.Policies[service]; f != nil {
+		return f(tx, arn)
+	}
+	return nil
+}
+
 // ARN builds an ARN in this account: service, whether the region and the
 // account are part of it, and the resource part.
 func (tx *Tx) ARN(service, resource string) string {
@@ -79,11 +142,19 @@ func (tx *Tx) GlobalARN(service, resource string) string {
 func (tx *Tx) Type(name string) *Type { return tx.a.model.Types[name] }
 
 // Get returns a resource, or nil. It may be changed in place.
-func (tx *Tx) Get(typ, id string) *Resource { return tx.a.resources[typ][id] }
+func (tx *Tx) Get(typ, id string) *Resource {
+	r := tx.a.resources[typ][id]
+	if r != nil {
+		tx.a.keep.look(typ, id)
+	}
+	return r
+}
 
 // List returns the resources of a type by id.
 func (tx *Tx) List(typ string) []*Resource {
-	return slices.SortedFunc(maps.Values(tx.a.resources[typ]), func(a, b *Resource) int { return cmp.Compare(a.ID, b.ID) })
+	list := slices.Clone(tx.a.ordered(typ))
+	tx.a.keep.lookAll(typ, list)
+	return list
 }
 
 // Read returns the properties that a resource has now, as CloudFormation's
@@ -96,10 +167,11 @@ func (tx *Tx) Read(r *Resource) map[string]any {
 }
 
 // Find returns the first resource of the type, by id, that match accepts, or
-// nil.
+// nil. Match must not put or drop any of that type.
 func (tx *Tx) Find(typ string, match func(*Resource) bool) *Resource {
-	for _, r := range tx.List(typ) {
+	for _, r := range tx.a.ordered(typ) {
 		if match(r) {
+			tx.a.keep.look(typ, r.ID)
 			return r
 		}
 	}
@@ -111,16 +183,25 @@ func (tx *Tx) Put(r *Resource) {
 	if r.Created.IsZero() {
 		r.Created = tx.Now()
 	}
+	tx.put(r)
+}
+
+func (tx *Tx) put(r *Resource) {
+	tx.a.keep.touch(r.Type, r.ID)
 	m := tx.a.resources[r.Type]
 	if m == nil {
 		m = map[string]*Resource{}
 		tx.a.resources[r.Type] = m
 	}
+	_, had := m[r.ID]
 	m[r.ID] = r
+	tx.a.enter(r, !had)
 }
 
 // Drop removes a resource at once, without asking its type.
 func (tx *Tx) Drop(typ, id string) {
+	tx.a.leave(typ, id)
+	tx.a.keep.touch(typ, id)
 	delete(tx.a.resources[typ], id)
 	if len(tx.a.resources[typ]) == 0 {
 		delete(tx.a.resources, typ)
@@ -147,6 +228,11 @@ func (tx *Tx) CreateInStack(typ string, props map[string]any, stack, logicalID s
 		return nil, 0, NotModelled("resource type %s is not modelled by the sandbox", typ)
 	}
 	r := &Resource{Type: typ, Props: props, Attrs: map[string]any{}, Data: map[string]any{}, Tags: map[string]string{}, Created: tx.Now(), Owner: stack, LogicalID: logicalID}
+	if err := tx.failure(r, "create", false); err != nil {
+		return nil, 0, err
+	}
+	defer func(before bool) { tx.Patient = before }(tx.Patient)
+	tx.Patient = tx.Patient || logicalID != ""
 	if err := t.Create(tx, r); err != nil {
 		return nil, 0, err
 	}
@@ -157,12 +243,13 @@ func (tx *Tx) CreateInStack(typ string, props map[string]any, stack, logicalID s
 		return nil, 0, Errorf("AlreadyExists", "%s already exists", r.ID)
 	}
 	tx.Put(r)
+	tx.began(r)
 	return r, tx.Duration(r, "create"), nil
 }
 
 // Name is the name that CloudFormation gives a resource whose template names
 // none: stack, logical id and random characters, cut to fit.
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-arn-name.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html
 func (tx *Tx) Name(r *Resource, limit int) string {
 	const suffix = 12
 	parts := []string{r.LogicalID}
@@ -185,6 +272,9 @@ func (tx *Tx) Name(r *Resource, limit int) string {
 
 // Update moves a resource to other properties.
 func (tx *Tx) Update(r *Resource, next map[string]any, settle bool) (time.Duration, error) {
+	if err := tx.failure(r, "update", false); err != nil {
+		return 0, err
+	}
 	t := tx.Type(r.Type)
 	if t.Update != nil {
 		if err := t.Update(tx, r, next); err != nil {
@@ -192,6 +282,8 @@ func (tx *Tx) Update(r *Resource, next map[string]any, settle bool) (time.Durati
 		}
 	}
 	r.Props = next
+	tx.a.again(r)
+	tx.began(r)
 	d := tx.Duration(r, "update")
 	if settle {
 		tx.After(d, Event{Type: r.Type, ID: r.ID, Data: map[string]any{"op": "update"}})
@@ -201,11 +293,19 @@ func (tx *Tx) Update(r *Resource, next map[string]any, settle bool) (time.Durati
 
 // Delete starts the deletion of a resource.
 func (tx *Tx) Delete(r *Resource, settle bool) (time.Duration, error) {
+	if err := tx.failure(r, "delete", false); err != nil {
+		return 0, err
+	}
+	was := r.Status
 	if t := tx.Type(r.Type); t != nil && t.Delete != nil {
 		if err := t.Delete(tx, r); err != nil {
 			return 0, err
 		}
 	}
+	if r.Status == "deleting" && was != "deleting" {
+		r.Data[statusBefore] = was
+	}
+	tx.began(r)
 	d := tx.Duration(r, "delete")
 	if settle {
 		tx.After(d, Event{Type: r.Type, ID: r.ID, Data: map[string]any{"op": "delete"}})
@@ -215,6 +315,23 @@ func (tx *Tx) Delete(r *Resource, settle bool) (time.Duration, error) {
 
 // Settle ends an operation that was started with settle false.
 func (tx *Tx) Settle(r *Resource, op string) error {
+	err := tx.settle(r, op)
+	if err == nil {
+		tx.ended(r, op)
+	}
+	return err
+}
+
+func (tx *Tx) settle(r *Resource, op string) error {
+	// An update that is made to fail leaves a resource that is ready again.
+	if op != "update" {
+		if err := tx.failure(r, op, true); err != nil {
+			if _, later := errors.AsType[Later](err); !later && op == "delete" {
+				tx.undeleted(r)
+			}
+			return err
+		}
+	}
 	t := tx.Type(r.Type)
 	if op == "delete" {
 		// A type may keep its resource, as KMS keeps keys until their window
@@ -228,9 +345,33 @@ func (tx *Tx) Settle(r *Resource, op string) error {
 		return nil
 	}
 	if t != nil && t.Settle != nil {
-		return t.Settle(tx, r, op)
+		err := t.Settle(tx, r, op)
+		tx.a.again(r)
+		if err != nil {
+			return err
+		}
+	}
+	if op == "update" {
+		return tx.failure(r, op, true)
 	}
 	return nil
+}
+
+// statusBefore is where a resource that is being deleted keeps the status that it
+// had before.
+const statusBefore = "statusBeforeDeletion"
+
+// undeleted is what becomes of a resource whose deletion failed half-way: EKS says
+// so by a status; elsewhere it is there as before, and can be deleted again.
+// https://docs.aws.amazon.com/eks/latest/APIReference/API_Nodegroup.html
+func (tx *Tx) undeleted(r *Resource) {
+	switch r.Status {
+	case "DELETING":
+		r.Status = "DELETE_FAILED"
+	case "deleting":
+		r.Status, _ = r.Data[statusBefore].(string)
+		delete(r.Data, statusBefore)
+	}
 }
 
 // After schedules an event.
@@ -239,12 +380,33 @@ func (tx *Tx) After(d time.Duration, e Event) {
 	tx.a.seq++
 	e.Seq = tx.a.seq
 	heap.Push((*eventHeap)(&tx.a.events), e)
+	if k := tx.a.keep; k != nil {
+		k.added = append(k.added, e)
+	}
+}
+
+// Stir says that something came from outside: what idles is an operation again
+// until it has looked, at the time it would have looked anyway.
+func (tx *Tx) Stir() {
+	for i := range tx.a.events {
+		e := &tx.a.events[i]
+		if !e.Idle {
+			continue
+		}
+		e.Idle = false
+		if k := tx.a.keep; k != nil {
+			k.added = append(k.added, *e) // takes the place of the one kept
+		}
+	}
 }
 
 // advance applies all events due until now.
 func (tx *Tx) advance(now time.Time) {
 	for len(tx.a.events) > 0 && !tx.a.events[0].At.After(now) {
 		e := heap.Pop((*eventHeap)(&tx.a.events)).(Event)
+		if k := tx.a.keep; k != nil {
+			k.over = append(k.over, e.Seq)
+		}
 		if e.At.After(tx.a.now) {
 			tx.a.now = e.At
 		}
@@ -252,6 +414,7 @@ func (tx *Tx) advance(now time.Time) {
 			if r := tx.Get(e.Type, e.ID); r != nil {
 				var later Later
 				if err := tx.Settle(r, fmt.Sprint(e.Data["op"])); errors.As(err, &later) {
+					e.Idle = IsOutside(err)
 					tx.After(time.Duration(later), e)
 				} else if err != nil {
 					r.Data["failure"] = err.Error()

@@ -2,7 +2,7 @@
 //
 // A certificate that is requested is issued once the CNAME records that prove
 // its domains are in the public DNS, which here are the hosted zones of this
-// account. CloudFormation writes those records itself into the zones that it is
+// account that are delegated. CloudFormation writes those records itself into the zones that it is
 // given, and leaves them behind; otherwise the request waits for somebody else
 // to write them, for 72 hours. The record of a domain is the same for all
 // certificates of the account.
@@ -10,7 +10,8 @@
 // Invariants: a certificate in use can't be deleted; only an issued one can be
 // used.
 //
-// Limits: validation by e-mail or HTTP, private authorities, renewal and export
+// Limits: certificates of other regions, see [account.World], can be read and no
+// more, and are of the type EC_prime256v1; validation by e-mail or HTTP, private authorities, renewal and export
 // aren't modelled. A certificate has no key: nothing serves TLS with it.
 package acm
 
@@ -25,6 +26,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 	"github.com/poolhouse/poolhouse/sandbox/route53"
 )
 
@@ -59,9 +61,8 @@ func Types() []*account.Type {
 // https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html
 // https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
 const (
-	mostDomains = 10
-	patience    = 72 * time.Hour
-	interval    = time.Minute // between looks at the DNS
+	patience = 72 * time.Hour
+	interval = time.Minute // between looks at the DNS
 )
 
 func invalid(format string, args ...any) error {
@@ -85,8 +86,11 @@ func request(tx *account.Tx, r *account.Resource) error {
 	if len(names[0]) > 64 {
 		return account.Errorf("InvalidDomainValidationOptionsException", "The first domain name can be no longer than 64 characters.")
 	}
-	if len(names) > mostDomains {
-		return account.Errorf("LimitExceededException", "Error: the number of domain names exceeds the limit of %d.", mostDomains)
+	if err := quota.Domains.CheckMore(tx, 0, len(names)); err != nil {
+		return err
+	}
+	if err := quota.Certificates.Check(tx, tx.Count(TypeCertificate)); err != nil {
+		return err
 	}
 	if m := props.Str(p, "ValidationMethod"); m != "DNS" {
 		return account.NotModelled("Validation method %s is not modelled by the sandbox", cmp.Or(m, "EMAIL"))
@@ -168,7 +172,7 @@ func validate(tx *account.Tx, r *account.Resource, op string) error {
 			continue
 		}
 		if tx.Now().Sub(r.Created) < patience {
-			return account.Later(interval)
+			return account.Outside(interval)
 		}
 		r.Status = "VALIDATION_TIMED_OUT"
 		return account.Errorf("NotStabilized", "Certificate %s was not validated in time: the record for %s isn't there", r.ID, d)

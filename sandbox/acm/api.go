@@ -1,6 +1,7 @@
 package acm
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -16,11 +17,11 @@ import (
 // https://docs.aws.amazon.com/acm/latest/APIReference/API_Operations.html
 func Service() wire.Service {
 	return wire.Service{Name: "acm", Target: "CertificateManager", Version: "2015-12-08", Protocol: wire.JSON11, Operations: []wire.Operation{
-		{Name: "RequestCertificate", Do: requestCertificate},
-		{Name: "ImportCertificate", Do: importCertificate},
+		{Name: "RequestCertificate", Do: here(requestCertificate)},
+		{Name: "ImportCertificate", Do: here(importCertificate)},
 		{Name: "DescribeCertificate", Do: describeCertificate},
 		{Name: "ListCertificates", Do: listCertificates},
-		{Name: "DeleteCertificate", Do: deleteCertificate},
+		{Name: "DeleteCertificate", Do: here(deleteCertificate)},
 		{Name: "ListTagsForCertificate", Do: listTags},
 	}}
 }
@@ -29,8 +30,10 @@ type object = map[string]any
 
 func find(tx *account.Tx, r *wire.Request) (*account.Resource, error) {
 	arn := r.String("CertificateArn")
-	if c := tx.Get(TypeCertificate, arn); c != nil {
-		return c, nil
+	for _, c := range certificates(tx, r) {
+		if c.ID == arn {
+			return c, nil
+		}
 	}
 	return nil, account.Errorf("ResourceNotFoundException", "Could not find certificate %s.", arn)
 }
@@ -170,8 +173,17 @@ func describeCertificate(tx *account.Tx, r *wire.Request) (any, error) {
 func listCertificates(tx *account.Tx, r *wire.Request) (any, error) {
 	statuses := r.Strings("CertificateStatuses")
 	list := []any{}
-	for _, c := range tx.List(TypeCertificate) {
+	for _, c := range certificates(tx, r) {
 		if len(statuses) > 0 && !slices.Contains(statuses, status(tx, c)) {
+			continue
+		}
+		// Unless it is asked for, only RSA keys of up to 2048 bits are listed.
+		// https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html
+		types := props.Strs(r.In, "Includes", "keyTypes")
+		if len(types) == 0 {
+			types = []string{"RSA_1024", "RSA_2048"}
+		}
+		if !slices.Contains(types, cmp.Or(props.Str(c.Props, "KeyAlgorithm"), "RSA_2048")) {
 			continue
 		}
 		list = append(list, object{

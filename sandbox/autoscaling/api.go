@@ -20,7 +20,10 @@ func Service() wire.Service {
 		Operations: []wire.Operation{
 			{Name: "DescribeAutoScalingGroups", Do: describeGroups},
 			{Name: "DescribeScalingActivities", Do: describeActivities},
+			{Name: "CreateAutoScalingGroup", Do: createGroup},
 			{Name: "UpdateAutoScalingGroup", Do: updateGroup},
+			{Name: "DeleteAutoScalingGroup", Do: deleteGroup},
+			{Name: "TerminateInstanceInAutoScalingGroup", Do: terminateInstance},
 			{Name: "SetDesiredCapacity", Do: setDesiredCapacity},
 		},
 	}
@@ -155,7 +158,8 @@ func describeActivities(tx *account.Tx, r *wire.Request) (any, error) {
 				"StartTime": a["time"], "EndTime": a["time"], "StatusCode": "Successful", "Progress": 100,
 			}
 			if failure := props.Str(a, "failure"); failure != "" {
-				item["StatusCode"], item["StatusMessage"] = "Failed", failure
+				// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Activity.html
+				item["StatusCode"], item["StatusMessage"] = "Failed", failure[:min(len(failure), 255)]
 			}
 			items = append(items, item)
 		}
@@ -220,4 +224,81 @@ func setDesiredCapacity(tx *account.Tx, r *wire.Request) (any, error) {
 	next["DesiredCapacity"] = n
 	_, err = tx.Update(g, next, true)
 	return nil, err
+}
+
+// createGroup is CreateAutoScalingGroup, whose members are those of
+// CloudFormation but for the tags.
+func createGroup(tx *account.Tx, r *wire.Request) (any, error) {
+	p := object{}
+	for k, v := range r.In {
+		switch k {
+		case "AutoScalingGroupName", "MinSize", "MaxSize", "DesiredCapacity", "LaunchTemplate", "MixedInstancesPolicy", "LaunchConfigurationName", "InstanceId",
+			"VPCZoneIdentifier", "HealthCheckType", "HealthCheckGracePeriod", "NewInstancesProtectedFromScaleIn", "ServiceLinkedRoleARN", "DeletionProtection":
+			p[k] = v
+		case "AvailabilityZones", "TargetGroupARNs", "AvailabilityZoneIds":
+			p[k] = props.List(r.Strings(k))
+		case "DefaultCooldown":
+			p["Cooldown"] = v
+		case "Tags":
+			tags := []any{}
+			for _, t := range r.Maps(k) {
+				tags = append(tags, object{"Key": t["Key"], "Value": t["Value"], "PropagateAtLaunch": props.Bool(t, false, "PropagateAtLaunch")})
+			}
+			p[k] = tags
+		default:
+			return nil, account.NotModelled("%s of CreateAutoScalingGroup is not modelled by the sandbox", k)
+		}
+	}
+	if r.String("AutoScalingGroupName") == "" {
+		return nil, invalid("1 validation error detected: Value null at 'autoScalingGroupName' failed to satisfy constraint: Member must not be null")
+	}
+	g, _, err := tx.Create(TypeGroup, p, r.Caller, false)
+	if err != nil {
+		return nil, err
+	}
+	r.Resource = arn(g)
+	return nil, nil
+}
+
+// deleteGroup refuses to take away a group with instances unless it is told to.
+// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html
+func deleteGroup(tx *account.Tx, r *wire.Request) (any, error) {
+	g, err := findGroup(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Bool("ForceDelete", false) && len(Instances(tx, g)) > 0 {
+		return nil, account.Errorf("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
+	}
+	_, err = tx.Delete(g, true)
+	return nil, err
+}
+
+// terminateInstance takes one instance, which is replaced unless the capacity
+// goes down with it.
+// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_TerminateInstanceInAutoScalingGroup.html
+func terminateInstance(tx *account.Tx, r *wire.Request) (any, error) {
+	id := r.String("InstanceId")
+	i := tx.Get(instance.TypeInstance, id)
+	var g *account.Resource
+	if i != nil {
+		g = tx.Find(TypeGroup, func(g *account.Resource) bool { return arn(g) == i.Owner })
+	}
+	if g == nil {
+		return nil, invalid("Instance Id not found - No managed instance found for instance ID: %s", id)
+	}
+	if r.Bool("ShouldDecrementDesiredCapacity", false) {
+		if n := Desired(g) - 1; n < props.Int(g.Props, 0, "MinSize") {
+			return nil, invalid("Currently, desiredSize equals minSize (%d). Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.", Desired(g))
+		}
+		g.Data["desired"] = Desired(g) - 1
+	}
+	instance.Terminate(tx, id)
+	record(tx, g, "Terminating EC2 instance: "+id, "")
+	activity := props.Maps(g.Data, "activities")[len(props.List(g.Data, "activities"))-1]
+	scale(tx, g, g.Props)
+	return object{"Activity": object{
+		"ActivityId": activity["id"], "AutoScalingGroupName": g.ID, "Description": activity["description"], "Cause": "an instance was taken out of service in response to a user request",
+		"StartTime": activity["time"], "StatusCode": "InProgress", "Progress": 0,
+	}}, nil
 }

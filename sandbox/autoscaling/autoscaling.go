@@ -6,7 +6,8 @@
 // zones, each with the launch template version that it was launched with.
 //
 // Limits: launch templates only; no policies, schedules, warm pools, lifecycle
-// hooks, health replacement or spot. An instance in service is one that runs.
+// hooks, health replacement or spot. An instance in service is one that runs. What
+// instances signal to CloudFormation is told from their user data.
 package autoscaling
 
 import (
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
@@ -98,8 +100,12 @@ func update(tx *account.Tx, r *account.Resource, next map[string]any) error {
 	if _, err := check(tx, next); err != nil {
 		return err
 	}
-	r.Retag(next, "Tags")
 	least, most := props.Int(next, 0, "MinSize"), props.Int(next, 0, "MaxSize")
+	// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
+	if policy := props.Map(r.Data, "UpdatePolicy", "AutoScalingRollingUpdate"); policy != nil && props.Int(policy, 0, "MinInstancesInService") >= most {
+		return invalid("Rolling updates need MinInstancesInService, %d, to be less than the group's MaxSize, %d", props.Int(policy, 0, "MinInstancesInService"), most)
+	}
+	r.Retag(next, "Tags")
 	// A size that the properties don't give stays, within the new bounds.
 	r.Data["desired"] = props.Int(next, max(least, min(most, Desired(r))), "DesiredCapacity")
 	scale(tx, r, next)
@@ -109,34 +115,93 @@ func update(tx *account.Tx, r *account.Resource, next map[string]any) error {
 // settle holds CloudFormation's view: a group is stable when it has its
 // capacity. With a rolling update policy, which a stack's engine leaves in
 // Data, instances of another template or version are replaced first.
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
 func settle(tx *account.Tx, r *account.Resource, op string) error {
 	if op == "update" && props.Has(r.Data, "UpdatePolicy", "AutoScalingRollingUpdate") {
 		if err := roll(tx, r); err != nil {
 			return err
 		}
 	}
+	if wait := Retry(tx, r); wait > 0 {
+		return account.Later(wait)
+	}
 	if have := len(Instances(tx, r)); have != Desired(r) {
+		// https://docs.aws.amazon.com/autoscaling/ec2/userguide/CHAP_Troubleshooting.html
 		return account.Errorf("NotStabilized", "Group did not stabilize. {current/minimum/target} instances = {%d/%s/%d}. Failed Scaling Activity: %s",
 			have, props.Str(r.Props, "MinSize"), Desired(r), props.Str(r.Data, "failure"))
 	}
-	return nil
+	return awaitSignals(tx, r, op)
 }
 
+// EC2 is asked for what it had not for a while, again and again.
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-instancelaunchfailure.html
+const (
+	capacityRetry    = time.Minute
+	capacityPatience = 20 * time.Minute
+)
+
+// Retry launches what EC2 had no capacity for, and says when to try again; 0 if
+// the group has all its instances, lacks them for another reason, or has
+// lacked them for too long.
+func Retry(tx *account.Tx, r *account.Resource) time.Duration {
+	if len(Instances(tx, r)) < Desired(r) && short(r) {
+		scale(tx, r, r.Props)
+	}
+	if len(Instances(tx, r)) >= Desired(r) || !short(r) {
+		delete(r.Data, "short")
+		return 0
+	}
+	since, ok := r.Data["short"].(time.Time)
+	if !ok {
+		since, r.Data["short"] = tx.Now(), tx.Now()
+	}
+	if tx.Now().Sub(since) >= capacityPatience {
+		delete(r.Data, "short")
+		return 0
+	}
+	return capacityRetry
+}
+
+// short tells that EC2 had no capacity for the last launch.
+func short(r *account.Resource) bool {
+	return strings.Contains(props.Str(r.Data, "failure"), "do not have sufficient")
+}
+
+// roll replaces one batch of the instances of another template or version; with
+// a pause the next batch comes after it.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
 func roll(tx *account.Tx, r *account.Resource) error {
 	v, err := check(tx, r.Props)
 	if err != nil {
 		return err
 	}
-	for _, i := range Instances(tx, r) {
-		if props.Str(i.Data, "launchTemplate") == v.template.ID && props.Int(i.Data, 0, "version") == v.version {
-			continue
+	old := slices.DeleteFunc(Instances(tx, r), func(i *account.Resource) bool {
+		return props.Str(i.Data, "launchTemplate") == v.template.ID && props.Int(i.Data, 0, "version") == v.version
+	})
+	policy := props.Map(r.Data, "UpdatePolicy", "AutoScalingRollingUpdate")
+	for len(old) > 0 {
+		batch := min(max(props.Int(policy, 1, "MaxBatchSize"), 1), len(old))
+		for _, i := range old[:batch] {
+			instance.Remove(tx, i.ID)
+			r.Data["rolled"] = true
+			record(tx, r, "Terminating EC2 instance: "+i.ID, "")
+			scale(tx, r, r.Props)
 		}
-		instance.Remove(tx, i.ID)
-		record(tx, r, "Terminating EC2 instance: "+i.ID, "")
-		scale(tx, r, r.Props)
+		old = old[batch:]
+		if pause := pauseTime(props.Str(policy, "PauseTime")); pause > 0 && len(old) > 0 {
+			return account.Later(pause)
+		}
 	}
 	return nil
+}
+
+// pauseTime reads a duration such as PT5M30S.
+func pauseTime(text string) time.Duration {
+	d, err := time.ParseDuration(strings.ToLower(strings.TrimPrefix(text, "PT")))
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 // plan is where and what a group launches.
@@ -359,11 +424,18 @@ func scale(tx *account.Tx, r *account.Resource, p map[string]any) {
 	for len(there) < Desired(r) {
 		if err := launch(tx, r, p, there); err != nil {
 			r.Data["failure"] = "Launching a new EC2 instance failed. " + reason(err)
-			record(tx, r, "Launching a new EC2 instance", reason(err))
+			description := "Launching a new EC2 instance"
+			if e, ok := err.(*account.Error); ok && strings.HasPrefix(e.Code, "Client.") {
+				description += ": i-" + tx.HexID(17)
+			}
+			record(tx, r, description, reason(err))
+			retryLater(tx, r)
 			return
 		}
 		there = Instances(tx, r)
 	}
+	delete(r.Data, "failingSince")
+	delete(r.Data, "retryAt")
 }
 
 // launch launches one instance into the subnet that has fewest.
@@ -426,7 +498,8 @@ func reason(err error) string {
 		return err.Error()
 	}
 	if strings.HasPrefix(e.Code, "Client.") {
-		return e.Code + ": " + e.Message + ". Launching EC2 instance failed."
+		// The instance was there, and has ended by itself.
+		return "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: " + e.Code + ": " + e.Message
 	}
 	return e.Message + ". Launching EC2 instance failed."
 }
@@ -434,7 +507,10 @@ func reason(err error) string {
 // ZoneLost replaces the instances that a lost zone took, in the groups' other
 // zones as far as they have some.
 // https://docs.aws.amazon.com/autoscaling/ec2/userguide/auto-scaling-benefits.html
-func ZoneLost(tx *account.Tx) {
+func ZoneLost(tx *account.Tx) { Refill(tx) }
+
+// Refill launches what groups lack, as they try again and again.
+func Refill(tx *account.Tx) {
 	for _, r := range tx.List(TypeGroup) {
 		if len(Instances(tx, r)) < Desired(r) {
 			scale(tx, r, r.Props)

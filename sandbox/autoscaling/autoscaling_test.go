@@ -56,6 +56,10 @@ func zones(l *ec2test.Lab, g *account.Resource) (out map[string]int) {
 	return out
 }
 
+// A group is refused whose name is taken, or whose launch template, subnets or
+// zones do not fit.
+//
+// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	l, n := lab(t)
@@ -84,8 +88,10 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
-// TestScaling: instances are spread, follow the group's size, and leave with
+// A group's instances are spread over its zones, follow its size, and leave with
 // it.
+//
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/auto-scaling-benefits.html
 func TestScaling(t *testing.T) {
 	t.Parallel()
 	l, n := lab(t)
@@ -145,7 +151,7 @@ func TestVolumeKey(t *testing.T) {
 		statements []any
 		want       string
 	}{
-		{"account only", []any{root}, "NotStabilized: Group did not stabilize. {current/minimum/target} instances = {0/1/1}. Failed Scaling Activity: Launching a new EC2 instance failed. Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state. Launching EC2 instance failed."},
+		{"account only", []any{root}, "NotStabilized: Group did not stabilize. {current/minimum/target} instances = {0/1/1}. Failed Scaling Activity: Launching a new EC2 instance failed. Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: Client.InternalError: Client error on launch"},
 		{"without grants", []any{root, use}, "NotStabilized"},
 		{"complete", []any{root, use, grant}, ""},
 	} {
@@ -156,8 +162,10 @@ func TestVolumeKey(t *testing.T) {
 	}
 }
 
-// TestRollingUpdate: with an update policy a new template version replaces the
-// instance, also where only one at a time can have the interface.
+// With a rolling update policy a new version of the launch template replaces the
+// instances of a stack's group; without one they stay as they are.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
 func TestRollingUpdate(t *testing.T) {
 	t.Parallel()
 	l, n := lab(t)

@@ -24,6 +24,13 @@ func Service() wire.Service {
 				}
 				return nil, tx.Settle(v, "delete")
 			})},
+			{Name: "CreateBackupVault", Method: "PUT", Path: "/backup-vaults/{backupVaultName}", Do: createVault},
+			{Name: "CreateBackupPlan", Method: "PUT", Path: "/backup/plans/", Do: createPlan},
+			{Name: "DeleteBackupPlan", Method: "DELETE", Path: "/backup/plans/{backupPlanId}", Do: deletePlan},
+			{Name: "CreateBackupSelection", Method: "PUT", Path: "/backup/plans/{backupPlanId}/selections/", Do: createSelection},
+			{Name: "StartBackupJob", Method: "PUT", Path: "/backup-jobs", Do: startJob},
+			{Name: "ListBackupJobs", Method: "GET", Path: "/backup-jobs/", Do: listJobs},
+			{Name: "DescribeBackupJob", Method: "GET", Path: "/backup-jobs/{backupJobId}", Do: describeJob},
 			{Name: "ListRecoveryPointsByBackupVault", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/", Do: listPoints},
 			{Name: "DescribeRecoveryPoint", Method: "GET", Path: "/backup-vaults/{backupVaultName}/recovery-points/{recoveryPointArn}", Do: describePoint},
 			{Name: "DeleteRecoveryPoint", Method: "DELETE", Path: "/backup-vaults/{backupVaultName}/recovery-points/{recoveryPointArn}", Do: deletePoint},
@@ -39,6 +46,7 @@ func Service() wire.Service {
 				}
 				return nil, tx.Settle(s, "delete")
 			})},
+			{Name: "ListTags", Method: "GET", Path: "/tags/{resourceArn}/", Do: listTags},
 			{Name: "ListBackupSelections", Method: "GET", Path: "/backup/plans/{backupPlanId}/selections/", Do: listSelections},
 		},
 	}
@@ -60,6 +68,19 @@ func noVault(r *wire.Request) error {
 	return account.Errorf("ResourceNotFoundException", "Backup vault %s does not exist", r.String("backupVaultName"))
 }
 
+// listTags tells the tags of a vault, plan or recovery point.
+func listTags(tx *account.Tx, r *wire.Request) (any, error) {
+	for attr, typ := range map[string]string{"BackupVaultArn": TypeVault, "BackupPlanArn": TypePlan, "": TypeRecoveryPoint} {
+		x := tx.Find(typ, func(x *account.Resource) bool {
+			return x.ID == r.String("resourceArn") || attr != "" && props.Str(x.Attrs, attr) == r.String("resourceArn")
+		})
+		if x != nil {
+			return map[string]any{"Tags": x.Tags}, nil
+		}
+	}
+	return nil, account.Errorf("ResourceNotFoundException", "Resource %s does not exist", r.String("resourceArn"))
+}
+
 // getAccessPolicy shows the policy that a vault was given; it has none at first.
 func getAccessPolicy(_ *account.Tx, v *account.Resource) (any, error) {
 	text := props.Str(v.Data, "policy")
@@ -69,7 +90,7 @@ func getAccessPolicy(_ *account.Tx, v *account.Resource) (any, error) {
 	return map[string]any{"BackupVaultName": v.ID, "BackupVaultArn": v.Attrs["BackupVaultArn"], "Policy": text}, nil
 }
 
-// putAccessPolicy checks the grammar of a policy, which isn't enforced.
+// putAccessPolicy gives a vault a policy.
 func putAccessPolicy(tx *account.Tx, r *wire.Request) (any, error) {
 	v := tx.Get(TypeVault, r.String("backupVaultName"))
 	if v == nil {
@@ -194,14 +215,58 @@ func getPlan(tx *account.Tx, r *wire.Request) (any, error) {
 	}, nil
 }
 
-// updatePlan replaces a plan's name and rules.
-func updatePlan(tx *account.Tx, r *wire.Request) (any, error) {
+// made makes a resource at once, as the API does.
+func made(tx *account.Tx, typ string, p map[string]any) (*account.Resource, error) {
+	x, _, err := tx.Create(typ, p, tx.Caller, false)
+	if err != nil {
+		return nil, err
+	}
+	return x, tx.Settle(x, "create")
+}
+
+func createVault(tx *account.Tx, r *wire.Request) (any, error) {
+	p := map[string]any{"BackupVaultName": r.String("backupVaultName"), "BackupVaultTags": r.Map("BackupVaultTags")}
+	if key := r.String("EncryptionKeyArn"); key != "" {
+		p["EncryptionKeyArn"] = key
+	}
+	v, err := made(tx, TypeVault, p)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"BackupVaultName": v.ID, "BackupVaultArn": v.Attrs["BackupVaultArn"], "CreationDate": seconds(v.Created)}, nil
+}
+
+func createPlan(tx *account.Tx, r *wire.Request) (any, error) {
+	p, err := made(tx, TypePlan, map[string]any{"BackupPlan": planProps(r), "BackupPlanTags": r.Map("BackupPlanTags")})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"BackupPlanId": p.ID, "BackupPlanArn": p.Attrs["BackupPlanArn"], "VersionId": p.Attrs["VersionId"], "CreationDate": seconds(p.Created)}, nil
+}
+
+func deletePlan(tx *account.Tx, r *wire.Request) (any, error) {
 	p, err := plan(tx, r)
 	if err != nil {
 		return nil, err
 	}
+	if _, err := tx.Delete(p, false); err != nil {
+		return nil, err
+	}
+	return map[string]any{"BackupPlanId": p.ID, "BackupPlanArn": p.Attrs["BackupPlanArn"], "VersionId": p.Attrs["VersionId"], "DeletionDate": seconds(tx.Now())}, tx.Settle(p, "delete")
+}
+
+func createSelection(tx *account.Tx, r *wire.Request) (any, error) {
+	s, err := made(tx, TypeSelection, map[string]any{"BackupPlanId": r.String("backupPlanId"), "BackupSelection": r.Map("BackupSelection")})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"SelectionId": s.Attrs["SelectionId"], "BackupPlanId": props.Str(s.Props, "BackupPlanId"), "CreationDate": seconds(s.Created)}, nil
+}
+
+// planProps are a request's plan with CloudFormation's names.
+func planProps(r *wire.Request) map[string]any {
 	to := r.Map("BackupPlan")
-	var list []any
+	list := []any{}
 	for _, rule := range props.Maps(to, "Rules") {
 		next := map[string]any{}
 		for k, v := range rule {
@@ -212,8 +277,17 @@ func updatePlan(tx *account.Tx, r *wire.Request) (any, error) {
 		}
 		list = append(list, next)
 	}
+	return map[string]any{"BackupPlanName": props.Str(to, "BackupPlanName"), "BackupPlanRule": list}
+}
+
+// updatePlan replaces a plan's name and rules.
+func updatePlan(tx *account.Tx, r *wire.Request) (any, error) {
+	p, err := plan(tx, r)
+	if err != nil {
+		return nil, err
+	}
 	next, _ := account.Copy(p.Props).(map[string]any)
-	next["BackupPlan"] = map[string]any{"BackupPlanName": props.Str(to, "BackupPlanName"), "BackupPlanRule": list}
+	next["BackupPlan"] = planProps(r)
 	if _, err := tx.Update(p, next, false); err != nil {
 		return nil, err
 	}

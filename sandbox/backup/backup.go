@@ -5,9 +5,9 @@
 // that AWS takes. A vault with recovery points, or a plan with selections,
 // can't be deleted.
 //
-// Limits: no backup is ever made by itself, so a vault holds only what
-// [AddPoint] puts there; vault locks, restores, reports and frameworks are not
-// modelled.
+// Limits: databases and buckets are saved, other resources are not; whether a
+// role may is looked at when its job ends. Vault locks, restores, copies, reports
+// and frameworks are not modelled.
 package backup
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
@@ -48,7 +49,7 @@ func AddPoint(tx *account.Tx, vault, resource string, deleteAt time.Time) *accou
 	}
 	if !deleteAt.IsZero() {
 		r.Data["deleteAt"] = deleteAt
-		tx.After(deleteAt.Sub(tx.Now()), account.Event{Kind: expiry, ID: r.ID})
+		tx.After(deleteAt.Sub(tx.Now()), account.Event{Calendar: true, Kind: expiry, ID: r.ID})
 	}
 	tx.Put(r)
 	return r
@@ -58,7 +59,11 @@ const expiry = "backup:expiry"
 
 // Events are the handlers of this package's events.
 func Events() map[string]func(*account.Tx, account.Event) {
-	return map[string]func(*account.Tx, account.Event){expiry: func(tx *account.Tx, e account.Event) { tx.Drop(TypeRecoveryPoint, e.ID) }}
+	return map[string]func(*account.Tx, account.Event){
+		expiry:    func(tx *account.Tx, e account.Event) { tx.Drop(TypeRecoveryPoint, e.ID) },
+		eventRule: due,
+		eventDone: done,
+	}
 }
 
 // Points are the recovery points in a vault.
@@ -118,10 +123,6 @@ func vaultType() *account.Type {
 
 func rules(p map[string]any) []map[string]any { return props.Maps(p, "BackupPlan", "BackupPlanRule") }
 
-// cronFields matches AWS's six fields; five and seven are common mistakes.
-// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
-var cronFields = regexp.MustCompile(`^cron\(\S+( \S+){5}\)$`)
-
 func checkPlan(tx *account.Tx, p map[string]any) error {
 	all := rules(p)
 	if len(all) == 0 {
@@ -137,11 +138,17 @@ func checkPlan(tx *account.Tx, p map[string]any) error {
 		if vault := props.Str(rule, "TargetBackupVault"); tx.Get(TypeVault, vault) == nil {
 			return account.Errorf("InvalidParameterValueException", "Backup vault %s does not exist", vault)
 		}
-		if s := props.Str(rule, "ScheduleExpression"); s != "" && !cronFields.MatchString(s) {
-			return account.Errorf("InvalidParameterValueException", "Invalid schedule expression %s", s)
-		}
-		if err := account.Unmodelled(TypePlan, rule, "CopyActions", "EnableContinuousBackup"); err != nil {
+		if _, err := parseSchedule(scheduleOf(rule)); err != nil {
 			return err
+		}
+		if err := account.Unmodelled(TypePlan, rule, "CopyActions", "IndexActions", "ScanActions", "TargetLogicallyAirGappedBackupVaultArn"); err != nil {
+			return err
+		}
+		if props.Bool(rule, false, "EnableContinuousBackup") {
+			return account.NotModelled("EnableContinuousBackup of %s is not modelled by the sandbox", TypePlan)
+		}
+		if z := props.Str(rule, "ScheduleExpressionTimezone"); z != "" && z != "Etc/UTC" && z != "UTC" {
+			return account.NotModelled("ScheduleExpressionTimezone %s is not modelled by the sandbox", z)
 		}
 		cold, remove := props.Int(rule, 0, "Lifecycle", "MoveToColdStorageAfterDays"), props.Int(rule, 0, "Lifecycle", "DeleteAfterDays")
 		// https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
@@ -166,7 +173,11 @@ func planType() *account.Type {
 			r.ID = tx.UUID()
 			r.Attrs["BackupPlanId"], r.Attrs["BackupPlanArn"], r.Attrs["VersionId"] = r.ID, tx.ARN("backup", "backup-plan:"+r.ID), tx.HexID(32)
 			r.Tags = props.Tags(r.Props, "BackupPlanTags")
-			return checkPlan(tx, r.Props)
+			if err := checkPlan(tx, r.Props); err != nil {
+				return err
+			}
+			watch(tx, r, rules(r.Props))
+			return nil
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
 			if err := checkPlan(tx, next); err != nil {
@@ -174,6 +185,7 @@ func planType() *account.Type {
 			}
 			r.Retag(next, "BackupPlanTags")
 			r.Attrs["VersionId"] = tx.HexID(32)
+			watch(tx, r, rules(next))
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
@@ -191,7 +203,7 @@ func selectionType() *account.Type {
 		Create: func(tx *account.Tx, r *account.Resource) error {
 			plan := props.Str(r.Props, "BackupPlanId")
 			if tx.Get(TypePlan, plan) == nil {
-				return account.Errorf("ResourceNotFoundException", "Backup plan %s does not exist", plan)
+				return account.Errorf("InvalidParameterValueException", "Backup plan %s does not exist", plan)
 			}
 			name := props.Str(r.Props, "BackupSelection", "SelectionName")
 			if tx.Find(TypeSelection, func(s *account.Resource) bool {
@@ -200,8 +212,11 @@ func selectionType() *account.Type {
 				return account.Errorf("AlreadyExistsException", "Backup selection %s already exists", name)
 			}
 			role := props.Str(r.Props, "BackupSelection", "IamRoleArn")
-			if found := iam.RoleByARN(tx, role); found == nil || !iam.Trusts(found, "backup.amazonaws.com") {
+			if found := iam.RoleByARN(tx, role); found == nil || !iam.Trusts(tx, found, "backup.amazonaws.com", "") {
 				return account.Errorf("InvalidParameterValueException", "IAM Role %s cannot be assumed by AWS Backup", role)
+			}
+			if err := account.Unmodelled(TypeSelection, props.Map(r.Props, "BackupSelection"), "Conditions"); err != nil {
+				return err
 			}
 			for _, arn := range props.Strs(r.Props, "BackupSelection", "Resources") {
 				if arn != "*" && !strings.HasPrefix(arn, "arn:") {
@@ -214,4 +229,18 @@ func selectionType() *account.Type {
 			return nil
 		},
 	}
+}
+
+// Policies are the access policy of the vault that an ARN names.
+func Policies(tx *account.Tx, arn string) []*policy.Document {
+	name, ok := strings.CutPrefix(arn, tx.ARN("backup", "backup-vault:"))
+	v := tx.Get(TypeVault, name)
+	if !ok || v == nil || props.Str(v.Data, "policy") == "" {
+		return nil
+	}
+	doc, err := policy.Parse(props.Str(v.Data, "policy"), policy.Resource)
+	if err != nil {
+		return nil
+	}
+	return []*policy.Document{doc}
 }

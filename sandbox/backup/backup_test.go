@@ -90,6 +90,11 @@ func plan(change obj) obj {
 	return obj{"BackupPlan": obj{"BackupPlanName": "plan", "BackupPlanRule": []any{rule}}}
 }
 
+// A plan writes into vaults that exist, by a schedule and a lifecycle that AWS
+// Backup takes; a selection needs a role that AWS Backup can assume.
+//
+// https://docs.aws.amazon.com/aws-backup/latest/devguide/API_CreateBackupPlan.html
+// https://docs.aws.amazon.com/aws-backup/latest/devguide/API_CreateBackupSelection.html
 func TestAreChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -112,7 +117,7 @@ func TestAreChecked(t *testing.T) {
 		"plan: window":     {backup.TypePlan, plan(obj{"StartWindowMinutes": 30}), "InvalidParameterValueException: The start window"},
 		"plan: name":       {backup.TypePlan, obj{"BackupPlan": obj{}}, "MissingParameterValueException: Backup plan name is missing"},
 		"plan: no rule":    {backup.TypePlan, obj{"BackupPlan": obj{"BackupPlanName": "p"}}, "InvalidParameterValueException: Backup plan must have at least one rule"},
-		"selection: plan":  {backup.TypeSelection, selection("none", w.role), "ResourceNotFoundException: Backup plan none does not exist"},
+		"selection: plan":  {backup.TypeSelection, selection("none", w.role), "InvalidParameterValueException: Backup plan none does not exist"},
 		"selection: role":  {backup.TypeSelection, selection(p.ID, "arn:aws:iam::123456789012:role/none"), "InvalidParameterValueException: IAM Role arn:aws:iam::123456789012:role/none cannot be assumed by AWS Backup"},
 		"selection: ARN":   {backup.TypeSelection, selection(p.ID, w.role, "db"), "InvalidParameterValueException: Invalid ARN: db"},
 		"selection: every": {backup.TypeSelection, selection(p.ID, w.role, "*"), ""},

@@ -1,6 +1,7 @@
 package cloudformation
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -23,6 +24,9 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 	if err := checkOnFailure(onFailure, "onStackFailure"); err != nil {
 		return nil, err
 	}
+	if d := r.String("Description"); len(d) > maxComment {
+		return nil, constraint(d[:60]+"...", "description", fmt.Sprintf("Member must have length less than or equal to %d", maxComment))
+	}
 	kind := r.String("ChangeSetType")
 	if kind == "" {
 		kind = "UPDATE"
@@ -38,6 +42,9 @@ func createChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 		case e == nil:
 			if err := checkName(stackName, "stackName"); err != nil {
 				return nil, err
+			}
+			if stack.Full(tx, maxStacks) {
+				return nil, account.Errorf("LimitExceededException", "Limit for stack has been exceeded")
 			}
 			e, isNew = stack.New(tx, stackName), true
 		case e.Stack.Status != "REVIEW_IN_PROGRESS":
@@ -208,7 +215,7 @@ func executeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, invalid(missingInBrackets, c.stackName)
 	}
 	r.Resource = e.Stack.ID
-	token, repeated, err := repeats(e.Stack, r, "EXECUTE "+c.id)
+	token, repeated, err := repeats(e.Stack, r)
 	if err != nil || repeated {
 		return nil, err
 	}
@@ -231,7 +238,7 @@ func executeChangeSet(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, invalid("Stack:%s is in %s state and can not be updated.", e.Stack.ID, e.Stack.Status)
 	}
 	st := e.Stack
-	use(e.Stack, token, "EXECUTE "+c.id)
+	use(e.Stack, token, r)
 	st.DisableRollback, st.RetainExceptOnCreate = noRollback, r.Bool("RetainExceptOnCreate", false)
 	st.ChangeSet = c.id
 	if c.kind == "CREATE" {

@@ -21,11 +21,7 @@ func describeStacks(tx *account.Tx, r *wire.Request) (any, error) {
 		}
 		found = []*stack.Stack{e.Stack}
 	} else {
-		for _, st := range stack.All(tx) {
-			if st.Status != "DELETE_COMPLETE" {
-				found = append(found, st)
-			}
-		}
+		found = stack.Live(tx)
 	}
 	page, next, err := wire.Page(found, r.String("NextToken"), pageSize, "ValidationError")
 	if err != nil {
@@ -145,45 +141,110 @@ func showEvent(st *stack.Stack, ev *stack.Event) map[string]any {
 
 // describeEvents answers with the events of operations, and with what the
 // checks before deployment found, which no other operation shows.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeEvents.html
 func describeEvents(tx *account.Tx, r *wire.Request) (any, error) {
-	var e *stack.Engine
-	var evs []*stack.Event
-	if name := r.String("ChangeSetName"); name != "" {
-		c, err := findChangeSet(tx, name, r.String("StackName"))
+	operation := r.String("OperationId")
+	var shown []map[string]any
+	var st *stack.Stack
+	switch {
+	case r.String("ChangeSetName") != "":
+		c, err := findChangeSet(tx, r.String("ChangeSetName"), r.String("StackName"))
 		if err != nil {
 			return nil, err
 		}
-		evs, e = c.validations, stack.Find(tx, c.stack)
-	} else {
-		var err error
-		if e, err = named(tx, r, missingInBrackets); err != nil {
+		if e := stack.Find(tx, c.stack); e != nil {
+			shown = c.events(e.Stack)
+		}
+	case r.String("StackName") != "":
+		e, err := named(tx, r, missingInBrackets)
+		if err != nil {
 			return nil, err
 		}
-		evs = append(slices.Clone(e.Stack.Events), e.Stack.Validations...)
+		st = e.Stack
+	case operation != "":
+		if st = stack.OfOperation(tx, operation); st == nil {
+			return nil, invalid("Operation with id %s does not exist", operation)
+		}
+	default:
+		return nil, invalid("One of ChangeSetName, OperationId or StackName must be specified.")
+	}
+	if st != nil {
+		evs := append(slices.Clone(st.Events), st.Validations...)
 		slices.SortStableFunc(evs, func(a, b *stack.Event) int { return a.At.Compare(b.At) })
 		slices.Reverse(evs)
+		for _, ev := range evs {
+			shown = append(shown, operationEvent(st, ev))
+		}
 	}
-	operation := r.String("OperationId")
 	failed := r.Map("Filters")["FailedEvents"] == "true"
-	evs = slices.DeleteFunc(slices.Clone(evs), func(ev *stack.Event) bool {
-		return operation != "" && ev.Operation != operation || failed && ev.Validation == "" && !strings.HasSuffix(ev.Status, "_FAILED")
+	shown = slices.DeleteFunc(shown, func(m map[string]any) bool {
+		status, _ := m["ResourceStatus"].(string)
+		return operation != "" && m["OperationId"] != operation || failed && m["EventType"] != "VALIDATION_ERROR" && m["OperationStatus"] != "FAILED" && !strings.HasSuffix(status, "_FAILED")
 	})
-	page, next, err := wire.Page(evs, r.String("NextToken"), pageSize, "ValidationError")
+	page, next, err := wire.Page(shown, r.String("NextToken"), pageSize, "ValidationError")
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"NextToken": optional(next), "OperationEvents": list(page, func(ev *stack.Event) map[string]any {
-		m := showEvent(e.Stack, ev)
-		delete(m, "StackName")
+	return map[string]any{"NextToken": optional(next), "OperationEvents": list(page, func(m map[string]any) map[string]any { return m })}, nil
+}
+
+// operationEvent is an event as an event of an operation. Those of the stack
+// itself tell how the operation stands.
+func operationEvent(st *stack.Stack, ev *stack.Event) map[string]any {
+	m := showEvent(st, ev)
+	delete(m, "StackName")
+	if o := st.Operation(ev.Operation); o != nil {
+		m["OperationType"] = o.Kind
+	}
+	switch {
+	case ev.Validation != "":
+		maps.DeleteFunc(m, func(k string, _ any) bool { return strings.HasPrefix(k, "ResourceStatus") })
+		m["EventType"] = "VALIDATION_ERROR"
+		m["ValidationName"], m["ValidationStatus"], m["ValidationFailureMode"] = ev.Validation, "FAILED", ev.Mode
+		m["ValidationStatusReason"], m["ValidationPath"] = ev.Reason, ev.Path
+	case ev.Type == "AWS::CloudFormation::Stack":
 		m["EventType"] = "STACK_EVENT"
-		if ev.Validation != "" {
-			maps.DeleteFunc(m, func(k string, _ any) bool { return strings.HasPrefix(k, "ResourceStatus") })
-			m["EventType"] = "VALIDATION_ERROR"
-			m["ValidationName"], m["ValidationStatus"], m["ValidationFailureMode"] = ev.Validation, "FAILED", "FAIL"
-			m["ValidationStatusReason"], m["ValidationPath"] = ev.Reason, ev.Path
+		switch {
+		case strings.HasSuffix(ev.Status, "_IN_PROGRESS"):
+			m["OperationStatus"] = "IN_PROGRESS"
+		case strings.HasSuffix(ev.Status, "_COMPLETE"):
+			m["OperationStatus"] = "SUCCEEDED"
+		default:
+			m["OperationStatus"] = "FAILED"
 		}
-		return m
-	})}, nil
+	case strings.HasSuffix(ev.Status, "_FAILED"):
+		m["EventType"] = "PROVISIONING_ERROR"
+	default:
+		m["EventType"] = "PROGRESS_EVENT"
+	}
+	return m
+}
+
+// events are those of the making of a change set, the newest first.
+func (c *changeSet) events(st *stack.Stack) []map[string]any {
+	var out []map[string]any
+	for _, ev := range c.validations {
+		m := operationEvent(st, ev)
+		m["OperationType"] = "CREATE_CHANGESET"
+		out = append(out, m)
+	}
+	m := map[string]any{
+		"EventId": c.making, "StackId": c.stack, "OperationId": c.making, "OperationType": "CREATE_CHANGESET", "EventType": "STACK_EVENT",
+		"Timestamp": wire.ISO(c.created), "StartTime": wire.ISO(c.created), "OperationStatus": "IN_PROGRESS",
+	}
+	switch c.status {
+	case "CREATE_COMPLETE":
+		m["OperationStatus"] = "SUCCEEDED"
+	case "FAILED":
+		m["OperationStatus"] = "FAILED"
+		if slices.ContainsFunc(c.validations, func(ev *stack.Event) bool { return ev.Mode == "FAIL" }) {
+			m["DetailedStatus"] = "VALIDATION_FAILED"
+		}
+	}
+	if !c.made.IsZero() {
+		m["Timestamp"], m["EndTime"] = wire.ISO(c.made), wire.ISO(c.made)
+	}
+	return append(out, m)
 }
 
 func showResource(r *stack.Resource) map[string]any {
@@ -241,6 +302,9 @@ func describeStackResources(tx *account.Tx, r *wire.Request) (any, error) {
 		}
 	}
 	found := slices.DeleteFunc(sorted(e.Stack), func(res *stack.Resource) bool { return logical != "" && res.ID != logical })
+	// Of more than a hundred only the first are shown.
+	// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackResources.html
+	found = found[:min(len(found), pageSize)]
 	if logical != "" && len(found) == 0 {
 		return nil, invalid("Resource %s does not exist for stack %s", logical, e.Stack.Name)
 	}
@@ -270,10 +334,7 @@ func listStackResources(tx *account.Tx, r *wire.Request) (any, error) {
 func listExports(tx *account.Tx, r *wire.Request) (any, error) {
 	type exported struct{ id, name, value string }
 	var all []exported
-	for _, st := range stack.All(tx) {
-		if st.Status == "DELETE_COMPLETE" {
-			continue
-		}
+	for _, st := range stack.Live(tx) {
 		for _, o := range st.Outputs {
 			if o.Export != "" {
 				all = append(all, exported{st.ID, o.Export, o.Value})
@@ -301,4 +362,17 @@ func listImports(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]any{"Imports": texts2any(page), "NextToken": optional(next)}, nil
+}
+
+// describeAccountLimits answers with the quotas that CloudFormation tells.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_AccountLimit.html
+func describeAccountLimits(*account.Tx, *wire.Request) (any, error) {
+	var limits []any
+	for _, l := range []struct {
+		name  string
+		value int
+	}{{"StackLimit", maxStacks}, {"StackOutputsLimit", 200}, {"ConcurrentResourcesLimit", 2500}} {
+		limits = append(limits, map[string]any{"Name": l.name, "Value": l.value})
+	}
+	return map[string]any{"AccountLimits": limits}, nil
 }

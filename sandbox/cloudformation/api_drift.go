@@ -65,6 +65,9 @@ func describeStackDriftDetectionStatus(tx *account.Tx, r *wire.Request) (any, er
 		if d.Drifted > 0 {
 			out["StackDriftStatus"] = stack.Drifted
 		}
+		if d.Failed != "" {
+			out["DetectionStatus"], out["DetectionStatusReason"] = "DETECTION_FAILED", d.Failed
+		}
 	}
 	return out, nil
 }
@@ -112,7 +115,11 @@ func detectStackResourceDrift(tx *account.Tx, r *wire.Request) (any, error) {
 	if facts.ReadableType(res.Def.Type.Name) == nil {
 		return nil, invalid("Drift detection is not supported for resource type [%s]", res.Def.Type.Name)
 	}
-	if e.Check(id) == nil {
+	found, err := e.Check(id)
+	if err != nil {
+		return nil, invalid("Failed to detect drift on resource [%s]. %s", id, stack.Message(err))
+	}
+	if found == nil {
 		return nil, invalid("Resource %s of stack %s is in %s state and can not be checked for drift.", id, e.Stack.Name, res.Status)
 	}
 	return map[string]any{"StackResourceDrift": showDrift(e.Stack, res)}, nil

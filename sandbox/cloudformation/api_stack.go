@@ -6,7 +6,6 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/plan"
-	"github.com/poolhouse/poolhouse/sandbox/cloudformation/policy"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -17,8 +16,8 @@ func createStack(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	if e := stack.Find(tx, name); e != nil {
-		if _, repeated, err := repeats(e.Stack, r, "CREATE_STACK"); err != nil || repeated {
-			return map[string]any{"StackId": e.Stack.ID}, err
+		if token, repeated, err := repeats(e.Stack, r); err != nil || repeated {
+			return map[string]any{"StackId": e.Stack.ID, "OperationId": optional(e.Stack.Requested(token))}, err
 		}
 		return nil, account.Errorf("AlreadyExistsException", "Stack [%s] already exists", name)
 	}
@@ -29,12 +28,15 @@ func createStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err := checkOnFailure(onFailure, "onFailure"); err != nil {
 		return nil, err
 	}
-	var p *policy.Policy
-	if body := r.String("StackPolicyBody"); body != "" {
-		var err error
-		if p, err = policy.Parse(body); err != nil {
-			return nil, err
-		}
+	p, err := readPolicy(r, "StackPolicyBody")
+	if err != nil {
+		return nil, err
+	}
+	if minutes := r.String("TimeoutInMinutes"); minutes != "" && r.Int("TimeoutInMinutes", 0) < 1 {
+		return nil, constraint(minutes, "timeoutInMinutes", "Member must have value greater than or equal to 1")
+	}
+	if stack.Full(tx, maxStacks) {
+		return nil, account.Errorf("LimitExceededException", "Limit for stack has been exceeded")
 	}
 	e := stack.New(tx, name)
 	st := e.Stack
@@ -42,7 +44,7 @@ func createStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, _, err := repeats(e.Stack, r, "CREATE_STACK")
+	token, _, err := repeats(e.Stack, r)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func createStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if onFailure != "" {
 		st.OnFailure = onFailure
 	}
-	use(e.Stack, token, "CREATE_STACK")
+	use(e.Stack, token, r)
 	op := e.Create(d, token)
 	check(tx, r, e, planned)
 	return map[string]any{"StackId": st.ID, "OperationId": op}, nil
@@ -83,7 +85,7 @@ func checkOnFailure(v, member string) error {
 // unless they are disabled.
 func check(tx *account.Tx, r *wire.Request, e *stack.Engine, p *plan.Plan) {
 	if refusal := p.Refusal(); refusal != "" && !r.Bool("DisableValidation", false) {
-		e.Refuse(refusal, p.Events(tx))
+		e.Refuse(refusal, p.Events(tx, false))
 	}
 }
 
@@ -105,23 +107,20 @@ func updateStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := repeats(e.Stack, r, "UPDATE_STACK")
+	token, repeated, err := repeats(e.Stack, r)
 	if err != nil || repeated {
-		return map[string]any{"StackId": e.Stack.ID}, err
+		return map[string]any{"StackId": e.Stack.ID, "OperationId": optional(e.Stack.Requested(token))}, err
 	}
 	if err := updatable(e, disableRollback(r)); err != nil {
 		return nil, err
 	}
-	var standing, during *policy.Policy
-	if body := r.String("StackPolicyBody"); body != "" {
-		if standing, err = policy.Parse(body); err != nil {
-			return nil, err
-		}
+	standing, err := readPolicy(r, "StackPolicyBody")
+	if err != nil {
+		return nil, err
 	}
-	if body := r.String("StackPolicyDuringUpdateBody"); body != "" {
-		if during, err = policy.Parse(body); err != nil {
-			return nil, err
-		}
+	during, err := readPolicy(r, "StackPolicyDuringUpdateBody")
+	if err != nil {
+		return nil, err
 	}
 	d, err := newDeployment(tx, r, e.Stack.Current, e.Stack.ID, e.Stack.Name)
 	if err != nil {
@@ -139,7 +138,7 @@ func updateStack(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	e.Stack.DisableRollback = disableRollback(r)
 	e.Stack.RetainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
-	use(e.Stack, token, "UPDATE_STACK")
+	use(e.Stack, token, r)
 	op := e.Update(d, token, during)
 	check(tx, r, e, planned)
 	return map[string]any{"StackId": e.Stack.ID, "OperationId": op}, nil
@@ -157,8 +156,11 @@ func deleteStack(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	st := e.Stack
 	r.Resource = st.ID
-	token, repeated, err := repeats(e.Stack, r, "DELETE_STACK")
+	token, repeated, err := repeats(e.Stack, r)
 	if err != nil || repeated {
+		return nil, err
+	}
+	if err := unmodelled(r); err != nil {
 		return nil, err
 	}
 	mode, retain := r.String("DeletionMode"), r.Strings("RetainResources")
@@ -189,8 +191,11 @@ func deleteStack(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, invalid("Export %s cannot be deleted as it is in use by %s", o.Export, strings.Join(users, " and "))
 		}
 	}
+	if err := acting(tx, r, e); err != nil {
+		return nil, err
+	}
 	st.DeletionMode = mode
-	use(e.Stack, token, "DELETE_STACK")
+	use(e.Stack, token, r)
 	e.Delete(token, retain, mode == "FORCE_DELETE_STACK")
 	return nil, nil
 }
@@ -200,14 +205,14 @@ func cancelUpdateStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := repeats(e.Stack, r, "CANCEL_UPDATE")
+	token, repeated, err := repeats(e.Stack, r)
 	if err != nil || repeated {
 		return nil, err
 	}
 	if e.Stack.Status != "UPDATE_IN_PROGRESS" {
 		return nil, invalid("CancelUpdateStack cannot be called from current stack status")
 	}
-	use(e.Stack, token, "CANCEL_UPDATE")
+	use(e.Stack, token, r)
 	e.Cancel()
 	return nil, nil
 }
@@ -217,7 +222,7 @@ func continueUpdateRollback(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := repeats(e.Stack, r, "CONTINUE_ROLLBACK")
+	token, repeated, err := repeats(e.Stack, r)
 	if err != nil || repeated {
 		return nil, err
 	}
@@ -235,7 +240,10 @@ func continueUpdateRollback(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, invalid("ContinueUpdateRollback failed: resources to skip must be in the UPDATE_FAILED state: [%s]", id)
 		}
 	}
-	use(e.Stack, token, "CONTINUE_ROLLBACK")
+	if err := acting(tx, r, e); err != nil {
+		return nil, err
+	}
+	use(e.Stack, token, r)
 	e.ContinueRollback(token, skip)
 	return nil, nil
 }
@@ -245,16 +253,22 @@ func rollbackStack(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, repeated, err := repeats(e.Stack, r, "ROLLBACK")
+	token, repeated, err := repeats(e.Stack, r)
 	if err != nil || repeated {
-		return map[string]any{"StackId": e.Stack.ID}, err
+		return map[string]any{"StackId": e.Stack.ID, "OperationId": optional(e.Stack.Requested(token))}, err
+	}
+	if err := unmodelled(r); err != nil {
+		return nil, err
 	}
 	st := e.Stack
 	if st.Status != "CREATE_FAILED" && st.Status != "UPDATE_FAILED" {
 		return nil, invalid("Stack:%s is in %s state and can not be rolled back. Stacks can be rolled back from CREATE_FAILED and UPDATE_FAILED.", st.ID, st.Status)
 	}
+	if err := acting(tx, r, e); err != nil {
+		return nil, err
+	}
 	st.RetainExceptOnCreate = r.Bool("RetainExceptOnCreate", false)
-	use(e.Stack, token, "ROLLBACK")
+	use(e.Stack, token, r)
 	return map[string]any{"StackId": st.ID, "OperationId": e.Rollback(token)}, nil
 }
 
@@ -269,13 +283,12 @@ func setStackPolicy(tx *account.Tx, r *wire.Request) (any, error) {
 	if e.Stack.Status == "DELETE_COMPLETE" {
 		return nil, invalid(missingWithID, r.String("StackName"))
 	}
-	body := r.String("StackPolicyBody")
-	if body == "" {
-		return nil, invalid("You must specify either StackPolicyBody or StackPolicyURL.")
-	}
-	p, err := policy.Parse(body)
-	if err != nil {
+	p, err := readPolicy(r, "StackPolicyBody")
+	switch {
+	case err != nil:
 		return nil, err
+	case p == nil:
+		return nil, invalid("You must specify either StackPolicyBody or StackPolicyURL.")
 	}
 	e.Stack.Policy = p
 	return nil, nil

@@ -43,7 +43,10 @@ func requested(tx *account.Tx, r *wire.Request) (*template.Template, error) {
 	if r.String("StackSetName") != "" {
 		return nil, account.NotModelled("stack sets are not modelled by the sandbox")
 	}
-	body := r.String("TemplateBody")
+	body, err := templateBody(tx, r)
+	if err != nil {
+		return nil, err
+	}
 	if r.String("StackName") != "" {
 		if body != "" {
 			return nil, invalid("You cannot specify both StackName and TemplateBody.")

@@ -23,9 +23,10 @@ type changeSet struct {
 	created                          time.Time
 	status, reason                   string
 	token                            string
-	// revision is how many operations the stack had seen, and operation the
-	// one that executes the change set.
+	// revision is how many operations the stack had seen, making the operation
+	// that makes the change set, and operation the one that executes it.
 	revision    int
+	making      string
 	operation   string
 	target      *stack.Deployment
 	validate    bool
@@ -46,10 +47,8 @@ func (c *changeSet) CloneState() account.State {
 // changeSets are a stack's change sets, the newest first.
 func changeSets(tx *account.Tx, e *stack.Engine) []*changeSet {
 	var out []*changeSet
-	for _, r := range tx.List(stack.ChangeSetType) {
-		if c := r.State.(*changeSet); c.stack == e.Stack.ID {
-			out = append(out, c)
-		}
+	for _, r := range stack.ChangeSets(tx, e.Stack.ID) {
+		out = append(out, r.State.(*changeSet))
 	}
 	slices.SortStableFunc(out, func(a, b *changeSet) int { return b.created.Compare(a.created) })
 	return out
@@ -106,7 +105,7 @@ func (c *changeSet) execution(tx *account.Tx) string {
 
 // put starts the making of a change set.
 func (c *changeSet) put(tx *account.Tx) {
-	c.status = "CREATE_PENDING"
+	c.status, c.making = "CREATE_PENDING", tx.UUID()
 	tx.Put(&account.Resource{Type: stack.ChangeSetType, ID: c.id, Owner: c.stack, Status: c.status, State: c})
 	tx.After(changeSetPending, account.Event{Kind: changeSetEventKind, Type: stack.ChangeSetType, ID: c.id})
 }
@@ -131,6 +130,7 @@ func handleChangeSet(tx *account.Tx, ev account.Event) {
 		tx.After(d, ev)
 	case "CREATE_IN_PROGRESS":
 		c.compute(tx)
+		tx.Operated(account.Operation{Type: stack.ChangeSetType, ID: c.id, Stack: c.stackName, Verb: "create"}, tx.Now().Sub(c.created))
 	}
 	r.Status = c.status
 }
@@ -138,6 +138,7 @@ func handleChangeSet(tx *account.Tx, ev account.Event) {
 // compute finds out the changes.
 func (c *changeSet) compute(tx *account.Tx) {
 	fail := func(reason string) { c.status, c.reason = "FAILED", reason }
+	c.made = tx.Now()
 	e := stack.Find(tx, c.stack)
 	if e == nil {
 		fail("Stack [" + c.stackName + "] does not exist")
@@ -149,15 +150,20 @@ func (c *changeSet) compute(tx *account.Tx) {
 		fail(stack.Message(err))
 		return
 	}
-	c.changes, c.drift, c.made = p.Changes, p.Drift, tx.Now()
+	c.changes, c.drift = p.Changes, p.Drift
 	if c.kind == "UPDATE" && p.Empty() {
 		fail("The submitted information didn't contain changes. Submit different information to create a change set.")
 		return
 	}
-	if refusal := p.Refusal(); refusal != "" && c.validate {
-		c.validations = p.Events(tx)
-		fail(refusal)
-		return
+	if c.validate {
+		c.validations = p.Events(tx, true)
+		for _, ev := range c.validations {
+			ev.Operation = c.making
+		}
+		if refusal := p.Refusal(); refusal != "" {
+			fail(refusal)
+			return
+		}
 	}
 	c.status = "CREATE_COMPLETE"
 }

@@ -10,10 +10,13 @@
 // type says.
 //
 // Answers and events use CloudFormation's own words. Not modelled, and refused
-// as such: templates by URL, transforms, nested stacks, custom resources,
-// modules, stack sets, imports, hooks, rollback triggers, creation policies and
-// signals, and the express deployment mode. Drift detection never fails, and
-// finds none of its own making, as AWS's does now and then; a resource that a
+// as such: templates outside of the account's own S3, transforms, nested
+// stacks, custom resources, modules, stack sets, imports, hooks, rollback
+// triggers, creation policies but those of Auto Scaling groups, wait conditions,
+// SignalResource, and the express deployment mode. Left out are the detailed statuses of resources whose
+// consistency is still being checked. Of the checks before deployment AWS's own
+// on its Config recorder is missing. Drift detection never fails, and finds
+// none of its own making, as AWS's does now and then; a resource that a
 // drift-aware change set made again stays when the update is rolled back.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/Welcome.html
 package cloudformation
@@ -55,6 +58,7 @@ func Service() wire.Service {
 			{Name: "DetectStackResourceDrift", Do: detectStackResourceDrift},
 			{Name: "DescribeStackDriftDetectionStatus", Do: describeStackDriftDetectionStatus},
 			{Name: "DescribeStackResourceDrifts", Do: describeStackResourceDrifts},
+			{Name: "DescribeAccountLimits", Do: describeAccountLimits},
 			{Name: "ListExports", Do: listExports},
 			{Name: "ListImports", Do: listImports},
 			{Name: "GetTemplate", Do: getTemplate},

@@ -24,6 +24,11 @@ func group(id, name, description, extra string) string {
 	return fmt.Sprintf("  %s:\n    Type: AWS::EC2::SecurityGroup\n    Properties: {GroupName: %q, GroupDescription: %q}\n%s", id, name, description, extra)
 }
 
+// Resources are made in the order of their dependencies and deleted in the
+// reverse, each with events that say so.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_StackEvent.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
 func TestCreateAndDelete(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -94,12 +99,16 @@ func TestEventsDiffer(t *testing.T) {
 
 // Resources are made with the permissions of who asked for them, or of the
 // role that was given.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-iam-servicerole.html
 func TestCaller(t *testing.T) {
 	t.Parallel()
 	for role, want := range map[string]string{"": "arn:aws:iam::123456789012:user/tester", "arn:aws:iam::123456789012:role/deploy": "arn:aws:iam::123456789012:role/deploy"} {
 		w := newWorld(t)
 		_ = w.a.Do(func(tx *account.Tx) error {
-			tx.Put(&account.Resource{Type: "AWS::IAM::Role", ID: "deploy", Data: map[string]any{}})
+			tx.Put(&account.Resource{Type: "AWS::IAM::Role", ID: "deploy", Data: map[string]any{}, Attrs: map[string]any{"Arn": "arn:aws:iam::123456789012:role/deploy"}, Props: map[string]any{
+				"AssumeRolePolicyDocument": `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"cloudformation.amazonaws.com"},"Action":"sts:AssumeRole"}}`,
+			}})
 			return nil
 		})
 		w.must("CreateStack", in{"StackName": "s", "TemplateBody": body(vpc("Vpc", "")), "RoleARN": role})
@@ -121,6 +130,9 @@ func TestResourceThatNeedsMoreTime(t *testing.T) {
 	}
 }
 
+// Resources that do not depend on each other are made side by side.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-dependson.html
 func TestSideBySide(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -133,6 +145,11 @@ func TestSideBySide(t *testing.T) {
 	equal(t, w.now.Sub(start), 27*time.Second)
 }
 
+// A creation that fails is rolled back, the stack is deleted or is left as it
+// is, by OnFailure, DisableRollback and the timeout.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
 func TestCreateFails(t *testing.T) {
 	t.Parallel()
 	// Vpc takes 12 s, the group is refused at once or at its end (6 s).
@@ -302,6 +319,10 @@ func TestRollbackWaitsForWhatIsUnderWay(t *testing.T) {
 	w.refused("ValidationError: Stack:ARN is in ROLLBACK_COMPLETE state and can not be updated.", "UpdateStack", in{"StackName": "s", "TemplateBody": body(vpc("A", ""))})
 }
 
+// The rollback of a creation fails if a resource can not be deleted; the stack
+// can then only be deleted.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html#cfn-console-view-stack-data-resources-status-codes
 func TestRollbackFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -317,6 +338,10 @@ func TestRollbackFails(t *testing.T) {
 	equal(t, w.count("AWS::EC2::VPC"), 0)
 }
 
+// A creation that failed with rollback disabled goes on with an update: what
+// failed is made again, the rest stays.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
 func TestRetryWithoutRollback(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -340,6 +365,9 @@ func TestRetryWithoutRollback(t *testing.T) {
 	equal(t, w.count("AWS::EC2::SecurityGroup"), 1)
 }
 
+// RollbackStack takes back a creation that failed with rollback disabled.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_RollbackStack.html
 func TestRollbackStackAfterFailedCreate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -352,6 +380,10 @@ func TestRollbackStackAfterFailedCreate(t *testing.T) {
 	w.refused("ValidationError: Stack:ARN is in ROLLBACK_COMPLETE state and can not be rolled back. Stacks can be rolled back from CREATE_FAILED and UPDATE_FAILED.", "RollbackStack", in{"StackName": "s"})
 }
 
+// A deletion fails if a resource can not be deleted, names it, and can be
+// tried again.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DeleteStack.html
 func TestDeleteFails(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -397,6 +429,9 @@ func TestDeleteFails(t *testing.T) {
 	}
 }
 
+// A stack with termination protection can not be deleted.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-protect-stacks.html
 func TestTerminationProtection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -410,6 +445,9 @@ func TestTerminationProtection(t *testing.T) {
 	equal(t, w.rest(id), "DELETE_COMPLETE")
 }
 
+// A stack can be deleted while it is being created.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DeleteStack.html
 func TestDeleteWhileCreating(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -422,6 +460,10 @@ func TestDeleteWhileCreating(t *testing.T) {
 	equal(t, w.count("AWS::EC2::VPC"), 0)
 }
 
+// The deletion policy decides whether a resource is deleted, kept, or deleted
+// after a snapshot.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
 func TestSnapshotAndRetain(t *testing.T) {
 	t.Parallel()
 	db := "  Db:\n    Type: AWS::RDS::DBInstance\n    Properties: {DBInstanceClass: db.t3.micro, DBInstanceIdentifier: db}\n"

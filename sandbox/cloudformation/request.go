@@ -1,6 +1,9 @@
 package cloudformation
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -9,9 +12,11 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/policy"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -19,7 +24,13 @@ import (
 // Limits of requests.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 const (
-	maxBody      = 51200
+	maxBody      = 51200 // in a request
+	maxObject    = 1 << 20
+	maxURL       = 5120
+	maxStacks    = 2000
+	maxTopics    = 5
+	maxPolicy    = 16384
+	maxComment   = 1024
 	maxTags      = 50
 	maxStackName = 128
 	pageSize     = 100
@@ -72,13 +83,8 @@ const (
 
 // unmodelled refuses parameters whose effect isn't modelled.
 func unmodelled(r *wire.Request) error {
-	for _, k := range []string{"TemplateURL", "StackPolicyURL", "StackPolicyDuringUpdateURL", "ResourcesToImport", "ResourceTypes"} {
+	for _, k := range []string{"StackPolicyURL", "StackPolicyDuringUpdateURL", "ResourcesToImport", "ResourceTypes"} {
 		if r.String(k) != "" || len(r.Strings(k)) > 0 {
-			return account.NotModelled("parameter %s of %s is not modelled by the sandbox", k, r.Operation)
-		}
-	}
-	for _, k := range []string{"ImportExistingResources", "IncludeNestedStacks"} {
-		if r.Bool(k, false) {
 			return account.NotModelled("parameter %s of %s is not modelled by the sandbox", k, r.Operation)
 		}
 	}
@@ -91,41 +97,46 @@ func unmodelled(r *wire.Request) error {
 	return nil
 }
 
-// repeats checks a request's token: repeated tells that the request was carried
-// out before.
-func repeats(st *stack.Stack, r *wire.Request, kind string) (token string, repeated bool, err error) {
+// repeats checks a request's token: repeated tells that the same request was
+// carried out before with it. Another request with it is refused.
+func repeats(st *stack.Stack, r *wire.Request) (token string, repeated bool, err error) {
 	token = r.String("ClientRequestToken")
 	if token == "" {
 		return "", false, nil
 	}
-	if len(token) > 128 || !tokenPattern.MatchString(token) {
+	switch {
+	case len(token) > 128:
+		return "", false, constraint(token, "clientRequestToken", "Member must have length less than or equal to 128")
+	case !tokenPattern.MatchString(token):
 		return "", false, constraint(token, "clientRequestToken", "Member must satisfy regular expression pattern: [a-zA-Z0-9][-a-zA-Z0-9]*")
 	}
 	switch used := st.Tokens[token]; used {
 	case "":
 		return token, false, nil
-	case kind:
+	case content(r):
 		return token, true, nil
 	}
 	return "", false, account.Errorf("TokenAlreadyExistsException", "Token %s is already in use by another operation", token)
 }
 
-func use(st *stack.Stack, token, kind string) {
+// use notes that a token stands for the request.
+func use(st *stack.Stack, token string, r *wire.Request) {
 	if token != "" {
-		st.Tokens[token] = kind
+		st.Tokens[token] = content(r)
 	}
+}
+
+// content tells requests apart: the operation and a sum of what it asks for.
+func content(r *wire.Request) string {
+	h := sha256.New()
+	// Requests are plain JSON by construction, and keys come in order.
+	_ = json.NewEncoder(h).Encode(r.In)
+	return r.Operation + " " + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // parse reads a template.
 func parse(tx *account.Tx, body string) (*template.Template, error) {
-	if len(body) > maxBody {
-		return nil, constraint(body[:60]+"...", "templateBody", fmt.Sprintf("Member must have length less than or equal to %d", maxBody))
-	}
-	types, err := facts.Load()
-	if err != nil {
-		return nil, err
-	}
-	t, err := template.Parse(body, types)
+	t, err := templates.parse(body)
 	if err != nil {
 		return nil, err
 	}
@@ -149,8 +160,10 @@ func newDeployment(tx *account.Tx, r *wire.Request, before *stack.Deployment, st
 		return nil, err
 	}
 	d := &stack.Deployment{}
-	body := r.String("TemplateBody")
-	var err error
+	body, err := templateBody(tx, r)
+	if err != nil {
+		return nil, err
+	}
 	switch previous := r.Bool("UsePreviousTemplate", false); {
 	case previous && body != "":
 		return nil, invalid("You cannot specify both usePreviousTemplate and Template Body.")
@@ -190,6 +203,33 @@ func newDeployment(tx *account.Tx, r *wire.Request, before *stack.Deployment, st
 	return d, d.Bind(tx, stackID, stackName)
 }
 
+// readPolicy reads the stack policy that a parameter of a request holds; nil if
+// it holds none.
+func readPolicy(r *wire.Request, parameter string) (*policy.Policy, error) {
+	body := r.String(parameter)
+	switch {
+	case body == "":
+		return nil, nil
+	case len(body) > maxPolicy:
+		return nil, constraint(body[:60]+"...", strings.ToLower(parameter[:1])+parameter[1:], fmt.Sprintf("Member must have length less than or equal to %d", maxPolicy))
+	}
+	return policy.Parse(body)
+}
+
+// checkRole refuses a service role that isn't there or doesn't trust CloudFormation.
+func checkRole(tx *account.Tx, role string) error {
+	if role == "" || tx.Type("AWS::IAM::Role") == nil || iam.Trusts(tx, iam.RoleByARN(tx, role), "cloudformation.amazonaws.com", "") {
+		return nil
+	}
+	return invalid("Role %s is invalid or cannot be assumed", role)
+}
+
+// acting lets the role of a request act for its operation.
+func acting(tx *account.Tx, r *wire.Request, e *stack.Engine) error {
+	e.Role = r.String("RoleARN")
+	return checkRole(tx, e.Role)
+}
+
 func readRest(d *stack.Deployment, tx *account.Tx, r *wire.Request, before *stack.Deployment) error {
 	d.Capabilities = r.Strings("Capabilities")
 	for _, c := range d.Capabilities {
@@ -199,6 +239,9 @@ func readRest(d *stack.Deployment, tx *account.Tx, r *wire.Request, before *stac
 	}
 	d.Role = r.String("RoleARN")
 	d.Notifications = r.Strings("NotificationARNs")
+	if n := len(d.Notifications); n > maxTopics {
+		return constraint(fmt.Sprintf("[%d topics]", n), "notificationARNs", fmt.Sprintf("Member must have length less than or equal to %d", maxTopics))
+	}
 	d.Tags = r.Tags("Tags")
 	if before != nil {
 		// What an update doesn't mention stays.
@@ -212,11 +255,8 @@ func readRest(d *stack.Deployment, tx *account.Tx, r *wire.Request, before *stac
 			d.Tags = maps.Clone(before.Tags)
 		}
 	}
-	if d.Role != "" && tx.Type("AWS::IAM::Role") != nil {
-		name := d.Role[strings.LastIndexByte(d.Role, '/')+1:]
-		if tx.Get("AWS::IAM::Role", name) == nil {
-			return invalid("Role %s is invalid or cannot be assumed", d.Role)
-		}
+	if err := checkRole(tx, d.Role); err != nil {
+		return err
 	}
 	if n := len(r.Maps("Tags")); n > maxTags {
 		return constraint(fmt.Sprintf("[%d tags]", n), "tags", fmt.Sprintf("Member must have length less than or equal to %d", maxTags))

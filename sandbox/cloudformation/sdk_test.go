@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -54,7 +55,7 @@ func TestThroughTheSDK(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	now := time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
-	sb := sandbox.New(sandbox.Options{Now: func() time.Time { return now }})
+	sb := testkit.Sandbox(t, sandbox.Options{Now: func() time.Time { return now }})
 	c := cloudformation.New(cloudformation.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String("https://sandbox.invalid"), Retryer: aws.NopRetryer{},
 		HTTPClient: &http.Client{Transport: inProcess{sb}},

@@ -1,6 +1,7 @@
 package cloudformation
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,10 @@ func (w *world) update(template string, more in) []string {
 	return short(w.story("s", n))
 }
 
+// An update changes resources in place or replaces them, by property, makes
+// new ones, removes old ones in the clean-up, and goes back if one fails.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-updating-stacks-update-behaviors.html
 func TestUpdate(t *testing.T) {
 	t.Parallel()
 	retain := func(s string) string {
@@ -319,6 +324,9 @@ func (w *world) asBefore(template string) {
 	equal(w.tb, w.rest(id), "DELETE_COMPLETE")
 }
 
+// An update that changes nothing is refused.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_UpdateStack.html
 func TestNoUpdates(t *testing.T) {
 	t.Parallel()
 	w := made(t, network)
@@ -334,6 +342,10 @@ func TestNoUpdates(t *testing.T) {
 	w.must("UpdateStack", in{"StackName": "s", "UsePreviousTemplate": "true"})
 }
 
+// The rollback of an update fails if a resource can not be restored;
+// ContinueUpdateRollback goes on, with the resource or without it.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ContinueUpdateRollback.html
 func TestFailedRollback(t *testing.T) {
 	t.Parallel()
 	w := made(t, body(vpc("Vpc", "")+note("N", "a", "")))
@@ -381,6 +393,9 @@ func (w *world) resourceStatus(id string) string {
 	return d["ResourceStatus"].(string)
 }
 
+// CancelUpdateStack takes back an update in progress.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CancelUpdateStack.html
 func TestCancelUpdate(t *testing.T) {
 	t.Parallel()
 	before := body(vpc("Vpc", ""))
@@ -404,32 +419,55 @@ func TestCancelUpdate(t *testing.T) {
 	w.asBefore(before)
 }
 
+// An update that failed with rollback disabled goes on with another update or
+// back with RollbackStack.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_RollbackStack.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
 func TestUpdateWithoutRollback(t *testing.T) {
 	t.Parallel()
 	before := body(vpc("Vpc", "") + note("N", "a", "    DependsOn: Vpc\n"))
 	w := made(t, before)
 	old := w.physical("s", "Vpc")
-	next := strings.Replace(vpc("Vpc", ""), "10.0", "10.1", 1)
+	next := vpc("Vpc", ", EnableDnsSupport: true")
 	w.update(body(next+note("N", "fail update", "    DependsOn: Vpc\n")), in{"DisableRollback": "true"})
 	equal(t, w.status("s"), "UPDATE_FAILED")
-	equal(t, w.count("AWS::EC2::VPC"), 2)
+	w.edit("AWS::EC2::VPC", old, func(r *account.Resource) { equal(t, r.Props["EnableDnsSupport"], any(true)) })
 	fork := *w
 	fork.a = w.a.Clone(func() time.Time { return fork.now })
 
-	// Going on: the second replacement leaves only the newest.
-	w.update(body(strings.Replace(next, "10.1", "10.2", 1)+note("N", "b", "    DependsOn: Vpc\n")), in{"DisableRollback": "true"})
+	// Going on.
+	w.update(body(next+note("N", "b", "    DependsOn: Vpc\n")), in{"DisableRollback": "true"})
 	equal(t, w.status("s"), "UPDATE_COMPLETE")
-	equal(t, w.count("AWS::EC2::VPC"), 1)
-	if got := w.physical("s", "Vpc"); got == old {
-		t.Errorf("vpc %s was not replaced", got)
-	}
+	equal(t, w.physical("s", "Vpc"), old)
 
-	// Going back: the first one is still there.
+	// Going back.
 	fork.must("RollbackStack", in{"StackName": "s"})
 	equal(t, fork.rest("s"), "UPDATE_ROLLBACK_COMPLETE")
-	equal(t, fork.physical("s", "Vpc"), old)
-	equal(t, fork.count("AWS::EC2::VPC"), 1)
 	fork.asBefore(before)
+}
+
+// A resource is not replaced while rollback is disabled.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
+func TestNoReplacementWithoutRollback(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]string{
+		"always":        strings.Replace(vpc("Vpc", ""), "10.0", "10.1", 1),
+		"conditionally": vpc("Vpc", ", Tags: [{Key: a, Value: ask replace}]"),
+	} {
+		before := body(vpc("Vpc", ""))
+		w := made(t, before)
+		w.update(body(next), in{"DisableRollback": "true"})
+		equal(t, w.status("s"), "UPDATE_FAILED")
+		if got := w.story("s", 0); !slices.Contains(got, "Vpc UPDATE_FAILED: Replacement type updates not supported on stack with disable-rollback.") {
+			t.Errorf("%s: %s", name, strings.Join(got, "\n"))
+		}
+		equal(t, w.count("AWS::EC2::VPC"), 1)
+		w.must("RollbackStack", in{"StackName": "s"})
+		equal(t, w.rest("s"), "UPDATE_ROLLBACK_COMPLETE")
+		w.asBefore(before)
+	}
 }
 
 // Nothing of an update is left over for the next.
@@ -467,6 +505,9 @@ func TestRefusedChangeIsNotDeployed(t *testing.T) {
 	})
 }
 
+// An update is complete although what it replaced can not be deleted.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html#cfn-console-view-stack-data-resources-status-codes
 func TestCleanupFails(t *testing.T) {
 	t.Parallel()
 	w := made(t, body(vpc("Vpc", "")+group("G", "g", "d", "")))
@@ -480,6 +521,10 @@ func TestCleanupFails(t *testing.T) {
 	})
 }
 
+// A stack policy denies updates of resources by action, logical id and type,
+// and the resource says which statement did.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
 func TestStackPolicy(t *testing.T) {
 	t.Parallel()
 	protect := func(action string) string {
@@ -518,6 +563,9 @@ func TestStackPolicy(t *testing.T) {
 	}
 }
 
+// A stack policy that is not well-formed is refused.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SetStackPolicy.html
 func TestStackPolicyRefused(t *testing.T) {
 	t.Parallel()
 	w := made(t, body(vpc("Vpc", "")))
@@ -529,6 +577,10 @@ func TestStackPolicyRefused(t *testing.T) {
 	}
 }
 
+// The tags of a stack, and those that name it, are put on its resources,
+// without those that have their own.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-resource-tags.html
 func TestTags(t *testing.T) {
 	t.Parallel()
 	template := body(vpc("Vpc", ", Tags: [{Key: own, Value: mine}]") + `  Role:

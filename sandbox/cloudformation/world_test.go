@@ -11,6 +11,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/secretsmanager"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -27,6 +28,8 @@ type world struct {
 	now time.Time
 	a   *account.Account
 	ops map[string]func(*account.Tx, *wire.Request) (any, error)
+	// lastCaller is who deleted a resource last.
+	lastCaller string
 }
 
 type in = map[string]any
@@ -34,7 +37,7 @@ type in = map[string]any
 // kinds are resource types that behave like AWS's, only simpler. Their
 // description or tags make them fail: "fail create", "fail settle", "fail
 // update", "fail delete".
-func kinds() map[string]*account.Type {
+func (w *world) kinds() map[string]*account.Type {
 	types := map[string]*account.Type{}
 	add := func(name, latency, prefix, named string, attrs func(tx *account.Tx, r *account.Resource, p map[string]any)) {
 		fails := func(p map[string]any, when string) error {
@@ -91,6 +94,7 @@ func kinds() map[string]*account.Type {
 				return fails(r.Props, "settle")
 			},
 			Delete: func(tx *account.Tx, r *account.Resource) error {
+				w.lastCaller = tx.Caller
 				if name == "AWS::EC2::VPC" {
 					if tx.Find("AWS::EC2::Subnet", func(s *account.Resource) bool { return s.Props["VpcId"] == r.ID }) != nil {
 						return account.Errorf("DependencyViolation", "The vpc '%s' has dependencies and cannot be deleted.", r.ID)
@@ -126,14 +130,17 @@ func kinds() map[string]*account.Type {
 		r.Attrs["Value"] = p["Value"]
 		r.Attrs["Type"] = p["Type"]
 	})
-	add("AWS::SecretsManager::Secret", "", "arn:aws:secretsmanager:us-east-1:123456789012:secret:", "", nil)
+	add("AWS::ECR::Repository", "", "", "RepositoryName", nil)
 	add("AWS::RDS::DBInstance", "rds:instance-single", "", "DBInstanceIdentifier", nil)
+	for _, t := range append(Types(), secretsmanager.Types()...) {
+		types[t.Name] = t
+	}
 	return types
 }
 
 func newWorld(tb failer) *world {
 	w := &world{tb: tb, now: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
-	w.a = account.New(&account.Model{Types: kinds(), Events: Events()}, account.Options{Now: func() time.Time { return w.now }})
+	w.a = account.New(&account.Model{Types: w.kinds(), Events: Events()}, account.Options{Now: func() time.Time { return w.now }})
 	w.ops = map[string]func(*account.Tx, *wire.Request) (any, error){}
 	for _, o := range Service().Operations {
 		w.ops[o.Name] = o.Do

@@ -53,7 +53,7 @@ func Service() wire.Service {
 
 // reading are the beginnings of the names of operations that only read, or that
 // CloudTrail counts as such.
-var reading = regexp.MustCompile(`^(Describe|Get|List|Lookup|Head|Validate|BatchGet|BatchCheck|Simulate|Search|Encrypt|Decrypt|ReEncrypt|GenerateDataKey|Estimate)`)
+var reading = regexp.MustCompile(`^(Describe|Get|List|Lookup|Head|Validate|BatchGet|BatchCheck|Simulate|AssumeRole|Decode|Search|Encrypt|Decrypt|ReEncrypt|GenerateDataKey|Estimate)`)
 
 // object are S3's operations on objects, which are data events.
 var object = regexp.MustCompile(`Object|Upload|^CreateSession$`)
@@ -143,14 +143,18 @@ func identity(tx *account.Tx, r *wire.Request) map[string]any {
 		id["sessionContext"] = map[string]any{"sessionIssuer": issuer, "attributes": map[string]any{"mfaAuthenticated": "false"}}
 		return id
 	}
-	id["type"], id["userName"] = "IAMUser", userName(r.Caller)
+	if strings.HasSuffix(r.Caller, ":root") {
+		id["type"], id["principalId"] = "Root", tx.AccountID()
+		return id
+	}
+	id["type"], id["userName"], id["principalId"] = "IAMUser", userName(r.Caller), iam.UserID(tx, r.Caller)
 	return id
 }
 
 // hidden is what CloudTrail writes in place of secrets and templates.
 const hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
-var secret = regexp.MustCompile(`(?i)^(secretstring|secretbinary|masteruserpassword|clientsecret|templatebody)$`)
+var secret = regexp.MustCompile(`(?i)^(secretstring|secretbinary|masteruserpassword|clientsecret|templatebody|plaintext)$`)
 
 // parameters are the request's, with names as CloudTrail writes them.
 func parameters(r *wire.Request) any {

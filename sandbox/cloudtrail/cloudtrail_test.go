@@ -41,7 +41,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, box: sandbox.New(sandbox.Options{Region: "eu-central-1", Principals: []sandbox.Principal{
+	w := &world{t: t, box: testkit.Sandbox(t, sandbox.Options{Region: "eu-central-1", Principals: []sandbox.Principal{
 		{AccessKeyID: "AKIAALICE00000000000", SecretAccessKey: "a", ARN: alice},
 		{AccessKeyID: "AKIAMALLORY000000000", SecretAccessKey: "m", ARN: mallory},
 	}})}

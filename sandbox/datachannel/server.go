@@ -45,6 +45,15 @@ type Server struct {
 
 	mu      sync.Mutex
 	account *account.Account
+	hold    func() (release func())
+}
+
+// Hold has f called when a channel opens, and what it returns when the channel
+// is over: what goes through it is real, whatever the account's clock is.
+func (s *Server) Hold(f func() (release func())) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = f
 }
 
 // New starts a server. Its Stream goes into the sandbox's options, and the
@@ -83,6 +92,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		http.NotFound(w, r)
 		return
+	}
+	s.mu.Lock()
+	hold := s.hold
+	s.mu.Unlock()
+	if hold != nil {
+		defer hold()()
 	}
 	// No Handshake: programs send no Origin.
 	websocket.Server{Handler: func(ws *websocket.Conn) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/websocket"
 
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ssm"
@@ -81,7 +82,7 @@ func open(t *testing.T, s *Server, session, token string) *client {
 // serving is a server with one session, whose host echoes.
 func serving(t *testing.T) *Server {
 	t.Helper()
-	box := sandbox.New(sandbox.Options{})
+	box := testkit.Sandbox(t, sandbox.Options{})
 	err := box.Account().Do(func(tx *account.Tx) error {
 		tx.Put(&account.Resource{
 			Type: ssm.TypeSession, ID: "s-1", Props: map[string]any{"Target": "i-1"},
@@ -125,14 +126,26 @@ func serving(t *testing.T) *Server {
 
 func TestChannel(t *testing.T) {
 	t.Parallel()
-	c := open(t, serving(t), "s-1", "right")
+	s := serving(t)
+	held, released := make(chan bool, 1), make(chan bool, 1)
+	s.Hold(func() func() {
+		held <- true
+		return func() { released <- true }
+	})
+	c := open(t, s, "s-1", "right")
 	m := c.next()
+	// As long as the channel is open, and no longer.
+	<-held
+	defer func() { <-released }()
 	if m.typ != payloadHandshakeRequest || !strings.Contains(string(m.payload), `"type":"LocalPortForwarding"`) || !strings.Contains(string(m.payload), ssm.AgentVersion) {
 		t.Fatalf("the handshake begins with %d %s", m.typ, m.payload)
 	}
 	c.send(payloadHandshakeResponse, []byte(`{"ClientVersion":"1.2.0.0","ProcessedClientActions":[{"ActionType":"SessionType","ActionStatus":1}],"Errors":null}`))
 	if m := c.next(); m.typ != payloadHandshakeComplete {
 		t.Fatalf("the handshake ends with %d", m.typ)
+	}
+	if len(released) > 0 {
+		t.Error("the open channel has been let go")
 	}
 	for _, text := range []string{"hello", strings.Repeat("x", 1500)} {
 		c.send(payloadData, []byte(text))

@@ -7,12 +7,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/rule"
 	"github.com/poolhouse/poolhouse/sandbox/props"
-)
-
-var (
-	aclQuota = quota{200, "NetworkAclLimitExceeded", "The maximum number of network acls has been reached."}
-	// Of the 20 rules in each direction one is the final denial.
-	entryQuota = quota{19, "NetworkAclEntryLimitExceeded", "The maximum number of network acl entries has been reached."}
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 func aclType() *account.Type {
@@ -23,7 +18,7 @@ func aclType() *account.Type {
 			if err != nil {
 				return err
 			}
-			if err := aclQuota.exceeded(len(InVPC(tx, TypeNetworkACL, vpc.ID))); err != nil {
+			if err := quota.NetworkACLs.Check(tx, len(InVPC(tx, TypeNetworkACL, vpc.ID))); err != nil {
 				return err
 			}
 			name(tx, r, "acl", "Id")
@@ -101,7 +96,8 @@ func aclEntryType() *account.Type {
 					same++
 				}
 			}
-			if err := entryQuota.exceeded(same); err != nil {
+			// The final denial counts as well.
+			if err := quota.Entries.Check(tx, same+1); err != nil {
 				return err
 			}
 			r.Attrs["Id"] = r.ID

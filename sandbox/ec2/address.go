@@ -6,9 +6,8 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
-
-var addressQuota = quota{5, "AddressLimitExceeded", "The maximum number of addresses has been reached."}
 
 func eipType() *account.Type {
 	return &account.Type{
@@ -17,7 +16,7 @@ func eipType() *account.Type {
 			if err := account.Unmodelled(r.Type, r.Props, "Address", "IpamPoolId", "TransferAddress", "PublicIpv4Pool"); err != nil {
 				return err
 			}
-			if err := addressQuota.exceeded(len(tx.List(TypeEIP))); err != nil {
+			if err := quota.Addresses.Check(tx, tx.Count(TypeEIP)); err != nil {
 				return err
 			}
 			var eni *account.Resource

@@ -19,6 +19,9 @@
 // as what routes lead to; what lies behind them is not, nor are their own
 // operations but the Describe ones.
 //
+// Deleted gateways and interfaces are gone at once, where EC2 shows a deleted NAT
+// gateway for an hour.
+//
 // Not modelled: IPv6, IPAM, Outposts, Local Zones, packet flow. Asking for them
 // is refused.
 package ec2
@@ -154,38 +157,10 @@ func VPCOf(r *account.Resource) string {
 
 // InVPC lists the resources of a type that belong to the VPC.
 func InVPC(tx *account.Tx, typ, vpc string) []*account.Resource {
-	var out []*account.Resource
-	for _, r := range tx.List(typ) {
-		if VPCOf(r) == vpc {
-			out = append(out, r)
-		}
-	}
-	return out
+	return tx.Where(typ, "vpc", VPCOf, vpc)
 }
 
 // where lists the resources of a type of which a property has the value.
 func where(tx *account.Tx, typ, key, value string) []*account.Resource {
-	var out []*account.Resource
-	for _, r := range tx.List(typ) {
-		if props.Str(r.Props, key) == value {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-// quota is one of the account's limits with EC2's refusal. The values are
-// those of a new account.
-// https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
-type quota struct {
-	limit         int
-	code, message string
-}
-
-// exceeded refuses one more than the quota allows.
-func (q quota) exceeded(have int) error {
-	if have < q.limit {
-		return nil
-	}
-	return &account.Error{Code: q.code, Message: q.message, Status: 400}
+	return tx.Where(typ, key, func(r *account.Resource) string { return props.Str(r.Props, key) }, value)
 }

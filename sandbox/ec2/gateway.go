@@ -3,18 +3,14 @@ package ec2
 import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
-)
-
-var (
-	internetGatewayQuota = quota{5, "InternetGatewayLimitExceeded", "The maximum number of internet gateways has been reached."}
-	natGatewayQuota      = quota{5, "NatGatewayLimitExceeded", "The maximum number of NAT Gateways has been reached."}
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 func internetGatewayType() *account.Type {
 	return &account.Type{
 		Name: TypeInternetGateway, Latency: "ec2:igw",
 		Create: func(tx *account.Tx, r *account.Resource) error {
-			if err := internetGatewayQuota.exceeded(len(tx.List(TypeInternetGateway))); err != nil {
+			if err := quota.InternetGateways.Check(tx, tx.Count(TypeInternetGateway)); err != nil {
 				return err
 			}
 			name(tx, r, "igw", "InternetGatewayId")
@@ -164,7 +160,7 @@ func createNatGateway(tx *account.Tx, r *account.Resource) error {
 			siblings++
 		}
 	}
-	if err := natGatewayQuota.exceeded(siblings); err != nil {
+	if err := quota.NatGateways.Check(tx, siblings); err != nil {
 		return err
 	}
 	name(tx, r, "nat", "NatGatewayId")

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
-
-const groupsPerInterface = 5
 
 // Types of interfaces that have no security groups, besides those of NAT
 // gateways.
@@ -77,13 +77,41 @@ func AddInterface(tx *account.Tx, i Interface) (*account.Resource, error) {
 		r.Data["publicIP"] = publicIP(tx)
 	}
 	tx.Put(r)
+	if tx.World().GuardDuty && Occupies(r) {
+		tx.After(tx.Latency("guardduty:endpoint/create", VPCOf(r)), account.Event{Kind: Occupied, ID: VPCOf(r)})
+	}
 	return r, nil
 }
 
+// Occupied is the kind of event that tells, after a while, that something runs
+// in a VPC; its ID is the VPC's.
+const Occupied = "guardduty:occupied"
+
+// Occupies tells whether an interface belongs to what GuardDuty monitors: an
+// instance, or a cluster of EKS.
+func Occupies(r *account.Resource) bool {
+	return props.Str(r.Data, "attachment", "instance") != "" || strings.HasPrefix(props.Str(r.Props, "Description"), "Amazon EKS ")
+}
+
 // RemoveInterfaces takes away the interfaces of the owner. It is idempotent.
+// Those that linger stay in use for a time, or are detached and left to whoever
+// deletes them.
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/requester-managed-eni.html
 func RemoveInterfaces(tx *account.Tx, owner string) {
 	for _, r := range InterfacesOf(tx, owner) {
-		RemoveInterface(tx, r.ID)
+		d := tx.Lingers(r)
+		if d == 0 {
+			RemoveInterface(tx, r.ID)
+			continue
+		}
+		disassociateInterface(tx, r.ID)
+		r.Owner = ""
+		delete(r.Data, "publicIP")
+		if d < 0 {
+			detach(r)
+			continue
+		}
+		tx.After(d, account.Event{Type: TypeNetworkInterface, ID: r.ID, Data: map[string]any{"op": "delete"}})
 	}
 }
 
@@ -93,14 +121,29 @@ func RemoveInterface(tx *account.Tx, id string) {
 	tx.Drop(TypeNetworkInterface, id)
 }
 
-// AbandonInterfaces leaves the owner's interfaces behind, detached
-// ("available"), as the VPC CNI does when its node goes too fast. They hold
-// their subnet and groups until somebody deletes them.
-func AbandonInterfaces(tx *account.Tx, owner string) {
-	for _, r := range InterfacesOf(tx, owner) {
-		detach(r)
-		r.Data["requester"] = ""
-		delete(r.Data, "publicIP")
+// Abandon leaves an interface behind, detached ("available"), as the VPC CNI
+// does when its node goes too fast. It holds its subnet and groups until
+// somebody deletes it.
+func Abandon(r *account.Resource) {
+	detach(r)
+	r.Data["requester"] = ""
+	delete(r.Data, "publicIP")
+}
+
+// Interfaces of some services outlive what they served for a while.
+const released = "ec2:interfaces-released"
+
+// ReleaseInterfaces takes away the interfaces of the owner after some time, as
+// Elastic Load Balancing does: till then they are in use, though their owner is
+// gone.
+func ReleaseInterfaces(tx *account.Tx, owner string, after time.Duration) {
+	tx.After(after, account.Event{Kind: released, ID: owner})
+}
+
+// Events are what this package lets happen by itself.
+func Events() map[string]func(*account.Tx, account.Event) {
+	return map[string]func(*account.Tx, account.Event){
+		released: func(tx *account.Tx, e account.Event) { RemoveInterfaces(tx, e.ID) },
 	}
 }
 
@@ -150,7 +193,12 @@ func attachedTo(tx *account.Tx, instance string) []*account.Resource {
 
 func attach(tx *account.Tx, r *account.Resource, instance string, device int) {
 	r.Status = "in-use"
-	r.Data["attachment"] = map[string]any{"id": "eni-attach-" + tx.HexID(17), "instance": instance, "device": device, "time": tx.Now()}
+	prefix := "eni-attach-"
+	if instance == "" {
+		// Attachments that services manage have ids of their own.
+		prefix = "ela-attach-"
+	}
+	r.Data["attachment"] = map[string]any{"id": prefix + tx.HexID(17), "instance": instance, "device": device, "time": tx.Now()}
 }
 
 func detach(r *account.Resource) {
@@ -190,6 +238,9 @@ func createInterface(tx *account.Tx, r *account.Resource) error {
 	vpc := VPCOf(subnet)
 	groups, err := interfaceGroups(tx, r.Props, vpc)
 	if err != nil {
+		return err
+	}
+	if err := quota.Interfaces.Check(tx, tx.Count(TypeNetworkInterface)); err != nil {
 		return err
 	}
 	list, err := takeAddresses(tx, subnet, r.Props, nil)
@@ -243,8 +294,8 @@ func interfaceGroups(tx *account.Tx, p map[string]any, vpc string) ([]string, er
 		}
 		return []string{props.Str(v.Attrs, "DefaultSecurityGroup")}, nil
 	}
-	if len(groups) > groupsPerInterface {
-		return nil, account.Errorf("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
+	if err := quota.GroupsPerInterface.CheckMore(tx, 0, len(groups)); err != nil {
+		return nil, err
 	}
 	return groups, CheckSecurityGroups(tx, vpc, groups)
 }

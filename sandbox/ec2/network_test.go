@@ -168,7 +168,11 @@ func TestDependents(t *testing.T) {
 	}
 }
 
-// TestSideResources: what comes with a VPC is used, kept and removed with it.
+// A VPC comes with a security group, a network ACL and a main route table,
+// which its subnets use until they are given others.
+//
+// https://docs.aws.amazon.com/vpc/latest/userguide/configure-your-vpc.html
+// https://docs.aws.amazon.com/vpc/latest/userguide/default-security-group.html
 func TestSideResources(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})
@@ -195,8 +199,11 @@ func TestSideResources(t *testing.T) {
 	})
 }
 
-// TestGroupRules: the rule that lets everything out gives way to egress rules
-// in the group's own properties, and rules that stay keep their ids.
+// A security group without egress rules of its own lets everything out; a rule
+// that is there can't be added again.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-securitygroup.html
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AuthorizeSecurityGroupIngress.html
 func TestGroupRules(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})
@@ -243,8 +250,11 @@ func TestGroupRules(t *testing.T) {
 	l.Want("RulesPerSecurityGroupLimitExceeded", err)
 }
 
-// TestReplacedAssociations: a subnet has one route table and one network ACL,
-// and the deletion of an association that was replaced changes nothing.
+// A subnet has one route table and one network ACL at any time; a new
+// association takes the place of the old one.
+//
+// https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html
+// https://docs.aws.amazon.com/vpc/latest/userguide/nacl-basics.html
 func TestReplacedAssociations(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})
@@ -303,7 +313,11 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("got %d free addresses, want 1", got)
 	}
 	l.Held("DependencyViolation: Network", n.Attachment)
-	l.Do(func(tx *account.Tx) { ec2.AbandonInterfaces(tx, "svc") })
+	l.Do(func(tx *account.Tx) {
+		for _, r := range ec2.InterfacesOf(tx, "svc") {
+			ec2.Abandon(r)
+		}
+	})
 	l.Gone(n.Attachment) // abandoned interfaces have no public address
 	l.Held("DependencyViolation: The subnet", n.B)
 	l.Do(func(tx *account.Tx) { ec2.RemoveInterfaces(tx, "svc") })
@@ -312,8 +326,11 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestAddressMoves: an address can move between interfaces but not away from a
-// NAT gateway, and routes know where traffic leaves.
+// An Elastic IP address moves between interfaces, but not away from a NAT
+// gateway; a route whose NAT gateway is gone is a blackhole.
+//
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html
+// https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html
 func TestAddressMoves(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})
@@ -350,7 +367,11 @@ func TestAddressMoves(t *testing.T) {
 	}
 }
 
-// TestReplacements: what EC2 can't change in place is replaced.
+// An interface keeps its primary private address for its life, and a VPC can't
+// become dedicated: CloudFormation replaces them.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-networkinterface.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-vpc.html
 func TestReplacements(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})
@@ -368,22 +389,9 @@ func TestReplacements(t *testing.T) {
 	l.Want(account.ErrReplace.Error(), l.Update(eni, first("10.0.0.9")))
 }
 
-// TestQuotas are a new account's.
-func TestQuotas(t *testing.T) {
-	t.Parallel()
-	l := ec2test.New(t, ec2test.Options{Used: true})
-	for range 5 {
-		l.Make(ec2.TypeEIP, in{})
-	}
-	_, err := l.Create(ec2.TypeEIP, in{})
-	l.Want("AddressLimitExceeded", err)
-	for range 4 { // the default VPC is the fifth
-		l.Make(ec2.TypeVPC, in{"CidrBlock": "10.0.0.0/16"})
-	}
-	_, err = l.Create(ec2.TypeVPC, in{"CidrBlock": "10.0.0.0/16"})
-	l.Want("VpcLimitExceeded", err)
-}
-
+// An account comes with a default VPC, one public subnet in each zone.
+//
+// https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{Used: true})
@@ -407,8 +415,8 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// TestSubnetsNeverOverlap: whatever is asked for, what is accepted lies in the
-// VPC and overlaps nothing, also after some went away.
+// Whatever subnets are asked for, those accepted lie in the VPC and don't
+// overlap.
 func TestSubnetsNeverOverlap(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -6,11 +6,8 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
-
-// rangeQuota is how many ranges a VPC has at most, the primary one included.
-// https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
-const rangeQuota = 5
 
 // rangeType is a secondary range of a VPC.
 func rangeType() *account.Type {
@@ -42,8 +39,8 @@ func createRange(tx *account.Tx, r *account.Resource) error {
 		return err
 	}
 	ranges := Ranges(tx, vpc)
-	if len(ranges) >= rangeQuota {
-		return account.Errorf("CidrLimitExceeded", "This network '%s' has met its maximum number of allowed CIDRs: %d", vpc.ID, rangeQuota)
+	if most := quota.Ranges.Value(tx); len(ranges) >= most {
+		return account.Errorf(quota.Ranges.Refusal, "This network '%s' has met its maximum number of allowed CIDRs: %d", vpc.ID, most)
 	}
 	if cidr.Bits() < 16 || cidr.Bits() > 28 {
 		return account.Errorf("InvalidVpc.Range", "The CIDR '%s' is invalid.", cidr)

@@ -7,11 +7,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
-)
-
-var (
-	routeTableQuota = quota{200, "RouteTableLimitExceeded", "The maximum number of route tables has been reached."}
-	routeQuota      = quota{500, "RouteLimitExceeded", "The maximum number of routes has been reached."}
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 func routeTableType() *account.Type {
@@ -22,7 +18,7 @@ func routeTableType() *account.Type {
 			if err != nil {
 				return err
 			}
-			if err := routeTableQuota.exceeded(len(InVPC(tx, TypeRouteTable, vpc.ID))); err != nil {
+			if err := quota.RouteTables.Check(tx, len(InVPC(tx, TypeRouteTable, vpc.ID))); err != nil {
 				return err
 			}
 			name(tx, r, "rtb", "RouteTableId")
@@ -117,7 +113,7 @@ func createRoute(tx *account.Tx, r *account.Resource) error {
 	if tx.Get(TypeRoute, r.ID) != nil {
 		return account.Errorf("RouteAlreadyExists", "The route identified by %s already exists.", destination)
 	}
-	if err := routeQuota.exceeded(len(Routes(tx, table.ID))); err != nil {
+	if err := quota.Routes.Check(tx, len(Routes(tx, table.ID))); err != nil {
 		return err
 	}
 	r.Attrs["CidrBlock"] = destination
@@ -178,13 +174,15 @@ func Target(p map[string]any) (key, id string) {
 	return "", ""
 }
 
-// Blackhole tells whether the route's target is gone.
+// Blackhole tells whether the route's target is gone, or is an interface that no
+// instance has.
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Route.html
 func Blackhole(tx *account.Tx, route *account.Resource) bool {
 	key, id := Target(route.Props)
 	for _, t := range targets {
 		if t.key == key {
 			target := tx.Get(targetType(key, t.typ, id), id)
-			return target == nil || t.key != "InstanceId" && targetVPC(tx, target, props.Str(route.Attrs, "VpcId")) == ""
+			return target == nil || t.key == "NetworkInterfaceId" && target.Status != "in-use" || t.key != "InstanceId" && targetVPC(tx, target, props.Str(route.Attrs, "VpcId")) == ""
 		}
 	}
 	return true
@@ -281,7 +279,8 @@ func routeAssociationType() *account.Type {
 
 // ReachesInternet tells how traffic from the subnet leaves the VPC: "igw" for
 // a public subnet, "nat" by a NAT gateway, instance, interface, transit gateway
-// or firewall, "" not at all. What lies behind a network ACL or security group isn't looked at.
+// or firewall, "" not at all. An interface is one that forwards; what else lies
+// behind a network ACL or security group isn't looked at.
 func ReachesInternet(tx *account.Tx, subnet *account.Resource) string {
 	table := RouteTableOf(tx, subnet)
 	if table == nil {
@@ -295,7 +294,11 @@ func ReachesInternet(tx *account.Tx, subnet *account.Resource) string {
 	if Blackhole(tx, route) {
 		return ""
 	}
-	if key, id := Target(route.Props); key == "GatewayId" && targetType(key, TypeInternetGateway, id) == TypeInternetGateway {
+	key, id := Target(route.Props)
+	if key == "NetworkInterfaceId" && !forwards(tx, tx.Get(TypeNetworkInterface, id), subnet) {
+		return ""
+	}
+	if key == "GatewayId" && targetType(key, TypeInternetGateway, id) == TypeInternetGateway {
 		return "igw"
 	}
 	return "nat"

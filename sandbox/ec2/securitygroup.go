@@ -10,11 +10,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/rule"
 	"github.com/poolhouse/poolhouse/sandbox/props"
-)
-
-var (
-	groupQuota = quota{2500, "SecurityGroupLimitExceeded", "The maximum number of security groups has been reached."}
-	ruleQuota  = quota{60, "RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached."}
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 // groupText is what a group's name and description may be.
@@ -100,12 +96,11 @@ func createGroup(tx *account.Tx, r *account.Resource) error {
 	case !groupText.MatchString(props.Str(r.Props, "GroupDescription")):
 		return account.Errorf("InvalidParameterValue", "Invalid security group description. Valid descriptions are strings less than 256 characters from the following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*")
 	}
-	for _, g := range InVPC(tx, TypeSecurityGroup, vpc) {
-		if GroupName(g) == groupName {
-			return account.Errorf("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", groupName, vpc)
-		}
+	full := func(vpc, name string) string { return vpc + " " + name }
+	if len(tx.Where(TypeSecurityGroup, "name", func(g *account.Resource) string { return full(VPCOf(g), GroupName(g)) }, full(vpc, groupName))) > 0 {
+		return account.Errorf("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", groupName, vpc)
 	}
-	if err := groupQuota.exceeded(len(tx.List(TypeSecurityGroup))); err != nil {
+	if err := quota.SecurityGroups.Check(tx, tx.Count(TypeSecurityGroup)); err != nil {
 		return err
 	}
 	name(tx, r, "sg", "GroupId")
@@ -126,7 +121,7 @@ func updateGroup(tx *account.Tx, r *account.Resource, next map[string]any) error
 
 // setInlineRules makes the rules written in the group's own properties those
 // of p. Without egress rules there the group lets everything out.
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-ec2-securitygroup.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-securitygroup.html
 func setInlineRules(tx *account.Tx, group *account.Resource, p map[string]any) error {
 	var old, added []*account.Resource
 	drop := func(rules []*account.Resource) {
@@ -231,14 +226,12 @@ func GroupName(group *account.Resource) string { return props.Str(group.Data, "n
 // groupInUse tells whether an interface, an endpoint or a rule of another group
 // names the group.
 func groupInUse(tx *account.Tx, id string) bool {
-	for _, eni := range tx.List(TypeNetworkInterface) {
-		if slices.Contains(InterfaceGroups(eni), id) {
-			return true
-		}
+	if tx.Find(TypeNetworkInterface, func(eni *account.Resource) bool { return slices.Contains(InterfaceGroups(eni), id) }) != nil {
+		return true
 	}
 	for _, typ := range []string{TypeSecurityGroupIngress, TypeSecurityGroupEgress} {
-		for _, r := range tx.List(typ) {
-			if props.Str(r.Props, "GroupId") != id && rule.PeerGroup(r.Props) == id {
+		for _, r := range tx.Where(typ, "peer", func(r *account.Resource) string { return rule.PeerGroup(r.Props) }, id) {
+			if props.Str(r.Props, "GroupId") != id {
 				return true
 			}
 		}
@@ -287,7 +280,7 @@ func addRule(tx *account.Tx, group, r *account.Resource) error {
 			return account.Errorf("InvalidPermission.Duplicate", "the specified rule \"%s, ALLOW\" already exists", rule.Words(r.Props))
 		}
 	}
-	if err := ruleQuota.exceeded(len(same)); err != nil {
+	if err := quota.Rules.Check(tx, len(same)); err != nil {
 		return err
 	}
 	if r.ID == "" {

@@ -7,9 +7,8 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
-
-var subnetQuota = quota{200, "SubnetLimitExceeded", "The maximum number of subnets has been reached."}
 
 func subnetType() *account.Type {
 	return &account.Type{
@@ -61,7 +60,7 @@ func createSubnet(tx *account.Tx, r *account.Resource) error {
 			return account.Errorf("InvalidSubnet.Conflict", "The CIDR '%s' conflicts with another subnet", cidr)
 		}
 	}
-	if err := subnetQuota.exceeded(len(siblings)); err != nil {
+	if err := quota.Subnets.Check(tx, len(siblings)); err != nil {
 		return err
 	}
 	zone, err := chooseZone(tx, props.Str(r.Props, "AvailabilityZone"), props.Str(r.Props, "AvailabilityZoneId"))

@@ -5,9 +5,8 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
-
-var vpcQuota = quota{5, "VpcLimitExceeded", "The maximum number of VPCs has been reached."}
 
 // restricted are networks that no VPC may lie in.
 // https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html
@@ -74,7 +73,7 @@ func createVPC(tx *account.Tx, r *account.Resource) error {
 	if err := checkDNS(r.Props); err != nil {
 		return err
 	}
-	if err := vpcQuota.exceeded(len(tx.List(TypeVPC))); err != nil {
+	if err := quota.VPCs.Check(tx, tx.Count(TypeVPC)); err != nil {
 		return err
 	}
 	name(tx, r, "vpc", "VpcId")
@@ -91,7 +90,7 @@ func createVPC(tx *account.Tx, r *account.Resource) error {
 }
 
 // checkDNS holds the rule that host names need DNS resolution.
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-ec2-vpc.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-vpc.html
 func checkDNS(p map[string]any) error {
 	if props.Bool(p, false, "EnableDnsHostnames") && !props.Bool(p, true, "EnableDnsSupport") {
 		return account.Errorf("InvalidParameterCombination", "You can only enable DNS hostnames if you've enabled DNS support.")

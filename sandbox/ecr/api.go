@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -124,7 +125,11 @@ func onARN(do func(*wire.Request, *account.Resource) (any, error)) func(*account
 // ownRegistry refuses the registries of other accounts.
 func ownRegistry(tx *account.Tx, r *wire.Request) error {
 	if id := r.String("registryId"); id != "" && id != tx.AccountID() {
-		return account.Errorf("RepositoryNotFoundException", "The registry with id '%s' can't be found", id)
+		code := "RepositoryNotFoundException"
+		if r.Operation == "CreateRepository" {
+			code = "InvalidParameterException"
+		}
+		return account.Errorf(code, "The registry with id '%s' can't be found", id)
 	}
 	return nil
 }
@@ -306,7 +311,7 @@ func frozen(repo *account.Resource, tag string) bool {
 	return setting == "IMMUTABLE" || setting == "IMMUTABLE_WITH_EXCLUSION" && !excluded || setting == "MUTABLE_WITH_EXCLUSION" && excluded
 }
 
-var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,299}$`)
+var tagPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,299}$`) })
 
 func putImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
 	manifest, tag := r.String("imageManifest"), r.String("imageTag")
@@ -319,7 +324,7 @@ func putImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, err
 	if d := r.String("imageDigest"); d != "" && d != digest {
 		return nil, account.Errorf("ImageDigestDoesNotMatchException", "The provided digest '%s' does not match the calculated digest '%s'", d, digest)
 	}
-	if tag != "" && !tagPattern.MatchString(tag) {
+	if tag != "" && !tagPattern().MatchString(tag) {
 		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression [a-zA-Z0-9-_+.]{1,300}'")
 	}
 	media := r.String("imageManifestMediaType")
@@ -348,6 +353,7 @@ func putImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, err
 	if tag != "" {
 		image.Data["tags"] = append(props.List(image.Data, "tags"), tag)
 	}
+	watch(tx, repo)
 	return map[string]any{"image": map[string]any{
 		"registryId": tx.AccountID(), "repositoryName": repo.ID, "imageManifest": manifest, "imageManifestMediaType": media, "imageId": identifier(digest, tag),
 	}}, nil

@@ -6,8 +6,8 @@
 //
 // Images live in the account ("ecr:image", one resource a manifest). Limits:
 // layers, scanning, replication, pull-through caches and the registry's own
-// protocol (docker push) are not modelled; lifecycle policies are checked but
-// don't run.
+// protocol (docker push) are not modelled; lifecycle policies expire images once
+// a day, and move none.
 package ecr
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 // The resource types of this package. A repository's id is its name, an
@@ -60,6 +61,9 @@ func repositoryType() *account.Type {
 			if tx.Get(TypeRepository, name) != nil {
 				return account.Errorf("RepositoryAlreadyExistsException", "The repository with name '%s' already exists in the registry with id '%s'", name, tx.AccountID())
 			}
+			if err := quota.Repositories.Check(tx, tx.Count(TypeRepository)); err != nil {
+				return err
+			}
 			if err := check(r.Props); err != nil {
 				return err
 			}
@@ -77,11 +81,12 @@ func repositoryType() *account.Type {
 			r.Tags = props.Tags(r.Props, "Tags")
 			return nil
 		},
-		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
+		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
 			if err := check(next); err != nil {
 				return err
 			}
 			r.Retag(next, "Tags")
+			watch(tx, &account.Resource{ID: r.ID, Props: next, Data: r.Data})
 			return nil
 		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
@@ -104,7 +109,10 @@ func notEmpty(tx *account.Tx, r *account.Resource) error {
 
 // images are a repository's images by digest.
 func images(tx *account.Tx, repository string) []*account.Resource {
-	return slices.DeleteFunc(tx.List(TypeImage), func(i *account.Resource) bool { return !strings.HasPrefix(i.ID, repository+"@") })
+	return tx.Where(TypeImage, "repository", func(i *account.Resource) string {
+		name, _, _ := strings.Cut(i.ID, "@")
+		return name
+	}, repository)
 }
 
 var (
@@ -241,4 +249,22 @@ func checkLifecycle(text string) error {
 		}
 	}
 	return nil
+}
+
+// Empty tells whether a repository holds no images.
+func Empty(tx *account.Tx, repository string) bool { return len(images(tx, repository)) == 0 }
+
+// Policies are the policy of the repository that an ARN names.
+func Policies(tx *account.Tx, resource string) []*policy.Document {
+	name, ok := strings.CutPrefix(resource, arn(tx, ""))
+	r := tx.Get(TypeRepository, name)
+	if !ok || r == nil || r.Props["RepositoryPolicyText"] == nil {
+		return nil
+	}
+	// It names no resource, as a trust policy does not.
+	doc, err := policy.Parse(r.Props["RepositoryPolicyText"], policy.Trust)
+	if err != nil {
+		return nil
+	}
+	return []*policy.Document{doc}
 }

@@ -24,9 +24,14 @@ func lifecycle(from, to string) obj {
 	return obj{"RepositoryName": "new", "LifecyclePolicy": obj{"LifecyclePolicyText": strings.Replace(text, from, to, 1)}}
 }
 
+// A repository is refused whose name, key, tag settings, policy or lifecycle policy
+// ECR does not take.
+//
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	testkit.MustCreate(t, s, ecr.TypeRepository, obj{"RepositoryName": "taken"})
 	const policy = "InvalidParameterException: Invalid parameter at 'LifecyclePolicyText'"
 	for _, c := range []struct {
@@ -62,7 +67,7 @@ func TestRefusals(t *testing.T) {
 func TestImages(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	start := testkit.Dump(s.Account())
 	c := sdk.NewFromConfig(testkit.Config(s))
 	name := aws.String("team/app")
@@ -135,9 +140,12 @@ func TestImages(t *testing.T) {
 	}
 }
 
+// A stack empties a repository that is to be emptied before it deletes it.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ecr-repository.html
 func TestEmptyOnDelete(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	testkit.MustCreate(t, s, ecr.TypeRepository, obj{"RepositoryName": "app", "EmptyOnDelete": true})
 	if _, err := sdk.NewFromConfig(testkit.Config(s)).PutImage(context.Background(), &sdk.PutImageInput{RepositoryName: aws.String("app"), ImageManifest: aws.String("{}")}); err != nil {
 		t.Fatal(err)
@@ -155,7 +163,7 @@ func TestEmptyOnDelete(t *testing.T) {
 func TestScanning(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	testkit.MustCreate(t, s, ecr.TypeRepository, obj{"RepositoryName": "on", "ImageScanningConfiguration": obj{"ScanOnPush": true}})
 	testkit.MustCreate(t, s, ecr.TypeRepository, obj{"RepositoryName": "off"})
 	c := sdk.NewFromConfig(testkit.Config(s))

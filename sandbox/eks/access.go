@@ -142,6 +142,8 @@ func checkEntry(tx *account.Tx, p map[string]any) error {
 		}
 		spaces := props.Strs(a, "AccessScope", "Namespaces")
 		switch scope := props.Str(a, "AccessScope", "Type"); {
+		case scope == "":
+			return invalid("The type of accessScope must be provided")
 		case scope == "namespace" && len(spaces) == 0:
 			return invalid("At least 1 namespace must be provided if the type is set as namespace")
 		case scope == "cluster" && len(spaces) > 0:

@@ -25,7 +25,12 @@ func Service() wire.Service {
 		op("DeleteCluster", "DELETE", one, apiDeleteCluster),
 		op("ListUpdates", "GET", one+"/updates", listUpdates),
 		op("DescribeUpdate", "GET", one+"/updates/{updateId}", describeUpdate),
+		op("CreateNodegroup", "POST", one+"/node-groups", apiCreateNodegroup),
 		op("ListNodegroups", "GET", one+"/node-groups", listNodegroups),
+		op("UpdateNodegroupVersion", "POST", one+"/node-groups/{nodegroupName}/update-version", updateNodegroupVersion),
+		op("AssociateEncryptionConfig", "POST", one+"/encryption-config/associate", associateEncryption),
+		op("CreateAddon", "POST", one+"/addons", apiCreateAddon),
+		op("UpdateAccessEntry", "POST", one+"/access-entries/{principalArn}", apiUpdateAccessEntry),
 		op("DescribeNodegroup", "GET", one+"/node-groups/{nodegroupName}", describeNodegroup),
 		op("UpdateNodegroupConfig", "POST", one+"/node-groups/{nodegroupName}/update-config", updateNodegroupConfig),
 		op("DeleteNodegroup", "DELETE", one+"/node-groups/{nodegroupName}", apiDeleteNodegroup),
@@ -47,7 +52,9 @@ func Service() wire.Service {
 		op("ListIdentityProviderConfigs", "GET", one+"/identity-provider-configs", listIdentityProviders),
 		op("DescribeIdentityProviderConfig", "POST", one+"/identity-provider-configs/describe", describeIdentityProvider),
 		op("DisassociateIdentityProviderConfig", "POST", one+"/identity-provider-configs/disassociate", disassociateIdentityProvider),
-		op("ListTagsForResource", "GET", "/tags/{resourceArn}", listTags),
+		op("ListTagsForResource", "GET", "/tags/{resourceArn}", onTagged(listTags)),
+		op("TagResource", "POST", "/tags/{resourceArn}", onTagged(tag)),
+		op("UntagResource", "DELETE", "/tags/{resourceArn}", onTagged(untag)),
 	}}
 }
 
@@ -135,7 +142,7 @@ func apiCreateCluster(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"cluster": clusterOut(c)}, nil
+	return map[string]any{"cluster": clusterOut(tx, c)}, nil
 }
 
 func listClusters(tx *account.Tx, r *wire.Request) (any, error) {
@@ -148,7 +155,15 @@ func listClusters(tx *account.Tx, r *wire.Request) (any, error) {
 
 // page cuts a page of a listing as the request asks for it.
 func page[T any](r *wire.Request, key string, items []T) (any, error) {
-	items, next, err := wire.Page(items, r.String("nextToken"), r.Int("maxResults", 100), "InvalidParameterException")
+	code := "InvalidParameterException"
+	switch r.Operation {
+	case "ListAssociatedAccessPolicies":
+		code = "InvalidRequestException"
+	case "ListAccessPolicies":
+		// Its own errors are the server's only.
+		code = "ValidationException"
+	}
+	items, next, err := wire.Page(items, r.String("nextToken"), r.Int("maxResults", 100), code)
 	if err != nil {
 		return nil, err
 	}
@@ -167,10 +182,10 @@ func describeCluster(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"cluster": clusterOut(c)}, nil
+	return map[string]any{"cluster": clusterOut(tx, c)}, nil
 }
 
-func clusterOut(c *account.Resource) map[string]any {
+func clusterOut(tx *account.Tx, c *account.Resource) map[string]any {
 	p := c.Props
 	config := props.Map(p, "ResourcesVpcConfig")
 	cidrs := props.Strs(config, "PublicAccessCidrs")
@@ -187,10 +202,7 @@ func clusterOut(c *account.Resource) map[string]any {
 	if len(off) > 0 {
 		logs = append(logs, map[string]any{"types": props.List(off), "enabled": false})
 	}
-	support := props.Str(p, "UpgradePolicy", "SupportType")
-	if support == "" {
-		support = "EXTENDED"
-	}
+	support := supportOf(p)
 	out := map[string]any{
 		"name": c.ID, "arn": c.Attrs["Arn"], "createdAt": c.Created, "version": c.Data["version"], "status": c.Status,
 		"roleArn": props.Str(p, "RoleArn"), "platformVersion": "eks.1", "tags": c.Tags, "id": nil,
@@ -206,7 +218,7 @@ func clusterOut(c *account.Resource) map[string]any {
 		"upgradePolicy":           map[string]any{"supportType": support},
 		"zonalShiftConfig":        map[string]any{"enabled": props.Bool(p, false, "ZonalShiftConfig", "Enabled")},
 		"deletionProtection":      props.Bool(p, false, "DeletionProtection"),
-		"health":                  map[string]any{"issues": append([]any{}, props.List(c.Data, "issues")...)},
+		"health":                  map[string]any{"issues": clusterIssues(tx, c)},
 	}
 	delete(out, "id")
 	if e := props.List(p, "EncryptionConfig"); len(e) > 0 {
@@ -256,7 +268,7 @@ func apiDeleteCluster(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, err
 		}
 	}
-	return map[string]any{"cluster": clusterOut(c)}, nil
+	return map[string]any{"cluster": clusterOut(tx, c)}, nil
 }
 
 // updated finds what an update request is about: an add-on, a node group or
@@ -327,22 +339,23 @@ func describeNodegroup(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"nodegroup": nodegroupOut(n)}, nil
+	return map[string]any{"nodegroup": nodegroupOut(tx, n)}, nil
 }
 
-func nodegroupOut(n *account.Resource) map[string]any {
+func nodegroupOut(tx *account.Tx, n *account.Resource) map[string]any {
 	p := n.Props
 	minimum, desired, maximum := scaling(p)
+	status, issues := nodegroupHealth(tx, n)
 	out := map[string]any{
 		"nodegroupName": nodegroupName(n), "nodegroupArn": n.Attrs["Arn"], "clusterName": props.Str(p, "ClusterName"),
 		"version": n.Data["version"], "releaseVersion": n.Data["release"], "createdAt": n.Created, "modifiedAt": n.Data["modified"],
-		"status": n.Status, "capacityType": capacityType(p), "amiType": n.Data["amiType"], "nodeRole": props.Str(p, "NodeRole"),
+		"status": status, "capacityType": capacityType(p), "amiType": n.Data["amiType"], "nodeRole": props.Str(p, "NodeRole"),
 		"scalingConfig": map[string]any{"minSize": minimum, "maxSize": maximum, "desiredSize": desired},
 		"subnets":       props.List(props.Strs(p, "Subnets")), "tags": n.Tags,
 		"labels":       map[string]any{},
 		"updateConfig": map[string]any{"maxUnavailable": 1},
 		"resources":    map[string]any{"autoScalingGroups": []any{map[string]any{"name": n.Data["asg"]}}},
-		"health":       map[string]any{"issues": props.List(n.Data, "issues")},
+		"health":       map[string]any{"issues": append([]any{}, issues...)},
 	}
 	if l := props.Map(p, "Labels"); l != nil {
 		out["labels"] = l
@@ -369,34 +382,6 @@ func nodegroupOut(n *account.Resource) map[string]any {
 	return out
 }
 
-func updateNodegroupConfig(tx *account.Tx, r *wire.Request) (any, error) {
-	n, err := nodegroup(tx, r)
-	if err != nil {
-		return nil, err
-	}
-	for k := range r.In {
-		if !slices.Contains([]string{"name", "nodegroupName", "scalingConfig", "clientRequestToken"}, k) {
-			return nil, account.NotModelled("%s of UpdateNodegroupConfig is not modelled by the sandbox", k)
-		}
-	}
-	next, _ := account.Copy(n.Props).(map[string]any)
-	config := map[string]any{}
-	for k, v := range props.Map(next, "ScalingConfig") {
-		config[k] = v
-	}
-	for _, k := range []string{"minSize", "maxSize", "desiredSize"} {
-		if v := props.Get(r.In, "scalingConfig", k); v != nil {
-			config[strings.ToUpper(k[:1])+k[1:]] = v
-		}
-	}
-	next["ScalingConfig"] = config
-	if _, err := tx.Update(n, next, true); err != nil {
-		return nil, err
-	}
-	updates := props.Maps(n.Data, "updates")
-	return map[string]any{"update": updates[len(updates)-1]}, nil
-}
-
 func apiDeleteNodegroup(tx *account.Tx, r *wire.Request) (any, error) {
 	n, err := nodegroup(tx, r)
 	if err != nil {
@@ -407,7 +392,7 @@ func apiDeleteNodegroup(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, err
 		}
 	}
-	return map[string]any{"nodegroup": nodegroupOut(n)}, nil
+	return map[string]any{"nodegroup": nodegroupOut(tx, n)}, nil
 }
 
 func listAddons(tx *account.Tx, r *wire.Request) (any, error) {
@@ -712,16 +697,4 @@ func listPolicies(tx *account.Tx, r *wire.Request) (any, error) {
 		list = append(list, map[string]any{"name": p, "arn": "arn:" + tx.Partition() + ":eks::aws:cluster-access-policy/" + p})
 	}
 	return page(r, "accessPolicies", list)
-}
-
-func listTags(tx *account.Tx, r *wire.Request) (any, error) {
-	arn := r.String("resourceArn")
-	for _, t := range []string{TypeCluster, TypeNodegroup, TypeAddon, TypeAccessEntry} {
-		if x := tx.Find(t, func(x *account.Resource) bool {
-			return props.Str(x.Attrs, "Arn") == arn || props.Str(x.Attrs, "AccessEntryArn") == arn
-		}); x != nil {
-			return map[string]any{"tags": x.Tags}, nil
-		}
-	}
-	return nil, &account.Error{Code: "NotFoundException", Message: "The specified resource could not be found", Status: 404}
 }

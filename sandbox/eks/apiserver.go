@@ -68,7 +68,7 @@ func Admits(tx *account.Tx, c *account.Resource, from Caller) bool {
 	}
 	groups := append([]string{props.Str(c.Attrs, "ClusterSecurityGroupId")}, props.Strs(config, "SecurityGroupIds")...)
 	if from.Connected.IsValid() {
-		return endpoint.Any443(tx, groups, ec2.TypeSecurityGroupIngress, nil, netip.PrefixFrom(from.Connected, from.Connected.BitLen()))
+		return ec2.Any443(tx, groups, ec2.TypeSecurityGroupIngress, nil, netip.PrefixFrom(from.Connected, from.Connected.BitLen()))
 	}
 	var own []string
 	for _, face := range ec2.InterfacesOf(tx, from.Instance) {
@@ -134,4 +134,16 @@ func Certificate(tx *account.Tx, c *account.Resource) (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("make certificate of cluster %s: %w", c.ID, err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// Endpoints are where the APIs of the clusters answer, as host and port, by the
+// cluster's name.
+func Endpoints(tx *account.Tx) map[string]string {
+	out := map[string]string{}
+	for _, c := range tx.List(TypeCluster) {
+		if u, err := url.Parse(props.Str(c.Attrs, "Endpoint")); err == nil {
+			out[c.ID] = u.Host
+		}
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package eks
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -65,6 +66,9 @@ func createCluster(tx *account.Tx, r *account.Resource) error {
 		k, ok := known(v)
 		if !ok || k.support(tx.Now()) == "UNSUPPORTED" {
 			return invalid("unsupported Kubernetes version")
+		}
+		if err := checkSupport(tx, v, p); err != nil {
+			return err
 		}
 	}
 	arn := props.Str(p, "RoleArn")
@@ -337,11 +341,13 @@ func autoMode(p map[string]any) bool {
 // The kinds of update, of which one operation may hold one.
 // https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateClusterConfig.html
 const (
-	versionUpdate  = "VersionUpdate"
-	vpcUpdate      = "VpcConfigUpdate"
-	endpointUpdate = "EndpointAccessUpdate"
-	loggingUpdate  = "LoggingUpdate"
-	accessUpdate   = "AccessConfigUpdate"
+	versionUpdate    = "VersionUpdate"
+	vpcUpdate        = "VpcConfigUpdate"
+	endpointUpdate   = "EndpointAccessUpdate"
+	loggingUpdate    = "LoggingUpdate"
+	accessUpdate     = "AccessConfigUpdate"
+	encryptionUpdate = "AssociateEncryptionConfig"
+	versionRollback  = "VersionRollback"
 )
 
 // kinds lists the kinds of update between two sets of properties.
@@ -361,7 +367,8 @@ func kinds(old, next map[string]any) []string {
 	add(differ("ResourcesVpcConfig", "EndpointPublicAccess") || differ("ResourcesVpcConfig", "EndpointPrivateAccess") || set("ResourcesVpcConfig", "PublicAccessCidrs"), endpointUpdate)
 	add(!slices.Equal(loggingOf(old), loggingOf(next)), loggingUpdate)
 	add(differ("AccessConfig", "AuthenticationMode"), accessUpdate)
-	add(differ("UpgradePolicy"), "UpgradePolicyUpdate")
+	add(supportOf(old) != supportOf(next), "UpgradePolicyUpdate")
+	add(differ("EncryptionConfig"), encryptionUpdate)
 	add(differ("ZonalShiftConfig"), "ZonalShiftConfigUpdate")
 	add(differ("ComputeConfig") || differ("StorageConfig") || differ("KubernetesNetworkConfig", "ElasticLoadBalancing"), "AutoModeUpdate")
 	add(differ("RemoteNetworkConfig"), "RemoteNetworkConfigUpdate")
@@ -391,7 +398,17 @@ func updateCluster(tx *account.Tx, r *account.Resource, next map[string]any) err
 	switch kind {
 	case versionUpdate:
 		to, from := props.Str(next, "Version"), props.Str(r.Data, "version")
-		if _, ok := known(to); !ok || minor(to) != minor(from)+1 {
+		if to == from {
+			return invalid("Cluster is already at the desired configuration with version: %s", to)
+		}
+		if minor(to) == minor(from)-1 {
+			if err := checkRollback(tx, r, to, next); err != nil {
+				return err
+			}
+			kind, change = versionRollback, "update-version"
+			break
+		}
+		if k, ok := known(to); !ok || minor(to) != minor(from)+1 || k.support(tx.Now()) == "UNSUPPORTED" {
 			return invalid("Unsupported Kubernetes minor version update from %s to %s", from, to)
 		}
 		for _, n := range nodegroups(tx, r.ID) {
@@ -418,12 +435,27 @@ func updateCluster(tx *account.Tx, r *account.Resource, next map[string]any) err
 		if slices.Index(modes, to) != slices.Index(modes, from)+1 {
 			return invalid("Unsupported authentication mode update from %s to %s", from, to)
 		}
-	case "DeletionProtectionUpdate", "UpgradePolicyUpdate":
+	case "UpgradePolicyUpdate":
+		if err := checkSupport(tx, props.Str(r.Data, "version"), next); err != nil {
+			return err
+		}
 		change = "update-tags"
+	case "DeletionProtectionUpdate":
+		change = "update-tags"
+	case encryptionUpdate:
+		if encryptionKey(r.Props) != "" {
+			return invalidRequest("Encryption config is already associated with the cluster %s; it can't be changed or removed", r.ID)
+		}
+		if err := checkEncryption(tx, next); err != nil {
+			return err
+		}
 	}
 	r.Retag(next, "Tags")
 	r.Status = "UPDATING"
 	r.Data["change"] = change
+	if change == "update-version" {
+		r.Data["becomes"] = props.Str(next, "Version")
+	}
 	begin(tx, r, kind)
 	return nil
 }
@@ -465,20 +497,55 @@ func finish(r *account.Resource, failure map[string]any) {
 			u["status"] = "Successful"
 			if failure != nil {
 				u["status"] = "Failed"
-				u["errors"] = []any{map[string]any{"errorCode": failure["code"], "errorMessage": failure["message"], "resourceIds": failure["resourceIds"]}}
+				u["errors"] = []any{map[string]any{"errorCode": errorCode(props.Str(failure, "code")), "errorMessage": failure["message"], "resourceIds": failure["resourceIds"]}}
 			}
 		}
 	}
 }
 
+// errorCodes are those that updates fail with; other issues than these are seen
+// in the health of what was updated.
+// https://docs.aws.amazon.com/eks/latest/APIReference/API_ErrorDetail.html
+var errorCodes = []string{
+	"SubnetNotFound", "SecurityGroupNotFound", "EniLimitReached", "IpNotAvailable", "AccessDenied", "OperationNotPermitted", "VpcIdNotFound", "NodeCreationFailure", "PodEvictionFailure",
+	"InsufficientFreeAddresses", "ClusterUnreachable", "InsufficientNumberOfReplicas", "ConfigurationConflict", "AdmissionRequestDenied", "UnsupportedAddonModification", "K8sResourceNotFound",
+}
+
+func errorCode(issue string) string {
+	switch {
+	case slices.Contains(errorCodes, issue):
+		return issue
+	case issue == "AsgInstanceLaunchFailures":
+		return "NodeCreationFailure"
+	}
+	return "Unknown"
+}
+
 func settleCluster(tx *account.Tx, r *account.Resource, op string) error {
-	if v := props.Str(r.Props, "Version"); v != "" {
+	before := props.Str(r.Data, "version")
+	if v := props.Str(r.Data, "becomes"); v != "" {
 		r.Data["version"] = v
+		delete(r.Data, "upgraded")
+		if minor(v) > minor(before) {
+			r.Data["upgraded"] = map[string]any{"from": before, "at": tx.Now()}
+		}
+		delete(r.Data, "becomes")
+		if p := props.Str(r.Props, "Version"); p != "" && p != v {
+			// EKS upgraded the cluster by itself.
+			r.Props = maps.Clone(r.Props)
+			r.Props["Version"] = v
+		}
+	}
+	if op == "create" || props.Str(r.Data, "version") != before || props.Str(r.Data, "support") != supportOf(r.Props) {
+		r.Data["support"] = supportOf(r.Props)
+		watchSupport(tx, r)
 	}
 	switch op {
 	case "create":
 		creatorEntry(tx, r)
+		r.Attrs["EncryptionConfigKeyArn"] = encryptionKey(r.Props)
 	case "update":
+		r.Attrs["EncryptionConfigKeyArn"] = encryptionKey(r.Props)
 		config := props.Map(r.Props, "ResourcesVpcConfig")
 		var failure map[string]any
 		net, err := checkNetwork(tx, r.ID, config, r)

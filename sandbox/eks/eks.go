@@ -8,11 +8,13 @@
 // APIs, their role the policies, and the cluster a network plugin.
 //
 // Invariants: one kind of change is under way on a cluster at a time; a cluster
-// keeps the zones it was created with; versions rise by one minor version; a
-// cluster with node groups can't be deleted.
+// keeps the zones it was created with; versions rise by one minor version and go
+// back to the former one for a week at most; a cluster with node groups can't be
+// deleted.
 //
 // Limits: there is no Kubernetes behind the endpoint. Fargate, EKS Auto Mode,
 // Outposts, hybrid nodes and pod identity aren't modelled and are refused.
+// Upgrades aren't held back by insights, and pods keep no node from going.
 package eks
 
 import (
@@ -22,7 +24,6 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
-	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -81,15 +82,7 @@ func activeCluster(tx *account.Tx, name string) (*account.Resource, error) {
 // trusts tells whether a role lets a service assume it on behalf of a cluster,
 // to which its policy may be pinned.
 func trusts(tx *account.Tx, arn, service, cluster string) bool {
-	r := iam.RoleByARN(tx, arn)
-	if r == nil {
-		return false
-	}
-	trust, err := policy.Parse(r.Props["AssumeRolePolicyDocument"], policy.Trust)
-	return err == nil && trust.Allows(policy.Request{
-		Type: "Service", Principal: service, Action: "sts:AssumeRole",
-		Context: map[string]string{"aws:SourceAccount": tx.AccountID(), "aws:SourceArn": tx.ARN("eks", "cluster/"+cluster)},
-	})
+	return iam.Trusts(tx, iam.RoleByARN(tx, arn), service, tx.ARN("eks", "cluster/"+cluster))
 }
 
 // hasPolicy tells whether a role has one of AWS's managed policies attached.

@@ -43,7 +43,7 @@ func trust(service string) obj {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{now: time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)}
-	model := &account.Model{Types: map[string]*account.Type{}, Seed: iam.Seed}
+	model := &account.Model{Types: map[string]*account.Type{}, Seed: iam.Seed, Events: eks.Events()}
 	for _, list := range [][]*account.Type{eks.Types(), ec2.Types(), endpoint.Types(), instance.Types(), autoscaling.Types(), iam.Types()} {
 		for _, x := range list {
 			model.Types[x.Name] = x
@@ -56,6 +56,9 @@ func newWorld(t *testing.T) *world {
 	zones := []account.Zone{{Name: "us-east-1a", ID: "use1-az1"}, {Name: "us-east-1b", ID: "use1-az2"}, {Name: "us-east-1c", ID: "use1-az4"}, {Name: "us-east-1e", ID: "use1-az3"}}
 	w.Account = account.New(model, account.Options{Now: func() time.Time { return w.now }, Zones: zones})
 	w.do(t, func(tx *account.Tx) error {
+		if err := iam.SeedPrincipal(tx, "arn:aws:sts::123456789012:assumed-role/admin/me", iam.Rights{}); err != nil {
+			return err
+		}
 		make := func(typ string, p obj) *account.Resource {
 			t.Helper()
 			r, _, err := tx.Create(typ, p, "", true)
@@ -192,6 +195,11 @@ func check(t *testing.T, err error, want string) {
 	}
 }
 
+// A cluster is refused whose role, version, network, endpoints, logs, key or service
+// range EKS does not take.
+//
+// https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html
+// https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
 func TestClusterIsChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -357,6 +365,11 @@ func TestClusterLives(t *testing.T) {
 	})
 }
 
+// A node group is refused whose role, subnets, sizes, labels, taints or image do
+// not fit, or whose launch template sets what EKS sets itself.
+//
+// https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateNodegroup.html
+// https://docs.aws.amazon.com/eks/latest/userguide/launch-templates.html
 func TestNodegroupIsChecked(t *testing.T) {
 	t.Parallel()
 	w := ready(t)
@@ -557,7 +570,73 @@ func TestNodesJoin(t *testing.T) {
 	}
 }
 
-// TestCapacityBlock shows that a node group and its reservation must fit.
+// shortage is EC2 without capacity until a moment.
+type shortage struct{ until time.Time }
+
+func (s shortage) Fail(*account.Tx, *account.Resource, string, bool) error { return nil }
+func (s shortage) Lingers(*account.Tx, *account.Resource) time.Duration    { return 0 }
+func (s shortage) Fork() account.Breaker                                   { return s }
+func (s shortage) Launch(tx *account.Tx, typ string, _ int, z account.Zone) error {
+	if tx.Now().After(s.until) {
+		return nil
+	}
+	return account.Errorf("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity in the Availability Zone you requested (%s).", typ, z.Name)
+}
+
+// A node group whose instances EC2 has no capacity for waits while its Auto
+// Scaling group tries again; without any for too long its creation fails, and
+// the health issue AsgInstanceLaunchFailures says why.
+//
+// https://docs.aws.amazon.com/eks/latest/APIReference/API_Issue.html
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/troubleshooting-launch.html
+func TestNodesWithoutCapacity(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		lasts  time.Duration
+		status string
+		issue  string
+	}{
+		{"for a while", 10 * time.Minute, "ACTIVE", ""},
+		{"for too long", time.Hour, "CREATE_FAILED", "AsgInstanceLaunchFailures Could not launch On-Demand Instances. Launching a new EC2 instance failed. We currently do not have sufficient m6i.large capacity in the Availability Zone you requested (us-east-1a)."},
+	} {
+		w := ready(t)
+		w.later(time.Minute)
+		w.Break(shortage{w.now.Add(tt.lasts)})
+		_, d, err := w.create(eks.TypeNodegroup, w.nodes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []struct {
+			after  time.Duration
+			status string
+		}{{d + time.Second, "CREATING"}, {30 * time.Minute, tt.status}} {
+			w.later(at.after)
+			w.do(t, func(tx *account.Tx) error {
+				n := tx.Get(eks.TypeNodegroup, "c/n")
+				if n.Status != at.status {
+					t.Errorf("%s: after %v the node group is %s, want %s", tt.name, at.after, n.Status, at.status)
+				}
+				issue := ""
+				for _, i := range props.Maps(n.Data, "issues") {
+					issue += props.Str(i, "code") + " " + props.Str(i, "message")
+				}
+				if at.status != "CREATING" && !strings.HasPrefix(issue, tt.issue) || tt.issue == "" && issue != "" {
+					t.Errorf("%s: the issue is %q, want %q", tt.name, issue, tt.issue)
+				}
+				if at.status == "ACTIVE" && len(eks.Nodes(tx, n)) != 2 {
+					t.Errorf("%s: %d nodes", tt.name, len(eks.Nodes(tx, n)))
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// A node group on a capacity block needs a reservation of its instance type, in
+// a zone of one of its subnets, with room for all of its nodes.
+//
+// https://docs.aws.amazon.com/eks/latest/userguide/capacity-blocks-mng.html
 func TestCapacityBlock(t *testing.T) {
 	t.Parallel()
 	w := ready(t)
@@ -739,6 +818,11 @@ func TestNodegroupLives(t *testing.T) {
 	}
 }
 
+// An access entry names a principal that exists, no reserved name or group, and
+// policies that EKS has; entries for nodes carry no permissions.
+//
+// https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateAccessEntry.html
+// https://docs.aws.amazon.com/eks/latest/userguide/creating-access-entries.html
 func TestAddonsAndAccessEntries(t *testing.T) {
 	t.Parallel()
 	w := ready(t)
@@ -814,6 +898,10 @@ func TestAddonIsUpdated(t *testing.T) {
 	})
 }
 
+// Access entries can be made only for a cluster whose authentication mode has
+// the API in it.
+//
+// https://docs.aws.amazon.com/eks/latest/userguide/setting-up-access-entries.html
 func TestAccessEntriesNeedTheAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/autoscaling"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
@@ -23,6 +24,8 @@ func nodegroupType() *account.Type {
 				return "eks:nodegroup/join-timeout"
 			case op == "create" && r.Data["gpu"] == true:
 				return "eks:nodegroup-gpu/create"
+			case op == "update" && r.Data["idle"] == true:
+				return "eks:nodegroup/update-config"
 			case op == "update":
 				return "eks:nodegroup/" + props.Str(r.Data, "change")
 			}
@@ -172,7 +175,7 @@ func checkNodeRole(tx *account.Tx, arn string) error {
 	if role == nil {
 		return invalid("The role with name %s cannot be found.", arn[strings.LastIndex(arn, "/")+1:])
 	}
-	if !iam.Trusts(role, "ec2.amazonaws.com") {
+	if !iam.Trusts(tx, role, "ec2.amazonaws.com", "") {
 		return invalid("Following required service principals [ec2.amazonaws.com] were not found in the trust relationships of nodeRole %s", arn)
 	}
 	return nil
@@ -402,7 +405,7 @@ func updateNodegroup(tx *account.Tx, r *account.Resource, next map[string]any) e
 		if version, err = nodeVersion(c, next); err != nil {
 			return err
 		}
-		if minor(version) < minor(props.Str(r.Data, "version")) {
+		if minor(version) < minor(props.Str(r.Data, "version")) && version != reversible(tx, c) {
 			return invalid("Nodegroup Kubernetes version and release version cannot be downgraded from %s to %s", props.Str(r.Data, "version"), version)
 		}
 		release := props.Str(next, "ReleaseVersion")
@@ -419,7 +422,7 @@ func updateNodegroup(tx *account.Tx, r *account.Resource, next map[string]any) e
 		r.Data["template"] = map[string]any{"id": t.id, "name": t.name, "version": t.version}
 	}
 	r.Status = "UPDATING"
-	r.Data["change"] = "update-config"
+	r.Data["change"], r.Data["idle"] = "update-config", len(instances(tx, r)) == 0
 	kind := "ConfigUpdate"
 	if roll {
 		r.Data["change"], kind = "update-per-node", versionUpdate
@@ -432,15 +435,44 @@ func updateNodegroup(tx *account.Tx, r *account.Resource, next map[string]any) e
 // be there.
 func settleNodegroup(tx *account.Tx, r *account.Resource, op string) error {
 	var failure map[string]any
-	if op == "update" {
-		failure = relaunch(tx, r)
-	} else {
+	rolls, waited := r.Data["roll"] == true, r.Data["waiting"] == true
+	if g := group(tx, r); g != nil && waited {
+		// For capacity, which EC2 had none of.
+		if wait := autoscaling.Retry(tx, g); wait > 0 {
+			return account.Later(wait)
+		}
+		failure = launchIssue(tx, r)
+	}
+	switch {
+	case failure != nil:
+	case op == "update":
+		var left int
+		if failure, left = relaunch(tx, r); failure == nil && left > 0 {
+			delete(r.Data, "waiting")
+			return perNode(tx, r, left)
+		}
+	case !waited:
 		failure = props.Map(r.Data, "launchFailure")
 	}
+	if g := group(tx, r); g != nil && failure != nil && !waited {
+		if wait := autoscaling.Retry(tx, g); wait > 0 {
+			r.Data["waiting"] = true
+			return account.Later(wait)
+		}
+		if props.Str(failure, "code") == "AsgInstanceLaunchFailures" {
+			failure = launchIssue(tx, r)
+		}
+	}
+	delete(r.Data, "waiting")
 	if failure == nil {
 		failure = joinFailure(tx, r)
 	}
-	delete(r.Data, "launchFailure")
+	if failure != nil && rolls && props.Str(failure, "code") == "NodeCreationFailure" {
+		failure["message"] = "Couldn't proceed with upgrade process as new nodes are not joining node group " + nodegroupName(r)
+	}
+	for _, k := range []string{"launchFailure", "roll", "old"} {
+		delete(r.Data, k)
+	}
 	r.Data["issues"] = []any{}
 	if op == "update" {
 		finish(r, failure)
@@ -507,6 +539,9 @@ func joinFailure(tx *account.Tx, r *account.Resource) map[string]any {
 		if !reaches(tx, c, r, s, way) {
 			return issue("NodeCreationFailure", joined, ids...)
 		}
+	}
+	if !admitted(tx, c, props.Str(r.Props, "NodeRole")) {
+		return issue("NodeCreationFailure", joined, ids...)
 	}
 	if !networked(tx, c, role) {
 		return issue("NodeCreationFailure", "Unhealthy nodes in the kubernetes cluster", ids...)

@@ -1,6 +1,7 @@
 package eks
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -103,7 +104,7 @@ func launch(tx *account.Tx, r, c *account.Resource, t template) map[string]any {
 		return issue("Ec2LaunchTemplateInvalidConfiguration", err.Error())
 	}
 	r.Data["ownTemplate"] = lt.ID
-	if _, _, err := tx.Create(autoscaling.TypeGroup, groupProps(r, r.Props, lt), nodegroupService, true); err != nil {
+	if _, _, err := tx.Create(autoscaling.TypeGroup, groupProps(r, r.Props, lt), nodegroupService, false); err != nil {
 		return issue("AutoScalingGroupInvalidConfiguration", err.Error())
 	}
 	return launchIssue(tx, r)
@@ -216,39 +217,53 @@ func groupProps(r *account.Resource, p map[string]any, lt *account.Resource) map
 }
 
 // relaunch brings the instances to what the node group has become: its size,
-// and new instances in place of the old ones if their version changed.
-func relaunch(tx *account.Tx, r *account.Resource) map[string]any {
+// and new instances in place of the old ones if their version changed, as many
+// at a time as may be unavailable. It tells how many old ones are left then.
+// https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html
+func relaunch(tx *account.Tx, r *account.Resource) (failure map[string]any, left int) {
 	c, g, lt := tx.Get(TypeCluster, props.Str(r.Props, "ClusterName")), group(tx, r), tx.Get(instance.TypeLaunchTemplate, props.Str(r.Data, "ownTemplate"))
 	if c == nil || g == nil {
-		return launchIssue(tx, r)
+		return launchIssue(tx, r), 0
 	}
 	if lt == nil {
-		return issue("Ec2LaunchTemplateNotFound", "We couldn't find the Amazon EC2 launch template for your managed node group.", props.Str(r.Data, "ownTemplate"))
+		return issue("Ec2LaunchTemplateNotFound", "We couldn't find the Amazon EC2 launch template for your managed node group.", props.Str(r.Data, "ownTemplate")), 0
 	}
-	roll := r.Data["roll"] == true
-	if roll {
+	roll, begun := r.Data["roll"] == true, props.Has(r.Data, "old")
+	if roll && !begun {
 		_, _, data := launchTemplate(tx, props.Str(r.Data, "template", "id"), "", props.Str(r.Data, "template", "version"))
 		next, _ := account.Copy(lt.Props).(map[string]any)
 		next["LaunchTemplateData"] = templateData(tx, r, c, template{data: data})
 		if _, err := tx.Update(lt, next, true); err != nil {
-			return issue("Ec2LaunchTemplateInvalidConfiguration", err.Error())
+			return issue("Ec2LaunchTemplateInvalidConfiguration", err.Error()), 0
 		}
+		var old []string
+		for _, i := range autoscaling.Instances(tx, g) {
+			old = append(old, i.ID)
+		}
+		r.Data["old"] = props.List(old)
 	}
-	old := autoscaling.Instances(tx, g)
-	if _, err := tx.Update(g, groupProps(r, r.Props, lt), true); err != nil {
-		return issue("AutoScalingGroupInvalidConfiguration", err.Error())
+	if !begun {
+		if _, err := tx.Update(g, groupProps(r, r.Props, lt), true); err != nil {
+			return issue("AutoScalingGroupInvalidConfiguration", err.Error()), 0
+		}
 	}
 	if !roll {
-		return launchIssue(tx, r)
+		return launchIssue(tx, r), 0
 	}
-	for _, i := range old {
-		instance.Remove(tx, i.ID)
+	// New nodes come first; if they can't join, the old ones stay.
+	if f := joinFailure(tx, r); f != nil {
+		return f, 0
+	}
+	old := slices.DeleteFunc(props.Strs(r.Data, "old"), func(id string) bool { return tx.Get(instance.TypeInstance, id) == nil })
+	batch := min(unavailable(r, size(r)), len(old))
+	for _, id := range old[:batch] {
+		instance.Remove(tx, id)
 		if _, err := tx.Update(g, groupProps(r, r.Props, lt), true); err != nil {
-			return issue("AutoScalingGroupInvalidConfiguration", err.Error())
+			return issue("AutoScalingGroupInvalidConfiguration", err.Error()), 0
 		}
 	}
-	delete(r.Data, "roll")
-	return launchIssue(tx, r)
+	r.Data["old"] = props.List(old[batch:])
+	return launchIssue(tx, r), len(old) - batch
 }
 
 // retire takes away what launch made.
@@ -266,25 +281,76 @@ func retire(tx *account.Tx, r *account.Resource) {
 }
 
 // plugged gives every node the second interface that the network plugin keeps
-// ready for pods, as long as its subnet has addresses.
+// ready for pods, as long as its subnet has addresses. With custom networking
+// it is in the subnet of the ENIConfig that the node's label names.
 // https://docs.aws.amazon.com/eks/latest/userguide/managing-vpc-cni.html
+// https://docs.aws.amazon.com/eks/latest/userguide/cni-custom-network-tutorial.html
 func plugged(tx *account.Tx, c, r *account.Resource) {
+	custom := podNetworkOf(tx, c)
 	for _, i := range instances(tx, r) {
 		t, ok := instance.FindType(tx, props.Str(i.Props, "InstanceType"))
 		faces := ec2.InterfacesOf(tx, i.ID)
 		if !ok || t.Interfaces < 2 || len(faces) != 1 {
 			continue
 		}
-		s, err := ec2.FindSubnet(tx, props.Str(i.Props, "SubnetId"))
+		subnet, groups := props.Str(i.Props, "SubnetId"), ec2.InterfaceGroups(faces[0])
+		if custom != nil {
+			subnet, groups = custom.place(r, i, groups)
+		}
+		s, err := ec2.FindSubnet(tx, subnet)
 		if err != nil || ec2.AvailableAddresses(tx, s) < t.Addresses {
 			continue
 		}
 		// The plugin tries again while a subnet has no room.
 		_, _ = ec2.AddInterface(tx, ec2.Interface{
-			Subnet: s.ID, Groups: ec2.InterfaceGroups(faces[0]), Owner: i.ID, Instance: i.ID, Secondary: t.Addresses - 1, Description: "aws-K8S-" + i.ID,
+			Subnet: s.ID, Groups: groups, Owner: i.ID, Instance: i.ID, Secondary: t.Addresses - 1, Description: "aws-K8S-" + i.ID,
 			Tags: map[string]string{"cluster.k8s.amazonaws.com/name": c.ID, "node.k8s.amazonaws.com/instance_id": i.ID, "node.k8s.amazonaws.com/createdAt": tx.Now().UTC().Format("2006-01-02T15:04:05Z")},
 		})
 	}
+}
+
+// podNetwork is what the network plugin is told of pods' interfaces.
+type podNetwork struct {
+	Env       map[string]string `json:"env"`
+	EniConfig struct {
+		Subnets map[string]struct {
+			ID             string   `json:"id"`
+			SecurityGroups []string `json:"securityGroups"`
+		} `json:"subnets"`
+	} `json:"eniConfig"`
+}
+
+// podNetworkOf is the custom networking of a cluster, or nil.
+func podNetworkOf(tx *account.Tx, c *account.Resource) *podNetwork {
+	cni := tx.Get(TypeAddon, addonID(c.ID, "vpc-cni"))
+	if cni == nil {
+		return nil
+	}
+	var n podNetwork
+	if json.Unmarshal([]byte(props.Str(cni.Props, "ConfigurationValues")), &n) != nil || n.Env["AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"] != "true" {
+		return nil
+	}
+	return &n
+}
+
+// place is where a node's pods are: "" if no ENIConfig fits it.
+func (n *podNetwork) place(r, node *account.Resource, groups []string) (subnet string, own []string) {
+	label := n.Env["ENI_CONFIG_LABEL_DEF"]
+	name := props.Str(r.Props, "Labels", label)
+	switch {
+	case label == "":
+		name = "default"
+	case name == "" && (label == "topology.kubernetes.io/zone" || label == "failure-domain.beta.kubernetes.io/zone"):
+		name = props.Str(node.Attrs, "AvailabilityZone")
+	}
+	config, ok := n.EniConfig.Subnets[name]
+	if !ok {
+		return "", nil
+	}
+	if len(config.SecurityGroups) > 0 {
+		groups = config.SecurityGroups
+	}
+	return config.ID, groups
 }
 
 // needed are the services that a node calls before it is ready.
@@ -311,6 +377,11 @@ func reaches(tx *account.Tx, c, r, s *account.Resource, way string) bool {
 	}
 	config := props.Map(c.Props, "ResourcesVpcConfig")
 	if props.Bool(config, false, "EndpointPrivateAccess") {
+		// The private address is found by the VPC's own names only.
+		// https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
+		if vpc := tx.Get(ec2.TypeVPC, ec2.VPCOf(s)); vpc == nil || !props.Bool(vpc.Props, true, "EnableDnsSupport") || !props.Bool(vpc.Props, false, "EnableDnsHostnames") {
+			return false
+		}
 		return endpoint.Admits(tx, append([]string{props.Str(c.Attrs, "ClusterSecurityGroupId")}, props.Strs(config, "SecurityGroupIds")...), groups, cidr)
 	}
 	if way == "" || !props.Bool(config, true, "EndpointPublicAccess") {

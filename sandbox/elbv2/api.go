@@ -4,10 +4,12 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -43,18 +45,18 @@ type object = map[string]any
 // of which must exist, or all.
 func chosen(tx *account.Tx, typ string, arns, names []string, attr, code, what string) ([]*account.Resource, error) {
 	if len(arns)+len(names) == 0 {
-		return tx.List(typ), nil
+		return slices.DeleteFunc(tx.List(typ), going), nil
 	}
 	var out []*account.Resource
 	for _, a := range arns {
 		r := tx.Get(typ, a)
-		if r == nil {
+		if r == nil || going(r) {
 			return nil, account.Errorf(code, "One or more %s not found", what)
 		}
 		out = append(out, r)
 	}
 	for _, n := range names {
-		r := tx.Find(typ, func(r *account.Resource) bool { return props.Str(r.Attrs, attr) == n })
+		r := tx.Find(typ, func(r *account.Resource) bool { return props.Str(r.Attrs, attr) == n && !going(r) })
 		if r == nil {
 			return nil, account.Errorf(code, "%s '[%s]' not found", what, n)
 		}
@@ -62,6 +64,11 @@ func chosen(tx *account.Tx, typ string, arns, names []string, attr, code, what s
 	}
 	return out, nil
 }
+
+// going tells that a resource is being deleted, which no state says: it is not
+// listed any more.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerState.html
+func going(r *account.Resource) bool { return r.Status == "deleting" }
 
 // page answers with a page of a listing.
 func page(r *wire.Request, key string, items []any) (any, error) {
@@ -87,9 +94,13 @@ func describeLoadBalancers(tx *account.Tx, r *wire.Request) (any, error) {
 		if internal(lb.Props) {
 			scheme = "internal"
 		}
+		state := lb.Status
+		if state == "DELETE_FAILED" { // it serves as before
+			state = "active"
+		}
 		out = append(out, object{
 			"LoadBalancerArn": lb.ID, "DNSName": lb.Attrs["DNSName"], "CanonicalHostedZoneId": lb.Attrs["CanonicalHostedZoneID"], "CreatedTime": lb.Created,
-			"LoadBalancerName": lb.Attrs["LoadBalancerName"], "Scheme": scheme, "VpcId": lb.Data["vpc"], "State": object{"Code": lb.Status}, "Type": "application",
+			"LoadBalancerName": lb.Attrs["LoadBalancerName"], "Scheme": scheme, "VpcId": lb.Data["vpc"], "State": object{"Code": state}, "Type": "application",
 			"AvailabilityZones": zonesOut(tx, lb), "SecurityGroups": lb.Attrs["SecurityGroups"], "IpAddressType": "ipv4",
 		})
 	}
@@ -144,7 +155,7 @@ func modifyLoadBalancerAttributes(tx *account.Tx, r *wire.Request) (any, error) 
 func deleteLoadBalancer(tx *account.Tx, r *wire.Request) (any, error) {
 	lb := tx.Get(TypeLoadBalancer, r.String("LoadBalancerArn"))
 	// Deleting what isn't there succeeds.
-	if lb == nil || lb.Status == "deleting" {
+	if lb == nil || going(lb) {
 		return object{}, nil
 	}
 	_, err := tx.Delete(lb, true)
@@ -359,6 +370,7 @@ func describeTargetHealth(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	used := len(usersOf(tx, g.ID)) > 0
 	var out []any
+	found := tx.TargetHealth(g.ID)
 	for _, t := range props.Maps(g.Data, "targets") {
 		port := props.Int(t, props.Int(g.Props, 0, "Port"), "Port")
 		health := object{"State": "healthy"}
@@ -368,9 +380,30 @@ func describeTargetHealth(tx *account.Tx, r *wire.Request) (any, error) {
 		case !there(tx, g, props.Str(t, "Id")):
 			health = object{"State": "unhealthy", "Reason": "Target.Timeout", "Description": "Request timed out"}
 		}
+		key := props.Str(t, "Id") + ":" + strconv.Itoa(port)
+		if h, ok := found[key]; ok {
+			health = healthOut(h)
+			delete(found, key)
+		}
 		out = append(out, object{"Target": object{"Id": props.Str(t, "Id"), "Port": port}, "HealthCheckPort": strconv.Itoa(port), "TargetHealth": health})
 	}
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		if found[key].State != "draining" {
+			continue
+		}
+		i := strings.LastIndexByte(key, ':')
+		port, _ := strconv.Atoi(key[i+1:])
+		out = append(out, object{"Target": object{"Id": key[:i], "Port": port}, "HealthCheckPort": key[i+1:], "TargetHealth": healthOut(found[key])})
+	}
 	return object{"TargetHealthDescriptions": out}, nil
+}
+
+func healthOut(h account.Health) object {
+	out := object{"State": h.State}
+	if h.Reason != "" {
+		out["Reason"], out["Description"] = h.Reason, h.Description
+	}
+	return out
 }
 
 // there tells whether a target exists: an instance, or an address of an
@@ -401,6 +434,9 @@ func registerTargets(tx *account.Tx, r *wire.Request) (any, error) {
 		if !slices.ContainsFunc(targets, func(o map[string]any) bool { return targetKey(o) == targetKey(t) }) {
 			targets = append(targets, t)
 		}
+	}
+	if err := quota.Targets.CheckMore(tx, 0, len(targets)); err != nil {
+		return nil, err
 	}
 	setTargets(g, targets)
 	return object{}, nil

@@ -239,7 +239,11 @@ func describeTags(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	var out []any
 	for _, x := range list {
-		out = append(out, object{"ResourceArn": x.ID, "Tags": pairs(x.Tags)})
+		described := object{"ResourceArn": x.ID}
+		if len(x.Tags) > 0 {
+			described["Tags"] = pairs(x.Tags)
+		}
+		out = append(out, described)
 	}
 	return object{"TagDescriptions": out}, nil
 }

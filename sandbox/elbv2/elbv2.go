@@ -4,11 +4,12 @@
 // Invariants: a load balancer lies in subnets of one VPC in two zones and holds
 // an interface in each; a target group serves one load balancer and can't be
 // deleted while a listener or rule forwards to it; listener ports and rule
-// priorities are unique; listeners and rules go with their load balancer.
+// priorities are unique; listeners and rules go with their load balancer, whose
+// interfaces stay for some minutes.
 //
 // Limits: network and gateway load balancers, trust stores and Lambda targets
-// aren't modelled and are refused. No traffic flows: a target is healthy if its
-// address is there.
+// aren't modelled and are refused. Traffic flows where package traffic serves the
+// account; elsewhere a target is healthy if its address is there.
 package elbv2
 
 import (

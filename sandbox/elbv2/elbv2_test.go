@@ -3,6 +3,7 @@ package elbv2_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -30,18 +31,20 @@ type world struct {
 	issued, pending string
 	// another VPC with a subnet and a security group
 	other, elsewhere, foreign string
+	// what real load balancers find of targets
+	found map[string]account.Health
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{now: time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)}
-	model := &account.Model{Types: map[string]*account.Type{}, Seed: iam.Seed}
+	model := &account.Model{Types: map[string]*account.Type{}, Events: ec2.Events(), Seed: iam.Seed}
 	for _, list := range [][]*account.Type{elbv2.Types(), ec2.Types(), iam.Types()} {
 		for _, x := range list {
 			model.Types[x.Name] = x
 		}
 	}
-	w.Account = account.New(model, account.Options{Now: func() time.Time { return w.now }})
+	w.Account = account.New(model, account.Options{Now: func() time.Time { return w.now }, TargetHealth: func(string) map[string]account.Health { return maps.Clone(w.found) }})
 	w.do(t, func(tx *account.Tx) error {
 		make := func(typ string, p obj) *account.Resource {
 			t.Helper()

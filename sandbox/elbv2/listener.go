@@ -7,6 +7,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 func listenerType() *account.Type {
@@ -84,6 +85,9 @@ func createListener(tx *account.Tx, r *account.Resource) error {
 		return err
 	}
 	if err := checkListener(tx, "", r.Props); err != nil {
+		return err
+	}
+	if err := quota.Listeners.Check(tx, len(listeners(tx, lb.ID))); err != nil {
 		return err
 	}
 	r.ID = tx.ARN("elasticloadbalancing", "listener/"+props.Str(lb.Attrs, "LoadBalancerFullName")+"/"+hexID(tx))
@@ -322,10 +326,7 @@ func dropRules(tx *account.Tx, listener string) {
 }
 
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
-const (
-	mostRules  = 100 // of a load balancer
-	mostValues = 5   // of a rule's conditions
-)
+const mostValues = 5 // of a rule's conditions
 
 // conditions are the fields of conditions with the member that holds their
 // values and the longest value.
@@ -359,8 +360,10 @@ func checkRule(tx *account.Tx, own string, p map[string]any) error {
 	for _, x := range listeners(tx, lb.ID) {
 		count += len(rules(tx, x.ID))
 	}
-	if own == "" && count >= mostRules {
-		return account.Errorf("TooManyRules", "The maximum number of rules has been reached")
+	if own == "" {
+		if err := quota.ListenerRules.Check(tx, count); err != nil {
+			return err
+		}
 	}
 	if err := checkConditions(props.Maps(p, "Conditions")); err != nil {
 		return err

@@ -2,6 +2,7 @@ package elbv2
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -10,6 +11,8 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
+	"github.com/poolhouse/poolhouse/sandbox/s3"
 )
 
 func loadBalancerType() *account.Type {
@@ -29,7 +32,8 @@ func loadBalancerType() *account.Type {
 			return nil
 		},
 		Gone: func(tx *account.Tx, r *account.Resource) {
-			ec2.RemoveInterfaces(tx, r.ID)
+			// Its interfaces go some time later.
+			ec2.ReleaseInterfaces(tx, r.ID, tx.Latency("elbv2:lb/interfaces", r.ID))
 			for _, l := range listeners(tx, r.ID) {
 				tx.Drop(TypeListener, l.ID)
 				dropRules(tx, l.ID)
@@ -46,7 +50,10 @@ func loadBalancerType() *account.Type {
 }
 
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html
-const leastAddresses = 8
+const (
+	leastAddresses = 8
+	longestMask    = 27
+)
 
 // known are the attributes of application load balancers.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html
@@ -94,6 +101,9 @@ func createLoadBalancer(tx *account.Tx, r *account.Resource) error {
 	}
 	if tx.Find(TypeLoadBalancer, func(o *account.Resource) bool { return props.Str(o.Attrs, "LoadBalancerName") == name }) != nil {
 		return account.Errorf("DuplicateLoadBalancerName", "A load balancer with the same name '%s' exists, but with different settings", name)
+	}
+	if err := quota.LoadBalancers.Check(tx, tx.Count(TypeLoadBalancer)); err != nil {
+		return err
 	}
 	if t := props.Str(p, "Type"); t != "" && t != "application" {
 		return account.NotModelled("Load balancer type '%s' is not modelled by the sandbox", t)
@@ -167,6 +177,9 @@ func checkLoadBalancer(tx *account.Tx, arn string, p map[string]any) (string, er
 		if !held[id] && ec2.AvailableAddresses(tx, s) < leastAddresses {
 			return "", account.Errorf("InvalidSubnet", "Not enough IP space available in %s. ELB requires at least %d free IP addresses in each subnet.", id, leastAddresses)
 		}
+		if c, err := netip.ParsePrefix(props.Str(s.Attrs, "CidrBlock")); err == nil && c.Bits() > longestMask {
+			return "", account.Errorf("InvalidSubnet", "The CIDR block %s of subnet %s is too small. ELB requires a CIDR block with at least a /%d bitmask in each subnet.", c, id, longestMask)
+		}
 	}
 	if len(zones) < 2 {
 		return "", invalid("At least two subnets in two different Availability Zones must be specified")
@@ -228,7 +241,7 @@ func checkLogs(tx *account.Tx, arn, bucket, prefix string) error {
 			continue
 		}
 		// The delivery uses TLS, for this load balancer of this account.
-		context := map[string]string{"aws:SecureTransport": "true", "aws:SourceAccount": tx.AccountID(), "aws:SourceArn": arn}
+		context := policy.Single{"aws:SecureTransport": "true", "aws:SourceAccount": tx.AccountID(), "aws:SourceArn": arn}
 		requests := []policy.Request{{Type: "Service", Principal: "logdelivery.elasticloadbalancing.amazonaws.com"}, {Type: "AWS", Principal: "arn:" + tx.Partition() + ":iam::" + accounts[tx.Region()] + ":root"}}
 		if slices.ContainsFunc(requests, func(r policy.Request) bool {
 			r.Action, r.Resource, r.Context = "s3:PutObject", object, context
@@ -238,6 +251,18 @@ func checkLogs(tx *account.Tx, arn, bucket, prefix string) error {
 		}
 	}
 	return denied(bucket)
+}
+
+// DeliverLog writes a log of a load balancer into its bucket, if that lets it.
+func DeliverLog(tx *account.Tx, arn, bucket, key, body string) error {
+	prefix, _, ok := strings.Cut(key, "/AWSLogs/")
+	if !ok {
+		prefix = ""
+	}
+	if err := checkLogs(tx, arn, bucket, prefix); err != nil {
+		return err
+	}
+	return s3.Deliver(tx, bucket, key, body)
 }
 
 func denied(bucket string) error {

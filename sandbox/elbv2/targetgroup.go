@@ -8,6 +8,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 func targetGroupType() *account.Type {
@@ -65,6 +66,9 @@ func createTargetGroup(tx *account.Tx, r *account.Resource) error {
 	}
 	if tx.Find(TypeTargetGroup, func(o *account.Resource) bool { return props.Str(o.Attrs, "TargetGroupName") == name }) != nil {
 		return account.Errorf("DuplicateTargetGroupName", "A target group with the same name '%s' exists, but with different settings", name)
+	}
+	if err := quota.TargetGroups.Check(tx, tx.Count(TypeTargetGroup)); err != nil {
+		return err
 	}
 	switch t := props.Str(p, "TargetType"); t {
 	case "", "instance", "ip":

@@ -1,10 +1,10 @@
 // Package facts knows the resource types of CloudFormation: their properties,
 // which of them are required, what kind of value they take, whether changing
-// one replaces the resource, and their attributes. The facts are generated
-// from AWS's public resource specification.
+// one replaces the resource, and their attributes; patterns, lengths, ranges
+// and alternatives; what is write-only. The facts are generated from AWS's
+// public resource specification and resource schemas.
 //
-// A [Set] and everything reached from it is immutable. Patterns, ranges and
-// rules between properties are not part of the facts.
+// A [Set] and everything reached from it is immutable.
 package facts
 
 import (

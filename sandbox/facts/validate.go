@@ -27,11 +27,15 @@ func (f Fault) String() string { return f.Path + ": " + f.Message }
 
 // Normalise checks properties against the type and returns them with every
 // scalar in the kind that the type asks for, as CloudFormation takes "443" for
-// a number and true for a string: string, int, float64 and bool. The
+// a number and true for a string: string, int, float64 and bool. What the
+// schema of the type says of patterns, lengths and ranges is checked too. The
 // properties given are not changed. Documents of kind json stay as they are.
 func (t *Type) Normalise(props map[string]any) (map[string]any, []Fault) {
 	c := checker{t: t}
 	out := c.object("#", t.Properties, props)
+	if l := t.limits(); l != nil {
+		c.limit(l, out)
+	}
 	return out, c.faults
 }
 
@@ -177,7 +181,8 @@ func (c *checker) union(path string, p *Prop, v any) any {
 		if len(try.faults) == 0 {
 			return out
 		}
-		if best == nil || len(try.faults) < len(best.faults) {
+		// One that has the value's kind fits better than one that hasn't.
+		if best == nil || len(try.faults) < len(best.faults) || len(try.faults) == len(best.faults) && best.at(path) && !try.at(path) {
 			best = try
 		}
 	}
@@ -185,6 +190,11 @@ func (c *checker) union(path string, p *Prop, v any) any {
 		c.faults = append(c.faults, best.faults...)
 	}
 	return v
+}
+
+// at tells whether there is a fault just at a path.
+func (c *checker) at(path string) bool {
+	return slices.ContainsFunc(c.faults, func(f Fault) bool { return f.Path == path })
 }
 
 func (c *checker) enum(path string, p *Prop, v string) {

@@ -14,7 +14,7 @@ import (
 func Service() wire.Service {
 	return wire.Service{
 		Name: "iam", Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Protocol: wire.Query,
-		Operations: []wire.Operation{
+		Operations: append(userOperations(), []wire.Operation{
 			{Name: "CreateRole", Do: apiCreateRole},
 			{Name: "GetRole", Do: onRole(func(_ *account.Tx, _ *wire.Request, r *account.Resource) (any, error) {
 				return map[string]any{"Role": roleView(r, true)}, nil
@@ -28,13 +28,13 @@ func Service() wire.Service {
 			{Name: "ListRoleTags", Do: onRole(func(_ *account.Tx, _ *wire.Request, r *account.Resource) (any, error) {
 				return map[string]any{"Tags": props.Pairs(r.Tags), "IsTruncated": false}, nil
 			})},
-			{Name: "PutRolePolicy", Do: onRole(putRolePolicy)},
-			{Name: "GetRolePolicy", Do: onRole(getRolePolicy)},
-			{Name: "DeleteRolePolicy", Do: onRole(deleteRolePolicy)},
-			{Name: "ListRolePolicies", Do: onRole(listRolePolicies)},
-			{Name: "AttachRolePolicy", Do: onRole(attachRolePolicy)},
-			{Name: "DetachRolePolicy", Do: onRole(detachRolePolicy)},
-			{Name: "ListAttachedRolePolicies", Do: onRole(listAttachedRolePolicies)},
+			{Name: "PutRolePolicy", Do: onRole(putInline)},
+			{Name: "GetRolePolicy", Do: onRole(getInline)},
+			{Name: "DeleteRolePolicy", Do: onRole(deleteInline)},
+			{Name: "ListRolePolicies", Do: onRole(listInline)},
+			{Name: "AttachRolePolicy", Do: onRole(attach)},
+			{Name: "DetachRolePolicy", Do: onRole(detach)},
+			{Name: "ListAttachedRolePolicies", Do: onRole(listAttached)},
 			{Name: "PutRolePermissionsBoundary", Do: onRole(func(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
 				return nil, change(tx, role, func(p map[string]any) { p["PermissionsBoundary"] = r.String("PermissionsBoundary") })
 			})},
@@ -42,12 +42,18 @@ func Service() wire.Service {
 				return nil, change(tx, role, func(p map[string]any) { delete(p, "PermissionsBoundary") })
 			})},
 			{Name: "CreateServiceLinkedRole", Do: apiCreateServiceLinkedRole},
+			{Name: "DeleteServiceLinkedRole", Do: onRole(deleteServiceLinkedRole)},
+			{Name: "GetServiceLinkedRoleDeletionStatus", Do: linkedRoleDeletion},
 
 			{Name: "CreatePolicy", Do: createPolicy},
 			{Name: "GetPolicy", Do: getPolicy},
 			{Name: "GetPolicyVersion", Do: getPolicyVersion},
 			{Name: "ListPolicyVersions", Do: listPolicyVersions},
 			{Name: "ListPolicies", Do: listPolicies},
+			{Name: "CreatePolicyVersion", Do: onPolicy(createPolicyVersion)},
+			{Name: "SetDefaultPolicyVersion", Do: onPolicy(setDefaultPolicyVersion)},
+			{Name: "DeletePolicyVersion", Do: onPolicy(deletePolicyVersion)},
+			{Name: "ListEntitiesForPolicy", Do: listEntitiesForPolicy},
 			{Name: "DeletePolicy", Do: deletePolicy},
 
 			{Name: "CreateInstanceProfile", Do: createInstanceProfile},
@@ -65,8 +71,12 @@ func Service() wire.Service {
 			{Name: "ListOpenIDConnectProviders", Do: listProviders},
 			{Name: "AddClientIDToOpenIDConnectProvider", Do: onOIDCProvider(addClientID)},
 			{Name: "RemoveClientIDFromOpenIDConnectProvider", Do: onOIDCProvider(removeClientID)},
+			{Name: "UpdateOpenIDConnectProviderThumbprint", Do: onOIDCProvider(updateThumbprints)},
 			{Name: "DeleteOpenIDConnectProvider", Do: onOIDCProvider(func(tx *account.Tx, _ *wire.Request, p *account.Resource) (any, error) { return nil, remove(tx, p) })},
-		},
+
+			{Name: "SimulatePrincipalPolicy", Do: simulatePrincipal},
+			{Name: "SimulateCustomPolicy", Do: simulateCustom},
+		}...),
 	}
 }
 
@@ -118,15 +128,20 @@ func create(tx *account.Tx, typ string, p map[string]any) (*account.Resource, er
 	if err != nil {
 		return nil, err
 	}
+	spread(tx, r, nil)
 	return r, tx.Settle(r, "create")
 }
 
 // change updates a resource through its type.
 func change(tx *account.Tx, r *account.Resource, edit func(p map[string]any)) error {
-	next, _ := account.Copy(r.Props).(map[string]any)
+	before := r.Props
+	next, _ := account.Copy(before).(map[string]any)
 	edit(next)
-	_, err := tx.Update(r, next, false)
-	return err
+	if _, err := tx.Update(r, next, false); err != nil {
+		return err
+	}
+	spread(tx, r, before)
+	return nil
 }
 
 func remove(tx *account.Tx, r *account.Resource) error {
@@ -227,7 +242,7 @@ func apiDeleteRole(tx *account.Tx, _ *wire.Request, role *account.Resource) (any
 	if len(AttachedPolicies(tx, role)) > 0 {
 		return nil, errorf("DeleteConflict", "Cannot delete entity, must detach all policies first.")
 	}
-	if len(props.Maps(role.Props, "Policies")) > 0 {
+	if len(InlinePolicies(tx, role, role.Props)) > 0 {
 		return nil, errorf("DeleteConflict", "Cannot delete entity, must delete policies first.")
 	}
 	return nil, remove(tx, role)
@@ -257,58 +272,73 @@ func untagRole(_ *account.Tx, r *wire.Request, role *account.Resource) (any, err
 	return nil, nil
 }
 
-// inline returns the role's inline policies without the named one, and that.
-func inline(p map[string]any, name string) (others []any, document any, found bool) {
+// otherInline are the inline policies of a role's properties but the named one.
+func otherInline(p map[string]any, name string) (others []any) {
 	for _, pol := range props.Maps(p, "Policies") {
-		if props.Str(pol, "PolicyName") == name {
-			document, found = pol["PolicyDocument"], true
-			continue
+		if props.Str(pol, "PolicyName") != name {
+			others = append(others, pol)
 		}
-		others = append(others, pol)
 	}
-	return others, document, found
+	return others
 }
 
-func putRolePolicy(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
+func putInline(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
 	return nil, change(tx, role, func(p map[string]any) {
-		others, _, _ := inline(p, r.String("PolicyName"))
+		others := otherInline(p, r.String("PolicyName"))
 		p["Policies"] = append(others, map[string]any{"PolicyName": r.String("PolicyName"), "PolicyDocument": r.String("PolicyDocument")})
 	})
 }
 
-func noInline(r *wire.Request) error {
-	return errorf("NoSuchEntity", "The role policy with name %s cannot be found.", r.String("PolicyName"))
+func findInline(tx *account.Tx, of *account.Resource, r *wire.Request) (map[string]any, error) {
+	for _, pol := range InlinePolicies(tx, of, of.Props) {
+		if props.Str(pol, "PolicyName") == r.String("PolicyName") {
+			return pol, nil
+		}
+	}
+	return nil, errorf("NoSuchEntity", "The %s policy with name %s cannot be found.", kindName(of.Type), r.String("PolicyName"))
 }
 
-func getRolePolicy(_ *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
-	_, doc, found := inline(role.Props, r.String("PolicyName"))
-	if !found {
-		return nil, noInline(r)
+// kindName is what messages call a role or user, by its type.
+func kindName(typ string) string {
+	if typ == TypeUser {
+		return "user"
 	}
-	text, err := policy.Text(doc)
+	return "role"
+}
+
+func getInline(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
+	pol, err := findInline(tx, role, r)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"RoleName": role.ID, "PolicyName": r.String("PolicyName"), "PolicyDocument": encodeDocument(text)}, nil
-}
-
-func deleteRolePolicy(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
-	others, _, found := inline(role.Props, r.String("PolicyName"))
-	if !found {
-		return nil, noInline(r)
+	text, err := policy.Text(pol["PolicyDocument"])
+	if err != nil {
+		return nil, err
 	}
-	return nil, change(tx, role, func(p map[string]any) { p["Policies"] = others })
+	member := "RoleName"
+	if role.Type == TypeUser {
+		member = "UserName"
+	}
+	return map[string]any{member: role.ID, "PolicyName": r.String("PolicyName"), "PolicyDocument": encodeDocument(text)}, nil
 }
 
-func listRolePolicies(_ *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
+func deleteInline(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
+	if _, err := findInline(tx, role, r); err != nil {
+		return nil, err
+	}
+	detachInline(tx, role, r.String("PolicyName"))
+	return nil, change(tx, role, func(p map[string]any) { p["Policies"] = otherInline(p, r.String("PolicyName")) })
+}
+
+func listInline(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
 	var names []any
-	for _, pol := range props.Maps(role.Props, "Policies") {
+	for _, pol := range InlinePolicies(tx, role, role.Props) {
 		names = append(names, props.Str(pol, "PolicyName"))
 	}
 	return paged(r, "PolicyNames", names)
 }
 
-func attachRolePolicy(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
+func attach(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
 	arn := r.String("PolicyArn")
 	if contains(AttachedPolicies(tx, role), arn) {
 		return nil, nil
@@ -316,7 +346,7 @@ func attachRolePolicy(tx *account.Tx, r *wire.Request, role *account.Resource) (
 	return nil, change(tx, role, func(p map[string]any) { p["ManagedPolicyArns"] = append(props.List(p, "ManagedPolicyArns"), arn) })
 }
 
-func detachRolePolicy(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
+func detach(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
 	arn := r.String("PolicyArn")
 	if !contains(AttachedPolicies(tx, role), arn) {
 		return nil, errorf("NoSuchEntity", "Policy %s was not found.", arn)
@@ -324,8 +354,12 @@ func detachRolePolicy(tx *account.Tx, r *wire.Request, role *account.Resource) (
 	if err := change(tx, role, func(p map[string]any) { p["ManagedPolicyArns"] = without(props.Strs(p, "ManagedPolicyArns"), arn) }); err != nil {
 		return nil, err
 	}
-	if pol := tx.Get(TypeManagedPolicy, arn); pol != nil && contains(props.Strs(pol.Props, "Roles"), role.ID) {
-		return nil, change(tx, pol, func(p map[string]any) { p["Roles"] = without(props.Strs(p, "Roles"), role.ID) })
+	list := "Roles"
+	if role.Type == TypeUser {
+		list = "Users"
+	}
+	if pol := tx.Get(TypeManagedPolicy, arn); pol != nil && contains(props.Strs(pol.Props, list), role.ID) {
+		return nil, change(tx, pol, func(p map[string]any) { p[list] = without(props.Strs(p, list), role.ID) })
 	}
 	return nil, nil
 }
@@ -340,7 +374,7 @@ func without(list []string, s string) []any {
 	return out
 }
 
-func listAttachedRolePolicies(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
+func listAttached(tx *account.Tx, r *wire.Request, role *account.Resource) (any, error) {
 	var items []any
 	for _, arn := range AttachedPolicies(tx, role) {
 		items = append(items, map[string]any{"PolicyArn": arn, "PolicyName": arn[strings.LastIndex(arn, "/")+1:]})

@@ -1,7 +1,9 @@
 package iam
 
 import (
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
@@ -25,17 +27,23 @@ func createPolicy(tx *account.Tx, r *wire.Request) (any, error) {
 
 func policyView(tx *account.Tx, p *account.Resource) map[string]any {
 	attached, boundaries := 0, 0
-	for _, role := range tx.List(TypeRole) {
-		if contains(AttachedPolicies(tx, role), p.ID) {
+	for _, r := range slices.Concat(tx.List(TypeRole), tx.List(TypeUser)) {
+		if contains(AttachedPolicies(tx, r), p.ID) {
 			attached++
 		}
-		if props.Str(role.Props, "PermissionsBoundary") == p.ID {
+		if props.Str(r.Props, "PermissionsBoundary") == p.ID {
 			boundaries++
 		}
 	}
+	updated := p.Created
+	for _, v := range props.Maps(p.Data, versions) {
+		if at, ok := v["created"].(time.Time); ok && at.After(updated) {
+			updated = at
+		}
+	}
 	v := map[string]any{
-		"PolicyName": p.ID[strings.LastIndex(p.ID, "/")+1:], "Arn": p.ID, "PolicyId": p.Attrs["PolicyId"], "Path": pathOf(p), "DefaultVersionId": "v1",
-		"AttachmentCount": attached, "PermissionsBoundaryUsageCount": boundaries, "IsAttachable": true, "CreateDate": p.Created, "UpdateDate": p.Created,
+		"PolicyName": p.ID[strings.LastIndex(p.ID, "/")+1:], "Arn": p.ID, "PolicyId": p.Attrs["PolicyId"], "Path": pathOf(p), "DefaultVersionId": p.Attrs["DefaultVersionId"],
+		"AttachmentCount": attached, "PermissionsBoundaryUsageCount": boundaries, "IsAttachable": true, "CreateDate": p.Created, "UpdateDate": updated,
 		"Tags": props.Pairs(p.Tags),
 	}
 	if d := props.Str(p.Props, "Description"); d != "" {
@@ -66,18 +74,37 @@ func getPolicy(tx *account.Tx, r *wire.Request) (any, error) {
 }
 
 func getPolicyVersion(tx *account.Tx, r *wire.Request) (any, error) {
-	p, err := lookupPolicy(tx, r.String("PolicyArn"))
+	arn, id := r.String("PolicyArn"), r.String("VersionId")
+	if rest, ok := strings.CutPrefix(arn, "arn:"+tx.Partition()+":iam::aws:policy/"); ok && PolicyExists(tx, arn) {
+		text := awsText(rest)
+		if text == "" || id != "v1" {
+			return nil, account.NotModelled("the text of version %s of AWS's policy %s is not modelled by the sandbox", id, rest)
+		}
+		return map[string]any{"PolicyVersion": map[string]any{"VersionId": id, "IsDefaultVersion": true, "Document": encodeDocument(text)}}, nil
+	}
+	p, err := lookupPolicy(tx, arn)
 	if err != nil {
 		return nil, err
 	}
-	if v := r.String("VersionId"); v != "v1" {
-		return nil, errorf("NoSuchEntity", "Policy %s version %s does not exist or is not attachable.", p.ID, v)
+	v := findVersion(p, id)
+	if v == nil {
+		return nil, noVersion(p, id)
 	}
-	text, err := policy.Text(p.Props["PolicyDocument"])
+	text, err := policy.Text(v["document"])
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"PolicyVersion": map[string]any{"VersionId": "v1", "IsDefaultVersion": true, "CreateDate": p.Created, "Document": encodeDocument(text)}}, nil
+	out := versionView(p, v)
+	out["Document"] = encodeDocument(text)
+	return map[string]any{"PolicyVersion": out}, nil
+}
+
+func noVersion(p *account.Resource, id string) error {
+	return errorf("NoSuchEntity", "Policy %s version %s does not exist or is not attachable.", p.ID, id)
+}
+
+func versionView(p *account.Resource, v map[string]any) map[string]any {
+	return map[string]any{"VersionId": v["id"], "IsDefaultVersion": v["id"] == p.Attrs["DefaultVersionId"], "CreateDate": v["created"]}
 }
 
 func listPolicyVersions(tx *account.Tx, r *wire.Request) (any, error) {
@@ -85,7 +112,100 @@ func listPolicyVersions(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"Versions": []any{map[string]any{"VersionId": "v1", "IsDefaultVersion": true, "CreateDate": p.Created}}, "IsTruncated": false}, nil
+	var items []any
+	for _, v := range props.Maps(p.Data, versions) {
+		items = append(items, versionView(p, v))
+	}
+	// The newest comes first.
+	slices.Reverse(items)
+	return paged(r, "Versions", items)
+}
+
+func onPolicy(do handler) func(*account.Tx, *wire.Request) (any, error) {
+	return func(tx *account.Tx, r *wire.Request) (any, error) {
+		p, err := lookupPolicy(tx, r.String("PolicyArn"))
+		if err != nil {
+			return nil, err
+		}
+		r.Resource = p.ID
+		return do(tx, r, p)
+	}
+}
+
+func createPolicyVersion(tx *account.Tx, r *wire.Request, p *account.Resource) (any, error) {
+	doc := r.String("PolicyDocument")
+	next, _ := account.Copy(p.Props).(map[string]any)
+	next["PolicyDocument"] = doc
+	if err := checkManaged(tx, p.ID, next); err != nil {
+		return nil, err
+	}
+	if len(props.Maps(p.Data, versions)) >= maxVersions {
+		return nil, errorf("LimitExceeded", "A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", maxVersions)
+	}
+	id := addVersion(tx, p, doc)
+	if r.Bool("SetAsDefault", false) {
+		makeDefault(tx, p, id)
+	}
+	return map[string]any{"PolicyVersion": versionView(p, findVersion(p, id))}, nil
+}
+
+// makeDefault lets a version decide from now on.
+func makeDefault(tx *account.Tx, p *account.Resource, id string) {
+	before := p.Props
+	next, _ := account.Copy(before).(map[string]any)
+	next["PolicyDocument"] = findVersion(p, id)["document"]
+	p.Props = next
+	p.Attrs["DefaultVersionId"] = id
+	spread(tx, p, before)
+}
+
+func setDefaultPolicyVersion(tx *account.Tx, r *wire.Request, p *account.Resource) (any, error) {
+	id := r.String("VersionId")
+	if findVersion(p, id) == nil {
+		return nil, noVersion(p, id)
+	}
+	makeDefault(tx, p, id)
+	return nil, nil
+}
+
+func deletePolicyVersion(_ *account.Tx, r *wire.Request, p *account.Resource) (any, error) {
+	id := r.String("VersionId")
+	switch {
+	case findVersion(p, id) == nil:
+		return nil, noVersion(p, id)
+	case id == props.Str(p.Attrs, "DefaultVersionId"):
+		return nil, errorf("DeleteConflict", "Cannot delete the default version of a policy.")
+	}
+	dropVersion(p, id)
+	return nil, nil
+}
+
+// listEntitiesForPolicy shows who has a policy, as permissions or as boundary.
+func listEntitiesForPolicy(tx *account.Tx, r *wire.Request) (any, error) {
+	arn := r.String("PolicyArn")
+	if !PolicyExists(tx, arn) {
+		return nil, errorf("NoSuchEntity", "Policy %s was not found.", arn)
+	}
+	has := func(e *account.Resource) bool {
+		if r.String("PolicyUsageFilter") == "PermissionsBoundary" {
+			return props.Str(e.Props, "PermissionsBoundary") == arn
+		}
+		return contains(AttachedPolicies(tx, e), arn)
+	}
+	out := map[string]any{"PolicyGroups": []any{}, "PolicyRoles": []any{}, "PolicyUsers": []any{}, "IsTruncated": false}
+	for _, k := range []struct{ typ, list, kind, filter string }{{TypeRole, "PolicyRoles", "Role", "Role"}, {TypeUser, "PolicyUsers", "User", "User"}} {
+		if f := r.String("EntityFilter"); f != "" && f != k.filter {
+			continue
+		}
+		list := []any{}
+		for _, e := range tx.List(k.typ) {
+			if has(e) && strings.HasPrefix(pathOf(e), r.String("PathPrefix")) {
+				list = append(list, map[string]any{k.kind + "Name": e.ID, k.kind + "Id": entityID(e)})
+			}
+		}
+		out[k.list] = list
+	}
+	return out, nil
 }
 
 func listPolicies(tx *account.Tx, r *wire.Request) (any, error) {
@@ -106,8 +226,11 @@ func deletePolicy(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(props.Strs(p.Props, "Roles")) > 0 {
+	if len(props.Strs(p.Props, "Roles"))+len(props.Strs(p.Props, "Users")) > 0 {
 		return nil, errorf("DeleteConflict", "Cannot delete a policy attached to entities.")
+	}
+	if len(props.Maps(p.Data, versions)) > 1 {
+		return nil, errorf("DeleteConflict", "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.")
 	}
 	r.Resource = p.ID
 	return nil, remove(tx, p)
@@ -217,4 +340,19 @@ func listProviders(tx *account.Tx, _ *wire.Request) (any, error) {
 		items = append(items, map[string]any{"Arn": p.ID})
 	}
 	return map[string]any{"OpenIDConnectProviderList": items}, nil
+}
+
+// PolicyText is the text of a managed policy as it is seen. Errors are STS's.
+func PolicyText(tx *account.Tx, arn string) (string, error) {
+	if rest, ok := strings.CutPrefix(arn, "arn:"+tx.Partition()+":iam::aws:policy/"); ok && PolicyExists(tx, arn) {
+		if text := awsText(rest); text != "" {
+			return text, nil
+		}
+		return "", account.NotModelled("the text of AWS's policy %s is not modelled by the sandbox", rest)
+	}
+	p := tx.Get(TypeManagedPolicy, arn)
+	if p == nil || seen(tx, p) == nil {
+		return "", account.Errorf("ValidationError", "Policy %s does not exist or is not attachable.", arn)
+	}
+	return policy.Text(seen(tx, p)["PolicyDocument"])
 }

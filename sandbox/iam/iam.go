@@ -1,21 +1,26 @@
-// Package iam is AWS Identity and Access Management: roles, instance profiles,
-// customer managed policies, OpenID Connect providers and service-linked
-// roles.
+// Package iam is AWS Identity and Access Management: users and their access
+// keys, roles, instance profiles, customer managed policies, OpenID Connect
+// providers and service-linked roles, and what they are for: [Permit] and
+// [Authorize] decide what a caller may do.
 //
-// Invariants: role names are unique without regard to case; every policy that
-// is attached exists; every policy document fits IAM's grammar and quotas; what
-// a trust policy names in this account exists.
+// Invariants: names are unique without regard to case; every policy that is
+// attached exists; every policy document fits IAM's grammar and quotas; what a
+// trust policy names in this account exists. A change by API is seen everywhere
+// only after a while.
 //
 // Other services use [RoleByARN], [RoleExists], [Trusts], [PrincipalExists],
 // [EnsureServiceLinkedRole] and the policy language in package policy below
 // this one.
 //
-// Limits: users beyond their existence, groups, policy versions but the first, and SAML are not
-// modelled; identity policies are checked but not enforced; a change is seen
-// everywhere at once.
+// Limits: groups, console passwords, MFA devices and SAML are not modelled; of
+// most of AWS's managed policies only the name is known, and what they would
+// decide is refused as not modelled; there is no organization, so that no
+// service or resource control policy applies; identity policies of other
+// accounts' principals are taken to allow everything.
 package iam
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -31,8 +36,10 @@ const (
 	TypeInstanceProfile = "AWS::IAM::InstanceProfile"
 	TypeManagedPolicy   = "AWS::IAM::ManagedPolicy"
 	TypeOIDCProvider    = "AWS::IAM::OIDCProvider"
-	// TypeUser has no behaviour: see [SeedUser].
-	TypeUser = "AWS::IAM::User"
+	TypeInlinePolicy    = "AWS::IAM::Policy"
+	TypeUser            = "AWS::IAM::User"
+	// TypeAccessKey is a user's key pair, by the key's id.
+	TypeAccessKey = "iam:access-key"
 )
 
 // Quotas that IAM enforces.
@@ -42,13 +49,16 @@ const (
 	maxInlinePolicies   = 10240
 	maxManagedPolicy    = 6144
 	maxAttachedPolicies = 10
-	maxRoles            = 1000
+	maxUsers            = 5000
+	maxInlineOfUser     = 2048
+	maxVersions         = 5
+	maxAccessKeys       = 2
 	maxTags             = 50
 )
 
 // Types are the resource types of this package.
 func Types() []*account.Type {
-	return []*account.Type{roleType(), instanceProfileType(), managedPolicyType(), oidcProviderType()}
+	return []*account.Type{roleType(), userType(), instanceProfileType(), managedPolicyType(), inlinePolicyType(), oidcProviderType()}
 }
 
 // Seed puts into an account the service-linked roles it has: all those that a
@@ -59,30 +69,62 @@ func Seed(tx *account.Tx) {
 		services = append(services, "autoscaling.amazonaws.com", "backup.amazonaws.com", "eks.amazonaws.com", "eks-nodegroup.amazonaws.com", "elasticloadbalancing.amazonaws.com", "rds.amazonaws.com")
 	}
 	for _, s := range services {
-		EnsureServiceLinkedRole(tx, s)
+		if r := EnsureServiceLinkedRole(tx, s); r != nil {
+			// They were there long before the account is looked at.
+			r.Created = r.Created.AddDate(-1, 0, 0)
+		}
 	}
 }
 
-// SeedPrincipal makes the role that an assumed-role session is of, with
-// administrator's rights, unless it is there. Other principals need nothing.
-func SeedPrincipal(tx *account.Tx, arn string) {
+// Rights are what a seeded principal may do.
+type Rights struct {
+	// Managed are the ARNs of managed policies that are attached, and Inline the
+	// text of a policy that it has beside them. With neither it may do
+	// everything, by AdministratorAccess.
+	Managed []string
+	Inline  string
+	// Boundary is the ARN of its permissions boundary, or "".
+	Boundary string
+}
+
+// SeedPrincipal makes the user, or the role that a session is of, with its
+// rights, unless it is there. The account and principals of other accounts need
+// nothing.
+func SeedPrincipal(tx *account.Tx, arn string, rights Rights) error {
+	if accountOfARN(arn) != tx.AccountID() {
+		return nil
+	}
+	typ, p := TypeRole, map[string]any{"ManagedPolicyArns": props.List(rights.Managed)}
+	if len(rights.Managed) == 0 && rights.Inline == "" {
+		p["ManagedPolicyArns"] = []any{"arn:" + tx.Partition() + ":iam::aws:policy/AdministratorAccess"}
+	}
+	if rights.Inline != "" {
+		p["Policies"] = []any{map[string]any{"PolicyName": "inline", "PolicyDocument": rights.Inline}}
+	}
+	if rights.Boundary != "" {
+		p["PermissionsBoundary"] = rights.Boundary
+	}
 	name := sessionRole(arn)
-	if name == "" || tx.Get(TypeRole, name) != nil {
-		return
+	if _, rest, ok := strings.Cut(arn, ":user/"); ok {
+		cut := strings.LastIndexByte(rest, '/') + 1
+		typ, name = TypeUser, rest[cut:]
+		p["UserName"], p["Path"] = name, "/"+rest[:cut]
+	} else {
+		p["RoleName"] = name
+		p["AssumeRolePolicyDocument"] = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + tx.GlobalARN("iam", "root") + `"},"Action":"sts:AssumeRole"}]}`
 	}
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + tx.GlobalARN("iam", "root") + `"},"Action":"sts:AssumeRole"}]}`
-	r, _, err := tx.Create(TypeRole, map[string]any{
-		"RoleName": name, "AssumeRolePolicyDocument": trust,
-		"ManagedPolicyArns": []any{"arn:" + tx.Partition() + ":iam::aws:policy/AdministratorAccess"},
-	}, "iam.amazonaws.com", false)
-	if err == nil {
-		// A role settles without failing; its type has no Settle.
-		_ = tx.Settle(r, "create")
+	if name == "" || tx.Get(typ, name) != nil {
+		return nil
 	}
+	r, _, err := tx.Create(typ, p, "iam.amazonaws.com", false)
+	if err != nil {
+		return fmt.Errorf("make principal %s: %w", arn, err)
+	}
+	return tx.Settle(r, "create")
 }
 
 // SeedUser makes a user with an ARN of this account, for policies and access
-// entries to name. Nothing else can be done with it.
+// entries to name. It may do nothing.
 func SeedUser(tx *account.Tx, arn string) *account.Resource {
 	name := arn[strings.LastIndex(arn, "/")+1:]
 	r := &account.Resource{
@@ -115,22 +157,53 @@ func RoleByARN(tx *account.Tx, arn string) *account.Resource {
 // RoleExists tells whether there is a role with the ARN.
 func RoleExists(tx *account.Tx, arn string) bool { return RoleByARN(tx, arn) != nil }
 
-// Trusts tells whether a role's trust policy lets an AWS service assume it. Of
-// condition keys only aws:SourceAccount is known.
-func Trusts(r *account.Resource, service string) bool {
-	doc, err := policy.Parse(props.Get(r.Props, "AssumeRolePolicyDocument"), policy.Trust)
+// Trusts tells whether a role's trust policy lets an AWS service assume it, on
+// behalf of what has the source ARN, if that is given. A role that IAM has not
+// yet made known everywhere can't be assumed.
+func Trusts(tx *account.Tx, r *account.Resource, service, source string) bool {
+	if r == nil {
+		return false
+	}
+	doc, err := policy.Parse(props.Get(seen(tx, r), "AssumeRolePolicyDocument"), policy.Trust)
 	if err != nil {
 		return false
 	}
-	return doc.Allows(policy.Request{Type: "Service", Principal: service, Action: "sts:AssumeRole", Context: map[string]string{"aws:SourceAccount": accountOfARN(props.Str(r.Attrs, "Arn"))}})
+	keys := policy.Single{"aws:SourceAccount": tx.AccountID(), "aws:PrincipalIsAWSService": "true"}
+	if source != "" {
+		keys["aws:SourceArn"] = source
+	}
+	return doc.Allows(policy.Request{Type: "Service", Principal: service, Action: "sts:AssumeRole", Context: keys})
 }
 
-// AttachedPolicies are the ARNs of the managed policies attached to a role, by
-// its own properties or by the policies'.
+// Policies are the resource-based policies of what an ARN of IAM's names: a
+// role's trust policy.
+func Policies(tx *account.Tx, arn string) []*policy.Document {
+	r := RoleByARN(tx, arn)
+	if r == nil {
+		return nil
+	}
+	doc, err := policy.Parse(props.Get(seen(tx, r), "AssumeRolePolicyDocument"), policy.Trust)
+	if err != nil {
+		return nil
+	}
+	return []*policy.Document{doc}
+}
+
+// AttachedPolicies are the ARNs of the managed policies attached to a role or
+// user, by its own properties or by the policies'.
 func AttachedPolicies(tx *account.Tx, r *account.Resource) []string {
-	arns := props.Strs(r.Props, "ManagedPolicyArns")
+	return attachedTo(tx, r, r.Props)
+}
+
+// attachedTo is [AttachedPolicies] for other properties of the role or user.
+func attachedTo(tx *account.Tx, r *account.Resource, p map[string]any) []string {
+	arns := props.Strs(p, "ManagedPolicyArns")
+	list := "Roles"
+	if r.Type == TypeUser {
+		list = "Users"
+	}
 	for _, p := range tx.List(TypeManagedPolicy) {
-		if contains(props.Strs(p.Props, "Roles"), r.ID) && !contains(arns, p.ID) {
+		if contains(props.Strs(seen(tx, p), list), r.ID) && !contains(arns, p.ID) {
 			arns = append(arns, p.ID)
 		}
 	}
@@ -160,9 +233,11 @@ func PrincipalExists(tx *account.Tx, principal string) bool {
 	case kind == "root":
 		return true
 	case kind == "role":
-		return RoleExists(tx, principal)
+		r := RoleByARN(tx, principal)
+		return r != nil && seen(tx, r) != nil
 	case kind == "user":
-		return principal == tx.Caller || tx.Get(TypeUser, principal[strings.LastIndex(principal, "/")+1:]) != nil
+		r := tx.Get(TypeUser, principal[strings.LastIndex(principal, "/")+1:])
+		return principal == tx.Caller || r != nil && props.Str(r.Attrs, "Arn") == principal && seen(tx, r) != nil
 	}
 	return false
 }
@@ -172,12 +247,17 @@ var (
 	principalARN  = regexp.MustCompile(`^arn:(aws[a-z-]*):(iam|sts)::(\d{12}):(.+)$`)
 )
 
+// accountOfARN is the account of an ARN, or "".
 func accountOfARN(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return ""
+	for range 4 {
+		_, rest, ok := strings.Cut(arn, ":")
+		if !ok {
+			return ""
+		}
+		arn = rest
 	}
-	return parts[4]
+	id, _, _ := strings.Cut(arn, ":")
+	return id
 }
 
 // UniqueID is a new unique id: a prefix that tells the kind of entity, then 17

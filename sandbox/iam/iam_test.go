@@ -27,6 +27,10 @@ func document(statement string) map[string]any {
 	return map[string]any{"PolicyName": "p", "PolicyDocument": `{"Version":"2012-10-17","Statement":[` + statement + `]}`}
 }
 
+// Roles, policies and providers keep to IAM's names, paths, grammar and quotas.
+//
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	role := func(extra ...any) map[string]any {
@@ -80,7 +84,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := sandbox.New(sandbox.Options{})
+			s := testkit.Sandbox(t, sandbox.Options{})
 			before := testkit.Dump(s.Account())
 			_, err := testkit.Create(s, c.typ, c.props)
 			testkit.Refused(t, err, c.want)
@@ -93,7 +97,7 @@ func TestRefusals(t *testing.T) {
 
 func TestDependents(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	policy := testkit.MustCreate(t, s, iam.TypeManagedPolicy, map[string]any{"ManagedPolicyName": "p", "PolicyDocument": document(`{"Effect":"Allow","Action":"s3:*","Resource":"*"}`)["PolicyDocument"]})
 	role := testkit.MustCreate(t, s, iam.TypeRole, map[string]any{"AssumeRolePolicyDocument": trustEC2, "ManagedPolicyArns": []any{policy.ID}})
 	profile := testkit.MustCreate(t, s, iam.TypeInstanceProfile, map[string]any{"Roles": []any{role.ID}})
@@ -122,7 +126,7 @@ func TestDependents(t *testing.T) {
 func TestAPI(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	before := testkit.Dump(s.Account())
 	c := sdk.NewFromConfig(testkit.Config(s))
 	name := aws.String("worker")
@@ -226,12 +230,15 @@ func TestAPI(t *testing.T) {
 	}
 }
 
-// TestAudiences: audiences of a provider are added and removed, and either twice
-// is no error.
+// The client ids of a provider are added and removed one by one, and either
+// twice is no error.
+//
+// https://docs.aws.amazon.com/IAM/latest/APIReference/API_AddClientIDToOpenIDConnectProvider.html
+// https://docs.aws.amazon.com/IAM/latest/APIReference/API_RemoveClientIDFromOpenIDConnectProvider.html
 func TestAudiences(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	c := sdk.NewFromConfig(testkit.Config(sandbox.New(sandbox.Options{})))
+	c := sdk.NewFromConfig(testkit.Config(testkit.Sandbox(t, sandbox.Options{})))
 	made, err := c.CreateOpenIDConnectProvider(ctx, &sdk.CreateOpenIDConnectProviderInput{Url: aws.String("https://oidc.example.com/id/1"), ClientIDList: []string{"sts.amazonaws.com"}})
 	if err != nil {
 		t.Fatal(err)
@@ -262,16 +269,19 @@ func TestAudiences(t *testing.T) {
 	}
 }
 
+// A service-linked role is made once for a service, below a path of its own.
+//
+// https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateServiceLinkedRole.html
 func TestServiceLinkedRoles(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	in := &sdk.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("autoscaling.amazonaws.com")}
-	used := sdk.NewFromConfig(testkit.Config(sandbox.New(sandbox.Options{})))
+	used := sdk.NewFromConfig(testkit.Config(testkit.Sandbox(t, sandbox.Options{})))
 	_, err := used.CreateServiceLinkedRole(ctx, in)
 	if testkit.Code(err) != "InvalidInput" || !strings.Contains(err.Error(), "Service role name AWSServiceRoleForAutoScaling has been taken in this account") {
 		t.Errorf("used account: %v", err)
 	}
-	fresh := sdk.NewFromConfig(testkit.Config(sandbox.New(sandbox.Options{Fresh: true})))
+	fresh := sdk.NewFromConfig(testkit.Config(testkit.Sandbox(t, sandbox.Options{Fresh: true})))
 	out, err := fresh.CreateServiceLinkedRole(ctx, in)
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +307,7 @@ func TestServiceLinkedRoles(t *testing.T) {
 
 func TestPaging(t *testing.T) {
 	t.Parallel()
-	c := sdk.NewFromConfig(testkit.Config(sandbox.New(sandbox.Options{})))
+	c := sdk.NewFromConfig(testkit.Config(testkit.Sandbox(t, sandbox.Options{})))
 	all, err := c.ListRoles(context.Background(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,9 @@ package iam
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
@@ -26,21 +28,34 @@ func managedPolicyType() *account.Type {
 					return errorf("EntityAlreadyExists", "A policy called %s already exists. Duplicate names are not allowed.", name)
 				}
 			}
-			if err := checkManaged(tx, r.Props); err != nil {
+			if err := checkManaged(tx, "", r.Props); err != nil {
 				return err
 			}
 			r.ID = tx.GlobalARN("iam", "policy"+path+name)
 			r.Attrs["PolicyArn"] = r.ID
 			r.Attrs["PolicyId"] = UniqueID(tx, "ANPA")
 			r.Attrs["DefaultVersionId"] = "v1"
+			r.Data[versions] = []any{version("v1", r.Props["PolicyDocument"], tx.Now())}
 			r.Attrs["IsAttachable"] = true
 			r.Tags = props.Tags(r.Props, "Tags")
 			return nil
 		},
-		Update: func(tx *account.Tx, _ *account.Resource, next map[string]any) error { return checkManaged(tx, next) },
+		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
+			if err := checkManaged(tx, r.ID, next); err != nil {
+				return err
+			}
+			if !props.Same(r.Props["PolicyDocument"], next["PolicyDocument"]) {
+				// CloudFormation makes room for a version by dropping the oldest.
+				if len(props.Maps(r.Data, versions)) >= maxVersions {
+					dropOldest(r)
+				}
+				r.Attrs["DefaultVersionId"] = addVersion(tx, r, next["PolicyDocument"])
+			}
+			return nil
+		},
 		Delete: func(tx *account.Tx, r *account.Resource) error {
 			// The roles that the policy itself names are detached with it.
-			for _, role := range tx.List(TypeRole) {
+			for _, role := range slices.Concat(tx.List(TypeRole), tx.List(TypeUser)) {
 				if contains(props.Strs(role.Props, "ManagedPolicyArns"), r.ID) || props.Str(role.Props, "PermissionsBoundary") == r.ID {
 					return errorf("DeleteConflict", "Cannot delete a policy attached to entities.")
 				}
@@ -50,7 +65,9 @@ func managedPolicyType() *account.Type {
 	}
 }
 
-func checkManaged(tx *account.Tx, p map[string]any) error {
+// checkManaged checks everything of a policy that can change; arn is "" for a
+// new one.
+func checkManaged(tx *account.Tx, arn string, p map[string]any) error {
 	if _, err := checkDocument(p["PolicyDocument"], policy.Identity); err != nil {
 		return err
 	}
@@ -65,10 +82,65 @@ func checkManaged(tx *account.Tx, p map[string]any) error {
 		if err := modifiable(role); err != nil {
 			return err
 		}
+		// Those that it has already count, this one among them or not.
+		if arns := AttachedPolicies(tx, role); len(arns) >= maxAttachedPolicies && !contains(arns, arn) {
+			return errorf("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: %d", maxAttachedPolicies)
+		}
 	}
-	for _, k := range []string{"Users", "Groups"} {
-		for _, name := range props.Strs(p, k) {
-			return errorf("NoSuchEntity", "The %s with name %s cannot be found.", strings.ToLower(k[:len(k)-1]), name)
+	for _, name := range props.Strs(p, "Users") {
+		if tx.Get(TypeUser, name) == nil {
+			return errorf("NoSuchEntity", "The user with name %s cannot be found.", name)
+		}
+	}
+	for _, name := range props.Strs(p, "Groups") {
+		return errorf("NoSuchEntity", "The group with name %s cannot be found.", name)
+	}
+	return nil
+}
+
+// versions is where a policy keeps its versions, the oldest first.
+const versions = "versions"
+
+func version(id string, doc any, at time.Time) map[string]any {
+	return map[string]any{"id": id, "document": doc, "created": at}
+}
+
+// addVersion adds a version to a policy and returns its id.
+//
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html
+func addVersion(tx *account.Tx, p *account.Resource, doc any) string {
+	n := props.Int(p.Data, 1, "latest") + 1
+	id := "v" + strconv.Itoa(n)
+	p.Data["latest"] = n
+	p.Data[versions] = append(props.List(p.Data, versions), version(id, account.Copy(doc), tx.Now()))
+	return id
+}
+
+// dropOldest drops the oldest version that isn't the default.
+func dropOldest(p *account.Resource) {
+	for _, v := range props.Maps(p.Data, versions) {
+		if id := props.Str(v, "id"); id != props.Str(p.Attrs, "DefaultVersionId") {
+			dropVersion(p, id)
+			return
+		}
+	}
+}
+
+func dropVersion(p *account.Resource, id string) {
+	var rest []any
+	for _, v := range props.Maps(p.Data, versions) {
+		if props.Str(v, "id") != id {
+			rest = append(rest, v)
+		}
+	}
+	p.Data[versions] = rest
+}
+
+// findVersion is a version of a policy, or nil.
+func findVersion(p *account.Resource, id string) map[string]any {
+	for _, v := range props.Maps(p.Data, versions) {
+		if props.Str(v, "id") == id {
+			return v
 		}
 	}
 	return nil

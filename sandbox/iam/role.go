@@ -18,7 +18,10 @@ func roleType() *account.Type {
 			if err := modifiable(r); err != nil {
 				return err
 			}
-			if err := checkRole(tx, r.ID, next); err != nil {
+			// Who is trusted is looked up when the trust policy is set: a principal
+			// may be gone since.
+			same := props.Same(r.Props["AssumeRolePolicyDocument"], next["AssumeRolePolicyDocument"])
+			if err := checkRole(tx, r.ID, next, same); err != nil {
 				return err
 			}
 			r.Retag(next, "Tags")
@@ -40,14 +43,11 @@ func createRole(tx *account.Tx, r *account.Resource) error {
 	if strings.HasPrefix(path, "/aws-service-role/") && !strings.HasSuffix(r.Owner, ".amazonaws.com") {
 		return errorf("ValidationError", "The specified value for path is invalid. /aws-service-role/ is reserved.")
 	}
-	roles := tx.List(TypeRole)
-	if slices.ContainsFunc(roles, func(o *account.Resource) bool { return strings.EqualFold(o.ID, name) }) {
+	folded := func(r *account.Resource) string { return strings.ToLower(r.ID) }
+	if len(tx.Where(TypeRole, "folded", folded, strings.ToLower(name))) > 0 {
 		return errorf("EntityAlreadyExists", "Role with name %s already exists.", name)
 	}
-	if len(roles) >= maxRoles {
-		return errorf("LimitExceeded", "Cannot exceed quota for RolesPerAccount: %d", maxRoles)
-	}
-	if err := checkRole(tx, name, r.Props); err != nil {
+	if err := checkRole(tx, name, r.Props, false); err != nil {
 		return err
 	}
 	r.ID = name
@@ -57,10 +57,13 @@ func createRole(tx *account.Tx, r *account.Resource) error {
 	return nil
 }
 
-// checkRole checks everything of a role that can change.
-func checkRole(tx *account.Tx, name string, p map[string]any) error {
-	if err := checkTrust(tx, p["AssumeRolePolicyDocument"]); err != nil {
-		return err
+// checkRole checks everything of a role that can change, but for a trust policy
+// that was checked before.
+func checkRole(tx *account.Tx, name string, p map[string]any, trusted bool) error {
+	if !trusted {
+		if err := checkTrust(tx, p["AssumeRolePolicyDocument"]); err != nil {
+			return err
+		}
 	}
 	if n := props.Int(p, 3600, "MaxSessionDuration"); n < 3600 || n > 43200 {
 		bound := "greater than or equal to 3600"
@@ -72,6 +75,11 @@ func checkRole(tx *account.Tx, name string, p map[string]any) error {
 	if len(props.Str(p, "Description")) > 1000 {
 		return errorf("ValidationError", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 1000")
 	}
+	return checkPolicies(tx, "role", name, p, maxInlinePolicies)
+}
+
+// checkPolicies checks the policies of a role or user, its boundary and tags.
+func checkPolicies(tx *account.Tx, kind, name string, p map[string]any, maxInline int) error {
 	if b := props.Str(p, "PermissionsBoundary"); b != "" && !PolicyExists(tx, b) {
 		return errorf("NoSuchEntity", "Scope ARN: %s does not exist or is not attachable.", b)
 	}
@@ -81,8 +89,14 @@ func checkRole(tx *account.Tx, name string, p map[string]any) error {
 			return errorf("NoSuchEntity", "Policy %s does not exist or is not attachable.", arn)
 		}
 	}
-	if len(arns) > maxAttachedPolicies {
-		return errorf("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: %d", maxAttachedPolicies)
+	attached, list := len(arns), strings.ToUpper(kind[:1])+kind[1:]+"s"
+	for _, pol := range tx.List(TypeManagedPolicy) {
+		if contains(props.Strs(pol.Props, list), name) && !contains(arns, pol.ID) {
+			attached++
+		}
+	}
+	if attached > maxAttachedPolicies {
+		return errorf("LimitExceeded", "Cannot exceed quota for PoliciesPer%s: %d", list[:len(list)-1], maxAttachedPolicies)
 	}
 	total, seen := 0, map[string]bool{}
 	for _, pol := range props.Maps(p, "Policies") {
@@ -91,7 +105,7 @@ func checkRole(tx *account.Tx, name string, p map[string]any) error {
 			return err
 		}
 		if seen[n] {
-			return errorf("ValidationError", "Duplicate policy name %s in role %s", n, name)
+			return errorf("ValidationError", "Duplicate policy name %s in %s %s", n, kind, name)
 		}
 		seen[n] = true
 		if _, err := checkDocument(pol["PolicyDocument"], policy.Identity); err != nil {
@@ -99,8 +113,8 @@ func checkRole(tx *account.Tx, name string, p map[string]any) error {
 		}
 		total += policy.Size(pol["PolicyDocument"])
 	}
-	if total > maxInlinePolicies {
-		return errorf("LimitExceeded", "Maximum policy size of %d bytes exceeded for role %s", maxInlinePolicies, name)
+	if total > maxInline {
+		return errorf("LimitExceeded", "Maximum policy size of %d bytes exceeded for %s %s", maxInline, kind, name)
 	}
 	return checkTags(userTags(props.Tags(p, "Tags")))
 }

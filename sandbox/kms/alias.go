@@ -10,6 +10,10 @@ import (
 
 var aliasPattern = regexp.MustCompile(`^alias/[a-zA-Z0-9/_-]+$`)
 
+// mostAliases is how many aliases a key can have.
+// https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
+const mostAliases = 50
+
 func aliasType() *account.Type {
 	return &account.Type{
 		Name: TypeAlias, Latency: "kms:alias",
@@ -26,6 +30,9 @@ func aliasType() *account.Type {
 			}
 			if err := checkTarget(tx, r.Props); err != nil {
 				return err
+			}
+			if len(tx.Where(TypeAlias, "target", target, target(r))) >= mostAliases {
+				return account.Errorf("LimitExceededException", "You have reached the limit of %d aliases per KMS key.", mostAliases)
 			}
 			r.ID = name
 			return nil

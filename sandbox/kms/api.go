@@ -3,7 +3,6 @@ package kms
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
@@ -15,7 +14,7 @@ import (
 func Service() wire.Service {
 	return wire.Service{
 		Name: "kms", Target: "TrentService", Protocol: wire.JSON11,
-		Operations: []wire.Operation{
+		Operations: append(cryptographic(), []wire.Operation{
 			{Name: "CreateKey", Do: apiCreateKey},
 			{Name: "DescribeKey", Do: onKey(func(tx *account.Tx, _ *wire.Request, k *account.Resource) (any, error) {
 				return map[string]any{"KeyMetadata": metadata(tx, k)}, nil
@@ -28,6 +27,9 @@ func Service() wire.Service {
 			{Name: "PutKeyPolicy", Do: onKey(putKeyPolicy)},
 			{Name: "GetKeyRotationStatus", Do: onKey(getKeyRotationStatus)},
 			{Name: "EnableKeyRotation", Do: onKey(func(tx *account.Tx, r *wire.Request, k *account.Resource) (any, error) {
+				if err := enabled(k); err != nil {
+					return nil, err
+				}
 				return nil, change(tx, k, func(p map[string]any) {
 					p["EnableKeyRotation"] = true
 					if n := r.Int("RotationPeriodInDays", 0); n != 0 {
@@ -35,7 +37,12 @@ func Service() wire.Service {
 					}
 				})
 			})},
-			{Name: "DisableKeyRotation", Do: onKey(set("EnableKeyRotation", false))},
+			{Name: "DisableKeyRotation", Do: onKey(func(tx *account.Tx, r *wire.Request, k *account.Resource) (any, error) {
+				if err := enabled(k); err != nil {
+					return nil, err
+				}
+				return set("EnableKeyRotation", false)(tx, r, k)
+			})},
 			{Name: "EnableKey", Do: onKey(set("Enabled", true))},
 			{Name: "DisableKey", Do: onKey(set("Enabled", false))},
 			{Name: "UpdateKeyDescription", Do: onKey(func(tx *account.Tx, r *wire.Request, k *account.Resource) (any, error) {
@@ -57,7 +64,12 @@ func Service() wire.Service {
 				return nil, tx.Settle(a, "delete")
 			})},
 			{Name: "ListAliases", Do: listAliases},
-		},
+			{Name: "CreateGrant", Do: onKey(createGrant)},
+			{Name: "ListGrants", Do: onKey(listGrants)},
+			{Name: "ListRetirableGrants", Do: listRetirableGrants},
+			{Name: "RevokeGrant", Do: onKey(revokeGrant)},
+			{Name: "RetireGrant", Do: retireGrant},
+		}...),
 	}
 }
 
@@ -70,7 +82,7 @@ func onKey(do handler) func(*account.Tx, *wire.Request) (any, error) {
 			return nil, err
 		}
 		r.Resource = ARN(k)
-		read := strings.HasPrefix(r.Operation, "Describe") || strings.HasPrefix(r.Operation, "Get") || strings.HasPrefix(r.Operation, "List")
+		read := r.Operation == "RevokeGrant" || strings.HasPrefix(r.Operation, "Describe") || strings.HasPrefix(r.Operation, "Get") || strings.HasPrefix(r.Operation, "List")
 		if k.Data["AWSManaged"] != nil && !read {
 			return nil, account.Errorf("AccessDeniedException", "%s is an AWS managed key", ARN(k))
 		}
@@ -100,6 +112,18 @@ func set(property string, value bool) handler {
 	return func(tx *account.Tx, _ *wire.Request, k *account.Resource) (any, error) {
 		return nil, change(tx, k, func(p map[string]any) { p[property] = value })
 	}
+}
+
+// enabled refuses a key that can't be used now.
+// https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
+func enabled(k *account.Resource) error {
+	switch k.Status {
+	case PendingDeletion:
+		return account.Errorf("KMSInvalidStateException", "%s is pending deletion.", ARN(k))
+	case Disabled:
+		return account.Errorf("DisabledException", "%s is disabled.", ARN(k))
+	}
+	return nil
 }
 
 func apiCreateKey(tx *account.Tx, r *wire.Request) (any, error) {
@@ -168,6 +192,9 @@ func getKeyPolicy(tx *account.Tx, r *wire.Request, k *account.Resource) (any, er
 	if err != nil {
 		return nil, err
 	}
+	if service := props.Str(k.Data, "AWSManaged"); service != "" {
+		text = managedPolicy(tx, service)
+	}
 	return map[string]any{"Policy": text, "PolicyName": "default"}, nil
 }
 
@@ -178,15 +205,17 @@ func putKeyPolicy(tx *account.Tx, r *wire.Request, k *account.Resource) (any, er
 	})
 }
 
-func getKeyRotationStatus(_ *account.Tx, _ *wire.Request, k *account.Resource) (any, error) {
+func getKeyRotationStatus(tx *account.Tx, _ *wire.Request, k *account.Resource) (any, error) {
 	if k.Status == PendingDeletion {
 		return map[string]any{"KeyId": ARN(k), "KeyRotationEnabled": false}, nil
 	}
 	out := map[string]any{"KeyId": ARN(k), "KeyRotationEnabled": props.Bool(k.Props, false, "EnableKeyRotation")}
-	if props.Bool(k.Props, false, "EnableKeyRotation") {
-		days := props.Int(k.Props, 365, "RotationPeriodInDays")
+	if next, days, ok := rotates(k); ok {
 		out["RotationPeriodInDays"] = days
-		out["NextRotationDate"] = k.Created.Add(time.Duration(days) * 24 * time.Hour)
+		for !next.After(tx.Now()) {
+			next = next.AddDate(0, 0, days)
+		}
+		out["NextRotationDate"] = next
 	}
 	return out, nil
 }

@@ -28,6 +28,10 @@ func keyType() *account.Type {
 		Create: createKey,
 		Update: updateKey,
 		Delete: func(tx *account.Tx, k *account.Resource) error {
+			// To CloudFormation a key that waits for its end is gone: see Read.
+			if k.Status == PendingDeletion {
+				return nil
+			}
 			return schedule(tx, k, props.Int(k.Props, 30, "PendingWindowInDays"))
 		},
 		Read: func(_ *account.Tx, k *account.Resource) map[string]any {
@@ -72,8 +76,26 @@ func updateKey(tx *account.Tx, r *account.Resource, next map[string]any) error {
 		return err
 	}
 	r.Retag(next, "Tags")
-	r.Status = status(next)
+	if on := "EnableKeyRotation"; props.Bool(next, false, on) && (!props.Bool(r.Props, false, on) || !props.Same(r.Props["RotationPeriodInDays"], next["RotationPeriodInDays"])) {
+		// What is due by the former period is due all the same.
+		if _, err := materials(tx, r); err != nil {
+			return err
+		}
+		r.Data["rotatesSince"] = tx.Now()
+	}
+	if s := status(next); s != r.Status {
+		r.Status = s
+		unusable(tx, r)
+	}
 	return nil
+}
+
+// unusable lets those who hold data under a key notice, some hours later, that
+// it can't be used any more.
+func unusable(tx *account.Tx, k *account.Resource) {
+	if k.Status != Enabled {
+		tx.After(noticed, account.Event{Calendar: true, Kind: EventUnusable, ID: ARN(k)})
+	}
 }
 
 func defaulted(p map[string]any, k string) string {
@@ -164,13 +186,8 @@ func checkPolicy(tx *account.Tx, doc any, bypass bool) error {
 			}
 		}
 	}
-	r := policy.Request{
-		Type: "AWS", Principal: callerRole(tx), Action: "kms:PutKeyPolicy",
-		Context: map[string]string{"kms:CallerAccount": tx.AccountID(), "aws:PrincipalAccount": tx.AccountID(), "aws:PrincipalArn": callerRole(tx)},
-	}
-	session := r
-	session.Principal = tx.Caller
-	if !bypass && !d.Allows(r) && !d.Allows(session) {
+	r := iam.Ask(tx, asker(tx), "kms:PutKeyPolicy", tx.ARN("kms", "key/"), nil)
+	if !bypass && !d.Allows(r) {
 		return account.Errorf("MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	}
 	return nil
@@ -188,6 +205,7 @@ func schedule(tx *account.Tx, k *account.Resource, days int) error {
 	k.Status = PendingDeletion
 	k.Data["stays"] = true
 	k.Data["DeletionDate"] = tx.Now().Add(window)
-	tx.After(window, account.Event{Kind: deleteEvent, Type: TypeKey, ID: k.ID})
+	tx.After(window, account.Event{Calendar: true, Kind: deleteEvent, Type: TypeKey, ID: k.ID})
+	unusable(tx, k)
 	return nil
 }

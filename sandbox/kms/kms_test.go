@@ -14,18 +14,27 @@ import (
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 const rootStatement = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}`
+
+const ecsTrust = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}}`
 
 func keyPolicy(statements ...string) string {
 	return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 }
 
+// A key policy that names a principal that does not exist is refused, and so is a
+// key whose properties do not fit together.
+//
+// https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
+// https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	key := testkit.MustCreate(t, s, kms.TypeKey, map[string]any{})
 	dying := testkit.MustCreate(t, s, kms.TypeKey, map[string]any{"PendingWindowInDays": 7})
 	testkit.MustCreate(t, s, kms.TypeAlias, map[string]any{"AliasName": "alias/taken", "TargetKeyId": key.Attrs["Arn"]})
@@ -64,13 +73,21 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A service uses a key only as its policy allows, with the encryption context that
+// it asks for.
+//
+// https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html
 func TestUsable(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	logs := testkit.MustCreate(t, s, kms.TypeKey, map[string]any{"KeyPolicy": keyPolicy(rootStatement,
 		`{"Effect":"Allow","Principal":{"Service":"logs.us-east-1.amazonaws.com"},"Action":["kms:Encrypt*","kms:Decrypt*"],"Resource":"*","Condition":{"ArnLike":{"kms:EncryptionContext:aws:logs:arn":"arn:aws:logs:us-east-1:123456789012:log-group:/good/*"}}}`)})
 	off := testkit.MustCreate(t, s, kms.TypeKey, map[string]any{"Enabled": false})
 	testkit.MustCreate(t, s, kms.TypeAlias, map[string]any{"AliasName": "alias/logs", "TargetKeyId": logs.ID})
+	testkit.MustCreate(t, s, iam.TypeRole, map[string]any{"RoleName": "x", "AssumeRolePolicyDocument": ecsTrust, "Policies": []any{map[string]any{
+		"PolicyName": "use", "PolicyDocument": `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["kms:Encrypt","kms:Decrypt"],"Resource":"` + props.Str(logs.Attrs, "Arn") + `"}}`,
+	}}})
+	testkit.MustCreate(t, s, iam.TypeRole, map[string]any{"RoleName": "y", "AssumeRolePolicyDocument": ecsTrust})
 	group := func(name string) map[string]string {
 		return map[string]string{"kms:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:123456789012:log-group:" + name}
 	}
@@ -85,6 +102,7 @@ func TestUsable(t *testing.T) {
 		{"for something else", logs.ID, "logs.us-east-1.amazonaws.com", group("/bad"), "AccessDeniedException: "},
 		{"service that may not", logs.ID, "sns.amazonaws.com", group("/good/x"), "AccessDeniedException: "},
 		{"role, which the account decides about", logs.ID, "arn:aws:iam::123456789012:role/x", nil, ""},
+		{"role that the account lets not", logs.ID, "arn:aws:iam::123456789012:role/y", nil, "AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/y/AWSCloudFormation is not authorized to perform: kms:Encrypt on resource: " + props.Str(logs.Attrs, "Arn") + " because no identity-based policy allows the kms:Encrypt action"},
 		{"linked role, which it doesn't", logs.ID, linked, nil, "AccessDeniedException: "},
 		{"the caller", logs.ID, "", nil, ""},
 		{"no key", "alias/none", "", nil, "NotFoundException: Alias arn:aws:kms:us-east-1:123456789012:alias/none is not found."},
@@ -104,7 +122,7 @@ func TestDeletion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		s := sandbox.New(sandbox.Options{})
+		s := testkit.Sandbox(t, sandbox.Options{})
 		start := testkit.Dump(s.Account())
 		c := sdk.NewFromConfig(testkit.Config(s))
 		key := testkit.MustCreate(t, s, kms.TypeKey, map[string]any{"EnableKeyRotation": true, "PendingWindowInDays": 7})
@@ -121,7 +139,11 @@ func TestDeletion(t *testing.T) {
 		if got := state(); got != types.KeyStatePendingDeletion {
 			t.Errorf("after six days: %s", got)
 		}
-		testkit.Refused(t, testkit.Delete(s, kms.TypeKey, key.ID), "KMSInvalidStateException: ")
+		if _, err := c.ScheduleKeyDeletion(ctx, &sdk.ScheduleKeyDeletionInput{KeyId: &key.ID}); testkit.Code(err) != "KMSInvalidStateException" {
+			t.Errorf("scheduled again: %v", err)
+		}
+		// CloudFormation takes it for gone.
+		testkit.Refused(t, testkit.Delete(s, kms.TypeKey, key.ID), "")
 		if _, err := c.CancelKeyDeletion(ctx, &sdk.CancelKeyDeletionInput{KeyId: &key.ID}); err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +171,7 @@ func TestDeletion(t *testing.T) {
 func TestAPI(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	c := sdk.NewFromConfig(testkit.Config(s))
 	made, err := c.CreateKey(ctx, &sdk.CreateKeyInput{Description: aws.String("d"), Tags: []types.Tag{{TagKey: aws.String("a"), TagValue: aws.String("b")}}})
 	if err != nil {

@@ -20,9 +20,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +32,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
+	"github.com/poolhouse/poolhouse/sandbox/pipe"
 )
 
 // Options say what is served.
@@ -46,20 +49,29 @@ type Options struct {
 type Server struct {
 	opts Options
 	http *http.Server
-	in   *pipes
+	in   *pipe.Listener
 
 	mu        sync.Mutex
 	account   *account.Account
 	listeners map[string]net.Listener // by cluster
 	closed    bool
+	hold      func() (release func())
+}
+
+// Hold has f called when a request comes, and what it returns when the request
+// is answered: it is real, whatever the account's clock is.
+func (s *Server) Hold(f func() (release func())) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = f
 }
 
 // New makes a server. Its Endpoint goes into the sandbox's options, and the
 // account that comes of it to Attach.
 func New(o Options) *Server {
-	s := &Server{opts: o, in: newPipes(), listeners: map[string]net.Listener{}}
+	s := &Server{opts: o, in: pipe.New(), listeners: map[string]net.Listener{}}
 	s.http = &http.Server{
-		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(s.held), ReadHeaderTimeout: 10 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if v, ok := c.(*conn); ok {
 				return context.WithValue(ctx, versionKey{}, v.version)
@@ -74,11 +86,55 @@ func New(o Options) *Server {
 	return s
 }
 
+// held answers a request while the clock is held.
+func (s *Server) held(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	hold := s.hold
+	s.mu.Unlock()
+	if hold != nil {
+		defer hold()()
+	}
+	s.serve(w, r)
+}
+
 // Attach says whose clusters are served.
 func (s *Server) Attach(a *account.Account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.account = a
+}
+
+// Reopen listens again where the clusters of an account that was restored have
+// their endpoints. It names, with the reason, each that can't be had.
+func (s *Server) Reopen() []error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.opts.Listen || s.account == nil || s.closed {
+		return nil
+	}
+	at := map[string]string{}
+	err := s.account.Do(func(tx *account.Tx) error {
+		tx.Reads()
+		at = eks.Endpoints(tx)
+		return nil
+	})
+	if err != nil {
+		return []error{err}
+	}
+	var errs []error
+	for _, cluster := range slices.Sorted(maps.Keys(at)) {
+		if ip, _, ok := strings.Cut(at[cluster], ":"); !ok || ip != "127.0.0.1" || s.listeners[cluster] != nil {
+			continue
+		}
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", at[cluster])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the Kubernetes API of cluster %s doesn't answer: %w", cluster, err))
+			continue
+		}
+		s.listeners[cluster] = l
+		go s.accept(l)
+	}
+	return errs
 }
 
 // Endpoint is the sandbox's KubernetesEndpoint. A cluster that is made again
@@ -120,7 +176,7 @@ func (s *Server) accept(l net.Listener) {
 			_ = conn.Close()
 			continue
 		}
-		if s.in.put(secure) != nil {
+		if s.in.Put(secure) != nil {
 			_ = conn.Close()
 			return
 		}
@@ -180,7 +236,7 @@ func (s *Server) Dial(ctx context.Context, from eks.Caller, address string) (net
 	mine, theirs := net.Pipe()
 	secure, err := s.admit(theirs, from, address)
 	if err == nil {
-		err = s.in.put(secure)
+		err = s.in.Put(secure)
 	}
 	if err != nil {
 		_ = mine.Close()
@@ -227,6 +283,7 @@ func (s *Server) Close() error {
 	for _, l := range s.listeners {
 		errs = append(errs, l.Close())
 	}
+	clear(s.listeners)
 	s.mu.Unlock()
 	return errors.Join(append(errs, s.http.Close())...)
 }
@@ -256,42 +313,3 @@ func answer(w http.ResponseWriter, status int, v any) {
 	// The client may be gone.
 	_ = json.NewEncoder(w).Encode(v)
 }
-
-// pipes is a listener that is handed its connections.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-var _ net.Listener = (*pipes)(nil)
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (p *pipes) put(c net.Conn) error {
-	select {
-	case p.conns <- c:
-		return nil
-	case <-p.done:
-		return net.ErrClosed
-	}
-}
-
-// Accept implements [net.Listener].
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements [net.Listener].
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-// Addr implements [net.Listener].
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }

@@ -15,9 +15,11 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
@@ -28,13 +30,20 @@ import (
 // range and not private.
 func served(t *testing.T, from string, listen bool) (s *kubernetesapi.Server, endpoint *url.URL, roots *x509.CertPool) {
 	t.Helper()
+	s, _, endpoint, roots = servedBy(t, from, listen)
+	return s, endpoint, roots
+}
+
+// servedBy is served with the account.
+func servedBy(t *testing.T, from string, listen bool) (s *kubernetesapi.Server, box *sandbox.Sandbox, endpoint *url.URL, roots *x509.CertPool) {
+	t.Helper()
 	s = kubernetesapi.New(kubernetesapi.Options{From: netip.MustParseAddr(from), Listen: listen})
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	box := sandbox.New(sandbox.Options{KubernetesEndpoint: s.Endpoint})
+	box = testkit.Sandbox(t, sandbox.Options{KubernetesEndpoint: s.Endpoint})
 	s.Attach(box.Account())
 	var c *account.Resource
 	err := box.Account().Do(func(tx *account.Tx) error {
@@ -83,13 +92,51 @@ func served(t *testing.T, from string, listen bool) (s *kubernetesapi.Server, en
 	if !roots.AppendCertsFromPEM(pem) {
 		t.Fatal("the cluster has no authority")
 	}
-	return s, endpoint, roots
+	return s, box, endpoint, roots
+}
+
+// TestReopen serves the clusters of an account that another server served
+// before: at the same addresses, unless they are taken.
+func TestReopen(t *testing.T) {
+	t.Parallel()
+	before, box, endpoint, roots := servedBy(t, "203.0.113.7", true)
+	next := kubernetesapi.New(kubernetesapi.Options{From: netip.MustParseAddr("203.0.113.7"), Listen: true})
+	t.Cleanup(func() {
+		if err := next.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	next.Attach(box.Account())
+	if errs := next.Reopen(); len(errs) != 1 || !strings.Contains(errs[0].Error(), "the Kubernetes API of cluster c doesn't answer: ") {
+		t.Errorf("while the port is taken: %v", errs)
+	}
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if errs := next.Reopen(); len(errs) > 0 {
+		t.Errorf("when the port is free: %v", errs)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(endpoint.String() + "/livez")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d (%v), want 200", resp.StatusCode, err)
+	}
 }
 
 func TestOutside(t *testing.T) {
 	t.Parallel()
 	for from, admitted := range map[string]bool{"203.0.113.9": true, "198.51.100.9": false} {
-		_, endpoint, roots := served(t, from, true)
+		s, endpoint, roots := served(t, from, true)
+		var holds, held atomic.Int32
+		s.Hold(func() func() {
+			holds.Add(1)
+			held.Add(1)
+			return func() { held.Add(-1) }
+		})
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 		for path, want := range map[string]struct {
 			status int
@@ -121,6 +168,9 @@ func TestOutside(t *testing.T) {
 			}
 		}
 		client.CloseIdleConnections()
+		if want := map[bool]int32{true: 4}[admitted]; holds.Load() != want || held.Load() != 0 {
+			t.Errorf("from %s: %d requests held the clock, want %d; %d still do", from, holds.Load(), want, held.Load())
+		}
 	}
 }
 

@@ -1,7 +1,8 @@
 // Package logs is Amazon CloudWatch Logs: log groups.
 //
 // Invariants: names are unique; a group's key exists, is enabled, and its
-// policy lets CloudWatch Logs use it for that very group.
+// policy lets CloudWatch Logs use it for that very group; a group that EKS, RDS
+// or a flow log still writes to comes back after its deletion.
 //
 // Limits: streams, events, filters, subscriptions and resource policies are
 // not modelled; a group is always empty.
@@ -11,10 +12,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -25,7 +28,7 @@ const TypeLogGroup = "AWS::Logs::LogGroup"
 // Types are the resource types of this package.
 func Types() []*account.Type { return []*account.Type{logGroupType()} }
 
-var namePattern = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
+var namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`) })
 
 // retentions are the days that a group may keep its events.
 // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
@@ -44,7 +47,7 @@ func logGroupType() *account.Type {
 			if name == "" {
 				name = tx.Name(r, 512)
 			}
-			if !namePattern.MatchString(name) {
+			if !namePattern().MatchString(name) {
 				return account.Errorf("InvalidParameterException", "1 validation error detected: Value '%s' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+", name)
 			}
 			if strings.HasPrefix(name, "aws/") {
@@ -52,6 +55,9 @@ func logGroupType() *account.Type {
 			}
 			if tx.Get(TypeLogGroup, name) != nil {
 				return account.Errorf("ResourceAlreadyExistsException", "The specified log group already exists")
+			}
+			if err := quota.LogGroups.Check(tx, tx.Count(TypeLogGroup)); err != nil {
+				return err
 			}
 			if err := check(tx, name, r.Props); err != nil {
 				return err
@@ -77,6 +83,7 @@ func logGroupType() *account.Type {
 			}
 			return nil
 		},
+		Gone: func(tx *account.Tx, r *account.Resource) { comeBack(tx, r.ID) },
 	}
 }
 

@@ -21,7 +21,7 @@ const logsPolicy = `{"Version":"2012-10-17","Statement":[
 
 func TestLogGroups(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	good := kms.ARN(testkit.MustCreate(t, s, kms.TypeKey, map[string]any{"KeyPolicy": logsPolicy}))
 	closed := kms.ARN(testkit.MustCreate(t, s, kms.TypeKey, map[string]any{}))
 	testkit.MustCreate(t, s, logs.TypeLogGroup, map[string]any{"LogGroupName": "/taken"})
@@ -50,9 +50,12 @@ func TestLogGroups(t *testing.T) {
 	}
 }
 
+// A log group with deletion protection can't be deleted.
+//
+// https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogGroupDeletionProtection.html
 func TestDeletionProtection(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	g := testkit.MustCreate(t, s, logs.TypeLogGroup, map[string]any{"LogGroupName": "/x", "DeletionProtectionEnabled": true})
 	testkit.Refused(t, testkit.Delete(s, logs.TypeLogGroup, g.ID), "ValidationException: Log group /x has deletion protection enabled.")
 	testkit.Refused(t, testkit.Update(s, logs.TypeLogGroup, g.ID, map[string]any{"LogGroupName": "/x"}), "")
@@ -62,7 +65,7 @@ func TestDeletionProtection(t *testing.T) {
 func TestAPI(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	start := testkit.Dump(s.Account())
 	c := sdk.NewFromConfig(testkit.Config(s))
 	for _, name := range []string{"/a/1", "/a/2", "/b/1"} {

@@ -8,7 +8,6 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
-	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
@@ -334,13 +333,5 @@ func checkMaster(p map[string]any) error {
 // monitors tells whether RDS monitoring may assume a role, for any instance of
 // the account: its policy may pin the account or the instance.
 func monitors(tx *account.Tx, arn, instance string) bool {
-	r := iam.RoleByARN(tx, arn)
-	if r == nil {
-		return false
-	}
-	trust, err := policy.Parse(r.Props["AssumeRolePolicyDocument"], policy.Trust)
-	return err == nil && trust.Allows(policy.Request{
-		Type: "Service", Principal: "monitoring.rds.amazonaws.com", Action: "sts:AssumeRole",
-		Context: map[string]string{"aws:SourceAccount": tx.AccountID(), "aws:SourceArn": tx.ARN("rds", "db:"+instance)},
-	})
+	return iam.Trusts(tx, iam.RoleByARN(tx, arn), "monitoring.rds.amazonaws.com", tx.ARN("rds", "db:"+instance))
 }

@@ -34,6 +34,8 @@ func instanceType() *account.Type {
 		Settle: settleInstance,
 		Delete: deleteInstance,
 		Gone:   instanceGone,
+		// What waits for the maintenance window isn't there yet.
+		Read: func(_ *account.Tx, r *account.Resource) map[string]any { return effective(r) },
 	}
 }
 
@@ -68,7 +70,7 @@ func createInstance(tx *account.Tx, r *account.Resource) error {
 	r.ID, r.Status, r.Tags = id, "creating", props.Tags(p, "Tags")
 	r.Attrs = map[string]any{
 		"DBInstanceArn": arn, "DbiResourceId": "db-" + hex,
-		"Endpoint.Address": fmt.Sprintf("%s.c%s.%s.rds.amazonaws.com", id, tx.AccountID()[1:], tx.Region()),
+		"Endpoint.Address": id + "." + Domain(tx),
 		"Endpoint.Port":    fmt.Sprint(props.Int(p, 5432, "Port")), "Endpoint.HostedZoneId": hostedZones[tx.Region()],
 		"CertificateDetails.CAIdentifier": authority(p), "CertificateDetails.ValidTill": tx.Now().AddDate(1, 0, 0).UTC().Format(time.RFC3339),
 	}
@@ -78,7 +80,10 @@ func createInstance(tx *account.Tx, r *account.Resource) error {
 	}
 	zone := props.Str(p, "AvailabilityZone")
 	if zone == "" {
-		zone = groupZones(tx, group)[0]
+		zone = standing(tx, groupZones(tx, group))
+	}
+	if tx.Lost(zone) {
+		return account.Errorf("InsufficientDBInstanceCapacity", "The requested DB instance class %s isn't available in the specified Availability Zone %s.", props.Str(p, "DBInstanceClass"), zone)
 	}
 	r.Data["zone"] = zone
 	if err := place(tx, r, group, p); err != nil {
@@ -92,6 +97,16 @@ func createInstance(tx *account.Tx, r *account.Resource) error {
 		}
 	}
 	return nil
+}
+
+// standing is the first of the zones that isn't lost, or the first.
+func standing(tx *account.Tx, zones []string) string {
+	for _, z := range zones {
+		if !tx.Lost(z) {
+			return z
+		}
+	}
+	return zones[0]
 }
 
 func authority(p map[string]any) string {
@@ -196,6 +211,12 @@ func place(tx *account.Tx, r *account.Resource, group *account.Resource, p map[s
 	return nil
 }
 
+// Domain is the domain of the account's endpoints. Its first label is AWS's
+// choice and says nothing; here it is made of the account's id.
+func Domain(tx *account.Tx) string {
+	return fmt.Sprintf("c%s.%s.rds.amazonaws.com", tx.AccountID()[1:], tx.Region())
+}
+
 // makeSecret makes the secret with the master password.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
 func makeSecret(tx *account.Tx, r *account.Resource, p map[string]any) error {
@@ -222,7 +243,7 @@ func makeSecret(tx *account.Tx, r *account.Resource, p map[string]any) error {
 		return err
 	}
 	s.Data["rotationDays"] = rotationDays
-	tx.After(rotationDays*24*time.Hour, account.Event{Kind: rotation, ID: s.ID, Data: map[string]any{"instance": r.ID}})
+	tx.After(rotationDays*24*time.Hour, account.Event{Calendar: true, Kind: rotation, ID: s.ID, Data: map[string]any{"instance": r.ID}})
 	r.Attrs["MasterUserSecret.SecretArn"] = s.ID
 	r.Data["secretKey"] = key
 	return nil
@@ -249,17 +270,41 @@ func rotate(tx *account.Tx, e account.Event) {
 	if s == nil || r == nil {
 		return
 	}
-	next, _ := account.Copy(s.Props).(map[string]any)
-	content, err := password(tx, r)
-	if err == nil {
-		next["SecretString"] = content
-		_, err = tx.Update(s, next, true)
-	}
-	if err != nil {
+	if err := renew(tx, r); err != nil {
 		s.Data["failure"] = err.Error()
 	}
 	e.Data = map[string]any{"instance": r.ID}
 	tx.After(rotationDays*24*time.Hour, e)
+}
+
+// rotateNow rotates a master password because somebody asked Secrets Manager to.
+func rotateNow(tx *account.Tx, e account.Event) {
+	r := tx.Find(TypeInstance, func(r *account.Resource) bool { return props.Str(r.Attrs, "MasterUserSecret.SecretArn") == e.ID })
+	if r == nil {
+		return
+	}
+	if err := renew(tx, r); err != nil {
+		r.Data["failure"] = err.Error()
+	}
+}
+
+// renew gives an instance's secret a new password.
+func renew(tx *account.Tx, r *account.Resource) error {
+	s := tx.Get(typeSecret, props.Str(r.Attrs, "MasterUserSecret.SecretArn"))
+	if s == nil {
+		return missing("InvalidDBInstanceState", "The secret of DB instance %s can't be found.", r.ID)
+	}
+	content, err := password(tx, r)
+	if err != nil {
+		return err
+	}
+	next, _ := account.Copy(s.Props).(map[string]any)
+	next["SecretString"] = content
+	if _, err = tx.Update(s, next, true); err != nil {
+		return err
+	}
+	s.Data["rotatedAt"] = tx.Now()
+	return nil
 }
 
 const typeSecret = "AWS::SecretsManager::Secret"
@@ -287,6 +332,13 @@ func replaced(r *account.Resource, next map[string]any) bool {
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.ModifyingExisting.html
 const optimizing = 6 * time.Hour
 
+// optimizingStatus is the status of an instance that works while its storage
+// is optimized. How long that is isn't documented; it is short for little data.
+const (
+	optimizingStatus = "storage-optimization"
+	optimization     = 15 * time.Minute
+)
+
 func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) error {
 	if replaced(r, next) {
 		return account.ErrReplace
@@ -294,12 +346,13 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 	changed := slices.DeleteFunc(props.Changed(r.Props, next), func(k string) bool {
 		return slices.Contains([]string{"Tags", "DeletionProtection", "ApplyImmediately", "AllowMajorVersionUpgrade", "DeleteAutomatedBackups", "CopyTagsToSnapshot"}, k)
 	})
-	if len(changed) == 0 {
+	later := !props.Bool(next, true, "ApplyImmediately") || r.Data["later"] == true
+	if len(changed) == 0 && (later || !props.Has(r.Data, "held")) {
 		r.Data["change"] = "modify-at-once"
 		r.Retag(next, "Tags")
 		return nil
 	}
-	if r.Status != "available" {
+	if !modifiable(r) {
 		return account.Errorf("InvalidDBInstanceState", "Database instance is not in available state.")
 	}
 	from := props.Str(r.Data, "version")
@@ -329,12 +382,9 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 	if err := checkInstance(tx, r.ID, next, to); err != nil {
 		return err
 	}
-	storage := slices.ContainsFunc([]string{"AllocatedStorage", "StorageType", "Iops", "StorageThroughput"}, func(k string) bool { return slices.Contains(changed, k) })
+	storage := slices.ContainsFunc(storageProperties, func(k string) bool { return slices.Contains(changed, k) })
 	if at, ok := r.Data["storageChanged"].(time.Time); ok && storage && tx.Now().Before(at.Add(optimizing)) {
 		return combination("You can't currently modify the storage of this DB instance because the previous storage change is being optimized.")
-	}
-	if storage {
-		r.Data["storageChanged"] = tx.Now()
 	}
 	managed, was := props.Bool(next, false, "ManageMasterUserPassword"), props.Bool(r.Props, false, "ManageMasterUserPassword")
 	if was && !managed && props.Str(next, "MasterUserPassword") == "" {
@@ -363,9 +413,35 @@ func updateInstance(tx *account.Tx, r *account.Resource, next map[string]any) er
 		r.Data["parameters"] = "pending-reboot"
 	}
 	r.Retag(next, "Tags")
+	if later {
+		if len(hold(tx, r, next, changed, to, size)) == 0 {
+			r.Data["change"] = "modify-at-once"
+			return nil
+		}
+		to, size, storage = from, props.Int(r.Data, 0, "size"), false
+	} else {
+		// What waited is applied with the rest.
+		for k := range props.Map(r.Data, "held") {
+			storage = storage || slices.Contains(storageProperties, k)
+		}
+		if coming := props.Map(r.Data, "coming"); coming != nil {
+			to, size = newer(to, props.Str(coming, "version")), max(size, props.Int(coming, 0, "size"))
+		}
+		release(r)
+	}
+	if storage {
+		r.Data["storageChanged"], r.Data["optimize"] = tx.Now(), true
+	}
 	r.Data["version"], r.Data["size"], r.Data["change"] = to, size, "modify"
 	r.Status = "modifying"
 	return nil
+}
+
+func newer(a, b string) string {
+	if number(b) > number(a) {
+		return b
+	}
+	return a
 }
 
 func settleInstance(tx *account.Tx, r *account.Resource, op string) error {
@@ -374,9 +450,18 @@ func settleInstance(tx *account.Tx, r *account.Resource, op string) error {
 		return missing("DBSubnetGroupNotFoundFault", "DB subnet group '%s' does not exist.", props.Str(r.Props, "DBSubnetGroupName"))
 	}
 	if op == "update" && r.Status == "modifying" {
-		if err := place(tx, r, group, r.Props); err != nil {
+		if err := place(tx, r, group, effective(r)); err != nil {
 			return err
 		}
+		if r.Data["optimize"] == true {
+			// CloudFormation and waiters go on when the instance is available.
+			delete(r.Data, "optimize")
+			r.Status = optimizingStatus
+			return account.Later(optimization)
+		}
+	}
+	if op == "update" && !slices.Contains([]string{"modifying", optimizingStatus, "available"}, r.Status) {
+		return nil // stopped, rebooting or without its key meanwhile
 	}
 	r.Status = "available"
 	r.Attrs["DBInstanceStatus"], r.Attrs["InstanceCreateTime"], r.Attrs["SecondaryAvailabilityZone"] = r.Status, r.Created.UTC().Format(time.RFC3339), props.Str(r.Data, "standby")
@@ -434,14 +519,14 @@ func instanceGone(tx *account.Tx, r *account.Resource) {
 		return
 	}
 	if props.Bool(r.Props, true, "DeleteAutomatedBackups") {
-		tx.Drop(TypeAutomatedBackup, backup.ID)
-		for _, s := range tx.List(TypeSnapshot) {
-			if props.Str(s.Data, "instance") == r.ID && s.Data["kind"] == "automated" {
-				tx.Drop(TypeSnapshot, s.ID)
-			}
-		}
+		dropBackup(tx, backup.ID)
 		return
 	}
+	// They live as long as the last of their snapshots would have.
+	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithAutomatedBackups.Retaining.html
 	backup.Status = "retained"
-	tx.After(time.Duration(props.Int(r.Props, 1, "BackupRetentionPeriod"))*24*time.Hour, account.Event{Kind: "rds:backup-expiry", ID: backup.ID})
+	days := props.Int(r.Props, 1, "BackupRetentionPeriod")
+	backup.Data["days"], backup.Data["archivedUntil"] = days, archivedUntil(tx, r)
+	_, last := backupSpan(tx, backup.ID)
+	tx.After(last.AddDate(0, 0, days).Sub(tx.Now()), account.Event{Calendar: true, Kind: "rds:backup-expiry", ID: backup.ID})
 }

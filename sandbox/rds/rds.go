@@ -8,13 +8,14 @@
 //
 // Limits: there is no database behind the endpoint, other engines, clusters,
 // replicas, proxies, Outposts and directories aren't modelled and are refused.
-// Daily backups after the first one aren't taken.
+// Nothing is restored to a point in time.
 package rds
 
 import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
 )
 
 // The resource types of this package. Snapshots and automated backups aren't
@@ -37,9 +38,16 @@ func Types() []*account.Type {
 // Events returns the handlers of this package's events.
 func Events() map[string]func(*account.Tx, account.Event) {
 	return map[string]func(*account.Tx, account.Event){
-		"rds:backup-expiry": func(tx *account.Tx, e account.Event) { tx.Drop(TypeAutomatedBackup, e.ID) },
-		rotation:            rotate,
-		eventFailover:       failedOver,
+		"rds:backup-expiry":     func(tx *account.Tx, e account.Event) { dropBackup(tx, e.ID) },
+		rotation:                rotate,
+		"secretsmanager:rotate": rotateNow,
+		eventFailover:           failedOver,
+		eventMaintenance:        maintain,
+		eventBackup:             backUp,
+		eventPower:              became,
+		eventAutorun:            autorun,
+		eventLost:               lost,
+		kms.EventUnusable:       keyLost,
 	}
 }
 

@@ -111,6 +111,11 @@ func code(err error) string {
 	return ""
 }
 
+// An instance is refused whose storage, performance, windows, monitoring, logs,
+// password, key or network do not fit together.
+//
+// https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Storage.html
 func TestInstanceIsChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -201,6 +206,10 @@ func TestInstanceIsChecked(t *testing.T) {
 	}
 }
 
+// A parameter of a parameter group must be one that can be changed, with a value
+// that it takes.
+//
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Appendix.PostgreSQL.CommonDBATasks.Parameters.html
 func TestGroupsAreChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -364,61 +373,6 @@ func TestLife(t *testing.T) {
 	})
 }
 
-func TestMasterPasswordRotates(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	var secret string
-	w.do(t, func(tx *account.Tx) error {
-		r, _, err := tx.Create(rds.TypeInstance, w.instance(nil), "", true)
-		secret = props.Str(r.Attrs, "MasterUserSecret.SecretArn")
-		return err
-	})
-	seen := map[string]bool{}
-	for range 3 {
-		w.do(t, func(tx *account.Tx) error {
-			seen[props.Str(tx.Get("AWS::SecretsManager::Secret", secret).Props, "SecretString")] = true
-			return nil
-		})
-		w.now = w.now.Add(7 * 24 * time.Hour)
-	}
-	if len(seen) != 3 {
-		t.Errorf("%d passwords in three weeks", len(seen))
-	}
-}
-
-func TestStorageIsOptimizedBeforeItChangesAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	grow := func(to int) error {
-		return w.Do(func(tx *account.Tx) error {
-			r := tx.Get(rds.TypeInstance, "db")
-			next, _ := account.Copy(r.Props).(map[string]any)
-			next["AllocatedStorage"] = to
-			_, err := tx.Update(r, next, true)
-			return err
-		})
-	}
-	w.do(t, func(tx *account.Tx) error {
-		_, _, err := tx.Create(rds.TypeInstance, w.instance(nil), "", true)
-		return err
-	})
-	w.now = w.now.Add(time.Hour)
-	if err := grow(105); !strings.HasPrefix(code(err), "InvalidParameterCombination: Invalid storage size for modification") {
-		t.Error(err)
-	}
-	if err := grow(200); err != nil {
-		t.Error(err)
-	}
-	w.now = w.now.Add(5 * time.Hour)
-	if err := grow(300); !strings.HasPrefix(code(err), "InvalidParameterCombination: You can't currently modify the storage") {
-		t.Error(err)
-	}
-	w.now = w.now.Add(2 * time.Hour)
-	if err := grow(300); err != nil {
-		t.Error(err)
-	}
-}
-
 func call(t *testing.T, w *world, op string, in map[string]any) (any, error) {
 	t.Helper()
 	for _, o := range rds.Service().Operations {
@@ -465,7 +419,7 @@ func TestAPI(t *testing.T) {
 		{"DescribeDBSnapshots", map[string]any{"DBSnapshotIdentifier": "s"}, ""},
 		{"DescribeDBParameters", map[string]any{"DBParameterGroupName": "default.postgres17"}, ""},
 		{"DescribeDBSubnetGroups", map[string]any{}, ""},
-		{"DeleteDBInstance", map[string]any{"DBInstanceIdentifier": "db", "SkipFinalSnapshot": "true"}, ""},
+		{"DeleteDBInstance", map[string]any{"DBInstanceIdentifier": "db", "SkipFinalSnapshot": "true", "DeleteAutomatedBackups": "false"}, ""},
 	} {
 		if _, err := call(t, w, c.op, c.in); !strings.HasPrefix(code(err), c.want) || c.want == "" && err != nil {
 			t.Errorf("%s: got %q, want %q", c.op, code(err), c.want)
@@ -554,8 +508,10 @@ func TestGroupsChangeByAPI(t *testing.T) {
 	}
 }
 
-// TestSnapshotsAreShared lets others restore a manual snapshot, and everybody
-// only what is not encrypted.
+// A manual snapshot can be shared with other accounts; with everybody only if it
+// isn't encrypted.
+//
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_ShareSnapshot.html
 func TestSnapshotsAreShared(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

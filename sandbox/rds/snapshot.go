@@ -1,7 +1,9 @@
 package rds
 
 import (
+	"cmp"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
@@ -92,23 +94,66 @@ func keepBackups(tx *account.Tx, r *account.Resource, first bool) error {
 	id := props.Str(r.Attrs, "DbiResourceId")
 	backup := tx.Get(TypeAutomatedBackup, id)
 	if props.Int(r.Props, 1, "BackupRetentionPeriod") == 0 {
-		if backup != nil {
-			tx.Drop(TypeAutomatedBackup, id)
-		}
+		// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithAutomatedBackups.html
+		dropBackup(tx, id)
 		return nil
+	}
+	if at, ok := r.Data["backupAt"].(time.Time); !ok || !at.Equal(begins(tx.Now(), cmp.Or(props.Str(r.Props, "PreferredBackupWindow"), defaultBackupWindow), false)) {
+		backUpNext(tx, r)
 	}
 	if backup == nil {
 		tx.Put(&account.Resource{
 			Type: TypeAutomatedBackup, ID: id, Status: "active", Owner: service,
 			Props: map[string]any{"DBInstanceIdentifier": r.ID},
 			Attrs: map[string]any{"DBInstanceAutomatedBackupsArn": tx.ARN("rds", "auto-backup:ab-"+tx.HexID(39))},
-			Data:  map[string]any{"instance": r.ID}, Tags: map[string]string{},
+			Data:  map[string]any{"instance": r.ID, "instanceCreated": r.Created, "key": r.Data["key"]}, Tags: map[string]string{},
 		})
 		first = true
 	}
 	if !first {
 		return nil
 	}
+	return automatedSnapshot(tx, r)
+}
+
+// archivedUntil is the latest time that an instance can be restored to.
+func archivedUntil(tx *account.Tx, r *account.Resource) time.Time {
+	if stopped, ok := r.Data["archivedUntil"].(time.Time); ok {
+		return stopped
+	}
+	return tx.Now().Add(-5 * time.Minute)
+}
+
+// backupSpan is when the first and the last of an automated backup's snapshots
+// were taken.
+func backupSpan(tx *account.Tx, id string) (first, last time.Time) {
+	for _, s := range tx.List(TypeSnapshot) {
+		if s.Data["kind"] != "automated" || s.Data["resource"] != id {
+			continue
+		}
+		if first.IsZero() || s.Created.Before(first) {
+			first = s.Created
+		}
+		if s.Created.After(last) {
+			last = s.Created
+		}
+	}
+	return first, last
+}
+
+// dropBackup removes the automated backup of an instance, by its resource id,
+// with its snapshots.
+func dropBackup(tx *account.Tx, id string) {
+	tx.Drop(TypeAutomatedBackup, id)
+	for _, s := range tx.List(TypeSnapshot) {
+		if s.Data["kind"] == "automated" && s.Data["resource"] == id {
+			tx.Drop(TypeSnapshot, s.ID)
+		}
+	}
+}
+
+// automatedSnapshot takes one of the snapshots that RDS takes by itself.
+func automatedSnapshot(tx *account.Tx, r *account.Resource) error {
 	s, err := takeSnapshot(tx, r, "rds:"+r.ID+tx.Now().UTC().Format("-2006-01-02-15-04"), "automated")
 	if err != nil {
 		return err

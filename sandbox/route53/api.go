@@ -2,6 +2,7 @@ package route53
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,7 +95,10 @@ func apiCreateZone(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	z.Data["reference"] = reference
-	return createdXML{zoneOut(tx, z), changeOut(tx), delegationXML{props.Strs(z.Attrs, "NameServers")}}, nil
+	return wire.Headed{
+		Header: http.Header{"Location": {"https://route53.amazonaws.com/2013-04-01/hostedzone/" + z.ID}},
+		Out:    createdXML{zoneOut(tx, z), changeOut(tx), delegationXML{props.Strs(z.Attrs, "NameServers")}},
+	}, nil
 }
 
 // size is how many items a listing shows at once.
@@ -161,17 +165,23 @@ func listZonesByName(tx *account.Tx, r *wire.Request) (any, error) {
 type oneZoneXML struct {
 	HostedZone    zoneXML
 	DelegationSet *delegationXML `xml:",omitempty"`
-	VPCs          []vpcXML       `xml:"VPCs>VPC"`
+	VPCs          *vpcsXML       `xml:",omitempty"`
 }
+
+// vpcsXML are nil for a public zone, which has none.
+type vpcsXML struct{ VPC []vpcXML }
 
 func getZone(tx *account.Tx, r *wire.Request) (any, error) {
 	z, err := findZone(tx, map[string]any{"HostedZoneId": r.String("Id")})
 	if err != nil {
 		return nil, err
 	}
-	var vpcs []vpcXML
+	var vpcs *vpcsXML
 	for _, v := range props.Maps(z.Props, "VPCs") {
-		vpcs = append(vpcs, vpcXML{props.Str(v, "VPCRegion"), props.Str(v, "VPCId")})
+		if vpcs == nil {
+			vpcs = &vpcsXML{}
+		}
+		vpcs.VPC = append(vpcs.VPC, vpcXML{props.Str(v, "VPCRegion"), props.Str(v, "VPCId")})
 	}
 	var delegation *delegationXML
 	if !private(z.Props) {
@@ -198,33 +208,37 @@ type aliasXML struct {
 	EvaluateTargetHealth  bool
 }
 
+// valuesXML are nil for an alias, which has none.
+type valuesXML struct {
+	ResourceRecord []valueXML
+}
+
+func (v *valuesXML) with(value string) *valuesXML {
+	if v == nil {
+		v = &valuesXML{}
+	}
+	v.ResourceRecord = append(v.ResourceRecord, valueXML{value})
+	return v
+}
+
 type recordXML struct {
 	Name, Type      string
 	SetIdentifier   string     `xml:",omitempty"`
 	TTL             int        `xml:",omitempty"`
-	ResourceRecords []valueXML `xml:"ResourceRecords>ResourceRecord,omitempty"`
+	ResourceRecords *valuesXML `xml:",omitempty"`
 	AliasTarget     *aliasXML  `xml:",omitempty"`
 }
 
 // allRecords are a zone's records, its own among them.
 func allRecords(tx *account.Tx, z *account.Resource) []recordXML {
-	servers := props.Strs(z.Attrs, "NameServers")
-	if len(servers) == 0 {
-		servers = []string{"ns-0.awsdns-00.com"}
-	}
-	ns := recordXML{Name: Domain(z), Type: "NS", TTL: 172800}
-	for _, s := range servers {
-		ns.ResourceRecords = append(ns.ResourceRecords, valueXML{s + "."})
-	}
-	soa := recordXML{Name: Domain(z), Type: "SOA", TTL: 900, ResourceRecords: []valueXML{{servers[0] + ". awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400"}}}
-	out := []recordXML{ns, soa}
-	for _, r := range Records(tx, z.ID) {
-		x := recordXML{Name: strings.ReplaceAll(props.Str(r.Data, "name"), "*", `\052`), Type: props.Str(r.Props, "Type"), SetIdentifier: props.Str(r.Props, "SetIdentifier"), TTL: props.Int(r.Props, 0, "TTL")}
-		for _, v := range props.Strs(r.Props, "ResourceRecords") {
-			x.ResourceRecords = append(x.ResourceRecords, valueXML{v})
+	var out []recordXML
+	for _, r := range Served(tx, z) {
+		x := recordXML{Name: strings.ReplaceAll(r.Name, "*", `\052`), Type: r.Type, SetIdentifier: r.SetIdentifier, TTL: r.TTL}
+		for _, v := range r.Values {
+			x.ResourceRecords = x.ResourceRecords.with(v)
 		}
-		if a := props.Map(r.Props, "AliasTarget"); a != nil {
-			x.AliasTarget = &aliasXML{props.Str(a, "HostedZoneId"), canonical(props.Str(a, "DNSName")), props.Bool(a, false, "EvaluateTargetHealth")}
+		if r.Alias != "" {
+			x.AliasTarget = &aliasXML{r.Zone, r.Alias, r.Evaluate}
 		}
 		out = append(out, x)
 	}
@@ -350,7 +364,11 @@ func change(tx *account.Tx, z *account.Resource, action string, p map[string]any
 }
 
 func getChange(tx *account.Tx, r *wire.Request) (any, error) {
-	return changedXML{changeXML{"/change/" + strings.TrimPrefix(r.String("Id"), "/change/"), "INSYNC", stamp(tx.Now())}}, nil
+	id := strings.TrimPrefix(r.String("Id"), "/change/")
+	if !strings.HasPrefix(id, "C") || strings.Trim(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" || len(id) > 32 {
+		return nil, &account.Error{Code: "NoSuchChange", Message: "Could not find resource with ID: " + id, Status: 404}
+	}
+	return changedXML{changeXML{"/change/" + id, "INSYNC", stamp(tx.Now())}}, nil
 }
 
 type tagXML struct{ Key, Value string }

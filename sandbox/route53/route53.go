@@ -4,13 +4,19 @@
 // set identifier; a CNAME stands alone; an alias points at something that is
 // there; a zone with records other than its own NS and SOA can't be deleted.
 //
-// Limits: nothing answers DNS queries, and every public zone counts as
-// delegated. Health checks, traffic policies, DNSSEC and query logging aren't
-// modelled.
+// Whether the public DNS leads to a zone: its parent, if this account has that
+// too, must have NS records for it; otherwise every zone counts as delegated
+// that [account.World] doesn't name.
+//
+// Who answers DNS queries is package resolver, by [Served].
+//
+// Limits: health checks, traffic policies, DNSSEC
+// and query logging aren't modelled.
 package route53
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +24,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 // The resource types of this package.
@@ -101,14 +108,18 @@ func createZone(tx *account.Tx, r *account.Resource) error {
 	if err := checkZone(tx, "", r.Props); err != nil {
 		return err
 	}
+	if err := quota.HostedZones.Check(tx, tx.Count(TypeHostedZone)); err != nil {
+		return err
+	}
 	r.ID = "Z" + strings.ToUpper(tx.HexID(20))
 	r.Tags = props.Tags(r.Props, "HostedZoneTags")
 	r.Attrs = map[string]any{"Id": r.ID}
 	r.Data = map[string]any{"name": name}
 	if !private(r.Props) {
-		servers := []any{}
+		servers, h := []any{}, fnv.New32a()
+		h.Write([]byte(r.ID))
 		for i, tld := range []string{"com", "net", "org", "co.uk"} {
-			servers = append(servers, fmt.Sprintf("ns-%d.awsdns-%02d.%s", i*512+int(r.ID[1])*3+int(r.ID[2]), int(r.ID[3])%64, tld))
+			servers = append(servers, fmt.Sprintf("ns-%d.awsdns-%02d.%s", i*512+int(h.Sum32()%512), h.Sum32()/512%64, tld))
 		}
 		r.Attrs["NameServers"] = servers
 	}
@@ -162,7 +173,7 @@ func Resolve(tx *account.Tx, name, typ string) []string {
 	name = canonical(name)
 	var best *account.Resource
 	for _, z := range tx.List(TypeHostedZone) {
-		if !private(z.Props) && within(name, Domain(z)) && (best == nil || len(Domain(z)) > len(Domain(best))) {
+		if within(name, Domain(z)) && (best == nil || len(Domain(z)) > len(Domain(best))) && Delegated(tx, z) {
 			best = z
 		}
 	}
@@ -176,6 +187,42 @@ func Resolve(tx *account.Tx, name, typ string) []string {
 		}
 	}
 	return out
+}
+
+// Delegated tells whether the public DNS leads to a zone: from its parent zone
+// in this account by NS records that name its servers, or, if the account has
+// no such parent, from outside. Names of zones aren't unique: records of the
+// parent choose one; from outside, the oldest zone counts.
+// https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-routing-traffic-for-subdomains.html
+func Delegated(tx *account.Tx, zone *account.Resource) bool {
+	if private(zone.Props) {
+		return false
+	}
+	var parent *account.Resource
+	for _, z := range tx.List(TypeHostedZone) {
+		if private(z.Props) || z.ID == zone.ID {
+			continue
+		}
+		if d := Domain(z); d != Domain(zone) && within(Domain(zone), d) && (parent == nil || len(d) > len(Domain(parent))) && Delegated(tx, z) {
+			parent = z
+		}
+		if Domain(z) == Domain(zone) && (z.Created.Before(zone.Created) || z.Created.Equal(zone.Created) && z.ID < zone.ID) && !chosen(tx, zone) {
+			return false
+		}
+	}
+	if parent == nil {
+		return tx.World().Delegated(Domain(zone))
+	}
+	return chosen(tx, zone)
+}
+
+// chosen tells whether some record of this account delegates to the zone.
+func chosen(tx *account.Tx, zone *account.Resource) bool {
+	servers := props.Strs(zone.Attrs, "NameServers")
+	return tx.Find(TypeRecordSet, func(r *account.Resource) bool {
+		return props.Str(r.Props, "Type") == "NS" && props.Str(r.Data, "name") == Domain(zone) &&
+			slices.ContainsFunc(props.Strs(r.Props, "ResourceRecords"), func(v string) bool { return slices.Contains(servers, strings.TrimSuffix(strings.ToLower(v), ".")) })
+	}) != nil
 }
 
 func within(name, zone string) bool { return name == zone || strings.HasSuffix(name, "."+zone) }
@@ -227,6 +274,10 @@ func recordType() *account.Type {
 			if err := checkRecord(tx, z, nil, r.Props); err != nil {
 				return err
 			}
+			// The zone's own two records count as well.
+			if err := quota.Records.Check(tx, len(Records(tx, z.ID))+2); err != nil {
+				return err
+			}
 			// The name is the id, but a name can have records of several
 			// types.
 			r.ID = props.Str(r.Props, "Name")
@@ -234,6 +285,7 @@ func recordType() *account.Type {
 				r.ID = strings.Join([]string{r.ID, z.ID, props.Str(r.Props, "Type"), props.Str(r.Props, "SetIdentifier")}, "|")
 			}
 			r.Data = map[string]any{"zone": z.ID, "name": name}
+			tx.Stir() // it may be what a certificate waits for
 			return nil
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
@@ -244,6 +296,7 @@ func recordType() *account.Type {
 			if other := record(tx, z.ID, next); other != nil && other.ID != r.ID {
 				return batch("Tried to create resource record set [name='%s', type='%s'] but it already exists", canonical(props.Str(next, "Name")), props.Str(next, "Type"))
 			}
+			tx.Stir()
 			return checkRecord(tx, z, r, next)
 		},
 	}

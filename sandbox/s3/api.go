@@ -14,17 +14,28 @@ import (
 
 const namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
 
-// Service returns S3's API.
-func Service() wire.Service {
+// api is S3's, over what holds its objects' bodies.
+type api struct{ bodies Bodies }
+
+// Service returns S3's API; bodies are in the account if b is nil.
+func Service(b Bodies) wire.Service {
+	a := &api{bodies: b}
+	if b == nil {
+		a.bodies = InAccount{}
+	}
 	const bucket, key = "/{Bucket}", "/{Bucket}/{Key+}"
 	op := func(name, method, path, query string, do func(*account.Tx, *wire.Request) (any, error)) wire.Operation {
 		o := wire.Operation{Name: name, Method: method, Path: path, Do: do}
 		if query != "" {
-			o.Query = []string{query}
+			o.Query = strings.Fields(query)
 		}
 		if method == http.MethodDelete {
 			o.Status = http.StatusNoContent
 		}
+		return o
+	}
+	copying := func(o wire.Operation) wire.Operation {
+		o.Header = "X-Amz-Copy-Source"
 		return o
 	}
 	on := onBucket
@@ -32,7 +43,7 @@ func Service() wire.Service {
 		Name: "s3", Protocol: wire.RestXML, Namespace: namespace,
 		Subresources: []string{
 			"abac", "accelerate", "acl", "analytics", "annotation", "attributes", "cors", "delete", "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle",
-			"location", "logging", "metadataConfiguration", "metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "partNumber", "policy", "policyStatus",
+			"location", "logging", "metadataAnnotationTable", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "partNumber", "policy", "policyStatus",
 			"publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select", "session", "tagging", "torrent", "uploadId", "uploads",
 			"versioning", "versions", "website",
 		},
@@ -86,11 +97,21 @@ func Service() wire.Service {
 			op("ListObjectsV2", "GET", bucket, "list-type=2", on(listObjectsV2)),
 			op("ListObjectVersions", "GET", bucket, "versions", on(listObjectVersions)),
 			op("ListMultipartUploads", "GET", bucket, "uploads", on(listMultipartUploads)),
-			op("DeleteObjects", "POST", bucket, "delete", on(deleteObjects)),
-			op("PutObject", "PUT", key, "", on(putObject)),
-			op("GetObject", "GET", key, "", on(getObject)),
-			op("HeadObject", "HEAD", key, "", on(getObject)),
-			op("DeleteObject", "DELETE", key, "", on(deleteObject)),
+			op("DeleteObjects", "POST", bucket, "delete", on(a.deleteObjects)),
+			a.receiving(op("PutObject", "PUT", key, "", on(a.putObject)), admitPut),
+			a.receiving(copying(op("CopyObject", "PUT", key, "", on(a.copyObject))), admitCopy),
+			op("GetObject", "GET", key, "partNumber?", on(a.getObject)),
+			op("HeadObject", "HEAD", key, "partNumber?", on(a.getObject)),
+			op("DeleteObject", "DELETE", key, "", on(a.deleteObject)),
+			op("CreateMultipartUpload", "POST", key, "uploads", on(createUpload)),
+			a.receiving(op("UploadPart", "PUT", key, "partNumber uploadId", on(a.uploadPart)), admitPart),
+			a.receiving(copying(op("UploadPartCopy", "PUT", key, "partNumber uploadId", on(a.uploadPartCopy))), admitPartCopy),
+			{Name: "CompleteMultipartUpload", Method: "POST", Path: key, Query: []string{"uploadId"}, Do: on(a.completeUpload), SumsOfObject: true},
+			op("AbortMultipartUpload", "DELETE", key, "uploadId", on(a.abortUpload)),
+			op("ListParts", "GET", key, "uploadId", on(listParts)),
+			op("GetObjectTagging", "GET", key, "tagging", on(getObjectTagging)),
+			op("PutObjectTagging", "PUT", key, "tagging", on(putObjectTagging)),
+			op("DeleteObjectTagging", "DELETE", key, "tagging", on(deleteObjectTagging)),
 			op("PutObjectRetention", "PUT", key, "retention", on(putObjectRetention)),
 			op("PutObjectLegalHold", "PUT", key, "legal-hold", on(putObjectLegalHold)),
 		},
@@ -183,6 +204,12 @@ func apiCreateBucket(tx *account.Tx, r *wire.Request) (any, error) {
 		tags[t.Key] = t.Value
 	}
 	p["Tags"] = props.Pairs(tags)
+	// In its oldest region S3 takes one's own bucket as made.
+	// https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+	if b := tx.Get(TypeBucket, r.String("Bucket")); b != nil && tx.Region() == "us-east-1" {
+		r.Resource = arn(tx, b.ID)
+		return wire.Raw{Header: answer("Location", "/"+b.ID, "X-Amz-Bucket-Arn", arn(tx, b.ID))}, nil
+	}
 	b, _, err := tx.Create(TypeBucket, p, tx.Caller, false)
 	if err != nil {
 		return nil, err

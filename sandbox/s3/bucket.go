@@ -9,6 +9,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 func bucketType() *account.Type {
@@ -25,7 +26,13 @@ func bucketType() *account.Type {
 			}
 			return errorf("BucketNotEmpty", "The bucket you tried to delete is not empty")
 		},
-		Gone: func(tx *account.Tx, b *account.Resource) { tx.Drop(TypeBucketPolicy, b.ID) },
+		Gone: func(tx *account.Tx, b *account.Resource) {
+			tx.Drop(TypeBucketPolicy, b.ID)
+			for _, u := range uploads(tx, b.ID) {
+				tx.Drop(TypeUpload, u.ID)
+			}
+			tx.Note(deleted, map[string]any{"name": b.ID})
+		},
 		Read: func(_ *account.Tx, b *account.Resource) map[string]any {
 			live := maps.Clone(b.Props)
 			if unblocked(b) {
@@ -47,8 +54,14 @@ func createBucket(tx *account.Tx, b *account.Resource) error {
 	if tx.Get(TypeBucket, name) != nil {
 		return errorf("BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
 	}
-	if slices.Contains(foreign(), name) {
+	if slices.Contains(foreign(), name) || slices.Contains(tx.World().ForeignBuckets, name) {
 		return errorf("BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.")
+	}
+	if justDeleted(tx, name) {
+		return errorf("OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.")
+	}
+	if err := quota.Buckets.Check(tx, tx.Count(TypeBucket)); err != nil {
+		return err
 	}
 	if err := checkBucket(tx, name, b.Props); err != nil {
 		return err
@@ -65,6 +78,21 @@ func createBucket(tx *account.Tx, b *account.Resource) error {
 	b.Attrs["WebsiteURL"] = "http://" + name + ".s3-website-" + tx.Region() + "." + suffix
 	b.Tags = props.Tags(b.Props, "Tags")
 	return nil
+}
+
+// deleted is the journal's kind of note on buckets that are gone.
+const deleted = "s3:deleted"
+
+// justDeleted tells whether the name of a deleted bucket isn't free yet: S3
+// gives a name back when all regions know, within minutes or hours.
+// https://repost.aws/knowledge-center/s3-conflicting-conditional-operation
+func justDeleted(tx *account.Tx, name string) bool {
+	for _, e := range slices.Backward(tx.Noted(deleted)) {
+		if props.Str(e.Data, "name") == name {
+			return tx.Now().Sub(e.At) < tx.Latency("s3:bucket/name", name)
+		}
+	}
+	return false
 }
 
 // foreign are some of the names that other accounts hold: names are shared by

@@ -1,11 +1,8 @@
 package s3
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,13 +12,17 @@ import (
 )
 
 // A version is one version of an object, as Data["versions"] of its resource
-// holds it, newest first: id, modified, size, etag, body, headers, and marker
-// for a delete marker; mode and until for a retention, hold for a legal hold.
+// holds it, newest first: id, modified, size, etag, bodies, headers, and marker
+// for a delete marker; parts are the sizes of what it was uploaded in, mode and
+// until are for a retention, hold for a legal hold.
 type version = map[string]any
 
 // objects are all objects of a bucket in the order of their keys.
 func objects(tx *account.Tx, bucket string) []*account.Resource {
-	return slices.DeleteFunc(tx.List(TypeObject), func(o *account.Resource) bool { return !strings.HasPrefix(o.ID, bucket+"/") })
+	return tx.Where(TypeObject, "bucket", func(o *account.Resource) string {
+		name, _, _ := strings.Cut(o.ID, "/")
+		return name
+	}, bucket)
 }
 
 // keyOf is an object's key.
@@ -85,8 +86,9 @@ func find(tx *account.Tx, bucket, key, id string) (version, error) {
 	return nil, errorf("NoSuchVersion", "The specified version does not exist.")
 }
 
-// add puts a new version in front as the bucket's versioning has it.
-func add(tx *account.Tx, b *account.Resource, key string, v version) {
+// add puts a new version in front as the bucket's versioning has it. It returns
+// the bodies of the one that it replaces.
+func add(tx *account.Tx, b *account.Resource, key string, v version) (replaced []Body) {
 	o := object(tx, b.ID, key)
 	list := versions(o)
 	v["id"] = "null"
@@ -97,15 +99,22 @@ func add(tx *account.Tx, b *account.Resource, key string, v version) {
 		o.Data["count"] = n
 		v["id"] = fmt.Sprintf("%08x", 1<<32-1-n) + tx.HexID(24)
 	} else {
-		list = slices.DeleteFunc(list, func(old version) bool { return old["id"] == "null" })
+		list = slices.DeleteFunc(list, func(old version) bool {
+			if old["id"] != "null" {
+				return false
+			}
+			replaced = bodies(old)
+			return true
+		})
 	}
 	v["modified"] = tx.Now()
 	setVersions(tx, o, append([]version{v}, list...))
+	return replaced
 }
 
-// put makes a version of an object and checks what the request says about lock
-// and encryption.
-func put(tx *account.Tx, b *account.Resource, key string, body string, header map[string]string) (version, error) {
+// admitObject checks what a request says about an object to be, of which it is
+// to keep the headers that it returns.
+func admitObject(tx *account.Tx, b *account.Resource, key string, header map[string]string) (map[string]any, error) {
 	if len(key) > 1024 {
 		return nil, errorf("KeyTooLongError", "Your key is too long")
 	}
@@ -115,8 +124,12 @@ func put(tx *account.Tx, b *account.Resource, key string, body string, header ma
 	if acl := header["x-amz-acl"]; acl != "" && acl != "bucket-owner-full-control" && acl != "private" && ownership(b.Props) == "BucketOwnerEnforced" {
 		return nil, errorf("AccessControlListNotSupported", "The bucket does not allow ACLs")
 	}
-	sum := md5.Sum([]byte(body))
-	v := version{"size": len(body), "etag": `"` + hex.EncodeToString(sum[:]) + `"`, "body": body}
+	if header["x-amz-server-side-encryption-customer-algorithm"] != "" {
+		return nil, account.NotModelled("encryption with keys of customers (SSE-C) is not modelled by the sandbox")
+	}
+	if _, err := parseTags(header["x-amz-tagging"]); err != nil {
+		return nil, err
+	}
 	kept := map[string]any{}
 	for k, value := range header {
 		if strings.HasPrefix(k, "x-amz-meta-") || strings.HasPrefix(k, "x-amz-checksum-") && k != "x-amz-checksum-mode" && k != "x-amz-checksum-algorithm" ||
@@ -132,20 +145,26 @@ func put(tx *account.Tx, b *account.Resource, key string, body string, header ma
 	if kept["content-type"] == nil {
 		kept["content-type"] = "binary/octet-stream"
 	}
-	if err := encrypt(tx, b, header, kept); err != nil {
-		return nil, err
+	return kept, encrypt(tx, b, key, header, kept)
+}
+
+// put makes a version of an object of what was kept, and checks what the request
+// says about lock and encryption. It returns the bodies of what it replaces.
+func put(tx *account.Tx, b *account.Resource, key string, w *work, header map[string]string) (version, []Body, error) {
+	kept, err := admitObject(tx, b, key, header)
+	if err != nil {
+		return nil, nil, err
 	}
-	v["headers"] = kept
+	v := version{"size": int(w.body.Size), "etag": w.etag(), "bodies": []any{w.body.value()}, "headers": kept}
 	if err := lock(tx, b, header, v); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	add(tx, b, key, v)
-	return v, nil
+	return v, add(tx, b, key, v), nil
 }
 
 // encrypt decides how an object is encrypted: as the request says, else as the
 // bucket does.
-func encrypt(tx *account.Tx, b *account.Resource, header map[string]string, kept map[string]any) error {
+func encrypt(tx *account.Tx, b *account.Resource, object string, header map[string]string, kept map[string]any) error {
 	algorithm, key := header["x-amz-server-side-encryption"], header["x-amz-server-side-encryption-aws-kms-key-id"]
 	switch algorithm {
 	case "":
@@ -164,7 +183,7 @@ func encrypt(tx *account.Tx, b *account.Resource, header map[string]string, kept
 	if key == "" {
 		key = "alias/aws/s3"
 	}
-	k, err := usable(tx, key, "kms:GenerateDataKey")
+	k, err := usable(tx, b, object, key, "kms:GenerateDataKey")
 	if err != nil {
 		return err
 	}
@@ -172,10 +191,16 @@ func encrypt(tx *account.Tx, b *account.Resource, header map[string]string, kept
 	return nil
 }
 
-// usable asks KMS for a key in the name of the caller; its refusals carry S3's
-// prefix.
-func usable(tx *account.Tx, key string, action string) (*account.Resource, error) {
-	k, err := kms.Usable(tx, key, "", map[string]string{"kms:ViaService": "s3." + tx.Region() + ".amazonaws.com"}, action)
+// usable asks KMS for a key in the name of the caller, for an object; KMS's
+// refusals carry S3's prefix.
+//
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context
+func usable(tx *account.Tx, b *account.Resource, object, key, action string) (*account.Resource, error) {
+	context := map[string]string{"kms:ViaService": "s3." + tx.Region() + ".amazonaws.com", "kms:EncryptionContext:aws:s3:arn": arn(tx, b.ID+"/"+object)}
+	if bucketKey(b.Props) {
+		context["kms:EncryptionContext:aws:s3:arn"] = arn(tx, b.ID)
+	}
+	k, err := kms.Usable(tx, key, "", context, action)
 	if err == nil {
 		return k, nil
 	}
@@ -245,6 +270,7 @@ func held(tx *account.Tx, v version, bypass bool) error {
 type removal struct {
 	id     string // of the version removed or the marker made
 	marker bool   // a marker was made or removed
+	bodies []Body // of what is no more
 }
 
 // remove deletes the version of that id for good; without one it deletes the
@@ -254,10 +280,14 @@ func remove(tx *account.Tx, b *account.Resource, key, id string, bypass bool) (r
 	if id == "" {
 		switch versioning(b.Props) {
 		case "":
+			out := removal{}
 			if o != nil {
+				for _, v := range versions(o) {
+					out.bodies = append(out.bodies, bodies(v)...)
+				}
 				tx.Drop(TypeObject, o.ID)
 			}
-			return removal{}, nil
+			return out, nil
 		case "Suspended":
 			if o != nil {
 				for _, v := range versions(o) {
@@ -270,8 +300,8 @@ func remove(tx *account.Tx, b *account.Resource, key, id string, bypass bool) (r
 			}
 		}
 		v := version{"marker": true}
-		add(tx, b, key, v)
-		return removal{id: props.Str(v, "id"), marker: true}, nil
+		replaced := add(tx, b, key, v)
+		return removal{id: props.Str(v, "id"), marker: true, bodies: replaced}, nil
 	}
 	if o == nil {
 		return removal{id: id}, nil
@@ -286,31 +316,11 @@ func remove(tx *account.Tx, b *account.Resource, key, id string, bypass bool) (r
 		if err := held(tx, v, bypass); err != nil {
 			return removal{}, err
 		}
-		out.marker = v["marker"] == true
+		out.marker, out.bodies = v["marker"] == true, bodies(v)
 	}
 	setVersions(tx, o, left)
 	return out, nil
 }
 
-// slice cuts the range that a Range header asks for out of a body.
-func slice(body, header string) (part, contentRange string, err error) {
-	spec, ok := strings.CutPrefix(header, "bytes=")
-	from, to, dash := strings.Cut(spec, "-")
-	if !ok || !dash || strings.Contains(spec, ",") {
-		return body, "", nil
-	}
-	first, errFirst := strconv.Atoi(from)
-	last, errLast := strconv.Atoi(to)
-	switch {
-	case from == "" && errLast == nil:
-		first, last = max(len(body)-last, 0), len(body)-1
-	case errFirst != nil || to != "" && errLast != nil:
-		return body, "", nil
-	case to == "" || last >= len(body):
-		last = len(body) - 1
-	}
-	if first > last || first < 0 {
-		return "", "", errorf("InvalidRange", "The requested range is not satisfiable")
-	}
-	return body[first : last+1], fmt.Sprintf("bytes %d-%d/%d", first, last, len(body)), nil
-}
+// Empty tells whether a bucket holds no version of any object.
+func Empty(tx *account.Tx, bucket string) bool { return len(objects(tx, bucket)) == 0 }

@@ -127,3 +127,18 @@ func blocked(p map[string]any, setting string) bool {
 	}
 	return props.Bool(p, false, "PublicAccessBlockConfiguration", setting)
 }
+
+// Policies are the policy of the bucket that an ARN names or is in.
+func Policies(tx *account.Tx, resource string) []*policy.Document {
+	rest, ok := strings.CutPrefix(resource, arn(tx, ""))
+	name, _, _ := strings.Cut(rest, "/")
+	p := tx.Get(TypeBucketPolicy, name)
+	if !ok || p == nil {
+		return nil
+	}
+	doc, err := policy.Parse(p.Props["PolicyDocument"], policy.Resource)
+	if err != nil {
+		return nil
+	}
+	return []*policy.Document{doc}
+}

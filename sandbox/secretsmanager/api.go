@@ -7,7 +7,6 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
-	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
@@ -22,10 +21,16 @@ func Service() wire.Service {
 			{Name: "DescribeSecret", Do: onSecret(func(_ *account.Tx, _ *wire.Request, s *account.Resource) (any, error) { return view(s), nil })},
 			{Name: "PutSecretValue", Do: onSecret(putSecretValue)},
 			{Name: "UpdateSecret", Do: onSecret(updateSecret)},
+			{Name: "UpdateSecretVersionStage", Do: onSecret(moveLabel)},
+			{Name: "ListSecretVersionIds", Do: onSecret(listVersions)},
+			{Name: "RotateSecret", Do: onSecret(rotateSecret)},
 			{Name: "DeleteSecret", Do: onSecret(deleteSecret)},
 			{Name: "RestoreSecret", Do: onSecret(restoreSecret)},
 			{Name: "ListSecrets", Do: listSecrets},
 			{Name: "TagResource", Do: onSecret(func(_ *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
+				if err := present(s); err != nil {
+					return nil, err
+				}
 				for k, v := range props.Tags(r.In, "Tags") {
 					s.Tags[k] = v
 				}
@@ -83,19 +88,24 @@ func apiCreateSecret(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	if b := r.String("SecretBinary"); b != "" {
-		write(tx, s, "")
-		delete(s.Data, "SecretString")
-		s.Data["SecretBinary"] = b
+		if _, err := put(tx, s, keyOf(s.Props), "", value{binary, b}, current); err != nil {
+			return nil, err
+		}
+	}
+	if id, v := r.String("ClientRequestToken"), byLabel(s, current); id != "" && v != nil {
+		if err := rename(tx, s, v, id); err != nil {
+			return nil, err
+		}
 	}
 	r.Resource = s.ID
-	return written(s), tx.Settle(s, "create")
+	return written(s, current), tx.Settle(s, "create")
 }
 
-func written(s *account.Resource) map[string]any {
+// written answers a write of the version that has a label, if there is one.
+func written(s *account.Resource, label string) map[string]any {
 	out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"]}
-	if v := s.Data["VersionId"]; v != nil {
-		out["VersionId"] = v
-		out["VersionStages"] = []any{"AWSCURRENT"}
+	if v := byLabel(s, label); v != nil {
+		out["VersionId"] = v["id"]
 	}
 	return out
 }
@@ -123,30 +133,31 @@ func getSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, 
 	if err := present(s); err != nil {
 		return nil, err
 	}
-	if k := props.Str(s.Props, "KmsKeyId"); k != "" {
-		if _, err := kms.Usable(tx, k, "", nil, "kms:Decrypt"); err != nil {
-			return nil, account.Errorf("DecryptionFailure", "Secrets Manager can't decrypt the protected secret text using the provided KMS key: %v", err)
+	stage, id := r.String("VersionStage"), r.String("VersionId")
+	v, what := byID(s, id), "VersionId: "+id
+	if id == "" {
+		if stage == "" {
+			stage = current
 		}
+		v, what = byLabel(s, stage), "staging label: "+stage
+	} else if v != nil && stage != "" && !slices.Contains(props.Strs(v, "stages"), stage) {
+		return nil, account.Errorf("InvalidRequestException", "You provided a VersionStage that is not associated to the provided VersionId.")
 	}
-	stage, version := r.String("VersionStage"), r.String("VersionId")
-	if stage == "" {
-		stage = "AWSCURRENT"
+	if v == nil {
+		return nil, account.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for %s", what)
 	}
-	out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"], "CreatedDate": s.Data["Changed"], "VersionStages": []any{stage}}
-	text, binary, id := s.Data["SecretString"], s.Data["SecretBinary"], s.Data["VersionId"]
-	if stage == "AWSPREVIOUS" || version != "" && version == s.Data["PreviousVersion"] {
-		text, binary, id = s.Data["PreviousString"], nil, s.Data["PreviousVersion"]
-	} else if stage != "AWSCURRENT" {
-		id = nil
+	out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"], "CreatedDate": v["created"], "VersionId": v["id"]}
+	if l := props.List(v, "stages"); len(l) > 0 {
+		out["VersionStages"] = l
 	}
-	if id == nil || version != "" && version != id {
-		return nil, account.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", stage)
+	have, err := open(tx, s, v)
+	if err != nil {
+		return nil, err
 	}
-	out["VersionId"] = id
-	if binary != nil {
-		out["SecretBinary"] = binary
+	if have.form == binary {
+		out["SecretBinary"] = have.content
 	} else {
-		out["SecretString"] = text
+		out["SecretString"] = have.content
 	}
 	return out, nil
 }
@@ -163,11 +174,13 @@ func view(s *account.Resource) map[string]any {
 	if d := s.Data["DeletedDate"]; d != nil {
 		v["DeletedDate"] = d
 	}
-	if id, ok := s.Data["VersionId"].(string); ok {
-		stages := map[string]any{id: []any{"AWSCURRENT"}}
-		if old, ok := s.Data["PreviousVersion"].(string); ok {
-			stages[old] = []any{"AWSPREVIOUS"}
+	stages := map[string]any{}
+	for _, x := range versions(s) {
+		if l := props.List(x, "stages"); len(l) > 0 {
+			stages[props.Str(x, "id")] = l
 		}
+	}
+	if len(stages) > 0 {
 		v["VersionIdsToStages"] = stages
 	}
 	if service, ok := strings.CutSuffix(s.Owner, ".amazonaws.com"); ok {
@@ -176,7 +189,12 @@ func view(s *account.Resource) map[string]any {
 	if n := props.Int(s.Data, 0, "rotationDays"); n > 0 {
 		v["RotationEnabled"] = true
 		v["RotationRules"] = map[string]any{"AutomaticallyAfterDays": n}
-		v["NextRotationDate"] = s.Created.Add(time.Duration(n) * 24 * time.Hour)
+		last := s.Created
+		if at, ok := s.Data["rotatedAt"].(time.Time); ok {
+			last = at
+			v["LastRotatedDate"] = at
+		}
+		v["NextRotationDate"] = last.Add(time.Duration(n) * 24 * time.Hour)
 	}
 	return v
 }
@@ -188,32 +206,52 @@ func putSecretValue(tx *account.Tx, r *wire.Request, s *account.Resource) (any, 
 	if err := own(s); err != nil {
 		return nil, err
 	}
-	if err := store(tx, r, s); err != nil {
+	labels := r.Strings("VersionStages")
+	if len(labels) == 0 {
+		labels = []string{current}
+	}
+	id, err := store(tx, r, s, labels...)
+	if err != nil {
 		return nil, err
 	}
-	return written(s), nil
+	out := map[string]any{"ARN": s.ID, "Name": s.Data["Name"]}
+	if v := byID(s, id); v != nil {
+		out["VersionId"], out["VersionStages"] = id, v["stages"]
+	}
+	return out, nil
 }
 
-// store writes the value in the request, if there is one.
-func store(tx *account.Tx, r *wire.Request, s *account.Resource) error {
-	text, binary := r.String("SecretString"), r.String("SecretBinary")
-	if len(text) > maxValue || len(binary) > maxValue*4/3+4 {
-		return account.Errorf("InvalidParameterException", "The secret value is larger than %d bytes.", maxValue)
+// store writes the value in the request, if there is one, as a version with
+// labels. The client's token is the version's id: the same request twice is
+// one.
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
+func store(tx *account.Tx, r *wire.Request, s *account.Resource, labels ...string) (string, error) {
+	str, bin, id := r.String("SecretString"), r.String("SecretBinary"), r.String("ClientRequestToken")
+	if len(str) > maxValue || len(bin) > maxValue*4/3+4 {
+		return "", account.Errorf("InvalidParameterException", "The secret value is larger than %d bytes.", maxValue)
 	}
-	if err := check(tx, s.Owner, s.Props); err != nil {
-		return err
+	if err := check(tx, s.ID, s.Owner, s.Props); err != nil {
+		return "", err
 	}
+	next := value{text, str}
 	switch {
-	case text != "" && binary != "":
-		return account.Errorf("InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.")
-	case text != "":
-		write(tx, s, text)
-	case binary != "":
-		write(tx, s, "")
-		delete(s.Data, "SecretString")
-		s.Data["SecretBinary"] = binary
+	case str != "" && bin != "":
+		return "", account.Errorf("InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.")
+	case bin != "":
+		next = value{binary, bin}
+	case str == "":
+		return "", nil
 	}
-	return nil
+	if old := byID(s, id); id != "" && old != nil {
+		if have, err := open(tx, s, old); err != nil {
+			return "", err
+		} else if have != next {
+			return "", account.Errorf("ResourceExistsException", "You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", id, s.ID)
+		}
+		return id, nil
+	}
+	v, err := put(tx, s, keyOf(s.Props), id, next, labels...)
+	return props.Str(v, "id"), err
 }
 
 func updateSecret(tx *account.Tx, r *wire.Request, s *account.Resource) (any, error) {
@@ -232,10 +270,10 @@ func updateSecret(tx *account.Tx, r *wire.Request, s *account.Resource) (any, er
 	if _, err := tx.Update(s, next, false); err != nil {
 		return nil, err
 	}
-	if err := store(tx, r, s); err != nil {
+	if _, err := store(tx, r, s, current); err != nil {
 		return nil, err
 	}
-	return written(s), nil
+	return written(s, current), nil
 }
 
 // deleteSecret starts the recovery window; without one the secret goes at once.
@@ -267,7 +305,7 @@ func deleteSecret(tx *account.Tx, r *wire.Request, s *account.Resource) (any, er
 	window := time.Duration(days) * 24 * time.Hour
 	s.Data["DeletedDate"] = tx.Now()
 	s.Data["DeletionDate"] = tx.Now().Add(window)
-	tx.After(window, account.Event{Kind: deleteEvent, Type: TypeSecret, ID: s.ID})
+	tx.After(window, account.Event{Calendar: true, Kind: deleteEvent, Type: TypeSecret, ID: s.ID})
 	out["DeletionDate"] = s.Data["DeletionDate"]
 	return out, nil
 }

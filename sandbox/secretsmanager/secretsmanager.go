@@ -2,15 +2,16 @@
 //
 // Invariants: a name belongs to one secret, also while that secret waits for
 // its deletion; a secret's key exists and was usable when a value was written;
-// a secret that waits gives no value away.
+// a secret that waits gives no value away. Of values only ciphertexts are kept,
+// under the secret's key and bound to the secret and the version.
 //
-// A secret's value is Data["SecretString"] (or, written as bytes,
-// Data["SecretBinary"]); [Value] reads it. Services that keep secrets for their
-// users create them with the name's prefix of theirs ("rds!") and an Owner that
-// is the service; users can't change those.
+// [Reveal] reads a secret's current value. All versions are in Data["versions"].
+// Services that keep secrets for their users create them with the name's prefix
+// of theirs ("rds!") and an Owner that is the service; users can't change those.
 //
-// Limits: staging labels but AWSCURRENT and AWSPREVIOUS, rotation and
-// replication are not modelled; resource policies are checked, not enforced.
+// Limits: values are encrypted under the key directly, without a data key in
+// between; rotation other than by the service that owns a secret, and replication
+// are not modelled.
 package secretsmanager
 
 import (
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
@@ -35,7 +37,7 @@ const (
 )
 
 // Types are the resource types of this package.
-func Types() []*account.Type { return []*account.Type{secretType()} }
+func Types() []*account.Type { return []*account.Type{secretType(), attachmentType()} }
 
 // Events are the package's event handlers.
 func Events() map[string]func(*account.Tx, account.Event) {
@@ -59,16 +61,16 @@ func secretType() *account.Type {
 			if err := present(s); err != nil {
 				return err
 			}
-			if err := check(tx, s.Owner, next); err != nil {
+			if err := check(tx, s.ID, s.Owner, next); err != nil {
 				return err
 			}
-			// A generated value stays until what it is generated from changes.
-			if !props.Same(s.Props["SecretString"], next["SecretString"]) || !props.Same(s.Props["GenerateSecretString"], next["GenerateSecretString"]) {
-				value, err := generate(tx, next)
-				if err != nil {
+			if keyOf(s.Props) != keyOf(next) {
+				if err := reseal(tx, s, keyOf(next)); err != nil {
 					return err
 				}
-				write(tx, s, value)
+			}
+			if err := renew(tx, s, next); err != nil {
+				return err
 			}
 			for k := range props.Tags(s.Props, "Tags") {
 				delete(s.Tags, k)
@@ -82,6 +84,26 @@ func secretType() *account.Type {
 		// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html
 		Delete: nil,
 	}
+}
+
+// renew writes the value that changed properties give a secret. A value stays
+// until what gives it changes, also one that was generated.
+func renew(tx *account.Tx, s *account.Resource, next map[string]any) error {
+	if props.Has(next, "SecretString") {
+		value, known, err := same(tx, s, next)
+		if err != nil || known {
+			return err
+		}
+		return write(tx, s, keyOf(next), value)
+	}
+	if !props.Has(next, "GenerateSecretString") || props.Same(s.Props["GenerateSecretString"], next["GenerateSecretString"]) {
+		return nil
+	}
+	value, err := generate(tx, next)
+	if err != nil {
+		return err
+	}
+	return write(tx, s, keyOf(next), value)
 }
 
 func createSecret(tx *account.Tx, s *account.Resource) error {
@@ -98,7 +120,8 @@ func createSecret(tx *account.Tx, s *account.Resource) error {
 		}
 		return account.Errorf("ResourceExistsException", "The operation failed because the secret %s already exists.", name)
 	}
-	if err := check(tx, s.Owner, s.Props); err != nil {
+	// The characters at the end aren't known yet; nobody can name them.
+	if err := check(tx, tx.ARN("secretsmanager", "secret:"+name+"-AAAAAA"), s.Owner, s.Props); err != nil {
 		return err
 	}
 	value, err := generate(tx, s.Props)
@@ -110,32 +133,26 @@ func createSecret(tx *account.Tx, s *account.Resource) error {
 	s.Data["Name"] = name
 	s.Tags = props.Tags(s.Props, "Tags")
 	s.Data["Changed"] = tx.Now()
-	if value != "" {
-		write(tx, s, value)
+	if props.Has(s.Props, "SecretString") {
+		if _, _, err := same(tx, s, s.Props); err != nil {
+			return err
+		}
 	}
-	return nil
+	if value == "" {
+		return nil
+	}
+	return write(tx, s, keyOf(s.Props), value)
 }
 
 // suffix are the six characters that tell a secret's ARN from that of a former
 // one of the same name.
 func suffix(tx *account.Tx) string { return pick(tx, letters+strings.ToUpper(letters)+digits, 6) }
 
-// write stores a new current value; the former one becomes AWSPREVIOUS.
-func write(tx *account.Tx, s *account.Resource, value string) {
-	if old, ok := s.Data["SecretString"]; ok {
-		s.Data["PreviousString"], s.Data["PreviousVersion"] = old, s.Data["VersionId"]
-	}
-	delete(s.Data, "SecretBinary")
-	s.Data["SecretString"] = value
-	s.Data["Changed"] = tx.Now()
-	x := tx.HexID(32)
-	s.Data["VersionId"] = x[:8] + "-" + x[8:12] + "-4" + x[13:16] + "-a" + x[17:20] + "-" + x[20:]
-}
-
-// Value is a secret's current value; false if it has none.
-func Value(s *account.Resource) (string, bool) {
-	v, ok := s.Data["SecretString"].(string)
-	return v, ok
+// write stores a new current value under a key; the former one becomes
+// AWSPREVIOUS.
+func write(tx *account.Tx, s *account.Resource, key, content string) error {
+	_, err := put(tx, s, key, "", value{text, content}, current)
+	return err
 }
 
 // ByName returns the secret of a name, also one that waits for its deletion, or
@@ -182,7 +199,7 @@ func checkName(name string) error {
 	return nil
 }
 
-func check(tx *account.Tx, owner string, p map[string]any) error {
+func check(tx *account.Tx, arn, owner string, p map[string]any) error {
 	if props.Has(p, "SecretString") && props.Has(p, "GenerateSecretString") {
 		return account.Errorf("InvalidRequestException", "You can't specify both SecretString and GenerateSecretString.")
 	}
@@ -200,15 +217,17 @@ func check(tx *account.Tx, owner string, p map[string]any) error {
 			return account.Errorf("InvalidParameterException", "Tag keys that begin with aws: are reserved: %s", k)
 		}
 	}
-	key := props.Str(p, "KmsKeyId")
-	if key == "" {
-		key = "alias/aws/secretsmanager"
-	}
-	context := map[string]string{"kms:ViaService": "secretsmanager." + tx.Region() + ".amazonaws.com"}
-	if _, err := kms.Usable(tx, key, "", context, "kms:GenerateDataKey", "kms:Decrypt"); err != nil {
+	if _, err := kms.Usable(tx, keyOf(p), "", keyContext(tx, arn), "kms:GenerateDataKey", "kms:Decrypt"); err != nil {
 		return account.Errorf("EncryptionFailure", "Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the KMS key is available, enabled, and not in an invalid state. (%v)", err)
 	}
 	return nil
+}
+
+// keyContext are the condition keys of the calls to KMS for a secret.
+//
+// https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+func keyContext(tx *account.Tx, arn string) map[string]string {
+	return map[string]string{"kms:ViaService": "secretsmanager." + tx.Region() + ".amazonaws.com", "kms:EncryptionContext:SecretARN": arn}
 }
 
 const (
@@ -299,4 +318,17 @@ func password(tx *account.Tx, g map[string]any) (string, error) {
 		out += pick(tx, k, 1)
 	}
 	return out + pick(tx, alphabet, n-len(kinds)), nil
+}
+
+// Policies are the resource policy of the secret that an ARN names.
+func Policies(tx *account.Tx, arn string) []*policy.Document {
+	s := tx.Get(TypeSecret, arn)
+	if s == nil || props.Str(s.Data, "policy") == "" {
+		return nil
+	}
+	doc, err := policy.Parse(props.Str(s.Data, "policy"), policy.Resource)
+	if err != nil {
+		return nil
+	}
+	return []*policy.Document{doc}
 }

@@ -19,9 +19,14 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/secretsmanager"
 )
 
+// A secret's name is unique, and a value can be generated with the characters that
+// are asked for.
+//
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
+// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetRandomPassword.html
 func TestSecrets(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	key := testkit.MustCreate(t, s, kms.TypeKey, map[string]any{})
 	testkit.MustCreate(t, s, secretsmanager.TypeSecret, map[string]any{"Name": "taken"})
 	generate := func(pairs ...any) map[string]any {
@@ -51,7 +56,8 @@ func TestSecrets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := testkit.Create(s.Clone(nil), secretsmanager.TypeSecret, c.props)
+			s := s.Clone(nil)
+			r, err := testkit.Create(s, secretsmanager.TypeSecret, c.props)
 			testkit.Refused(t, err, c.want)
 			if err != nil {
 				return
@@ -59,24 +65,31 @@ func TestSecrets(t *testing.T) {
 			if !regexp.MustCompile(`^arn:aws:secretsmanager:us-east-1:123456789012:secret:new-[a-zA-Z0-9]{6}$`).MatchString(r.ID) {
 				t.Errorf("id %s", r.ID)
 			}
-			if v, _ := secretsmanager.Value(r); !regexp.MustCompile(c.value).MatchString(v) {
+			if v := current(s, r.ID); !regexp.MustCompile(c.value).MatchString(v) {
 				t.Errorf("value %q, want %s", v, c.value)
 			}
 		})
 	}
 }
 
+// current is a secret's current value.
+func current(s *sandbox.Sandbox, id string) (v string) {
+	_ = s.Account().Do(func(tx *account.Tx) (err error) {
+		v, _, err = secretsmanager.Reveal(tx, tx.Get(secretsmanager.TypeSecret, id))
+		return err
+	})
+	return v
+}
+
+// A value that CloudFormation generated stays until what it is generated from
+// changes.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html
 func TestGeneratedValueStays(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	r := testkit.MustCreate(t, s, secretsmanager.TypeSecret, map[string]any{"Name": "a", "GenerateSecretString": map[string]any{"PasswordLength": 20}})
-	value := func() (v string) {
-		_ = s.Account().Do(func(tx *account.Tx) error {
-			v, _ = secretsmanager.Value(tx.Get(r.Type, r.ID))
-			return nil
-		})
-		return v
-	}
+	value := func() string { return current(s, r.ID) }
 	first := value()
 	testkit.Refused(t, testkit.Update(s, r.Type, r.ID, map[string]any{"Name": "a", "Description": "d", "GenerateSecretString": map[string]any{"PasswordLength": 20}}), "")
 	if got := value(); got != first {
@@ -92,7 +105,7 @@ func TestDeletion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		s := sandbox.New(sandbox.Options{})
+		s := testkit.Sandbox(t, sandbox.Options{})
 		start := testkit.Dump(s.Account())
 		c := sdk.NewFromConfig(testkit.Config(s))
 		name := aws.String("team/password")
@@ -151,7 +164,7 @@ func TestDeletion(t *testing.T) {
 func TestServiceOwned(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	if err := s.Account().Do(func(tx *account.Tx) error {
 		_, _, err := tx.Create(secretsmanager.TypeSecret, map[string]any{"Name": "rds!db-1", "SecretString": "{}", "Tags": []any{map[string]any{"Key": "aws:secretsmanager:owningService", "Value": "rds"}}}, "rds.amazonaws.com", true)
 		return err
@@ -171,7 +184,7 @@ func TestServiceOwned(t *testing.T) {
 
 func TestResourcePolicies(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	secret := testkit.MustCreate(t, s, secretsmanager.TypeSecret, map[string]any{"Name": "a", "SecretString": "v"})
 	c := sdk.NewFromConfig(testkit.Config(s))
 	ctx := t.Context()

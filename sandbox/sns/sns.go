@@ -16,6 +16,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
 	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -44,6 +45,9 @@ func topicType() *account.Type {
 			r.ID = tx.ARN("sns", name)
 			if tx.Get(TypeTopic, r.ID) != nil {
 				return account.Errorf("InvalidParameter", "Invalid parameter: Attributes Reason: Topic already exists with different attributes")
+			}
+			if err := quota.Topics.Check(tx, tx.Count(TypeTopic)); err != nil {
+				return err
 			}
 			r.Attrs["TopicName"], r.Attrs["TopicArn"] = name, r.ID
 			r.Tags = props.Tags(r.Props, "Tags")
@@ -223,4 +227,17 @@ func getTopicAttributes(tx *account.Tx, r *wire.Request) (any, error) {
 		out.Attributes = append(out.Attributes, entry{"KmsMasterKeyId", key})
 	}
 	return out, nil
+}
+
+// Policies are the policy of the topic that an ARN names.
+func Policies(tx *account.Tx, arn string) []*policy.Document {
+	t := tx.Get(TypeTopic, arn)
+	if t == nil {
+		return nil
+	}
+	doc, err := policy.Parse(policyOf(tx, t), policy.Resource)
+	if err != nil {
+		return nil
+	}
+	return []*policy.Document{doc}
 }

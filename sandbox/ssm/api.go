@@ -87,14 +87,17 @@ func missing(name string) error {
 	return account.Errorf("ParameterNotFound", "")
 }
 
-func view(tx *account.Tx, p *account.Resource, version int, value string, decrypt bool) map[string]any {
-	if kind(p.Props) == "SecureString" && !decrypt {
-		// What AWS answers is opaque too.
-		value = "AQICAHh" + p.ID
+// view shows a secure parameter's ciphertext to who doesn't ask for more.
+func view(tx *account.Tx, p *account.Resource, version int, value string, decrypt bool) (map[string]any, error) {
+	if decrypt {
+		var err error
+		if value, err = reveal(tx, p, value); err != nil {
+			return nil, err
+		}
 	}
 	return map[string]any{
 		"Name": p.ID, "Type": kind(p.Props), "Value": value, "Version": version, "LastModifiedDate": p.Data["Modified"], "ARN": arn(tx, p.ID), "DataType": dataType(p),
-	}
+	}, nil
 }
 
 func dataType(p *account.Resource) string {
@@ -149,7 +152,8 @@ func getParameter(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	r.Resource = arn(tx, p.ID)
-	return map[string]any{"Parameter": view(tx, p, version, value, r.Bool("WithDecryption", false))}, nil
+	v, err := view(tx, p, version, value, r.Bool("WithDecryption", false))
+	return map[string]any{"Parameter": v}, err
 }
 
 func getParameters(tx *account.Tx, r *wire.Request) (any, error) {
@@ -167,7 +171,11 @@ func getParameters(tx *account.Tx, r *wire.Request) (any, error) {
 			unknown = append(unknown, name)
 			continue
 		}
-		found = append(found, view(tx, p, version, value, r.Bool("WithDecryption", false)))
+		v, err := view(tx, p, version, value, r.Bool("WithDecryption", false))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, v)
 	}
 	return map[string]any{"Parameters": found, "InvalidParameters": unknown}, nil
 }
@@ -184,13 +192,22 @@ func getParametersByPath(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, account.Errorf("ValidationException", "The parameter path must begin with a slash symbol(/). It can't include other special characters.")
 	}
 	items := []any{}
+	for _, f := range r.Maps("ParameterFilters") {
+		if props.Str(f, "Key") == "" {
+			return nil, account.Errorf("ValidationException", "1 validation error detected: Value null at 'parameterFilters.1.member.key' failed to satisfy constraint: Member must not be null")
+		}
+	}
 	for _, p := range tx.List(TypeParameter) {
 		ok, err := filtered(p, r.Maps("ParameterFilters"))
 		if err != nil {
 			return nil, err
 		}
 		if ok && below(p.ID, path, r.Bool("Recursive", false)) {
-			items = append(items, view(tx, p, props.Int(p.Data, 1, "Version"), props.Str(p.Props, "Value"), r.Bool("WithDecryption", false)))
+			v, err := view(tx, p, props.Int(p.Data, 1, "Version"), props.Str(p.Props, "Value"), r.Bool("WithDecryption", false))
+			if err != nil {
+				return nil, err
+			}
+			items = append(items, v)
 		}
 	}
 	return paged(r, items, 10)

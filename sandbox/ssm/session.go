@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/endpoint"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
@@ -73,7 +75,7 @@ func online(tx *account.Tx, i *account.Resource) bool {
 		return false
 	}
 	own := netip.PrefixFrom(address, address.BitLen())
-	out := ec2.ReachesInternet(tx, s) != "" && endpoint.Any443(tx, groups, ec2.TypeSecurityGroupEgress, nil, netip.MustParsePrefix("0.0.0.0/0"))
+	out := ec2.ReachesInternet(tx, s) != "" && ec2.Any443(tx, groups, ec2.TypeSecurityGroupEgress, nil, netip.MustParsePrefix("0.0.0.0/0"))
 	return out || endpoint.Answers(tx, s, "ssm", groups, own) && endpoint.Answers(tx, s, "ssmmessages", groups, own)
 }
 
@@ -145,10 +147,14 @@ func describeSessions(tx *account.Tx, r *wire.Request) (any, error) {
 			fits = fits && have == props.Str(f, "value")
 		}
 		if fits {
-			out = append(out, map[string]any{
+			d := map[string]any{
 				"SessionId": s.ID, "Target": s.Props["Target"], "Status": s.Status, "StartDate": s.Created, "DocumentName": s.Props["DocumentName"],
-				"Owner": s.Owner, "Reason": s.Props["Reason"],
-			})
+				"Owner": s.Owner,
+			}
+			if reason := props.Str(s.Props, "Reason"); reason != "" {
+				d["Reason"] = reason
+			}
+			out = append(out, d)
 		}
 	}
 	return map[string]any{"Sessions": out}, nil
@@ -162,20 +168,56 @@ func connectionStatus(tx *account.Tx, r *wire.Request) (any, error) {
 	return map[string]any{"Target": r.String("Target"), "Status": status}, nil
 }
 
-// describeInstances lists the instances whose agents are connected. Those that
-// never were are not managed.
+// pingEvery is how often an agent pings Systems Manager.
+// https://github.com/aws/amazon-ssm-agent#configuration
+const pingEvery = 5 * time.Minute
+
+// Events are the handlers of this package's events: an agent that is connected
+// once its instance is up is managed from then on, connected or not.
+func Events() map[string]func(*account.Tx, account.Event) {
+	return map[string]func(*account.Tx, account.Event){
+		instance.Booted: func(tx *account.Tx, e account.Event) {
+			if i := tx.Get(e.Type, e.ID); online(tx, i) {
+				i.Data["registered"] = tx.Now()
+			}
+		},
+	}
+}
+
+// ping is the state of an agent's connection, and when it was heard last: of one
+// that is connected at its last turn, of another one when it registered, since
+// what became of it meanwhile is not kept. The state is "" if the instance is not
+// managed.
+func ping(tx *account.Tx, i *account.Resource) (state string, at time.Time) {
+	registered, managed := i.Data["registered"].(time.Time)
+	switch {
+	case online(tx, i):
+		at = tx.Now()
+		if managed {
+			at = registered.Add(tx.Now().Sub(registered).Truncate(pingEvery))
+		}
+		return "Online", at
+	case managed && i.Status == "running":
+		return "ConnectionLost", registered
+	}
+	return "", at
+}
+
+// describeInstances lists the instances whose agents are connected, or were.
+// Those that never were are not managed.
 func describeInstances(tx *account.Tx, r *wire.Request) (any, error) {
 	if r.Has("InstanceInformationFilterList") {
 		return nil, account.NotModelled("InstanceInformationFilterList is not modelled by the sandbox: use Filters")
 	}
 	out := []any{}
 	for _, i := range tx.List(ec2.TypeInstance) {
-		if !online(tx, i) {
+		state, heard := ping(tx, i)
+		if state == "" {
 			continue
 		}
 		fits := true
 		for _, f := range props.Maps(r.In, "Filters") {
-			have, ok := map[string]string{"InstanceIds": i.ID, "PingStatus": "Online", "ResourceType": "EC2Instance", "PlatformTypes": "Linux"}[props.Str(f, "Key")]
+			have, ok := map[string]string{"InstanceIds": i.ID, "PingStatus": state, "ResourceType": "EC2Instance", "PlatformTypes": "Linux"}[props.Str(f, "Key")]
 			if !ok {
 				return nil, account.Errorf("InvalidFilterKey", "The filter key %s is not valid.", props.Str(f, "Key"))
 			}
@@ -183,7 +225,7 @@ func describeInstances(tx *account.Tx, r *wire.Request) (any, error) {
 		}
 		if fits {
 			out = append(out, map[string]any{
-				"InstanceId": i.ID, "PingStatus": "Online", "LastPingDateTime": tx.Now(), "AgentVersion": AgentVersion, "IsLatestVersion": false,
+				"InstanceId": i.ID, "PingStatus": state, "LastPingDateTime": heard, "AgentVersion": AgentVersion, "IsLatestVersion": false,
 				"PlatformType": "Linux", "PlatformName": "Amazon Linux", "PlatformVersion": "2023", "ResourceType": "EC2Instance",
 				"IPAddress": i.Attrs["PrivateIp"], "ComputerName": i.Attrs["PrivateDnsName"], "RegistrationDate": i.Created,
 			})

@@ -50,7 +50,7 @@ func instance(t *testing.T, s *sandbox.Sandbox, id, status string, policies ...a
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{SessionStream: func(session, usual string) string {
+	s := testkit.Sandbox(t, sandbox.Options{SessionStream: func(session, usual string) string {
 		if !strings.HasPrefix(usual, "wss://ssmmessages.us-east-1.amazonaws.com/v1/data-channel/") {
 			t.Errorf("the usual stream is %s", usual)
 		}

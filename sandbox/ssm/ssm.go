@@ -3,9 +3,11 @@
 // package datachannel's.
 //
 // Invariants: a name is a path that AWS allows and is there once; every value
-// fits its tier and allowed pattern; versions only grow.
+// fits its tier and allowed pattern; versions only grow. Of a secure parameter
+// only ciphertexts are kept, under its key and bound to its ARN.
 //
-// Limits: parameter policies, labels, sharing and AWS's public parameters are
+// Limits: a secure parameter of the advanced tier is encrypted under its key
+// directly, without a data key in between; parameter policies, labels, sharing and AWS's public parameters are
 // not modelled; reads see writes at once, which AWS does not promise. Agents are
 // connected as soon as their instance can; sessions that have ended are not kept.
 package ssm
@@ -16,8 +18,8 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 // TypeParameter is the resource type of this package; its id is the
@@ -57,7 +59,13 @@ func parameterType() *account.Type {
 			if tx.Get(TypeParameter, name) != nil {
 				return account.Errorf("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
 			}
-			if err := check(tx, r.Props); err != nil {
+			if err := check(r.Props); err != nil {
+				return err
+			}
+			if err := checkCount(tx, tier(r.Props)); err != nil {
+				return err
+			}
+			if err := conceal(tx, name, r.Props); err != nil {
 				return err
 			}
 			r.ID = name
@@ -66,7 +74,7 @@ func parameterType() *account.Type {
 			return nil
 		},
 		Update: func(tx *account.Tx, r *account.Resource, next map[string]any) error {
-			if err := check(tx, next); err != nil {
+			if err := check(next); err != nil {
 				return err
 			}
 			if kind(r.Props) != kind(next) {
@@ -75,11 +83,33 @@ func parameterType() *account.Type {
 			if tier(r.Props) == "Advanced" && tier(next) == "Standard" {
 				return account.Errorf("ValidationException", "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.")
 			}
+			if err := conceal(tx, r.ID, next); err != nil {
+				return err
+			}
 			r.Retag(next, "Tags")
 			written(tx, r, next)
 			return nil
 		},
 	}
+}
+
+// checkCount refuses one parameter too many of a tier.
+func checkCount(tx *account.Tx, of string) error {
+	most := quota.StandardParameters
+	if of == "Advanced" {
+		most = quota.AdvancedParameters
+	}
+	// Few accounts come near, so the tiers are looked at only then.
+	if tx.Count(TypeParameter) < most.Value(tx) {
+		return nil
+	}
+	have := 0
+	for _, p := range tx.List(TypeParameter) {
+		if tier(p.Props) == of {
+			have++
+		}
+	}
+	return most.Check(tx, have)
 }
 
 // written counts a new version and keeps the values of former ones.
@@ -141,12 +171,12 @@ func checkName(name string) error {
 
 var imageID = regexp.MustCompile(`^ami-([0-9a-f]{8}|[0-9a-f]{17})$`)
 
-func check(tx *account.Tx, p map[string]any) error {
+func check(p map[string]any) error {
 	value := props.Str(p, "Value")
 	switch {
 	case value == "":
 		return account.Errorf("ValidationException", "1 validation error detected: Value '' at 'value' failed to satisfy constraint: Member must have length greater than or equal to 1")
-	case !slices.Contains([]string{"String", "StringList", "SecureString"}, kind(p)):
+	case !slices.Contains([]string{"String", "StringList", secureString}, kind(p)):
 		return account.Errorf("UnsupportedParameterType", "%s is not a supported parameter type", kind(p))
 	case !slices.Contains([]string{"", "Standard", "Advanced", "Intelligent-Tiering"}, props.Str(p, "Tier")):
 		return account.Errorf("ValidationException", "1 validation error detected: Value '%s' at 'tier' failed to satisfy constraint: Member must satisfy enum value set: [Standard, Advanced, Intelligent-Tiering]", props.Str(p, "Tier"))
@@ -170,15 +200,6 @@ func check(tx *account.Tx, p map[string]any) error {
 		}
 		if !re.MatchString(value) {
 			return account.Errorf("ParameterPatternMismatchException", "Parameter value, cannot be validated against allowedPattern: %s", pattern)
-		}
-	}
-	if kind(p) == "SecureString" {
-		key := props.Str(p, "KeyId")
-		if key == "" {
-			key = "alias/aws/ssm"
-		}
-		if _, err := kms.Usable(tx, key, "", nil, "kms:Encrypt"); err != nil {
-			return account.Errorf("InvalidKeyId", "%v", err)
 		}
 	}
 	return nil

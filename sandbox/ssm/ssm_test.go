@@ -17,7 +17,7 @@ import (
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	testkit.MustCreate(t, s, ssm.TypeParameter, map[string]any{"Name": "/taken", "Type": "String", "Value": "v"})
 	for _, c := range []struct {
 		name  string
@@ -53,7 +53,7 @@ func TestRefusals(t *testing.T) {
 func TestAPI(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := sandbox.New(sandbox.Options{})
+	s := testkit.Sandbox(t, sandbox.Options{})
 	start := testkit.Dump(s.Account())
 	c := sdk.NewFromConfig(testkit.Config(s))
 	put := func(name, value string, overwrite bool) (int64, error) {

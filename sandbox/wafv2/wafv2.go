@@ -22,6 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/elbv2"
 	"github.com/poolhouse/poolhouse/sandbox/logs"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
@@ -93,6 +94,9 @@ func webACLType() *account.Type {
 		Create: func(tx *account.Tx, r *account.Resource) error {
 			capacity, err := check(tx, r.Props)
 			if err != nil {
+				return err
+			}
+			if err := quota.WebACLs.Check(tx, tx.Count(TypeWebACL)); err != nil {
 				return err
 			}
 			if err := name(tx, r, "webacl"); err != nil {
@@ -366,10 +370,11 @@ func Service() wire.Service {
 }
 
 func summary(r *account.Resource) map[string]any {
-	return map[string]any{
-		"Name": strings.Split(r.ID, "|")[0], "Id": r.Attrs["Id"], "ARN": r.Attrs["Arn"],
-		"Description": props.Str(r.Props, "Description"), "LockToken": r.Attrs["Id"],
+	out := map[string]any{"Name": strings.Split(r.ID, "|")[0], "Id": r.Attrs["Id"], "ARN": r.Attrs["Arn"], "LockToken": r.Attrs["Id"]}
+	if d := props.Str(r.Props, "Description"); d != "" {
+		out["Description"] = d
 	}
+	return out
 }
 
 func listWebACLs(tx *account.Tx, _ *wire.Request) (any, error) {

@@ -141,6 +141,10 @@ func TestAreChecked(t *testing.T) {
 	}
 }
 
+// A web ACL or IP set in use can't be deleted.
+//
+// https://docs.aws.amazon.com/waf/latest/APIReference/API_DeleteWebACL.html
+// https://docs.aws.amazon.com/waf/latest/APIReference/API_DeleteIPSet.html
 func TestWhatBlocksDeletion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

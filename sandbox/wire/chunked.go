@@ -1,16 +1,14 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/hmac"
-	"crypto/md5"
-	"crypto/sha1"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"hash"
-	"hash/crc32"
-	"hash/crc64"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -18,111 +16,174 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
-// unchunk takes the framing off an aws-chunked body, checking chunk signatures
-// where there are any, and returns the trailing headers too.
+// chunks takes the framing off an aws-chunked body, checking chunk signatures
+// where there are any. Once it is read, trailer has the trailing headers. What a
+// signature covers is read before the signature is checked: nothing of the body
+// counts before its end.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
-func (s *signature) unchunk(mode string, body []byte, secret string) ([]byte, http.Header, *account.Error) {
-	signed := mode == streamSigned || mode == streamSignedTrailer
-	malformed := &account.Error{Code: "IncompleteBody", Message: "The request body terminated unexpectedly", Status: 400}
-	key := s.signingKey(secret)
-	previous := s.signature
-	check := func(algorithm, got string, parts ...string) bool {
-		text := strings.Join(append([]string{algorithm, s.amzDate, s.scope(), previous}, parts...), "\n")
-		previous = hex.EncodeToString(hmacSum(key, text))
-		return hmac.Equal([]byte(previous), []byte(got))
+type chunks struct {
+	sig       *signature
+	mode      string
+	in        *bufio.Reader
+	key       []byte
+	previous  string    // signature
+	signed    bool      // chunks are
+	extension string    // of the present chunk
+	sum       hash.Hash // of the present chunk
+	left      uint64    // of the present chunk
+	err       error     // what ended the body
+	trailer   http.Header
+}
+
+var _ io.Reader = (*chunks)(nil)
+
+// Longest lines and trailers that are read: AWS's are below a hundred bytes.
+const (
+	maxChunkLine = 4 << 10
+	maxTrailer   = 16 << 10
+)
+
+func (s *signature) chunks(mode string, in io.Reader, secret string) *chunks {
+	return &chunks{
+		sig: s, mode: mode, in: bufio.NewReaderSize(in, 64<<10), key: s.signingKey(secret), previous: s.signature,
+		signed: mode == streamSigned || mode == streamSignedTrailer, trailer: http.Header{},
 	}
-	mismatch := &account.Error{Code: "SignatureDoesNotMatch", Message: "The request signature we calculated does not match the signature you provided. Check your key and signing method.", Status: 403}
+}
+
+// Read reads what was meant. Its errors are *account.Error, or io.EOF.
+func (c *chunks) Read(p []byte) (int, error) {
+	if c.err == nil && c.left == 0 {
+		c.err = c.next()
+	}
+	if c.err != nil || len(p) == 0 {
+		return 0, c.err
+	}
+	n, err := c.in.Read(p[:min(uint64(len(p)), c.left)])
+	c.left -= uint64(n)
+	if c.signed {
+		c.sum.Write(p[:n])
+	}
+	switch {
+	case err != nil:
+		c.err = incomplete()
+	case c.left == 0:
+		c.err = c.complete()
+	}
+	if n > 0 && c.err == nil {
+		return n, nil
+	}
+	return n, c.err
+}
+
+func incomplete() error {
+	return &account.Error{Code: "IncompleteBody", Message: "The request body terminated unexpectedly", Status: http.StatusBadRequest}
+}
+
+func mismatch() error {
+	return &account.Error{Code: "SignatureDoesNotMatch", Message: "The request signature we calculated does not match the signature you provided. Check your key and signing method.", Status: http.StatusForbidden}
+}
+
+// check compares a signature, which covers the one before it.
+func (c *chunks) check(algorithm, got string, parts ...string) bool {
+	text := strings.Join(append([]string{algorithm, c.sig.amzDate, c.sig.scope(), c.previous}, parts...), "\n")
+	c.previous = hex.EncodeToString(hmacSum(c.key, text))
+	return hmac.Equal([]byte(c.previous), []byte(got))
+}
+
+// line reads to the end of a line, which is left out.
+func (c *chunks) line() (string, error) {
 	var out []byte
-	for {
-		line, rest, ok := bytes.Cut(body, []byte("\r\n"))
-		if !ok {
-			return nil, nil, malformed
+	for len(out) < maxChunkLine {
+		part, err := c.in.ReadSlice('\n')
+		out = append(out, part...)
+		if err == nil {
+			text, ok := bytes.CutSuffix(out, []byte("\r\n"))
+			if !ok {
+				break
+			}
+			return string(text), nil
 		}
-		body = rest
-		sizeText, extension, _ := strings.Cut(string(line), ";")
-		size, err := strconv.ParseUint(sizeText, 16, 31)
-		if err != nil || int(size) > len(body) {
-			return nil, nil, malformed
-		}
-		data := body[:size]
-		body = body[size:]
-		if signed && !check(algorithm+"-PAYLOAD", strings.TrimPrefix(extension, "chunk-signature="), emptyHash, hexSum(data)) {
-			return nil, nil, mismatch
-		}
-		if size == 0 {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			break
 		}
-		out = append(out, data...)
-		if !bytes.HasPrefix(body, []byte("\r\n")) {
-			return nil, nil, malformed
-		}
-		body = body[2:]
 	}
-	trailer := http.Header{}
-	if mode == streamSigned {
-		return out, trailer, nil
+	return "", incomplete()
+}
+
+// next begins a chunk; the last one, which is empty, ends the body.
+func (c *chunks) next() error {
+	line, err := c.line()
+	if err != nil {
+		return err
 	}
+	var size string
+	size, c.extension, _ = strings.Cut(line, ";")
+	if c.left, err = strconv.ParseUint(size, 16, 31); err != nil {
+		return incomplete()
+	}
+	c.sum = sha256.New()
+	if c.left > 0 {
+		return nil
+	}
+	if err := c.verify(); err != nil {
+		return err
+	}
+	if c.mode == streamSigned {
+		return io.EOF
+	}
+	return c.end()
+}
+
+// complete ends a chunk that was read.
+func (c *chunks) complete() error {
+	if err := c.verify(); err != nil {
+		return err
+	}
+	if line, err := c.line(); err != nil || line != "" {
+		return incomplete()
+	}
+	return nil
+}
+
+func (c *chunks) verify() error {
+	if c.signed && !c.check(algorithm+"-PAYLOAD", strings.TrimPrefix(c.extension, "chunk-signature="), emptyHash, hex.EncodeToString(c.sum.Sum(nil))) {
+		return mismatch()
+	}
+	return nil
+}
+
+// end reads the trailing headers.
+func (c *chunks) end() error {
+	text, err := io.ReadAll(io.LimitReader(c.in, maxTrailer+1))
+	if err != nil || len(text) > maxTrailer {
+		return incomplete()
+	}
+	signed := c.signed
 	var canonical strings.Builder
-	for _, line := range strings.Split(string(body), "\n") {
-		line = strings.TrimRight(line, "\r")
-		name, value, ok := strings.Cut(line, ":")
+	for _, line := range strings.Split(string(text), "\n") {
+		name, value, ok := strings.Cut(strings.TrimRight(line, "\r"), ":")
 		if !ok {
 			continue
 		}
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 		if name == "x-amz-trailer-signature" {
-			if signed && !check(algorithm+"-TRAILER", value, hexSum([]byte(canonical.String()))) {
-				return nil, nil, mismatch
+			if signed && !c.check(algorithm+"-TRAILER", value, hexSum([]byte(canonical.String()))) {
+				return mismatch()
 			}
 			signed = false
 			continue
 		}
-		trailer.Add(name, value)
+		c.trailer.Add(name, value)
 		canonical.WriteString(name + ":" + value + "\n")
 	}
 	if signed {
-		return nil, nil, mismatch
+		return mismatch()
 	}
-	for _, name := range strings.Split(s.trailerNames, ",") {
-		if name = strings.TrimSpace(name); name != "" && trailer.Get(name) == "" {
-			return nil, nil, &account.Error{Code: "MalformedTrailerError", Message: "The request contained trailing data that was not well-formed or did not conform to our published schema.", Status: 400}
-		}
-	}
-	return out, trailer, nil
-}
-
-// checksums compares the body with every checksum that the headers give.
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
-func checksums(h http.Header, body []byte) *account.Error {
-	if want := h.Get("Content-Md5"); want != "" {
-		raw, err := base64.StdEncoding.DecodeString(want)
-		if err != nil || len(raw) != md5.Size {
-			return account.Errorf("InvalidDigest", "The Content-MD5 you specified was invalid.")
-		}
-		if sum := md5.Sum(body); !bytes.Equal(sum[:], raw) {
-			return account.Errorf("BadDigest", "The Content-MD5 you specified did not match what we received.")
+	for _, name := range strings.Split(c.sig.trailerNames, ",") {
+		if name = strings.TrimSpace(name); name != "" && c.trailer.Get(name) == "" {
+			return &account.Error{Code: "MalformedTrailerError", Message: "The request contained trailing data that was not well-formed or did not conform to our published schema.", Status: http.StatusBadRequest}
 		}
 	}
-	for _, c := range []struct {
-		name string
-		sum  func() hash.Hash
-	}{
-		{"crc32", func() hash.Hash { return crc32.NewIEEE() }},
-		{"crc32c", func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }},
-		{"crc64nvme", func() hash.Hash { return crc64.New(crc64.MakeTable(0x9a6c9329ac4bc9b5)) }},
-		{"sha1", sha1.New},
-		{"sha256", sha256.New},
-	} {
-		want := h.Get("X-Amz-Checksum-" + c.name)
-		if want == "" {
-			continue
-		}
-		sum := c.sum()
-		sum.Write(body)
-		if base64.StdEncoding.EncodeToString(sum.Sum(nil)) != want {
-			return account.Errorf("BadDigest", "The %s you specified did not match the calculated checksum.", strings.ToUpper(c.name))
-		}
-	}
-	return nil
+	return io.EOF
 }

@@ -14,14 +14,22 @@ import (
 	"strings"
 )
 
-// maxDepth bounds the nesting of any input; AWS's own shapes stay far below.
-const maxDepth = 64
+// Any input is bounded in its nesting and in the structures, lists and values
+// it is made of, so that a small body can't fill the memory; AWS's own shapes
+// stay far below.
+const (
+	maxDepth = 64
+	maxNodes = 1 << 16
+)
+
+var errTooMany = errors.New("input has too many members")
 
 // decodeForm nests query parameters by their dots. Lists are numbered from 1;
 // the query protocol puts the list's element name between ("member"), which
 // vanishes, and EC2 doesn't.
 func decodeForm(form url.Values, ec2 bool) (map[string]any, error) {
 	root := map[string]any{}
+	nodes := 0
 	for _, key := range sortedKeys(form) {
 		if key == "Action" || key == "Version" {
 			continue
@@ -34,6 +42,9 @@ func decodeForm(form url.Values, ec2 bool) (map[string]any, error) {
 		for _, p := range path[:len(path)-1] {
 			next, ok := m[p].(map[string]any)
 			if !ok {
+				if nodes++; nodes > maxNodes {
+					return nil, errTooMany
+				}
 				// "A" and "A.B" together: the structure wins.
 				next = map[string]any{}
 				m[p] = next
@@ -122,9 +133,10 @@ func decodeJSON(body []byte) (map[string]any, error) {
 	return in, nil
 }
 
-// shallow refuses JSON nested deeper than maxDepth before it is decoded.
+// shallow refuses JSON nested deeper than maxDepth, or of more than maxNodes
+// values, before it is decoded.
 func shallow(body []byte) error {
-	depth, quoted, escaped := 0, false, false
+	depth, nodes, quoted, escaped := 0, 0, false, false
 	for _, c := range body {
 		switch {
 		case escaped:
@@ -134,13 +146,19 @@ func shallow(body []byte) error {
 			quoted = c != '"'
 		case c == '"':
 			quoted = true
+		case c == ',':
+			nodes++
 		case c == '{' || c == '[':
+			nodes++
 			if depth++; depth > maxDepth {
 				return errors.New("body is nested too deeply")
 			}
 		case c == '}' || c == ']':
 			depth--
 		}
+	}
+	if nodes > maxNodes {
+		return errTooMany
 	}
 	return nil
 }
@@ -150,6 +168,10 @@ func shallow(body []byte) error {
 func decodeXML(body []byte) (map[string]any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return map[string]any{}, nil
+	}
+	// Every element has a "<" of its own, and one that ends it.
+	if bytes.Count(body, []byte("<")) > 2*maxNodes {
+		return nil, errTooMany
 	}
 	d := xml.NewDecoder(bytes.NewReader(body))
 	for {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
@@ -23,11 +24,18 @@ func encode(s *Service, op *Operation, requestID string, out any) (*Raw, error) 
 	if status == 0 {
 		status = http.StatusOK
 	}
+	if headed, ok := out.(Headed); ok {
+		answer, err := encode(s, op, requestID, headed.Out)
+		if err == nil {
+			maps.Copy(answer.Header, headed.Header)
+		}
+		return answer, err
+	}
 	if raw, ok := out.(Raw); ok {
 		out = &raw
 	}
 	if raw, ok := out.(*Raw); ok {
-		answer := &Raw{Status: raw.Status, Header: raw.Header, Body: raw.Body}
+		answer := &Raw{Status: raw.Status, Header: raw.Header, Body: raw.Body, Content: raw.Content}
 		if answer.Status == 0 {
 			answer.Status = status
 		}
@@ -55,10 +63,11 @@ func encode(s *Service, op *Operation, requestID string, out any) (*Raw, error) 
 	if s.Protocol == EC2Query {
 		item = "item"
 	}
-	inner, err := fields(out, item)
-	if err != nil {
+	var b strings.Builder
+	if err := fields(&b, out, item); err != nil {
 		return nil, err
 	}
+	inner := b.String()
 	root := op.Name + "Response"
 	if d, ok := out.(Document); ok {
 		root = d.Root
@@ -67,9 +76,9 @@ func encode(s *Service, op *Operation, requestID string, out any) (*Raw, error) 
 	case RestXML:
 		root = rootName(out, root)
 	case EC2Query:
-		inner = "<requestId>" + escape(requestID) + "</requestId>" + inner
+		inner = elements("requestId", requestID) + inner
 	default:
-		inner = "<" + op.Name + "Result>" + inner + "</" + op.Name + "Result><ResponseMetadata><RequestId>" + escape(requestID) + "</RequestId></ResponseMetadata>"
+		inner = "<" + op.Name + "Result>" + inner + "</" + op.Name + "Result><ResponseMetadata>" + elements("RequestId", requestID) + "</ResponseMetadata>"
 	}
 	return &Raw{Status: status, Header: contentType(s.Protocol.mediaType()), Body: document(root, s.Namespace, inner)}, nil
 }
@@ -149,50 +158,39 @@ func rootName(out any, otherwise string) string {
 }
 
 // fields writes what is inside the element of a struct or map.
-func fields(out any, item string) (string, error) {
+func fields(b *strings.Builder, out any, item string) error {
 	switch v := out.(type) {
 	case nil:
-		return "", nil
+		return nil
 	case Document:
-		return fields(v.Fields, item)
+		return fields(b, v.Fields, item)
 	case map[string]any:
-		var b strings.Builder
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			if err := value(&b, k, v[k], item); err != nil {
-				return "", err
+			if err := value(b, k, v[k], item); err != nil {
+				return err
 			}
 		}
-		return b.String(), nil
+		return nil
 	}
 	// encoding/xml always writes the element around a value.
-	var b bytes.Buffer
-	if err := xml.NewEncoder(&b).EncodeElement(out, xml.StartElement{Name: xml.Name{Local: "x"}}); err != nil {
-		return "", err
+	var whole bytes.Buffer
+	if err := xml.NewEncoder(&whole).EncodeElement(out, xml.StartElement{Name: xml.Name{Local: "x"}}); err != nil {
+		return err
 	}
-	s := b.String()
-	start, end := strings.IndexByte(s, '>'), strings.LastIndex(s, "</x>")
+	s := whole.Bytes()
+	start, end := bytes.IndexByte(s, '>'), bytes.LastIndex(s, []byte("</x>"))
 	if start < 0 || end < start {
-		return "", fmt.Errorf("encode %T: not a structure", out)
+		return fmt.Errorf("encode %T: not a structure", out)
 	}
-	return s[start+1 : end], nil
+	b.Write(s[start+1 : end])
+	return nil
 }
 
 // value writes one JSON-like value as an element.
 func value(b *strings.Builder, name string, v any, item string) error {
-	var inner string
 	switch v := v.(type) {
 	case nil:
 		return nil
-	case string:
-		inner = escape(v)
-	case bool:
-		inner = strconv.FormatBool(v)
-	case int:
-		inner = strconv.Itoa(v)
-	case float64:
-		inner = strconv.FormatFloat(v, 'f', -1, 64)
-	case time.Time:
-		inner = ISO(v)
 	case Flat:
 		for _, x := range v {
 			if err := value(b, name, x, item); err != nil {
@@ -200,25 +198,39 @@ func value(b *strings.Builder, name string, v any, item string) error {
 			}
 		}
 		return nil
-	case []any:
-		var l strings.Builder
-		for _, x := range v {
-			if err := value(&l, item, x, item); err != nil {
-				return err
-			}
-		}
-		inner = l.String()
 	case []string:
 		return value(b, name, anys(v), item)
 	case []map[string]any:
 		return value(b, name, anys(v), item)
+	}
+	b.WriteString("<")
+	b.WriteString(name)
+	b.WriteString(">")
+	switch v := v.(type) {
+	case string:
+		escape(b, v)
+	case bool:
+		b.WriteString(strconv.FormatBool(v))
+	case int:
+		b.WriteString(strconv.Itoa(v))
+	case float64:
+		b.WriteString(strconv.FormatFloat(v, 'f', -1, 64))
+	case time.Time:
+		b.WriteString(ISO(v))
+	case []any:
+		for _, x := range v {
+			if err := value(b, item, x, item); err != nil {
+				return err
+			}
+		}
 	default:
-		var err error
-		if inner, err = fields(v, item); err != nil {
+		if err := fields(b, v, item); err != nil {
 			return err
 		}
 	}
-	b.WriteString("<" + name + ">" + inner + "</" + name + ">")
+	b.WriteString("</")
+	b.WriteString(name)
+	b.WriteString(">")
 	return nil
 }
 
@@ -271,24 +283,52 @@ func encodeError(s *Service, r *http.Request, requestID string, refusal *account
 }
 
 func document(root, namespace, inner string) []byte {
+	var b strings.Builder
+	b.Grow(len(xml.Header) + len(inner) + 2*len(root) + len(namespace) + 16)
+	b.WriteString(xml.Header)
+	b.WriteString("<")
+	b.WriteString(root)
 	if namespace != "" {
-		return []byte(xml.Header + "<" + root + ` xmlns="` + escape(namespace) + `">` + inner + "</" + root + ">")
+		b.WriteString(` xmlns="`)
+		escape(&b, namespace)
+		b.WriteString(`"`)
 	}
-	return []byte(xml.Header + "<" + root + ">" + inner + "</" + root + ">")
+	b.WriteString(">")
+	b.WriteString(inner)
+	b.WriteString("</")
+	b.WriteString(root)
+	b.WriteString(">")
+	return []byte(b.String())
 }
 
 // elements writes names and texts in turn.
 func elements(pairs ...string) string {
 	var b strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
-		b.WriteString("<" + pairs[i] + ">" + escape(pairs[i+1]) + "</" + pairs[i] + ">")
+		b.WriteString("<" + pairs[i] + ">")
+		escape(&b, pairs[i+1])
+		b.WriteString("</" + pairs[i] + ">")
 	}
 	return b.String()
 }
 
-func escape(s string) string {
-	var b bytes.Buffer
-	// Writing to a buffer can't fail.
-	_ = xml.EscapeText(&b, []byte(s))
-	return b.String()
+// escape writes a text as encoding/xml does; most have nothing to escape.
+func escape(b *strings.Builder, s string) {
+	if plain(s) {
+		b.WriteString(s)
+		return
+	}
+	// Writing to a builder can't fail.
+	_ = xml.EscapeText(b, []byte(s))
+}
+
+// plain tells that a text is the same in XML.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c >= utf8.RuneSelf, c == '"', c == '\'', c == '&', c == '<', c == '>':
+			return false
+		}
+	}
+	return true
 }

@@ -24,20 +24,22 @@ func refuse(s *Service, f *fault) *account.Error {
 			missingToken:        "AccessDenied",
 			incompleteSignature: "AuthorizationHeaderMalformed",
 			unknownKey:          "InvalidAccessKeyId",
+			expiredToken:        "ExpiredToken",
 			wrongSignature:      "SignatureDoesNotMatch",
 			expired:             "RequestTimeTooSkewed",
 			presignExpired:      "AccessDenied",
 			unsignedHeaders:     "AccessDenied",
-			payloadMismatch:     "XAmzContentSHA256Mismatch",
 		}
 		switch f.kind {
 		case missingToken:
 			message = "Access Denied"
 		case unknownKey:
 			message = "The AWS Access Key Id you provided does not exist in our records."
+		case expiredToken:
+			message, status = "The provided token has expired.", http.StatusBadRequest
 		case expired:
 			message = "The difference between the request time and the current time is too large."
-		case incompleteSignature, payloadMismatch:
+		case incompleteSignature:
 			status = http.StatusBadRequest
 		}
 	case s.Protocol == EC2Query:
@@ -45,6 +47,7 @@ func refuse(s *Service, f *fault) *account.Error {
 			missingToken:        "MissingAuthenticationToken",
 			incompleteSignature: "IncompleteSignature",
 			unknownKey:          "AuthFailure",
+			expiredToken:        "RequestExpired",
 			wrongSignature:      "SignatureDoesNotMatch",
 			expired:             "RequestExpired",
 			presignExpired:      "RequestExpired",
@@ -52,6 +55,8 @@ func refuse(s *Service, f *fault) *account.Error {
 		switch f.kind {
 		case unknownKey:
 			message, status = "AWS was not able to validate the provided access credentials", http.StatusUnauthorized
+		case expiredToken:
+			message, status = "Request has expired.", http.StatusBadRequest
 		case incompleteSignature, expired, presignExpired:
 			status = http.StatusBadRequest
 		}
@@ -60,6 +65,7 @@ func refuse(s *Service, f *fault) *account.Error {
 			missingToken:        "MissingAuthenticationToken",
 			incompleteSignature: "IncompleteSignature",
 			unknownKey:          "InvalidClientTokenId",
+			expiredToken:        "ExpiredToken",
 			wrongSignature:      "SignatureDoesNotMatch",
 			expired:             "SignatureDoesNotMatch",
 			presignExpired:      "SignatureDoesNotMatch",
@@ -72,6 +78,7 @@ func refuse(s *Service, f *fault) *account.Error {
 			missingToken:        "MissingAuthenticationTokenException",
 			incompleteSignature: "IncompleteSignatureException",
 			unknownKey:          "UnrecognizedClientException",
+			expiredToken:        "ExpiredTokenException",
 			wrongSignature:      "InvalidSignatureException",
 			expired:             "InvalidSignatureException",
 			presignExpired:      "InvalidSignatureException",

@@ -124,7 +124,7 @@ func match(svc *Service, r *http.Request) (*Operation, map[string]string) {
 	var labels map[string]string
 	for i := range svc.Operations {
 		op := &svc.Operations[i]
-		if op.Method != r.Method || !hasQuery(svc, op, query) {
+		if op.Method != r.Method || op.Header != "" && r.Header.Get(op.Header) == "" || !hasQuery(svc, op, query) {
 			continue
 		}
 		l, ok := matchPath(op.Path, path)
@@ -138,14 +138,22 @@ func match(svc *Service, r *http.Request) (*Operation, map[string]string) {
 	return best, labels
 }
 
-// rank orders operations that match: more Query, then fewer labels.
+// rank orders operations that match: more Query, then a Header, then fewer labels.
 func rank(op *Operation) int {
-	return len(op.Query)*1000 - 10*strings.Count(op.Path, "{") - strings.Count(op.Path, "+}")
+	header := 0
+	if op.Header != "" {
+		header = 500
+	}
+	return header + len(op.Query)*1000 - 10*strings.Count(op.Path, "{") - strings.Count(op.Path, "+}")
 }
 
 func hasQuery(svc *Service, op *Operation, query url.Values) bool {
 	wanted := map[string]bool{}
 	for _, q := range op.Query {
+		if k, may := strings.CutSuffix(q, "?"); may {
+			wanted[k] = true
+			continue
+		}
 		k, v, valued := strings.Cut(q, "=")
 		got, ok := query[k]
 		if !ok || valued && (len(got) == 0 || got[0] != v) {

@@ -1,14 +1,16 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,11 +20,12 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
-// Body limits. No operation but S3's uploads takes more than a few hundred
-// kilobytes; the largest CloudFormation request is a 1 MB one.
+// Limits of bodies that are held in memory. No operation takes more than a few
+// hundred kilobytes, but CloudFormation's, of 1 MB, and S3's lists of parts and
+// objects.
 const (
 	maxBody   = 2 << 20
-	maxObject = 64 << 20
+	maxS3Body = 4 << 20
 )
 
 // NotModelled is the error code of [account.NotModelled], for clients to
@@ -35,10 +38,19 @@ type Options struct {
 	// Region is the only region that requests may be signed for; global
 	// services take their partition's home region too.
 	Region string
+	// Elsewhere tells that requests to a service may be signed for another region
+	// too; nil is never.
+	Elsewhere func(service, region string) bool
 	// Services are looked up in order.
 	Services []Service
-	// Credentials are the key pairs that sign.
+	// Credentials are key pairs that sign, and Lookup finds others in the
+	// account as it is: its errors are ErrUnknownKey and ErrExpiredToken. It may
+	// be nil.
 	Credentials []Credential
+	Lookup      func(tx *account.Tx, key, token string) (Credential, error)
+	// Authorize refuses what the caller may not do, before anything of it is
+	// done. May be nil.
+	Authorize func(tx *account.Tx, r *Request) *account.Error
 	// OnCall is told of every request once it is answered. It must be safe
 	// for concurrent use. May be nil.
 	OnCall func(Call)
@@ -49,6 +61,29 @@ type Options struct {
 	// account sees it: an *account.Error is the answer, a *Fault says more.
 	// May be nil.
 	Intercept func(r *http.Request, service, operation string) error
+	// Observe is told of every exchange as it was on the wire. It must be safe
+	// for concurrent use and change nothing of it. May be nil.
+	Observe func(Exchange)
+	// Requests is how many requests there were before, so that no id comes
+	// twice.
+	Requests uint64
+	// Now is the time that answers have; nil is the wall's. Requests are signed
+	// at the wall's time, at this one, or at any in between: clients follow the
+	// answers' dates, each by as much as it has seen.
+	Now func() time.Time
+}
+
+// Exchange is one request with its answer.
+type Exchange struct {
+	Call
+	// Request lacks its body, which is Body: what was meant, without a chunked
+	// upload's framing. What S3's operations receive and give as it comes isn't
+	// here.
+	Request *http.Request
+	Body    []byte
+	// Intercepted tells that Options.Intercept made the answer up, or cut it.
+	Intercepted bool
+	Answer      Raw
 }
 
 // Call is the record of one request.
@@ -69,9 +104,16 @@ type Fault struct {
 	After bool
 	// Err is the answer; nil cuts the connection.
 	Err *account.Error
+	// Wait delays the answer of a call that was carried out, which is then
+	// given as it is: Err and cutting have no part in it. It returns when the
+	// context ends.
+	Wait func(context.Context)
 }
 
 func (f *Fault) Error() string {
+	if f.Wait != nil {
+		return "answer delayed"
+	}
 	if f.Err == nil {
 		return "connection cut"
 	}
@@ -83,17 +125,26 @@ func (f *Fault) Error() string {
 type Server struct {
 	account     *account.Account
 	region      string
+	elsewhere   func(service, region string) bool
 	services    []Service
 	credentials map[string]Credential
+	lookup      func(*account.Tx, string, string) (Credential, error)
+	authorize   func(*account.Tx, *Request) *account.Error
 	onCall      func(Call)
 	record      func(*account.Tx, *Request, error)
 	intercept   func(*http.Request, string, string) error
+	observe     func(Exchange)
 	requests    atomic.Uint64
+	now         func() time.Time
 }
 
 // NewServer returns a server; its options must not be changed afterwards.
 func NewServer(o Options) *Server {
-	s := &Server{account: o.Account, region: o.Region, services: o.Services, credentials: map[string]Credential{}, onCall: o.OnCall, record: o.Record, intercept: o.Intercept}
+	s := &Server{account: o.Account, region: o.Region, elsewhere: o.Elsewhere, services: o.Services, credentials: map[string]Credential{}, lookup: o.Lookup, authorize: o.Authorize, onCall: o.OnCall, record: o.Record, intercept: o.Intercept, observe: o.Observe, now: o.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.requests.Store(o.Requests)
 	for _, c := range o.Credentials {
 		s.credentials[c.AccessKeyID] = c
 	}
@@ -112,24 +163,37 @@ func (s *Server) requestID() string {
 // call is one request on its way.
 type call struct {
 	Call
-	service *Service
-	cut     bool
-	fault   *Fault
+	service     *Service
+	body        []byte
+	intercepted bool
+	cut         bool
+	fault       *Fault
+	content     io.ReadCloser // the answer's, if it is not held in memory
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Call: Call{RequestID: s.requestID()}}
 	answer, err := s.answer(c, r)
-	if c.fault != nil && c.fault.After {
+	if c.content != nil {
+		defer func() { _ = c.content.Close() }()
+	}
+	if c.fault != nil && c.fault.Wait != nil {
+		c.fault.Wait(r.Context())
+	} else if c.fault != nil && c.fault.After {
 		if c.cut = c.fault.Err == nil; !c.cut {
 			answer, err = nil, c.fault.Err
 		}
 	}
+	content := c.content
 	if err != nil {
+		content = nil
 		var refusal *account.Error
 		if !errors.As(err, &refusal) {
 			refusal = &account.Error{Code: "InternalFailure", Message: "sandbox: " + err.Error(), Status: http.StatusInternalServerError}
+		}
+		if refusal.Code == "NotStabilized" { // only CloudFormation's handlers say that
+			refusal = &account.Error{Code: "InternalFailure", Message: refusal.Message, Status: http.StatusInternalServerError}
 		}
 		c.Code = refusal.Code
 		svc := c.service
@@ -144,25 +208,35 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.onCall(c.Call)
 	}
+	if s.observe != nil {
+		s.observe(Exchange{Call: c.Call, Request: r, Body: c.body, Intercepted: c.intercepted, Answer: *answer})
+	}
 	if c.cut && cut(w) {
 		return
 	}
 	header := w.Header()
 	maps.Copy(header, answer.Header)
+	header.Set("Date", s.now().UTC().Format(http.TimeFormat))
 	if c.service != nil && c.service.Name == "s3" {
 		header.Set("X-Amz-Request-Id", c.RequestID)
 		header.Set("X-Amz-Id-2", c.RequestID)
 	} else {
 		header.Set("X-Amzn-Requestid", c.RequestID)
 	}
-	if header.Get("Content-Length") == "" && r.Method != http.MethodHead && answer.Status != http.StatusNoContent {
+	if header.Get("Content-Length") == "" && content == nil && r.Method != http.MethodHead && answer.Status != http.StatusNoContent {
 		header.Set("Content-Length", strconv.Itoa(len(answer.Body)))
 	}
 	w.WriteHeader(answer.Status)
-	if r.Method != http.MethodHead {
-		// A client that has gone away isn't the account's concern.
-		_, _ = w.Write(answer.Body)
+	if r.Method == http.MethodHead {
+		return
 	}
+	// A client that has gone away isn't the account's concern. One whose answer
+	// ends early sees that by its length.
+	if content != nil {
+		_, _ = io.Copy(w, content)
+		return
+	}
+	_, _ = w.Write(answer.Body)
 }
 
 // cut closes the connection without an answer; false if it can't be done.
@@ -185,92 +259,36 @@ func guess(r *http.Request) *Service {
 	return &Service{Protocol: Query}
 }
 
-// answer finds, checks and carries out a request.
-func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
-	sig, flaw := parseSignature(r)
-	limit := int64(maxBody)
-	if sig != nil && sig.service == "s3" {
-		limit = maxObject
-	}
-	body, err := read(r, limit)
-	if err != nil {
-		if sig != nil {
-			c.service = s.service(r, sig, nil)
+// recovered works on the account, and takes a panic for an error, so that no
+// input ends the server or leaves it locked. Like an error, it undoes nothing;
+// operations check everything before they change anything.
+func recovered(a *account.Account, f func(*account.Tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v, at %s", p, culprit())
 		}
-		return nil, err
-	}
-	if r.Header.Get("Smithy-Protocol") != "" {
-		return nil, notModelled("protocol " + strings.ToValidUTF8(r.Header.Get("Smithy-Protocol"), "?"))
-	}
-	params := form(r, body)
-	c.service = s.service(r, sig, params)
-	if c.service == nil {
-		return nil, s.unknownService(c, r, sig, params)
-	}
-	c.Service = c.service.Name
-	principal, err := s.authenticate(c, r, body, sig, flaw)
-	if err != nil {
-		return nil, err
-	}
-	c.Caller = principal.ARN
-	header := r.Header
-	if mode := r.Header.Get("X-Amz-Content-Sha256"); c.service.Name == "s3" {
-		if strings.HasPrefix(mode, "STREAMING-") {
-			if mode != streamSigned && mode != streamSignedTrailer && mode != streamUnsignedTrailer {
-				return nil, notModelled("payloads of the form " + mode)
-			}
-			var trailer http.Header
-			var refusal *account.Error
-			if body, trailer, refusal = sig.unchunk(mode, body, principal.SecretAccessKey); refusal != nil {
-				return nil, refusal
-			}
-			header = header.Clone()
-			maps.Copy(header, trailer)
-		}
-		if refusal := checksums(header, body); refusal != nil {
-			return nil, refusal
+	}()
+	return a.Do(f)
+}
+
+// culprit is the function that panicked, as seen from a deferred one.
+func culprit() string {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") || !more {
+			return fmt.Sprintf("%s line %d", f.Function, f.Line)
 		}
 	}
-	op, in, err := s.decode(c, r, body, params)
-	if err != nil {
-		return nil, err
-	}
-	if s.intercept != nil {
-		if err := s.intercept(r, c.Service, c.Operation); err != nil {
-			if !errors.As(err, &c.fault) {
-				return nil, err
-			}
-			if !c.fault.After {
-				c.cut = c.fault.Err == nil
-				return nil, c.fault.answer()
-			}
-		}
-	}
-	from, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		from = r.RemoteAddr
-	}
-	req := &Request{
-		Service: c.Service, Operation: c.Operation, ID: c.RequestID, Caller: c.Caller, In: in, Body: body, Header: header,
-		AccessKeyID: principal.AccessKeyID, Region: sig.region, SourceIP: from, UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"),
-	}
-	var answer *Raw
-	err = s.account.Do(func(tx *account.Tx) error {
-		tx.Caller = req.Caller
-		req.Time, c.Time = tx.Now(), tx.Now()
-		out, err := op.Do(tx, req)
-		if s.record != nil {
-			s.record(tx, req, err)
-		}
-		if err != nil {
-			return err
-		}
-		// Outputs may share memory with the account: encode while it is ours.
-		answer, err = encode(c.service, op, c.RequestID, out)
-		return err
-	})
-	c.Resource = req.Resource
-	return answer, err
+}
+
+var reading = regexp.MustCompile(`^(Describe|Get|List|Lookup|Head|Validate|BatchGet|BatchCheck|Simulate|Search|Estimate)`)
+
+// Reads tells by an operation's name that it changes nothing. Those that make a
+// credential do.
+func Reads(operation string) bool {
+	return reading.MatchString(operation) && !strings.HasSuffix(operation, "Token")
 }
 
 // answer is the error to encode; a cut connection needs one that is never sent.
@@ -283,9 +301,6 @@ func (f *Fault) answer() error {
 
 func read(r *http.Request, limit int64) ([]byte, error) {
 	tooLarge := &account.Error{Code: "RequestEntityTooLarge", Message: fmt.Sprintf("Request must be smaller than %d bytes", limit), Status: http.StatusRequestEntityTooLarge}
-	if limit == maxObject {
-		tooLarge = account.Errorf("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size: the sandbox takes objects up to %d bytes", limit)
-	}
 	if r.ContentLength > limit {
 		return nil, tooLarge
 	}
@@ -331,20 +346,61 @@ func (s *Server) authenticate(c *call, r *http.Request, body []byte, sig *signat
 	if !s.regionFits(sig) {
 		return Credential{}, refuse(c.service, &fault{wrongRegion, fmt.Sprintf("the sandbox's account is in region %s; region %s is not modelled", s.region, strings.ToValidUTF8(sig.region, "?"))})
 	}
-	principal, ok := s.credentials[sig.key]
-	if !ok {
+	principal, err := s.credential(sig)
+	switch {
+	case errors.Is(err, ErrExpiredToken):
+		return Credential{}, refuse(c.service, &fault{expiredToken, "The security token included in the request is expired"})
+	case errors.Is(err, ErrUnknownKey):
 		return Credential{}, refuse(c.service, &fault{unknownKey, "The security token included in the request is invalid."})
+	case err != nil:
+		return Credential{}, err
 	}
-	if f := sig.verify(r, body, principal, time.Now()); f != nil {
+	if f := sig.verify(r, body, principal, s.signingTime(sig)); f != nil {
 		return Credential{}, refuse(c.service, f)
 	}
 	return principal, nil
 }
 
+// signingTime is the time that a signature's age is told by: of those that
+// clients may go by, the one that is nearest to it. A presigned request goes by
+// the wall's, since its maker saw no answer.
+func (s *Server) signingTime(sig *signature) time.Time {
+	wall, simulated := time.Now(), s.now()
+	if sig.presigned || wall.Equal(simulated) {
+		return wall
+	}
+	early, late := wall, simulated
+	if late.Before(early) {
+		early, late = late, early
+	}
+	switch {
+	case sig.at.Before(early):
+		return early
+	case sig.at.After(late):
+		return late
+	}
+	return sig.at
+}
+
+// credential finds the key pair that a request says it is signed with.
+func (s *Server) credential(sig *signature) (c Credential, err error) {
+	if c, ok := s.credentials[sig.key]; ok {
+		return c, nil
+	}
+	if s.lookup == nil {
+		return Credential{}, ErrUnknownKey
+	}
+	err = s.account.Do(func(tx *account.Tx) error {
+		c, err = s.lookup(tx, sig.key, sig.token)
+		return err
+	})
+	return c, err
+}
+
 // global services sign for their partition's home region.
 // https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/global-services.html
 func (s *Server) regionFits(sig *signature) bool {
-	if sig.region == s.region {
+	if sig.region == s.region || s.elsewhere != nil && s.elsewhere(sig.service, sig.region) {
 		return true
 	}
 	// CloudTrail has the global services' events there.

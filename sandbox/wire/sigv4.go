@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
 // Credential is a principal's key pair, and session token if the keys are
@@ -20,13 +23,21 @@ type Credential struct {
 	AccessKeyID, SecretAccessKey, SessionToken string
 	// ARN is the principal's: a user, or an assumed-role session.
 	ARN string
+	// Session is what temporary keys carry; nil for others.
+	Session *account.Session
 }
+
+// Why [Options.Lookup] finds no key pair.
+var (
+	ErrUnknownKey   = errors.New("access key is not known, or its session token isn't its")
+	ErrExpiredToken = errors.New("session token is expired")
+)
 
 const (
 	algorithm  = "AWS4-HMAC-SHA256"
 	timeFormat = "20060102T150405Z"
 	// freshness is how far a request's time may be from ours.
-	// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv4-troubleshooting.html
+	// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
 	freshness = 15 * time.Minute
 	// maxExpiry is the longest life of a presigned request, seven days.
 	maxExpiry = 7 * 24 * time.Hour
@@ -50,11 +61,11 @@ const (
 	missingToken faultKind = iota
 	incompleteSignature
 	unknownKey
+	expiredToken
 	wrongSignature
 	expired
 	presignExpired
 	unsignedHeaders
-	payloadMismatch
 	wrongRegion
 )
 
@@ -169,6 +180,9 @@ func (s *signature) complete(credential string) *fault {
 	if scope[n-1] != "aws4_request" {
 		return &fault{incompleteSignature, "Credential should be scoped with a valid terminator: 'aws4_request'."}
 	}
+	if s.key == "" || s.region == "" || s.service == "" {
+		return &fault{incompleteSignature, "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term."}
+	}
 	at, err := time.Parse(timeFormat, s.amzDate)
 	if err != nil {
 		return &fault{incompleteSignature, "Date must be in ISO-8601 'basic format'."}
@@ -181,7 +195,8 @@ func (s *signature) complete(credential string) *fault {
 }
 
 // verify checks the request against the credential's secret. The body is the
-// one that came over the wire; now is the wall clock.
+// one that came over the wire, which S3's signatures don't need; now is the time
+// that its age is told by.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 func (s *signature) verify(r *http.Request, body []byte, c Credential, now time.Time) *fault {
 	if c.SessionToken != s.token {
@@ -206,7 +221,7 @@ func (s *signature) verify(r *http.Request, body []byte, c Credential, now time.
 			}
 		}
 	}
-	payload, f := s.payload(r, body)
+	payload, f := s.payloadHash(r, body)
 	if f != nil {
 		return f
 	}
@@ -217,25 +232,20 @@ func (s *signature) verify(r *http.Request, body []byte, c Credential, now time.
 	return nil
 }
 
-// payload is the body's hash as the canonical request has it. Only S3 lets the
-// client leave the body out.
-func (s *signature) payload(r *http.Request, body []byte) (string, *fault) {
-	declared := r.Header.Get("X-Amz-Content-Sha256")
-	if s.service == "s3" {
-		switch {
-		case s.presigned && declared == "":
-			return unsignedPayload, nil
-		case declared == "":
-			return "", &fault{unsignedHeaders, "Missing required header for this request: x-amz-content-sha256"}
-		case declared == unsignedPayload || strings.HasPrefix(declared, "STREAMING-"):
-			return declared, nil
-		}
+// payloadHash is the body's hash as the canonical request has it. S3's is what
+// the client says it is, which [Payload] holds the body to.
+func (s *signature) payloadHash(r *http.Request, body []byte) (string, *fault) {
+	if s.service != "s3" {
+		return hexSum(body), nil
 	}
-	sum := hexSum(body)
-	if s.service == "s3" && declared != sum {
-		return "", &fault{payloadMismatch, "The provided 'x-amz-content-sha256' header does not match what was computed."}
+	switch declared := r.Header.Get("X-Amz-Content-Sha256"); {
+	case s.presigned && declared == "":
+		return unsignedPayload, nil
+	case declared == "":
+		return "", &fault{unsignedHeaders, "Missing required header for this request: x-amz-content-sha256"}
+	default:
+		return declared, nil
 	}
-	return sum, nil
 }
 
 func (s *signature) stringToSign(canonical string) string {

@@ -10,6 +10,8 @@
 package wire
 
 import (
+	"context"
+	"io"
 	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -48,16 +50,28 @@ type Service struct {
 
 // Operation is one API operation. For the rest protocols Method and Path
 // ("/clusters/{name}", "/{Bucket}/{Key+}" for a label that spans slashes) find
-// it, with Query naming parameters that must be present ("versions") or have a
-// value ("list-type=2"); otherwise Name does. The operation with the most
-// Query wins, then the one with the most literal path.
+// it, with Query naming parameters that must be present ("versions"), have a
+// value ("list-type=2") or may be there ("partNumber?"); otherwise Name does. The
+// operation with the most Query wins, then one with a Header, then the one with
+// the most literal path.
 type Operation struct {
 	Name   string
 	Method string
 	Path   string
 	Query  []string
+	// Header is the name of a header that must be present, or "".
+	Header string
 	// Status is the HTTP status of success; 0 means 200.
 	Status int
+	// Receive takes the body of a request to S3 as it comes, which is never held
+	// in memory as a whole. It runs while the account is free for others, after
+	// Admit has let the request in, with the account, and before Do, to which it
+	// hands on what it made of the body in Request.Work. Nil for operations
+	// whose bodies are small: Do finds them in Request.Body.
+	Admit   func(tx *account.Tx, r *Request) error
+	Receive func(ctx context.Context, r *Request, body *Payload) error
+	// SumsOfObject tells that checksums in headers are not the body's.
+	SumsOfObject bool
 	// Do carries the operation out. The output is encoded as the protocol
 	// has it: encoding/xml for XML (the value's own fields, inside the result
 	// element), encoding/json for JSON, and a [Raw] as it is. A
@@ -68,6 +82,10 @@ type Operation struct {
 	// advanced; it checks everything before it changes anything, since an
 	// error undoes nothing.
 	Do func(tx *account.Tx, r *Request) (any, error)
+	// Unsigned tells that requests need no signature, as those that ask for a
+	// first credential; a signature that is there is not looked at. They have no
+	// caller.
+	Unsigned bool
 }
 
 // Request is a decoded request.
@@ -93,6 +111,11 @@ type Request struct {
 	// Header.
 	Body   []byte
 	Header map[string][]string
+	// Work is what Admit, Receive and Do hand on to each other.
+	Work any
+	// Settle are called with what came of the request, before it is answered and
+	// while the account is free for others.
+	Settle []func(ctx context.Context, err error)
 	// Resource may be set by Do to the ARN or id it worked on, for the
 	// record of calls.
 	Resource string
@@ -103,6 +126,15 @@ type Raw struct {
 	Status int
 	Header map[string][]string
 	Body   []byte
+	// Content opens what the body is instead, while the account is free for
+	// others; Header has its length. May be nil.
+	Content func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// Headed is an answer with headers of its own.
+type Headed struct {
+	Header map[string][]string
+	Out    any
 }
 
 // Document is an XML answer that names its root element.

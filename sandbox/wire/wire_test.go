@@ -402,7 +402,9 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestSignedChunks replays the example of AWS's own documentation.
+// An upload in signed chunks is taken when each chunk's signature is right, as
+// in the example of AWS's documentation.
+//
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
 func TestSignedChunks(t *testing.T) {
 	t.Parallel()

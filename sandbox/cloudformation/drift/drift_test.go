@@ -29,6 +29,10 @@ func typ(t interface {
 	return set[name]
 }
 
+// Drift is a difference in what the template sets: values, missing and added
+// elements of lists, order only where it counts.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -8,10 +8,13 @@ package dynamic
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
+	"github.com/poolhouse/poolhouse/sandbox/secretsmanager"
+	"github.com/poolhouse/poolhouse/sandbox/ssm"
 )
 
 var dynamicReference = regexp.MustCompile(`\{\{resolve:([a-z-]+):([^{}]+)\}\}`)
@@ -66,7 +69,7 @@ func resolveText(tx *account.Tx, s string) (string, error) {
 		var err error
 		switch m[1] {
 		case "ssm", "ssm-secure":
-			v, err = resolveParameter(tx, m[2])
+			v, err = resolveParameter(tx, m[2], m[1] == "ssm-secure")
 		case "secretsmanager":
 			v, err = resolveSecret(tx, ref, m[2])
 		default:
@@ -90,7 +93,7 @@ func Public(name string) error {
 	return nil
 }
 
-func resolveParameter(tx *account.Tx, rest string) (string, error) {
+func resolveParameter(tx *account.Tx, rest string, secure bool) (string, error) {
 	name, version, pinned := strings.Cut(rest, ":")
 	r := tx.Get("AWS::SSM::Parameter", name)
 	if r == nil {
@@ -99,16 +102,23 @@ func resolveParameter(tx *account.Tx, rest string) (string, error) {
 		}
 		return "", account.Errorf("ValidationError", "Parameters: [%s] could not be found", rest)
 	}
-	if pinned {
-		history, _ := r.Data["History"].([]any)
-		for _, h := range history {
-			if m, ok := h.(map[string]any); ok && facts.Text(m["Version"]) == version {
-				return facts.Text(m["Value"]), nil
-			}
-		}
+	switch is := r.Props["Type"] == "SecureString"; {
+	case is && !secure:
+		return "", account.Errorf("ValidationError", "Non-secure ssm prefix was used for secure parameter: %s", name)
+	case secure && !is:
+		return "", account.Errorf("ValidationError", "Secure ssm prefix was used for non-secure parameter: %s", name)
+	}
+	if pinned && version == "" {
+		version = "0"
+	}
+	value, ok, err := ssm.Value(tx, r, version)
+	if err != nil {
+		return "", err
+	}
+	if !ok {
 		return "", account.Errorf("ValidationError", "Parameters: [%s] could not be found", rest)
 	}
-	return facts.Text(r.Props["Value"]), nil
+	return value, nil
 }
 
 // resolveSecret reads secret-id:SecretString:json-key:version-stage:version-id,
@@ -135,17 +145,17 @@ func resolveSecret(tx *account.Tx, ref, rest string) (string, error) {
 	}
 	r := tx.Get("AWS::SecretsManager::Secret", id)
 	if r == nil {
-		r = tx.Find("AWS::SecretsManager::Secret", func(r *account.Resource) bool { return r.Props["Name"] == id || r.Data["Name"] == id })
+		r = secretsmanager.ByName(tx, id)
 	}
 	if r == nil || r.Data["DeletedDate"] != nil {
 		return "", account.Errorf("ValidationError", "Could not find a value associated with JSONKey in SecretString: Secrets Manager can't find the specified secret.")
 	}
-	// A value put by the service's API takes the place of the template's.
-	text, ok := r.Data["SecretString"].(string)
+	text, ok, err := secretsmanager.Reveal(tx, r)
+	if err != nil {
+		return "", err
+	}
 	if !ok {
-		if text, ok = r.Props["SecretString"].(string); !ok {
-			return "", account.Errorf("ValidationError", "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT")
-		}
+		return "", account.Errorf("ValidationError", "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT")
 	}
 	if key := part(1); key != "" {
 		var m map[string]any
@@ -155,4 +165,49 @@ func resolveSecret(tx *account.Tx, ref, rest string) (string, error) {
 		return facts.Text(m[key]), nil
 	}
 	return text, nil
+}
+
+// Most is how many dynamic references a template may have.
+const Most = 60
+
+// secure are the properties that take references to secure parameters, of the
+// types that the sandbox knows.
+var secure = map[string][]string{
+	"AWS::RDS::DBInstance": {"MasterUserPassword"},
+	"AWS::RDS::DBCluster":  {"MasterUserPassword"},
+	"AWS::IAM::User":       {"LoginProfile"},
+}
+
+// Check counts the dynamic references in a resource's properties, and refuses
+// those to secure parameters where they aren't supported.
+func Check(typ string, props map[string]any) (int, error) {
+	n := 0
+	for name, v := range props {
+		found, protected := count(v)
+		n += found
+		if protected && !slices.Contains(secure[typ], name) {
+			return n, account.Errorf("ValidationError", "SSM Secure reference is not supported in: [%s/Properties/%s]", typ, name)
+		}
+	}
+	return n, nil
+}
+
+func count(v any) (n int, protected bool) {
+	each := func(x any) {
+		found, p := count(x)
+		n, protected = n+found, protected || p
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, x := range v {
+			each(x)
+		}
+	case []any:
+		for _, x := range v {
+			each(x)
+		}
+	case string:
+		n, protected = strings.Count(v, "{{resolve:"), strings.Contains(v, "{{resolve:ssm-secure:")
+	}
+	return n, protected
 }

@@ -20,12 +20,23 @@ type (
 
 // CompileCondition turns plain values into a condition. Place is for messages.
 func CompileCondition(v any, place string) (Condition, error) {
+	return compileCondition(v, place, nil)
+}
+
+// compileCondition also takes the functions that more knows.
+func compileCondition(v any, place string, more func(name string, arg any, place string) (Condition, error)) (Condition, error) {
+	malformed := invalid("Template format error: Every Conditions member must be a condition function [%s]", place)
 	m, ok := v.(map[string]any)
 	if !ok || len(m) != 1 {
-		return nil, invalid("Template format error: Every Conditions member must be a condition function [%s]", place)
+		return nil, malformed
 	}
 	for k, arg := range m {
 		l, _ := arg.([]any)
+		if more != nil {
+			if c, err := more(k, arg, place); c != nil || err != nil {
+				return c, err
+			}
+		}
 		switch k {
 		case "Condition":
 			name, ok := arg.(string)
@@ -43,7 +54,7 @@ func CompileCondition(v any, place string) (Condition, error) {
 			if len(l) != 1 {
 				return nil, invalid("Template error: every Fn::Not object requires one boolean parameter.")
 			}
-			c, err := CompileCondition(l[0], place)
+			c, err := compileCondition(l[0], place, more)
 			return not{c}, err
 		case "Fn::And", "Fn::Or":
 			if len(l) < 2 || len(l) > 10 {
@@ -51,7 +62,7 @@ func CompileCondition(v any, place string) (Condition, error) {
 			}
 			cs := make([]Condition, len(l))
 			for i, x := range l {
-				c, err := CompileCondition(x, place)
+				c, err := compileCondition(x, place, more)
 				if err != nil {
 					return nil, err
 				}
@@ -63,7 +74,7 @@ func CompileCondition(v any, place string) (Condition, error) {
 			return some(cs), nil
 		}
 	}
-	return nil, invalid("Template format error: Every Conditions member must be a condition function [%s]", place)
+	return nil, malformed
 }
 
 func (c equals) Holds(s *Scope) (bool, error) {

@@ -149,7 +149,14 @@ func (e list) Walk(s *Scope, visit func(Ref)) {
 	}
 }
 
-func (e ref) Eval(s *Scope) (any, error)      { return s.ref(e.name) }
+func (e ref) Eval(s *Scope) (any, error) {
+	v, err := s.ref(e.name)
+	if t, ok := v.(string); ok && err == nil {
+		err = s.spend(len(t))
+	}
+	return v, err
+}
+
 func (e ref) Walk(_ *Scope, visit func(Ref))  { visit(Ref{Name: e.name}) }
 func (e attr) Eval(s *Scope) (any, error)     { return s.attribute(e.name, e.attr) }
 func (e attr) Walk(_ *Scope, visit func(Ref)) { visit(Ref{Name: e.name, Attr: e.attr}) }

@@ -105,7 +105,17 @@ func (e call) Eval(s *Scope) (any, error) {
 	if unknown {
 		return facts.Unknown{}, nil
 	}
-	return e.apply(s, args)
+	v, err := e.apply(s, args)
+	if err != nil {
+		return nil, err
+	}
+	switch v := v.(type) {
+	case string:
+		err = s.spend(len(v))
+	case []any:
+		err = s.spend(listCost * len(v))
+	}
+	return v, err
 }
 
 func (e call) Walk(s *Scope, visit func(Ref)) {
@@ -153,10 +163,13 @@ func arguments(arg any, place string, least, most int, malformed error) ([]Expr,
 }
 
 // Bounds of what functions make, far above what any property takes: a short
-// template could otherwise multiply texts without end.
+// template could otherwise multiply texts without end. All functions and
+// references of a template make maxTotal bytes together.
 const (
-	maxText = 128 << 10
-	maxList = 8192
+	maxText  = 128 << 10
+	maxList  = 8192
+	maxTotal = 8 << 20
+	listCost = 16 // what an element of a list counts as, in bytes
 )
 
 // bounded refuses a text or list that is too long.
@@ -178,9 +191,12 @@ func Scalar(v any) (string, bool) {
 
 var subVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// sub is Fn::Sub: literals and values in turn, literals first.
+// sub is Fn::Sub: literals and values in turn, literals first. Each value is
+// there once however often the text names it, so that nested ones cost what
+// they are long, not what they come to multiplied.
 type sub struct {
 	text   []string
+	order  []int // of values
 	values []Expr
 }
 
@@ -200,6 +216,7 @@ func compileSub(arg any, place string) (Expr, error) {
 	var out sub
 	at := 0
 	literalText := ""
+	known := map[string]int{}
 	for _, m := range subVariable.FindAllStringSubmatchIndex(text, -1) {
 		name := text[m[2]:m[3]]
 		literalText += text[at:m[0]]
@@ -209,6 +226,12 @@ func compileSub(arg any, place string) (Expr, error) {
 			continue
 		}
 		name = strings.TrimSpace(name)
+		out.text = append(out.text, literalText)
+		literalText = ""
+		if i, ok := known[name]; ok {
+			out.order = append(out.order, i)
+			continue
+		}
 		var e Expr
 		if v, ok := vars[name]; ok {
 			var err error
@@ -222,9 +245,9 @@ func compileSub(arg any, place string) (Expr, error) {
 		} else {
 			e = ref{name}
 		}
-		out.text = append(out.text, literalText)
+		known[name] = len(out.values)
+		out.order = append(out.order, len(out.values))
 		out.values = append(out.values, e)
-		literalText = ""
 	}
 	literalText += text[at:]
 	if len(out.values) == 0 {
@@ -246,10 +269,9 @@ func variableName(s string) bool {
 }
 
 func (e sub) Eval(s *Scope) (any, error) {
-	var b strings.Builder
+	texts := make([]string, len(e.values))
 	unknown := false
 	for i, x := range e.values {
-		b.WriteString(e.text[i])
 		v, err := x.Eval(s)
 		if err != nil {
 			return nil, err
@@ -265,16 +287,26 @@ func (e sub) Eval(s *Scope) (any, error) {
 		if !ok {
 			return nil, invalid("Template error: variable in Fn::Sub expression does not resolve to a string")
 		}
-		b.WriteString(t)
-		if err := bounded(b.Len(), maxText); err != nil {
-			return nil, err
-		}
+		texts[i] = t
+	}
+	size := len(e.text[len(e.order)])
+	for i, v := range e.order {
+		size += len(e.text[i]) + len(texts[v])
+	}
+	if err := bounded(size, maxText); err != nil {
+		return nil, err
 	}
 	if unknown {
 		return facts.Unknown{}, nil
 	}
-	b.WriteString(e.text[len(e.values)])
-	return b.String(), nil
+	var b strings.Builder
+	b.Grow(size)
+	for i, v := range e.order {
+		b.WriteString(e.text[i])
+		b.WriteString(texts[v])
+	}
+	b.WriteString(e.text[len(e.order)])
+	return b.String(), s.spend(size)
 }
 
 func (e sub) Walk(s *Scope, visit func(Ref)) {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
@@ -31,6 +32,10 @@ type Scope struct {
 	Mappings   map[string]map[string]map[string]any
 	Conditions map[string]Condition
 
+	// Spent counts, if it is set, the bytes that functions and references make;
+	// too many are refused.
+	Spent *int
+
 	truth   map[string]bool
 	pending map[string]bool
 }
@@ -48,6 +53,17 @@ func (s *Scope) Evaluate() error {
 
 // True tells whether a condition is true; the empty one always is.
 func (s *Scope) True(condition string) bool { return condition == "" || s.truth[condition] }
+
+// spend counts bytes that were made.
+func (s *Scope) spend(bytes int) error {
+	if s.Spent == nil {
+		return nil
+	}
+	if *s.Spent += bytes; *s.Spent > maxTotal {
+		return account.NotModelled("Template error: templates whose functions and references make more than %d bytes are not modelled by the sandbox", maxTotal)
+	}
+	return nil
+}
 
 func (s *Scope) condition(name string) (bool, error) {
 	if b, ok := s.truth[name]; ok {

@@ -25,8 +25,9 @@ import (
 type Plan struct {
 	Changes []Change
 	// Drift is the stack's drift status, of a plan that reverts drift.
-	Drift  string
-	faults []finding
+	Drift    string
+	faults   []finding
+	warnings []finding
 	// outputs, tags and rest tell that these differ.
 	outputs, tags, rest bool
 }
@@ -36,11 +37,16 @@ type finding struct {
 	id, typ, kind, path, message string
 }
 
-// The checks before deployment that stop it.
+// The checks before deployment: the first two stop it, the others warn, and are
+// for change sets only. Of those AWS's documents name the first; the names of
+// the last two are ours, for want of published ones.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html
 const (
-	propertyCheck  = "PROPERTY_VALIDATION"
-	existenceCheck = "NAME_CONFLICT_VALIDATION"
+	propertyCheck   = "PROPERTY_VALIDATION"
+	existenceCheck  = "NAME_CONFLICT_VALIDATION"
+	bucketCheck     = "BUCKET_EMPTINESS_VALIDATION"
+	repositoryCheck = "REPOSITORY_EMPTINESS_VALIDATION"
+	quotaCheck      = "SERVICE_QUOTA_VALIDATION"
 )
 
 // Change is how one resource changes, in the terms of DescribeChangeSet.
@@ -105,6 +111,7 @@ func New(tx *account.Tx, st *stack.Stack, d *stack.Deployment) (*Plan, error) {
 	if err := p.resources(); err != nil {
 		return nil, err
 	}
+	p.warn()
 	return p.plan, p.rest()
 }
 
@@ -482,11 +489,18 @@ func topological(needs map[string][]string) []string {
 	return out
 }
 
-// Events are the findings as events; they belong to no operation yet.
-func (p *Plan) Events(tx *account.Tx) []*stack.Event {
+// Events are the findings as events; they belong to no operation yet. With
+// warnings, they are those of a change set.
+func (p *Plan) Events(tx *account.Tx, warnings bool) []*stack.Event {
 	var out []*stack.Event
-	for _, f := range p.faults {
-		out = append(out, &stack.Event{ID: tx.UUID(), At: tx.Now(), LogicalID: f.id, Type: f.typ, Reason: f.message, Validation: f.kind, Path: f.path})
+	add := func(all []finding, mode string) {
+		for _, f := range all {
+			out = append(out, &stack.Event{ID: tx.UUID(), At: tx.Now(), LogicalID: f.id, Type: f.typ, Reason: f.message, Validation: f.kind, Path: f.path, Mode: mode})
+		}
+	}
+	add(p.faults, "FAIL")
+	if warnings {
+		add(p.warnings, "WARN")
 	}
 	return out
 }

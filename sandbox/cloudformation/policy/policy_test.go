@@ -2,6 +2,9 @@ package policy
 
 import "testing"
 
+// A stack policy denies what it does not allow, and a denial wins.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	const all = `{"Effect":"Allow","Action":"Update:*","Principal":"*","Resource":"*"}`

@@ -126,7 +126,11 @@ func (e *Engine) clear(t *task, r *Resource) {
 		e.wait(t, clearing, 0)
 		return
 	}
-	took, err := e.tx.Delete(real, false)
+	err := e.permit(r, real, "delete", real.Props)
+	var took time.Duration
+	if err == nil {
+		took, err = e.tx.Delete(real, false)
+	}
 	if err != nil {
 		e.failTask(t, r, "create", handlerError(e.tx, r.Def.Type.Name, err))
 		return
@@ -180,14 +184,34 @@ func (e *Engine) make(r *Resource, props map[string]any) (time.Duration, string)
 	if err != nil {
 		return 0, Message(err)
 	}
+	if err := e.permit(r, nil, "create", resolved); err != nil {
+		return 0, handlerError(e.tx, typ, err)
+	}
 	real, took, err := e.tx.CreateInStack(typ, resolved, e.Stack.ID, r.ID)
 	if err != nil {
 		return 0, handlerError(e.tx, typ, err)
 	}
 	r.Physical, r.tags = real.ID, nil
+	policy, err := e.scope(e.Stack.Current).CreationPolicy(r.Def)
+	if err != nil {
+		return 0, Message(err)
+	}
+	if policy != nil {
+		real.Data["CreationPolicy"] = account.Copy(policy)
+	}
 	e.tag(r, real)
 	r.busy, r.settles = "create", e.tx.Now().Add(took)
 	return took, ""
+}
+
+// permit asks whether the operation's principal has the permissions that the
+// resource's handler needs.
+func (e *Engine) permit(r *Resource, real *account.Resource, handler string, props map[string]any) error {
+	c := account.Change{Type: r.Def.Type.Name, Handler: handler, Resource: real, Props: props, Stack: e.Stack.Name, LogicalID: r.ID}
+	if d := e.Stack.Current; d != nil {
+		c.Tags, c.Role = d.Tags, d.Role != ""
+	}
+	return e.tx.Permit(c)
 }
 
 // tag puts the stack's tags on a resource, except where it has its own.
@@ -328,6 +352,9 @@ func (e *Engine) update(r *Resource, props map[string]any, differ bool) (time.Du
 	if real == nil {
 		return 0, notFound(r)
 	}
+	if err := e.permit(r, real, "update", props); err != nil {
+		return 0, err
+	}
 	untag(r, real)
 	op, took := tagging, tagChange
 	if differ {
@@ -374,6 +401,11 @@ func notFound(r *Resource) error {
 
 // replace makes a new resource; the old one goes in the clean-up.
 func (e *Engine) replace(t *task, r *Resource, old map[string]any) {
+	if e.Stack.DisableRollback {
+		// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
+		e.failTask(t, r, "update", "Replacement type updates not supported on stack with disable-rollback.")
+		return
+	}
 	e.mark(r, "UPDATE_IN_PROGRESS", "Requested update requires the creation of a new physical resource; hence creating one.")
 	if name := CustomName(r.Def.Type, r.Props); name != "" && name == CustomName(r.Def.Type, old) {
 		e.failTask(t, r, "update", fmt.Sprintf("CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename %s and update the stack again.", name))
@@ -452,7 +484,7 @@ func (e *Engine) settled(t *task, r *Resource) (bool, error) {
 	err := e.tx.Settle(real, op)
 	if later, ok := errors.AsType[account.Later](err); ok {
 		r.busy, r.settles = op, e.tx.Now().Add(time.Duration(later))
-		e.wait(t, acting, time.Duration(later))
+		e.await(t, acting, time.Duration(later), account.IsOutside(err))
 		return false, nil
 	}
 	return err == nil, err
@@ -499,14 +531,15 @@ func (e *Engine) turn(reason string, cause *task) {
 	}
 	op.fails = nil
 	if st.DisableRollback {
-		st.op = nil
 		e.become(failedStatus(op), reason)
+		st.op = nil
 		return
 	}
 	if st.stable == nil {
 		e.turnCreation(reason)
 		return
 	}
+	e.goBack()
 	e.become("UPDATE_ROLLBACK_IN_PROGRESS", reason)
 	e.restore()
 }
@@ -518,6 +551,7 @@ func (e *Engine) turnCreation(reason string) {
 		e.remove()
 		return
 	}
+	e.goBack()
 	e.become("ROLLBACK_IN_PROGRESS", reason+"Rollback requested by user.")
 	e.unmake()
 }

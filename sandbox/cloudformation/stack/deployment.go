@@ -5,8 +5,10 @@ import (
 	"slices"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/cloudformation/dynamic"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/template"
+	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
 
 // Deployment is what a request asked for. It never changes.
@@ -32,17 +34,21 @@ func (d *Deployment) Bind(tx *account.Tx, stackID, stackName string) error {
 			StackID: stackID, StackName: stackName, NotificationARNs: d.Notifications,
 		},
 		Parameters: make(map[string]any, len(d.Values)),
+		Spent:      new(int),
 	}
 	for _, v := range d.Values {
 		s.Parameters[v.Key] = v.Ref
 	}
-	for _, z := range tx.Zones() {
-		s.Zones = append(s.Zones, z.Name)
-	}
+	s.Zones = zones(tx)
 	bound, err := d.Template.Bind(s)
 	if err != nil {
 		return err
 	}
+	if err := bound.CheckRules(); err != nil {
+		return err
+	}
+	trial := *bound
+	bound.Spent = nil
 	d.Scope = bound
 	if d.Needs, err = bound.Dependencies(); err != nil {
 		return err
@@ -50,18 +56,48 @@ func (d *Deployment) Bind(tx *account.Tx, stackID, stackName string) error {
 	if len(d.Needs) == 0 {
 		return account.Errorf("ValidationError", "Template format error: At least one Resources member must be defined.")
 	}
-	trial := *bound
 	trial.Import = func(name string) (string, bool) { return Export(tx, name) }
+	references := 0
 	for _, id := range slices.Sorted(maps.Keys(d.Needs)) {
-		if _, err := trial.Properties(d.Template.Resources[id]); err != nil {
+		props, err := trial.Properties(d.Template.Resources[id])
+		if err != nil {
 			return err
 		}
+		n, err := dynamic.Check(d.Template.Resources[id].Type.Name, props)
+		if err != nil {
+			return err
+		}
+		if references += n; references > dynamic.Most {
+			return account.Errorf("ValidationError", "Template validation error: the template has more than %d dynamic references", dynamic.Most)
+		}
 		if _, err := trial.UpdatePolicy(d.Template.Resources[id]); err != nil {
+			return err
+		}
+		if _, err := trial.CreationPolicy(d.Template.Resources[id]); err != nil {
 			return err
 		}
 	}
 	_, err = trial.Outputs()
 	return err
+}
+
+// zones are what Fn::GetAZs gives: the zones with a default subnet, or all if
+// none has one.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-getavailabilityzones.html
+func zones(tx *account.Tx) []string {
+	isDefault := func(subnet *account.Resource) string { return facts.Text(subnet.Data["default"] == true) }
+	var all, with []string
+	subnets := tx.Where("AWS::EC2::Subnet", "default", isDefault, "true")
+	for _, z := range tx.Zones() {
+		all = append(all, z.Name)
+		if slices.ContainsFunc(subnets, func(s *account.Resource) bool { return s.Attrs["AvailabilityZone"] == z.Name }) {
+			with = append(with, z.Name)
+		}
+	}
+	if len(with) > 0 {
+		return with
+	}
+	return all
 }
 
 func urlSuffix(partition string) string {

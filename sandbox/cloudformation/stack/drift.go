@@ -40,6 +40,11 @@ type Detection struct {
 	// Done tells that it is over; Drifted is how many resources it found.
 	Done    bool
 	Drifted int
+	// Failed is why it can't tell of some resource; empty if it can of all.
+	Failed string
+
+	caller  string
+	session *account.Session
 }
 
 // DriftKind is the account event that ends drift detections.
@@ -107,7 +112,7 @@ func FindDetection(tx *account.Tx, id string) (*Stack, *Detection) {
 
 // Detect starts a drift detection and returns its id.
 func (e *Engine) Detect(only []string) string {
-	d := Detection{ID: e.tx.UUID(), At: e.tx.Now(), Only: only}
+	d := Detection{ID: e.tx.UUID(), At: e.tx.Now(), Only: only, caller: e.tx.Caller, session: e.tx.Session}
 	n := len(only)
 	if n == 0 {
 		n = len(e.Stack.Resources)
@@ -133,22 +138,35 @@ func HandleDrift(tx *account.Tx, ev account.Event) {
 			continue
 		}
 		d.Done = true
+		defer func(caller string, session *account.Session) { tx.Caller, tx.Session = caller, session }(tx.Caller, tx.Session)
+		tx.Caller, tx.Session = d.caller, d.session
 		for _, id := range slices.Sorted(maps.Keys(e.Stack.Resources)) {
 			if len(d.Only) > 0 && !slices.Contains(d.Only, id) {
 				continue
 			}
-			if x := e.Check(id); x != nil && x.Status != InSync {
+			x, err := e.Check(id)
+			if err != nil {
+				// The results of the others are available all the same.
+				d.Failed = "Failed to detect drift on resource [" + id + "]. " + Message(err)
+			} else if x != nil && x.Status != InSync {
 				d.Drifted++
 			}
 		}
 	}
 }
 
-// Check looks for drift of one resource; nil if it can't be checked.
-func (e *Engine) Check(id string) *Drift {
+// Check looks for drift of one resource, with the caller's permission to read
+// it; nil if it can't be checked.
+func (e *Engine) Check(id string) (*Drift, error) {
 	r := e.Stack.Resources[id]
 	if r == nil || r.Physical == "" || facts.ReadableType(r.Def.Type.Name) == nil {
-		return nil
+		return nil, nil
+	}
+	if real := e.tx.Get(r.Def.Type.Name, r.Physical); real != nil {
+		c := account.Change{Type: r.Def.Type.Name, Handler: "read", Resource: real, Props: r.Props, Stack: e.Stack.Name, LogicalID: id}
+		if err := e.tx.Permit(c); err != nil {
+			return nil, err
+		}
 	}
 	found := &Drift{Status: InSync, At: e.tx.Now()}
 	live := r.Live(e.tx)
@@ -168,7 +186,7 @@ func (e *Engine) Check(id string) *Drift {
 		}
 	}
 	r.Drift = found
-	return found
+	return found, nil
 }
 
 // Live are the properties that a resource has now, as CloudFormation reads

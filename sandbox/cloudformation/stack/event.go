@@ -16,9 +16,9 @@ type Event struct {
 	Status, Reason              string
 	Props                       map[string]any
 	Token, Operation            string
-	// Validation and Path are set for findings of the checks before
-	// deployment.
-	Validation, Path string
+	// Validation, Path and Mode (FAIL or WARN) are set for findings of the
+	// checks before deployment.
+	Validation, Path, Mode string
 }
 
 // stamp writes a time as the service does.
@@ -59,8 +59,16 @@ func handlerError(tx *account.Tx, typ string, err error) string {
 		}
 		message = fmt.Sprintf("%s (Service: %s, Status Code: %d, Request ID: %s)", message, serviceName(typ), status, tx.UUID())
 	}
+	if code == unauthorizedTagging {
+		// https://repost.aws/knowledge-center/cloudformation-tagging-permission-error
+		message = fmt.Sprintf("Encountered a permissions error performing a tagging operation, please add required tag permissions. See https://repost.aws/knowledge-center/cloudformation-tagging-permission-error for how to resolve. Resource handler returned message: \"%s\"", message)
+	}
 	return fmt.Sprintf("Resource handler returned message: \"%s\" (RequestToken: %s, HandlerErrorCode: %s)", message, tx.UUID(), code)
 }
+
+// unauthorizedTagging is the handlers' code for a refused tagging action.
+// https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-test-contract-errors.html
+const unauthorizedTagging = "UnauthorizedTaggingOperation"
 
 // handlerCode sorts a service's error into CloudFormation's kinds.
 // https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-test-contract-errors.html
@@ -75,6 +83,7 @@ func handlerCode(code string) string {
 		{"RequestLimitExceeded", "Throttling"},
 		{"LimitExceeded", "ServiceLimitExceeded"},
 		{"Quota", "ServiceLimitExceeded"},
+		{unauthorizedTagging, unauthorizedTagging},
 		{"AccessDenied", "AccessDenied"},
 		{"Unauthorized", "AccessDenied"},
 		{"Conflict", "ResourceConflict"},

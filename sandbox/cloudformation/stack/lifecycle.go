@@ -23,7 +23,9 @@ func (e *Engine) Create(d *Deployment, token string) string {
 	op := e.begin("CREATE_STACK", token, d)
 	e.become("CREATE_IN_PROGRESS", "User Initiated")
 	if e.Stack.Timeout > 0 {
-		e.after(time.Duration(e.Stack.Timeout)*time.Minute, "timeout", op.id)
+		limit := e.event("timeout", op.id)
+		limit.Calendar = true
+		e.tx.After(time.Duration(e.Stack.Timeout)*time.Minute, limit)
 	}
 	e.after(e.overhead(), "begin", "")
 	return op.id
@@ -76,20 +78,21 @@ func (e *Engine) Cancel() {
 func (e *Engine) Undoable(logicalID string) bool { return e.Stack.undo[logicalID] != nil }
 
 // ContinueRollback goes on with a rollback that has failed, without the
-// resources to skip.
-func (e *Engine) ContinueRollback(token string, skip []string) {
-	e.begin("CONTINUE_ROLLBACK", token, e.Stack.stable)
+// resources to skip, and returns the operation's id.
+func (e *Engine) ContinueRollback(token string, skip []string) string {
+	op := e.begin(continueKind, token, e.Stack.stable)
 	e.become("UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
 	for _, id := range skip {
 		e.skip(id)
 	}
 	e.restore()
+	return op.id
 }
 
 // Rollback takes a stack that has failed without a rollback back to where it
 // was stable last, which may be nowhere.
 func (e *Engine) Rollback(token string) string {
-	op := e.begin("ROLLBACK", token, e.Stack.stable)
+	op := e.begin(rollbackKind, token, e.Stack.stable)
 	if e.Stack.stable == nil {
 		e.become("ROLLBACK_IN_PROGRESS", "User Initiated")
 		e.unmake()

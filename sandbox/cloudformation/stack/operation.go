@@ -3,6 +3,7 @@ package stack
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +34,9 @@ type running struct {
 	id, kind, token string
 	// caller is whose permissions the operation uses: the role given to
 	// CloudFormation, or who asked for it.
-	caller   string
+	caller string
+	// session is what the caller's credentials carried.
+	session  *account.Session
 	target   *Deployment
 	phase    phase
 	serial   int // of the phase; events of earlier phases are stale
@@ -102,7 +105,11 @@ func (o *running) clone() *running {
 const EventKind = "cloudformation:stack"
 
 func (e *Engine) after(d time.Duration, do, key string) {
-	e.tx.After(d, account.Event{Kind: EventKind, Type: Type, ID: e.Stack.ID, Data: map[string]any{"do": do, "key": key, "serial": e.Stack.op.serial}})
+	e.tx.After(d, e.event(do, key))
+}
+
+func (e *Engine) event(do, key string) account.Event {
+	return account.Event{Kind: EventKind, Type: Type, ID: e.Stack.ID, Data: map[string]any{"do": do, "key": key, "serial": e.Stack.op.serial}}
 }
 
 // Handle is the handler of [EventKind].
@@ -117,8 +124,10 @@ func Handle(tx *account.Tx, ev account.Event) {
 	if op == nil {
 		return
 	}
-	defer func(before string) { tx.Caller = before }(tx.Caller)
-	tx.Caller = op.caller
+	defer func(caller string, session *account.Session, patient bool) {
+		tx.Caller, tx.Session, tx.Patient = caller, session, patient
+	}(tx.Caller, tx.Session, tx.Patient)
+	tx.Caller, tx.Session, tx.Patient = op.caller, op.session, true
 	if do == "timeout" {
 		// It is of the operation, not of a phase.
 		if op.id == ev.Data["key"] && (op.phase == deploying || op.phase == notStarted) {
@@ -131,8 +140,10 @@ func Handle(tx *account.Tx, ev account.Event) {
 	}
 	switch do {
 	case "begin":
+		e.took("prepare")
 		e.deploy()
 	case "conclude":
+		e.took("conclude")
 		e.conclude()
 	case "task":
 		key, _ := ev.Data["key"].(string)
@@ -150,22 +161,50 @@ func Handle(tx *account.Tx, ev account.Event) {
 func (e *Engine) begin(kind, token string, target *Deployment) *running {
 	id := e.tx.UUID()
 	e.Stack.serial++
-	op := &running{id: id, kind: kind, token: token, caller: e.tx.Caller, target: target, phase: notStarted, serial: e.Stack.serial}
+	op := &running{id: id, kind: kind, token: token, caller: e.tx.Caller, session: e.tx.Session, target: target, phase: notStarted, serial: e.Stack.serial}
 	if e.Stack.Current != nil && e.Stack.Current.Role != "" {
-		op.caller = e.Stack.Current.Role
+		op.caller, op.session = e.Stack.Current.Role, nil
+	}
+	if e.Role != "" {
+		op.caller = e.Role
 	}
 	e.Stack.op = op
-	e.Stack.Operations = append(e.Stack.Operations, Operation{ID: id, Kind: kind})
+	e.Stack.Operations = append(e.Stack.Operations, Operation{ID: id, Kind: kind, Token: token})
 	return op
 }
 
-func (e *Engine) overhead() time.Duration { return e.tx.Latency("cfn:stack/overhead", e.Stack.ID) / 2 }
+// The kinds of operations that go back.
+const (
+	rollbackKind = "ROLLBACK"
+	continueKind = "CONTINUE_ROLLBACK"
+)
+
+// goBack makes the way back of a failed operation an operation of its own.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeEvents.html
+func (e *Engine) goBack() {
+	op := e.Stack.op
+	if n := len(e.Stack.Operations); n > 0 {
+		e.Stack.Operations[n-1].Outcome = "failed"
+	}
+	op.id = e.tx.UUID()
+	e.Stack.Operations = append(e.Stack.Operations, Operation{ID: op.id, Kind: rollbackKind})
+}
+
+func (e *Engine) overhead() time.Duration {
+	return e.tx.Latency("cfn:stack/overhead", e.Stack.Name+"#"+strconv.Itoa(e.Stack.serial)) / 2
+}
+
+// took tells of the service's own time, which is over.
+func (e *Engine) took(part string) {
+	verb, _, _ := strings.Cut(strings.ToLower(e.Stack.op.kind), "_")
+	e.tx.Operated(account.Operation{Type: Type, ID: e.Stack.ID, Stack: e.Stack.Name, Verb: verb, Part: part}, e.overhead())
+}
 
 // enter replaces the tasks by those of another phase.
 func (e *Engine) enter(p phase, tasks map[string]*task) {
 	e.Stack.serial++
 	op := e.Stack.op
-	e.tx.Caller = op.caller
+	e.tx.Caller, e.tx.Session, e.tx.Patient = op.caller, op.session, true
 	op.phase, op.serial, op.tasks, op.ready, op.inFlight = p, e.Stack.serial, tasks, nil, 0
 	for k, t := range tasks {
 		if t.open == 0 {
@@ -242,12 +281,17 @@ func (e *Engine) start(t *task) {
 }
 
 // wait lets the task go on after d.
-func (e *Engine) wait(t *task, s stage, d time.Duration) {
+func (e *Engine) wait(t *task, s stage, d time.Duration) { e.await(t, s, d, false) }
+
+// await is wait, idle if the task waits for something outside of the account.
+func (e *Engine) await(t *task, s stage, d time.Duration, idle bool) {
 	if t.stage == waiting {
 		e.Stack.op.inFlight++
 	}
 	t.stage = s
-	e.after(d, "task", t.key)
+	ev := e.event("task", t.key)
+	ev.Idle = idle
+	e.tx.After(d, ev)
 }
 
 // complete ends a task well.
@@ -297,16 +341,16 @@ func (e *Engine) ended() {
 		if len(op.fails) > 0 {
 			// Only with rollback disabled: otherwise the first failure has
 			// turned the operation round.
-			st.op = nil
 			e.become(failedStatus(op), reasons(op.fails))
+			st.op = nil
 			return
 		}
 		e.enter(concluding, nil)
 		e.after(e.overhead(), "conclude", "")
 	case removing:
 		if len(op.fails) > 0 {
-			st.op = nil
 			e.become("DELETE_FAILED", reasons(op.fails))
+			st.op = nil
 			return
 		}
 		e.enter(concluding, nil)
@@ -327,8 +371,8 @@ func (e *Engine) ended() {
 		e.restored()
 	case unmaking:
 		if len(op.fails) > 0 {
-			st.op = nil
 			e.become("ROLLBACK_FAILED", reasons(op.fails))
+			st.op = nil
 			return
 		}
 		e.settle("ROLLBACK_COMPLETE", "")
@@ -400,9 +444,7 @@ func (e *Engine) deleted() {
 	e.become("DELETE_COMPLETE", "")
 	st.op, st.undo, st.garbage, st.imports = nil, nil, nil, nil
 	st.Deleted = e.tx.Now()
-	for _, r := range e.tx.List(ChangeSetType) {
-		if r.Owner == st.ID {
-			e.tx.Drop(ChangeSetType, r.ID)
-		}
+	for _, r := range ChangeSets(e.tx, st.ID) {
+		e.tx.Drop(ChangeSetType, r.ID)
 	}
 }

@@ -153,7 +153,11 @@ func (e *Engine) destroy(t *task, r *Resource) {
 	if t.item.policy == "Snapshot" && !(t.item.fresh && r.Status != "CREATE_COMPLETE") {
 		real.Data["DeletionPolicy"] = "Snapshot"
 	}
-	took, err := e.tx.Delete(real, false)
+	var took time.Duration
+	err := e.permit(r, real, "delete", real.Props)
+	if err == nil {
+		took, err = e.tx.Delete(real, false)
+	}
 	if err == nil {
 		r.busy, r.settles = "delete", e.tx.Now().Add(took)
 		e.wait(t, acting, took)

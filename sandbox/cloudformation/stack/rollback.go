@@ -124,8 +124,8 @@ func (e *Engine) restoredOne(t *task) {
 // restored ends the phase.
 func (e *Engine) restored() {
 	if op := e.Stack.op; len(op.fails) > 0 {
-		e.Stack.op = nil
 		e.become("UPDATE_ROLLBACK_FAILED", reasons(op.fails))
+		e.Stack.op = nil
 		return
 	}
 	e.become("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "")

@@ -115,15 +115,34 @@ type Stack struct {
 	serial       int
 }
 
-// Operation is an operation on the stack; its outcome is empty while it
-// is in flight, then "done" or "failed".
-type Operation struct{ ID, Kind, Outcome string }
+// Operation is an operation on the stack, by the request with the token; its
+// outcome is empty while it is in flight, then "done" or "failed". The way back
+// of a failed one is an operation of its own.
+type Operation struct{ ID, Kind, Outcome, Token string }
+
+// Operation finds an operation by its id; nil if there was none.
+func (s *Stack) Operation(id string) *Operation {
+	for i := len(s.Operations) - 1; i >= 0; i-- {
+		if s.Operations[i].ID == id {
+			return &s.Operations[i]
+		}
+	}
+	return nil
+}
 
 // Outcome is how an operation has ended.
 func (s *Stack) Outcome(operation string) string {
+	if o := s.Operation(operation); o != nil {
+		return o.Outcome
+	}
+	return ""
+}
+
+// Requested is the id of the operation that a request with the token began.
+func (s *Stack) Requested(token string) string {
 	for _, o := range s.Operations {
-		if o.ID == operation {
-			return o.Outcome
+		if o.Token == token {
+			return o.ID
 		}
 	}
 	return ""
@@ -169,6 +188,9 @@ func cloneRecords(m map[string]*Resource) map[string]*Resource {
 // Engine works on one stack inside one transaction, and is valid only there.
 type Engine struct {
 	Stack *Stack
+	// Role acts for the operation that is started next, in place of the one
+	// that the stack was deployed with.
+	Role string
 
 	tx *account.Tx
 	r  *account.Resource
@@ -187,33 +209,57 @@ func Find(tx *account.Tx, nameOrID string) *Engine {
 		}
 		return open(tx, r)
 	}
-	for _, r := range tx.List(Type) {
-		if st := r.State.(*Stack); st.Name == nameOrID && st.Status != "DELETE_COMPLETE" {
-			return open(tx, r)
-		}
+	for _, r := range tx.Where(Type, "name", liveName, nameOrID) {
+		return open(tx, r)
 	}
 	return nil
+}
+
+// liveName is the key that finds a stack by its name, which it keeps until it
+// is deleted.
+func liveName(r *account.Resource) string {
+	if isLive(r) == "" {
+		return ""
+	}
+	return r.State.(*Stack).Name
+}
+
+// isLive is the key that finds the stacks that aren't deleted.
+func isLive(r *account.Resource) string {
+	if r.Status == "DELETE_COMPLETE" {
+		return ""
+	}
+	return "live"
+}
+
+// live are the account's resources of the stacks that aren't deleted, by id.
+func live(tx *account.Tx) []*account.Resource { return tx.Where(Type, "live", isLive, "live") }
+
+// ChangeSets are the account's resources of a stack's change sets, by id.
+func ChangeSets(tx *account.Tx, stackID string) []*account.Resource {
+	return tx.Where(ChangeSetType, "stack", func(r *account.Resource) string { return r.Owner }, stackID)
 }
 
 // Owner returns the stack that a resource with the physical id belongs to, or
 // nil.
 func Owner(tx *account.Tx, physicalID string) *Engine {
-	r := tx.Find(Type, func(x *account.Resource) bool {
-		st := x.State.(*Stack)
-		if st.Status == "DELETE_COMPLETE" {
-			return false
-		}
-		for _, res := range st.Resources {
+	for _, r := range live(tx) {
+		for _, res := range r.State.(*Stack).Resources {
 			if res.Physical == physicalID {
-				return true
+				return open(tx, r)
 			}
 		}
-		return false
-	})
+	}
+	return nil
+}
+
+// OfOperation is the stack that an operation was on, or nil.
+func OfOperation(tx *account.Tx, operation string) *Stack {
+	r := tx.Find(Type, func(r *account.Resource) bool { return r.State.(*Stack).Operation(operation) != nil })
 	if r == nil {
 		return nil
 	}
-	return open(tx, r)
+	return r.State.(*Stack)
 }
 
 func expired(tx *account.Tx, st *Stack) bool {
@@ -232,6 +278,19 @@ func All(tx *account.Tx) []*Stack {
 	return out
 }
 
+// Live are the stacks that are not deleted, the newest first.
+func Live(tx *account.Tx) []*Stack {
+	var out []*Stack
+	for _, r := range live(tx) {
+		out = append(out, r.State.(*Stack))
+	}
+	slices.SortStableFunc(out, func(a, b *Stack) int { return b.Created.Compare(a.Created) })
+	return out
+}
+
+// Full tells that there are so many stacks, those deleted not counted.
+func Full(tx *account.Tx, most int) bool { return tx.Count(Type) >= most && len(live(tx)) >= most }
+
 // New is a stack without resources that isn't in the account yet.
 func New(tx *account.Tx, name string) *Engine {
 	id := tx.ARN("cloudformation", "stack/"+name+"/"+tx.UUID())
@@ -243,12 +302,18 @@ func New(tx *account.Tx, name string) *Engine {
 func (e *Engine) become(status, reason string) {
 	e.Stack.Status, e.Stack.Reason = status, reason
 	e.r.Status = status
+	e.tx.Reindex(e.r)
 	e.record(Event{LogicalID: e.Stack.Name, PhysicalID: e.Stack.ID, Type: "AWS::CloudFormation::Stack", Status: status, Reason: reason})
 	if n := len(e.Stack.Operations); n > 0 && !strings.HasSuffix(status, "_IN_PROGRESS") {
 		o := &e.Stack.Operations[n-1]
 		o.Outcome = "failed"
-		if status == "CREATE_COMPLETE" || status == "UPDATE_COMPLETE" || status == "DELETE_COMPLETE" {
+		switch status {
+		case "CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE":
 			o.Outcome = "done"
+		case "ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE":
+			if o.Kind == rollbackKind || o.Kind == continueKind {
+				o.Outcome = "done"
+			}
 		}
 	}
 }
@@ -311,11 +376,8 @@ func Export(tx *account.Tx, name string) (string, bool) {
 }
 
 func exporter(tx *account.Tx, name string) (*Stack, *template.Output) {
-	for _, r := range tx.List(Type) {
+	for _, r := range live(tx) {
 		st := r.State.(*Stack)
-		if st.Status == "DELETE_COMPLETE" {
-			continue
-		}
 		for i, o := range st.Outputs {
 			if o.Export == name {
 				return st, &st.Outputs[i]
@@ -328,8 +390,8 @@ func exporter(tx *account.Tx, name string) (*Stack, *template.Output) {
 // Importers are the names of the stacks that import an export.
 func Importers(tx *account.Tx, name string) []string {
 	var out []string
-	for _, r := range tx.List(Type) {
-		if st := r.State.(*Stack); st.Status != "DELETE_COMPLETE" && slices.Contains(st.imports, name) {
+	for _, r := range live(tx) {
+		if st := r.State.(*Stack); slices.Contains(st.imports, name) {
 			out = append(out, st.Name)
 		}
 	}

@@ -19,11 +19,7 @@ func (s *Scope) Dependencies() (map[string][]string, error) {
 			continue
 		}
 		var needs []string
-		add := func(on string) {
-			if !slices.Contains(needs, on) {
-				needs = append(needs, on)
-			}
-		}
+		add := func(on string) { needs = append(needs, on) }
 		for _, d := range r.DependsOn {
 			// DependsOn on a resource that is left out has no effect.
 			if s.Live(s.t.Resources[d]) {
@@ -43,7 +39,7 @@ func (s *Scope) Dependencies() (map[string][]string, error) {
 			})
 		}
 		slices.Sort(needs)
-		deps[id] = needs
+		deps[id] = slices.Compact(needs)
 	}
 	if err := unresolved(dangling, "Resources"); err != nil {
 		return nil, err

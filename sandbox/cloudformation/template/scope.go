@@ -43,6 +43,32 @@ func (s *Scope) Properties(r *Resource) (map[string]any, error) {
 	return out, nil
 }
 
+// autoScalingGroup is the one type whose policies wait for signals here.
+const autoScalingGroup = "AWS::AutoScaling::AutoScalingGroup"
+
+// CreationPolicy evaluates a resource's creation policy, nil if it has none, and
+// refuses those that aren't modelled.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-creationpolicy.html
+func (s *Scope) CreationPolicy(r *Resource) (map[string]any, error) {
+	if r.creation == nil {
+		return nil, nil
+	}
+	v, err := r.creation.Eval(&s.Scope)
+	if err != nil || v == (expression.NoValue{}) {
+		return nil, err
+	}
+	policy, ok := v.(map[string]any)
+	if !ok {
+		return nil, invalid("Template format error: CreationPolicy of %s must be an object.", r.LogicalID)
+	}
+	for _, k := range slices.Sorted(maps.Keys(policy)) {
+		if k != "ResourceSignal" {
+			return nil, account.NotModelled("Template error: CreationPolicy %s is not modelled by the sandbox [%s]", k, r.LogicalID)
+		}
+	}
+	return policy, nil
+}
+
 // UpdatePolicy evaluates a resource's update policy, nil if it has none, and
 // refuses those that aren't modelled.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
@@ -64,7 +90,7 @@ func (s *Scope) UpdatePolicy(r *Resource) (map[string]any, error) {
 		}
 	}
 	rolling, _ := policy["AutoScalingRollingUpdate"].(map[string]any)
-	if facts.Text(rolling["WaitOnResourceSignals"]) == "true" {
+	if facts.Text(rolling["WaitOnResourceSignals"]) == "true" && r.Type.Name != autoScalingGroup {
 		return nil, account.NotModelled("Template error: WaitOnResourceSignals of UpdatePolicy is not modelled by the sandbox [%s]", r.LogicalID)
 	}
 	return policy, nil

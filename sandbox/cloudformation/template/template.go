@@ -4,13 +4,14 @@
 //
 // A [Template] never changes once it is parsed and may be shared. Errors are
 // *account.Error values in CloudFormation's words. Not modelled, and refused
-// with a message that says so: transforms and macros, rules, hooks, nested
-// stacks, custom resources, modules, and creation policies.
+// with a message that says so: transforms and macros, hooks, nested stacks,
+// custom resources, modules, and creation policies but of Auto Scaling groups.
 package template
 
 import (
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ const (
 	maxParameters  = 200
 	maxOutputs     = 200
 	maxMappings    = 200
+	maxAttributes  = 200 // of a mapping
 	maxDescription = 1024
 	maxLogicalID   = 255
 )
@@ -45,6 +47,7 @@ type Template struct {
 	outputs    map[string]*output
 	conditions map[string]expression.Condition
 	mappings   map[string]map[string]map[string]any
+	rules      []rule
 }
 
 // Resource is one entry of Resources.
@@ -63,7 +66,8 @@ type Resource struct {
 	// DeletionPolicy and UpdateReplacePolicy have their defaults filled in.
 	DeletionPolicy, UpdateReplacePolicy string
 
-	update expression.Expr // the update policy compiled, or nil
+	update, creation expression.Expr // the policies compiled, or nil
+	written          map[string]any  // all of it
 }
 
 type output struct {
@@ -89,7 +93,7 @@ func Parse(body string, types facts.Set) (*Template, error) {
 			return nil, invalid("Template format error: 'Description' length is greater than %d.", maxDescription)
 		}
 	}
-	for _, read := range []func(map[string]any) error{t.readParameters, t.readMappings, t.readConditions} {
+	for _, read := range []func(map[string]any) error{t.readParameters, t.readMappings, t.readConditions, t.readRules} {
 		if err := read(root); err != nil {
 			return nil, err
 		}
@@ -111,8 +115,8 @@ func checkSections(root map[string]any) error {
 			if v, ok := root[k].(string); !ok || v != "2010-09-09" {
 				return invalid("Template format error: unsupported value for AWSTemplateFormatVersion.")
 			}
-		case "Description", "Metadata", "Parameters", "Mappings", "Conditions", "Resources", "Outputs":
-		case "Transform", "Rules", "Hooks":
+		case "Description", "Metadata", "Parameters", "Mappings", "Conditions", "Rules", "Resources", "Outputs":
+		case "Transform", "Hooks":
 			return account.NotModelled("Template section %s is not modelled by the sandbox", k)
 		default:
 			unknown = append(unknown, k)
@@ -141,6 +145,9 @@ func section(root map[string]any, name, member string, limit int) (map[string]an
 	}
 	keys := slices.Sorted(maps.Keys(m))
 	for _, k := range keys {
+		if strings.HasPrefix(k, "Fn::") {
+			return nil, nil, account.NotModelled("Template error: function %s needs a transform, and transforms are not modelled by the sandbox", k)
+		}
 		if !alphanumeric.MatchString(k) {
 			return nil, nil, invalid("Template format error: %s name %s is non alphanumeric.", member, k)
 		}
@@ -161,6 +168,9 @@ func (t *Template) readMappings(root map[string]any) error {
 		top, ok := m[name].(map[string]any)
 		if !ok {
 			return invalid("Template format error: Every Mappings member %s must be a map", name)
+		}
+		if len(top) > maxAttributes {
+			return invalid("Template format error: Number of attributes of mapping %s, %d, is greater than maximum allowed, %d", name, len(top), maxAttributes)
 		}
 		t.mappings[name] = map[string]map[string]any{}
 		for k, v := range top {
@@ -186,7 +196,7 @@ func (t *Template) readMappings(root map[string]any) error {
 }
 
 func (t *Template) readConditions(root map[string]any) error {
-	m, keys, err := section(root, "Conditions", "Condition", maxMappings)
+	m, keys, err := section(root, "Conditions", "Condition", math.MaxInt)
 	if err != nil {
 		return err
 	}
@@ -226,13 +236,15 @@ func (t *Template) readResources(root map[string]any, types facts.Set) error {
 			return account.NotModelled("Template error: nested stacks are not modelled by the sandbox [%s]", id)
 		case typ == "AWS::CloudFormation::CustomResource" || strings.HasPrefix(typ, "Custom::"):
 			return account.NotModelled("Template error: custom resources are not modelled by the sandbox [%s]", id)
+		case strings.HasPrefix(typ, "AWS::CloudFormation::") && types[typ] == nil:
+			return account.NotModelled("Template error: resources of type %s are not modelled by the sandbox [%s]", typ, id)
 		case strings.HasSuffix(typ, "::MODULE"):
 			return account.NotModelled("Template error: modules are not modelled by the sandbox [%s]", id)
 		}
 		if t.Parameters[id] != nil {
 			twice = append(twice, id)
 		}
-		r := &Resource{LogicalID: id, Type: types[typ]}
+		r := &Resource{LogicalID: id, Type: types[typ], written: def}
 		if r.Type == nil {
 			if !slices.Contains(unknown, typ) {
 				unknown = append(unknown, typ)
@@ -301,7 +313,13 @@ func (r *Resource) read(def map[string]any, place string) error {
 				return err
 			}
 		case "CreationPolicy":
-			return account.NotModelled("Template error: CreationPolicy is not modelled by the sandbox [%s]", place)
+			if r.Type == nil || r.Type.Name != autoScalingGroup {
+				return account.NotModelled("Template error: CreationPolicy is not modelled by the sandbox [%s]", place)
+			}
+			var err error
+			if r.creation, err = expression.Compile(v, place+"/CreationPolicy"); err != nil {
+				return err
+			}
 		case "DeletionPolicy":
 			s, ok := v.(string)
 			if !ok || !slices.Contains([]string{"Delete", "Retain", "Snapshot", "RetainExceptOnCreate"}, s) {
@@ -327,8 +345,10 @@ func (r *Resource) expressions() []expression.Expr {
 	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
 		out = append(out, r.Properties[name])
 	}
-	if r.update != nil {
-		out = append(out, r.update)
+	for _, policy := range []expression.Expr{r.creation, r.update} {
+		if policy != nil {
+			out = append(out, policy)
+		}
 	}
 	return out
 }

@@ -54,6 +54,11 @@ func bound(t testing.TB, body string, in ...Input) (*Template, *Scope, error) {
 	return tpl, b, err
 }
 
+// Intrinsic functions, conditions, mappings and pseudo parameters give what
+// AWS says they give.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-conditions.html
 func TestFunctions(t *testing.T) {
 	t.Parallel()
 	const head = `
@@ -146,6 +151,9 @@ Resources:
 	}
 }
 
+// JSON and YAML templates mean the same, short forms included.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.html
 func TestJSONAndYAMLMeanTheSame(t *testing.T) {
 	t.Parallel()
 	yaml := `
@@ -184,6 +192,10 @@ Outputs: {O: {Value: !Join ["-", [!Ref A, !Ref B]], Export: {Name: !Sub "${AWS::
 	}
 }
 
+// Resources depend on what they refer to and on what DependsOn names, under
+// the conditions; circles are refused.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-dependson.html
 func TestDependencies(t *testing.T) {
 	t.Parallel()
 	const head = `
@@ -217,6 +229,10 @@ Resources:
 	}
 }
 
+// A template that is not well-formed is refused in the words of
+// CloudFormation.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	const vpc = "Resources: {V: {Type: AWS::EC2::VPC}}\n"
@@ -237,7 +253,7 @@ func TestRefused(t *testing.T) {
 		{`just text`, "Template format error: unsupported structure."},
 		{"{\n  \"Resources\": {,}\n}", "Template format error: JSON not well-formed. (line 2, column 18)"},
 		{`{"Resources":{}} {}`, "Template format error: JSON not well-formed. (line 1, column 18)"},
-		{"Resources:\n  A: [", "Template format error: YAML not well-formed. (line 2, column 6)"},
+		{"Resources:\n  A: [", "Template format error: YAML not well-formed. (line 2)"},
 		{"A: 1\nA: 2\n", "Template format error: YAML not well-formed. (line 2, column 1)"},
 		{strings.Repeat("[", 5000), "Template format error: unsupported structure."},
 		{"A: x\nB:\n  " + strings.Repeat("- ", 5000), "Template format error: unsupported structure."},
@@ -343,6 +359,11 @@ func multiplied(double string) string {
 	return v
 }
 
+// Parameters are checked against their type, pattern, length, range and
+// allowed values, and those of the Parameter Store are read.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html
 func TestParameters(t *testing.T) {
 	t.Parallel()
 	const vpc = "\nResources: {V: {Type: AWS::EC2::VPC}}\n"
@@ -410,6 +431,9 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// IAM resources need CAPABILITY_IAM, those with a name CAPABILITY_NAMED_IAM.
+//
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/control-access-with-iam.html
 func TestCapability(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ resources, want string }{

@@ -1,17 +1,16 @@
 package template
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
+	"go.yaml.in/yaml/v3"
 )
 
 // maxDepth bounds nesting, so that hostile input can't exhaust the stack.
@@ -115,107 +114,112 @@ func numbers(v any) any {
 	return v
 }
 
+// treeYAML reads the one document of a YAML text.
 func treeYAML(body string) (any, error) {
-	f, err := parser.ParseBytes(bytes.TrimPrefix([]byte(body), []byte("\ufeff")), 0)
-	if err != nil {
-		if se, ok := errors.AsType[yaml.Error](err); ok && se.GetToken() != nil && se.GetToken().Position != nil {
-			p := se.GetToken().Position
-			return nil, invalid("Template format error: YAML not well-formed. (line %d, column %d)", p.Line, p.Column)
+	d := yaml.NewDecoder(strings.NewReader(strings.TrimPrefix(body, "\ufeff")))
+	var doc, second yaml.Node
+	if err := d.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, nil
 		}
-		return nil, invalid("Template format error: YAML not well-formed.")
+		return nil, malformed(err)
 	}
-	var doc ast.Node
-	for _, d := range f.Docs {
-		if d.Body == nil {
-			continue
-		}
-		if doc != nil {
-			return nil, invalid("Template format error: YAML not well-formed. (line %d, column 1)", d.Body.GetToken().Position.Line)
-		}
-		doc = d.Body
+	switch err := d.Decode(&second); {
+	case err == nil:
+		return nil, invalid("Template format error: YAML not well-formed. (line %d, column %d)", second.Line, second.Column)
+	case !errors.Is(err, io.EOF):
+		return nil, malformed(err)
 	}
-	return node(doc, 0)
+	return node(&doc, 0)
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:[a-z ]+ )?line (\d+)`)
+
+// malformed words a parser's error, which knows the line only.
+func malformed(err error) error {
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		return invalid("Template format error: YAML not well-formed. (line %s)", m[1])
+	}
+	return invalid("Template format error: YAML not well-formed.")
 }
 
 // node turns YAML into plain values, short forms of functions into long ones.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-formats.html
-func node(n ast.Node, depth int) (any, error) {
+func node(n *yaml.Node, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, invalid("Template format error: unsupported structure.")
 	}
-	switch n := n.(type) {
-	case nil:
-		return nil, nil
-	case *ast.NullNode:
-		return nil, nil
-	case *ast.BoolNode:
-		return n.Value, nil
-	case *ast.IntegerNode:
-		// Account ids and the like with leading zeros stay as written.
-		if t := n.GetToken().Value; len(t) > 1 && t[0] == '0' {
-			return t, nil
-		}
-		switch v := n.Value.(type) {
-		case int64:
-			return int(v), nil
-		case uint64:
-			if v <= math.MaxInt {
-				return int(v), nil
-			}
-		}
-		return n.GetToken().Value, nil
-	case *ast.FloatNode:
-		return n.Value, nil
-	case *ast.StringNode:
-		return n.Value, nil
-	case *ast.LiteralNode:
-		return n.Value.Value, nil
-	case *ast.MappingNode:
-		return mapping(n.Values, depth)
-	case *ast.MappingValueNode:
-		return mapping([]*ast.MappingValueNode{n}, depth)
-	case *ast.SequenceNode:
-		out := make([]any, len(n.Values))
-		for i, x := range n.Values {
-			v, err := node(x, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			out[i] = v
-		}
-		return out, nil
-	case *ast.TagNode:
-		v, err := node(n.Value, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		return short(n.Start.Value, v)
-	case *ast.AliasNode, *ast.AnchorNode, *ast.MergeKeyNode:
+	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		return nil, invalid("Template error: YAML aliases are not allowed in CloudFormation templates")
 	}
-	return nil, invalid("Template format error: YAML not well-formed. (line %d, column %d)", n.GetToken().Position.Line, n.GetToken().Position.Column)
+	tagged := strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!")
+	var v any
+	var err error
+	switch n.Kind {
+	case 0:
+		return nil, nil
+	case yaml.DocumentNode:
+		return node(n.Content[0], depth)
+	case yaml.MappingNode:
+		v, err = mapping(n, depth)
+	case yaml.SequenceNode:
+		l := make([]any, len(n.Content))
+		for i, x := range n.Content {
+			if l[i], err = node(x, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		v = l
+	case yaml.ScalarNode:
+		if v = n.Value; !tagged {
+			v = scalar(n)
+		}
+	}
+	if err != nil || !tagged {
+		return v, err
+	}
+	return short(n.Tag, v)
 }
 
-func mapping(values []*ast.MappingValueNode, depth int) (any, error) {
-	out := make(map[string]any, len(values))
-	for _, kv := range values {
-		if _, ok := kv.Key.(*ast.MergeKeyNode); ok {
+// scalar is a value without a short form. Account ids and the like with leading
+// zeros stay as written, and so do dates.
+func scalar(n *yaml.Node) any {
+	tag := n.ShortTag()
+	if digits := strings.TrimLeft(n.Value, "+-"); (tag == "!!int" || tag == "!!float") && len(digits) > 1 && digits[0] == '0' && digits[1] != '.' {
+		return n.Value
+	}
+	switch tag {
+	case "!!null":
+		return nil
+	case "!!bool":
+		return strings.EqualFold(n.Value, "true")
+	case "!!int":
+		if i, err := strconv.Atoi(n.Value); err == nil {
+			return i
+		}
+	case "!!float":
+		if f, err := strconv.ParseFloat(n.Value, 64); err == nil && !math.IsInf(f, 0) {
+			return f
+		}
+	}
+	return n.Value
+}
+
+func mapping(n *yaml.Node, depth int) (any, error) {
+	out := make(map[string]any, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		switch {
+		case k.Kind == yaml.AliasNode || k.Anchor != "" || k.ShortTag() == "!!merge":
 			return nil, invalid("Template error: YAML aliases are not allowed in CloudFormation templates")
+		case k.Kind != yaml.ScalarNode || k.ShortTag() == "!!null":
+			return nil, invalid("Template format error: YAML not well-formed. (line %d, column %d)", k.Line, k.Column)
 		}
-		k, err := node(kv.Key, depth+1)
-		if err != nil {
-			return nil, err
+		if _, twice := out[k.Value]; twice {
+			return nil, invalid("Template format error: YAML not well-formed. (line %d, column %d)", k.Line, k.Column)
 		}
-		var key string
-		switch k := k.(type) {
-		case string:
-			key = k
-		case int, float64, bool:
-			key = kv.Key.GetToken().Value
-		default:
-			return nil, invalid("Template format error: YAML not well-formed. (line %d, column %d)", kv.Key.GetToken().Position.Line, kv.Key.GetToken().Position.Column)
-		}
-		if out[key], err = node(kv.Value, depth+1); err != nil {
+		var err error
+		if out[k.Value], err = node(v, depth+1); err != nil {
 			return nil, err
 		}
 	}

@@ -6,8 +6,8 @@
 // doesn't know is refused, as EC2 does.
 //
 // Limits: filters that nobody asked for yet are missing although EC2 has them;
-// DryRun and client tokens are ignored; the only region that exists is the
-// account's.
+// client tokens are ignored, and DryRun looks at permissions only; the only
+// region that exists is the account's.
 package api
 
 import (
@@ -38,6 +38,9 @@ func Service() wire.Service {
 		for _, l := range list {
 			s.Operations = append(s.Operations, l.operation())
 		}
+	}
+	for i, o := range s.Operations {
+		s.Operations[i].Do = dry(o.Do)
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
@@ -29,7 +30,19 @@ func changes() []wire.Operation {
 		{Name: "RevokeSecurityGroupEgress", Do: revoke(ec2.TypeSecurityGroupEgress)},
 		{Name: "CreateNetworkInterface", Do: createInterface},
 		{Name: "DeleteNetworkInterface", Do: remove(ec2.TypeNetworkInterface, "NetworkInterfaceId")},
+		{Name: "DetachNetworkInterface", Do: detachInterface},
+		{Name: "DeleteInternetGateway", Do: remove(ec2.TypeInternetGateway, "InternetGatewayId")},
+		{Name: "DetachInternetGateway", Do: detachGateway},
+		{Name: "DeleteRouteTable", Do: remove(ec2.TypeRouteTable, "RouteTableId")},
+		{Name: "DeleteNetworkAcl", Do: remove(ec2.TypeNetworkACL, "NetworkAclId")},
+		{Name: "DeleteNatGateway", Do: deleteNatGateway},
+		{Name: "DisassociateAddress", Do: disassociateAddress},
+		{Name: "CreateVolume", Do: createVolume},
+		{Name: "AttachVolume", Do: attachVolume},
+		{Name: "DetachVolume", Do: detachVolume},
 		{Name: "DeleteVolume", Do: deleteVolume},
+		{Name: "CreateSnapshot", Do: createSnapshot},
+		{Name: "DeleteSnapshot", Do: deleteSnapshot},
 		{Name: "ModifyInstanceMetadataOptions", Do: modifyMetadataOptions},
 		{Name: "DeleteVpcEndpoints", Do: deleteEndpoints},
 		{Name: "ReleaseAddress", Do: releaseAddress},
@@ -345,7 +358,17 @@ func createReservation(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var end time.Time
+	if text := r.String("EndDate"); text != "" {
+		if end, err = time.Parse(time.RFC3339, text); err != nil || !end.After(tx.Now()) {
+			return nil, account.Errorf("InvalidParameterValue", "Value (%s) for parameter endDate is invalid.", text)
+		}
+	}
+	if limited := r.String("EndDateType") == "limited"; limited == end.IsZero() {
+		return nil, account.Errorf("InvalidParameterCombination", "The parameter endDate goes with the end date type limited.")
+	}
 	made, err := instance.Reserve(tx, instance.Reservation{
+		End:          end,
 		InstanceType: r.String("InstanceType"), Zone: or(r.String("AvailabilityZone"), r.String("AvailabilityZoneId")), Count: r.Int("InstanceCount", 0),
 		Match: r.String("InstanceMatchCriteria"), Owner: r.Caller, Tags: tags,
 	})
@@ -361,6 +384,7 @@ func cancelReservation(tx *account.Tx, r *wire.Request) (any, error) {
 		return nil, err
 	}
 	tx.Drop(v.Type, v.ID)
+	instance.Unreserve(tx, v)
 	return answer, nil
 }
 
@@ -386,6 +410,7 @@ var taggable = []struct{ prefix, typ, name string }{
 	{"lt-", instance.TypeLaunchTemplate, "launch-template"},
 	{"i-", instance.TypeInstance, "instance"},
 	{"vol-", instance.TypeVolume, "volume"},
+	{"snap-", typeSnapshot, "snapshot"},
 	{"cr-", instance.TypeCapacityReservation, "capacity-reservation"},
 }
 

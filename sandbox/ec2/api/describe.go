@@ -91,7 +91,7 @@ var wellFormed = regexp.MustCompile(`^[a-z]+-[0-9a-f]{8,17}$`)
 func (l listing) absent(id string) error {
 	code, ok := strings.CutSuffix(l.missing[0], "ID.NotFound")
 	if ok && !wellFormed.MatchString(id) {
-		return account.Errorf(code+"ID.Malformed", "Invalid id: \"%s\"", id)
+		return account.Errorf(malformed(code), "Invalid id: \"%s\"", id)
 	}
 	return account.Errorf(l.missing[0], l.missing[1], id)
 }
@@ -222,4 +222,17 @@ func whole(v any, path ...string) any {
 
 func arn(tx *account.Tx, kind, id string) string {
 	return tx.ARN("ec2", fmt.Sprintf("%s/%s", kind, id))
+}
+
+// malformed is the code for an id that can't be one, by the beginning of the
+// code for one that isn't there: AWS writes some of them otherwise.
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+func malformed(code string) string {
+	switch code {
+	case "InvalidAllocation":
+		return "InvalidElasticIpID.Malformed"
+	case "InvalidInternetGateway", "InvalidNetworkAcl", "InvalidNetworkInterface", "InvalidRouteTable":
+		return code + "Id.Malformed"
+	}
+	return code + "ID.Malformed"
 }

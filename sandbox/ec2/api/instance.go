@@ -57,6 +57,12 @@ func instanceListings() []listing {
 			},
 		},
 		{
+			name: "DescribeSnapshots", set: "snapshotSet", ids: map[string]string{"SnapshotId": "snapshotId"},
+			missing: [2]string{"InvalidSnapshot.NotFound", "The snapshot '%s' does not exist."},
+			items:   each(typeSnapshot, snapshotItem),
+			filters: map[string]string{"tag": "", "snapshot-id": "snapshotId", "volume-id": "volumeId", "status": "status", "encrypted": "encrypted"},
+		},
+		{
 			name: "DescribeLaunchTemplates", set: "launchTemplates", ids: map[string]string{"LaunchTemplateId": "launchTemplateId", "LaunchTemplateName": "launchTemplateName"},
 			missing: [2]string{"InvalidLaunchTemplateId.NotFound", "At least one of the launch templates specified in the request does not exist."},
 			items:   each(instance.TypeLaunchTemplate, templateItem),
@@ -391,6 +397,11 @@ func offerings(tx *account.Tx, r *wire.Request) ([]object, error) {
 	var out []object
 	for _, t := range instance.AllTypes(tx) {
 		for _, p := range places {
+			if !slices.ContainsFunc(tx.Zones(), func(z account.Zone) bool {
+				return (kind == "region" || z.Name == p || z.ID == p) && instance.Offered(tx, t.Name, z)
+			}) {
+				continue
+			}
 			out = append(out, object{"instanceType": t.Name, "location": p, "locationType": kind})
 		}
 	}
@@ -415,10 +426,17 @@ func images(tx *account.Tx, r *wire.Request) ([]object, error) {
 }
 
 func reservationItem(tx *account.Tx, r *account.Resource) object {
+	end, start := "unlimited", any(r.Created)
+	if r.Props["EndDate"] != nil {
+		end = "limited"
+	}
+	if r.Props["StartDate"] != nil {
+		start = r.Props["StartDate"]
+	}
 	return object{
-		"capacityReservationId": r.ID, "capacityReservationArn": r.Attrs["CapacityReservationArn"], "ownerId": tx.AccountID(), "state": r.Status, "instanceType": r.Props["InstanceType"],
+		"endDate": r.Props["EndDate"], "capacityReservationId": r.ID, "capacityReservationArn": r.Attrs["CapacityReservationArn"], "ownerId": tx.AccountID(), "state": r.Status, "instanceType": r.Props["InstanceType"],
 		"instancePlatform": r.Props["InstancePlatform"], "availabilityZone": r.Props["AvailabilityZone"], "availabilityZoneId": r.Props["AvailabilityZoneId"], "tenancy": r.Props["Tenancy"],
 		"totalInstanceCount": props.Int(r.Props, 0, "InstanceCount"), "availableInstanceCount": instance.Available(tx, r), "instanceMatchCriteria": r.Props["InstanceMatchCriteria"],
-		"reservationType": r.Props["ReservationType"], "endDateType": "unlimited", "createDate": r.Created, "startDate": r.Created, "ebsOptimized": false, "ephemeralStorage": false, "tagSet": tagSet(r.Tags),
+		"reservationType": r.Props["ReservationType"], "endDateType": end, "createDate": r.Created, "startDate": start, "ebsOptimized": false, "ephemeralStorage": false, "tagSet": tagSet(r.Tags),
 	}
 }

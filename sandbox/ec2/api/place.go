@@ -40,7 +40,11 @@ func placeListings() []listing {
 			missing: [2]string{"InvalidParameterValue", "Invalid region provided: [%s]"},
 			filters: map[string]string{"region-name": "regionName", "opt-in-status": "optInStatus", "endpoint": "regionEndpoint"},
 			items: func(tx *account.Tx, _ *wire.Request) ([]object, error) {
-				return []object{{"regionName": tx.Region(), "regionEndpoint": "ec2." + tx.Region() + ".amazonaws.com", "optInStatus": "opt-in-not-required"}}, nil
+				var out []object
+				for _, w := range append([]account.Region{{Name: tx.Region()}}, tx.World().Regions...) {
+					out = append(out, object{"regionName": w.Name, "regionEndpoint": "ec2." + w.Name + ".amazonaws.com", "optInStatus": "opt-in-not-required"})
+				}
+				return out, nil
 			},
 		},
 		{

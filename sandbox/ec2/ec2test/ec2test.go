@@ -6,6 +6,7 @@
 package ec2test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,10 @@ type Options struct {
 	Used bool
 	// Types are resource types besides those that are known.
 	Types []*account.Type
+	// Events are event handlers besides those that are known.
+	Events map[string]func(*account.Tx, account.Event)
+	// World is what surrounds the account.
+	World account.World
 }
 
 // New returns a lab with an account of its own.
@@ -41,6 +46,8 @@ func New(t testing.TB, o Options) *Lab {
 	t.Helper()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	model := &account.Model{Types: map[string]*account.Type{}, Events: kms.Events(), Seed: api.Seed}
+	maps.Copy(model.Events, api.Events())
+	maps.Copy(model.Events, o.Events)
 	for _, types := range [][]*account.Type{api.Types(), iam.Types(), kms.Types(), o.Types} {
 		for _, typ := range types {
 			model.Types[typ.Name] = typ
@@ -48,7 +55,7 @@ func New(t testing.TB, o Options) *Lab {
 	}
 	l := &Lab{T: t, now: &now}
 	zones := []account.Zone{{Name: "us-east-1a", ID: "use1-az1"}, {Name: "us-east-1b", ID: "use1-az2"}, {Name: "us-east-1c", ID: "use1-az3"}}
-	l.Account = account.New(model, account.Options{Fresh: !o.Used, Zones: zones, Now: func() time.Time { return now }})
+	l.Account = account.New(model, account.Options{Fresh: !o.Used, World: o.World, Zones: zones, Now: func() time.Time { return now }})
 	return l
 }
 

@@ -21,12 +21,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/props"
-)
-
-// https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-limits-endpoints.html
-const (
-	gatewayQuota   = 20 // in a region
-	interfaceQuota = 50 // in a VPC
+	"github.com/poolhouse/poolhouse/sandbox/quota"
 )
 
 // Types are the resource types of this package.
@@ -61,17 +56,18 @@ func create(tx *account.Tx, r *account.Resource) error {
 	if err != nil {
 		return err
 	}
-	limit, have := gatewayQuota, 0
+	// https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-limits-endpoints.html
+	limit, have := quota.GatewayEndpoints, 0
 	for _, e := range tx.List(ec2.TypeVPCEndpoint) {
 		if kind(e.Props) == kind(r.Props) && (kind(r.Props) == "Gateway" || ec2.VPCOf(e) == ec2.VPCOf(r)) {
 			have++
 		}
 	}
 	if kind(r.Props) == "Interface" {
-		limit = interfaceQuota
+		limit = quota.InterfaceEndpoints
 	}
-	if have >= limit {
-		return account.Errorf("VpcEndpointLimitExceeded", "The maximum number of VPC endpoints has been reached.")
+	if err := limit.Check(tx, have); err != nil {
+		return err
 	}
 	r.ID = "vpce-" + tx.HexID(17)
 	r.Status = "pending"

@@ -12,8 +12,9 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
-	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
+	"github.com/poolhouse/poolhouse/sandbox/logs"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/s3"
 )
 
 // principal is the service that takes the role on.
@@ -28,6 +29,9 @@ func Types() []*account.Type {
 		Update: func(_ *account.Tx, r *account.Resource, next map[string]any) error {
 			r.Retag(next, "Tags")
 			return nil
+		},
+		Gone: func(tx *account.Tx, r *account.Resource) {
+			tx.Note(logs.FlowLogGone, map[string]any{"destination": r.Data["destination"], "role": props.Str(r.Props, "DeliverLogsPermissionArn")})
 		},
 	}}
 }
@@ -97,27 +101,43 @@ func checkDestination(tx *account.Tx, p map[string]any, id string) (string, erro
 			return "", invalid("DeliverLogsPermissionArn is not applicable for s3 delivery")
 		}
 		bucket, _, _ := strings.Cut(arn[strings.LastIndex(arn, ":")+1:], "/")
-		if tx.Get("AWS::S3::Bucket", bucket) == nil {
+		if tx.Get(s3.TypeBucket, bucket) == nil {
 			return "", invalid("LogDestination: %s does not exist", bucket)
 		}
-		return arn, nil
+		return arn, deliver(tx, bucket, strings.TrimPrefix(arn[strings.LastIndex(arn, ":")+1:], bucket))
 	default:
 		return "", account.NotModelled("flow logs to %s are not modelled by the sandbox", kind)
 	}
 }
 
+// deliver wants a bucket that log delivery can write to. The flow log's maker
+// owns the bucket, so EC2 adds what its policy lacks.
+// https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-permissions.html
+func deliver(tx *account.Tx, bucket, prefix string) error {
+	const service = "delivery.logs.amazonaws.com"
+	key := strings.Trim(prefix, "/")
+	if key != "" {
+		key += "/"
+	}
+	key += "AWSLogs/" + tx.AccountID() + "/vpcflowlogs/" + tx.Region() + "/test"
+	context := map[string]string{"aws:SourceArn": tx.ARN("logs", "*")}
+	if s3.MayDeliver(tx, bucket, key, service, context) == nil {
+		return nil
+	}
+	folder, _, _ := strings.Cut(key, "/vpcflowlogs/")
+	if err := s3.LetDeliver(tx, bucket, folder+"/*", service, tx.ARN("logs", "*")); err != nil {
+		return err
+	}
+	if s3.MayDeliver(tx, bucket, key, service, context) != nil {
+		return account.Errorf("InvalidParameter", "Access Denied for LogDestination: %s. Please check LogDestination permission", bucket)
+	}
+	return nil
+}
+
 // checkRole wants a role that the service can take on for this flow log.
 func checkRole(tx *account.Tx, arn, id string) error {
-	refusal := invalid("Unable to assume given IAM role %s", arn)
-	role := iam.RoleByARN(tx, arn)
-	if role == nil {
-		return refusal
-	}
-	trust, err := policy.Parse(props.Get(role.Props, "AssumeRolePolicyDocument"), policy.Trust)
-	if err != nil || !trust.Allows(policy.Request{Type: "Service", Principal: principal, Action: "sts:AssumeRole", Context: map[string]string{
-		"aws:SourceAccount": tx.AccountID(), "aws:SourceArn": tx.ARN("ec2", "vpc-flow-log/"+id),
-	}}) {
-		return refusal
+	if !iam.Trusts(tx, iam.RoleByARN(tx, arn), principal, tx.ARN("ec2", "vpc-flow-log/"+id)) {
+		return invalid("Unable to assume given IAM role %s", arn)
 	}
 	return nil
 }

@@ -7,17 +7,20 @@
 // "ec2:instance" with its volumes ("ec2:volume") and interfaces; all leave
 // together, but for an interface that was there before.
 //
-// Limits: capacity is never short outside capacity reservations, quotas on
-// vCPUs aren't enforced, nothing runs inside an instance, and a terminated
-// instance is gone at once instead of lingering for an hour.
+// Limits: capacity is short only where [account.World] or a plan of faults says
+// so; nothing runs inside an instance, and a terminated instance is gone at once
+// instead of lingering for an hour.
 package instance
 
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
+	"github.com/poolhouse/poolhouse/sandbox/kms"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -34,6 +37,10 @@ func Types() []*account.Type {
 	return []*account.Type{templateType(), instanceType()}
 }
 
+// Booted is the kind of event that tells that an instance has run for a minute:
+// its programs are up.
+const Booted = "ec2:booted"
+
 // instanceType only ends what Run and Terminate began.
 func instanceType() *account.Type {
 	return &account.Type{
@@ -41,9 +48,11 @@ func instanceType() *account.Type {
 		Create: func(*account.Tx, *account.Resource) error {
 			return account.NotModelled("launching instances other than by an Auto Scaling group or node group is not modelled by the sandbox")
 		},
-		Settle: func(_ *account.Tx, r *account.Resource, _ string) error {
+		Settle: func(tx *account.Tx, r *account.Resource, _ string) error {
 			if r.Status == "pending" {
 				r.Status = "running"
+				r.Data["running"] = tx.Now()
+				tx.After(time.Minute, account.Event{Calendar: true, Kind: Booted, Type: TypeInstance, ID: r.ID})
 			}
 			return nil
 		},
@@ -81,7 +90,8 @@ type Launch struct {
 
 // Run launches an instance. It is pending and will be running when its time
 // has come. Errors are EC2's, among them InsufficientFreeAddressesInSubnet,
-// ReservationCapacityExceeded and Client.InvalidKMSKey.InvalidState; nothing
+// ReservationCapacityExceeded, Client.InternalError for a role that may not use
+// a volume's key, and Client.InvalidKMSKey.InvalidState; nothing
 // is left behind then.
 func Run(tx *account.Tx, l Launch) (*account.Resource, error) {
 	if err := CheckData(tx, l.Data); err != nil {
@@ -109,13 +119,25 @@ func Run(tx *account.Tx, l Launch) (*account.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tx.Lost(zone.Name) {
-		// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/troubleshooting-launch.html
-		return nil, account.Errorf("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity in the Availability Zone you requested (%s).", t.Name, zone.Name)
+	if err := checkOffered(tx, t.Name, zone); err != nil {
+		return nil, err
+	}
+	if err := tx.Refused(t.Name, t.VCPUs, zone); err != nil {
+		return nil, err
 	}
 	reservation, err := reserve(tx, l.Data, t, zone.Name)
 	if err != nil {
 		return nil, err
+	}
+	if reservation == "" || tx.Lost(zone.Name) {
+		if err := checkRoom(tx, t.Name, zone, 1); err != nil {
+			return nil, err
+		}
+	}
+	if reservation == "" {
+		if err := checkVCPUs(tx, t, market(l.Data), 1); err != nil {
+			return nil, err
+		}
 	}
 	eni, err := attach(tx, l, id)
 	if err != nil {
@@ -128,7 +150,7 @@ func Run(tx *account.Tx, l Launch) (*account.Resource, error) {
 			"InstanceId": id, "VpcId": ec2.VPCOf(eni), "AvailabilityZone": zone.Name, "AvailabilityZoneId": zone.ID, "Architecture": image.Architecture,
 			"PrivateIp": props.Str(eni.Attrs, "PrimaryPrivateIpAddress"), "PrivateDnsName": ec2.PrivateDNSName(tx, props.Str(eni.Attrs, "PrimaryPrivateIpAddress")),
 		},
-		Data: map[string]any{"reservation": reservation, "launchTemplate": l.Template, "version": l.Version, "interface": eni.ID, "rootDevice": image.RootDevice},
+		Data: map[string]any{"reservation": reservation, "launchTemplate": l.Template, "version": l.Version, "interface": eni.ID, "rootDevice": image.RootDevice, "vcpus": t.VCPUs},
 	}
 	tx.Put(r)
 	addVolumes(tx, l, r, image)
@@ -256,6 +278,33 @@ func AddVolume(tx *account.Tx, v Volume) *account.Resource {
 	return r
 }
 
+// NewVolume makes a volume by itself in a zone, given by name or id, from the
+// properties that a block device mapping has for EBS. Errors are EC2's.
+func NewVolume(tx *account.Tx, zone string, ebs map[string]any, owner string, tags map[string]string) (*account.Resource, error) {
+	name := ""
+	for _, z := range tx.Zones() {
+		if z.Name == zone || z.ID == zone {
+			name = z.Name
+		}
+	}
+	if name == "" {
+		return nil, account.Errorf("InvalidZone.NotFound", "The zone '%s' does not exist.", zone)
+	}
+	if err := checkVolume("", ebs); err != nil {
+		return nil, err
+	}
+	key, encrypted := props.Str(ebs, "KmsKeyId"), props.Bool(ebs, false, "Encrypted")
+	switch {
+	case key != "" && !encrypted:
+		return nil, account.Errorf("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+	case key != "":
+		if _, err := kms.Lookup(tx, key); err != nil {
+			return nil, invalid("The KMS key '%s' does not exist", key)
+		}
+	}
+	return AddVolume(tx, Volume{Zone: name, Kind: volumeKind(ebs), Key: key, GB: props.Int(ebs, 0, "VolumeSize"), Encrypted: encrypted, Owner: owner, Tags: tags}), nil
+}
+
 // VolumesOf are the volumes attached to an instance.
 func VolumesOf(tx *account.Tx, instance string) []*account.Resource {
 	var out []*account.Resource
@@ -299,6 +348,10 @@ func Remove(tx *account.Tx, id string) {
 
 // leave takes away what an instance had for itself.
 func leave(tx *account.Tx, r *account.Resource) {
+	for _, eni := range leaked(tx, r.ID) {
+		ec2.Abandon(eni)
+		eni.Owner = "" // nobody's any more
+	}
 	ec2.DetachInterfaces(tx, r.ID)
 	ec2.RemoveInterfaces(tx, r.ID)
 	for _, v := range VolumesOf(tx, r.ID) {
@@ -323,7 +376,7 @@ func checkProfile(tx *account.Tx, profile map[string]any) error {
 	found := tx.Find("AWS::IAM::InstanceProfile", func(r *account.Resource) bool {
 		return r.ID == name || arn != "" && props.Str(r.Attrs, "Arn") == arn
 	})
-	if found == nil {
+	if !iam.Known(tx, found) {
 		key, value := "name", name
 		if arn != "" {
 			key, value = "arn", arn

@@ -73,6 +73,9 @@ func TestLaunchTemplates(t *testing.T) {
 	})
 }
 
+// A launch template's versions stay as they are: a change makes the next one.
+//
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/manage-launch-template-versions.html
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})
@@ -109,6 +112,10 @@ func launch(l *ec2test.Lab, v instance.Launch) (r *account.Resource, err error) 
 	return r, err
 }
 
+// An instance's volumes and interfaces go with it, and hold subnet and security
+// group till then.
+//
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html
 func TestInstances(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})
@@ -157,7 +164,7 @@ func TestLaunchRefusals(t *testing.T) {
 		want string
 	}{
 		"subnet":  {instance.Launch{Data: data(nil), Subnet: "subnet-0"}, "InvalidSubnetID.NotFound"},
-		"key":     {instance.Launch{Data: data(volume(in{"KmsKeyId": closed.ID})), Subnet: n.A.ID, Role: role}, "Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state"},
+		"key":     {instance.Launch{Data: data(volume(in{"KmsKeyId": closed.ID})), Subnet: n.A.ID, Role: role}, "Client.InternalError: Client error on launch"},
 		"profile": {instance.Launch{Data: data(in{"IamInstanceProfile": in{"Name": "none"}}), Subnet: n.A.ID}, "InvalidParameterValue: Value (none) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"},
 		"full":    {instance.Launch{Data: data(nil), Subnet: n.B.ID, Secondary: 11}, "InsufficientFreeAddressesInSubnet"},
 		"no type": {instance.Launch{Data: in{"ImageId": x86}, Subnet: n.A.ID}, "InvalidParameterValue"},
@@ -171,8 +178,10 @@ func TestLaunchRefusals(t *testing.T) {
 	}
 }
 
-// TestFixedInterface: an interface that was there before carries its address
-// from one instance to the next, and only one can have it.
+// An interface that exists carries its address from one instance to the next,
+// and only one instance has it.
+//
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html
 func TestFixedInterface(t *testing.T) {
 	t.Parallel()
 	l := ec2test.New(t, ec2test.Options{})

@@ -13,13 +13,14 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html
-var description = regexp.MustCompile(`^[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
+var description = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}$`) })
 
 // Check tells what is wrong with a rule by itself: its protocol, ports, peer
 // or description.
@@ -35,7 +36,7 @@ func Check(p map[string]any) error {
 
 // CheckText checks a rule's description.
 func CheckText(p map[string]any) error {
-	if !description.MatchString(props.Str(p, "Description")) {
+	if !description().MatchString(props.Str(p, "Description")) {
 		return account.Errorf("InvalidParameterValue", "Invalid rule description. Valid descriptions are strings less than 256 characters from the following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*")
 	}
 	return nil

@@ -1,11 +1,13 @@
 // Package policy reads IAM's policy language and answers whether a document
 // allows a request.
 //
-// A [Document] is immutable once parsed. Messages of parse errors are IAM's;
-// the service that was handed the document adds its own error code.
+// A [Document] is immutable once parsed, and may be shared. Messages of parse
+// errors are IAM's; the service that was handed the document adds its own error
+// code. [Document.Evaluate] decides by one document alone; which documents apply
+// to a request and how their decisions join is the affair of package iam.
 //
-// Limits: policy variables in resources and conditions are compared as text,
-// and actions and condition keys are not checked against the services' lists.
+// Limits: actions and condition keys are not checked against the services'
+// lists.
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 package policy
@@ -15,9 +17,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -47,6 +52,29 @@ type Statement struct {
 	Actions, NotActions     []string
 	Resources, NotResources []string
 	Conditions              []Condition
+
+	compiled compiled
+}
+
+// compiled is a statement made ready to be compared.
+type compiled struct {
+	actions    []string
+	resources  []pattern
+	conditions []comparison
+}
+
+// ready compiles the statement's patterns.
+func (s *Statement) ready(version string) {
+	variables := version == "2012-10-17"
+	for _, a := range slices.Concat(s.Actions, s.NotActions) {
+		s.compiled.actions = append(s.compiled.actions, wildcards.Replace(a))
+	}
+	for _, r := range slices.Concat(s.Resources, s.NotResources) {
+		s.compiled.resources = append(s.compiled.resources, compile(r, variables, true))
+	}
+	for _, c := range s.Conditions {
+		s.compiled.conditions = append(s.compiled.conditions, compileCondition(c, variables))
+	}
 }
 
 // Condition is one comparison of a statement: "StringEquals", a key and the
@@ -95,13 +123,72 @@ func Size(doc any) int {
 
 var sidPattern = regexp.MustCompile(`^[0-9A-Za-z]*$`)
 
-// Parse reads a document, given as JSON text or as a value. What doesn't fit the
-// grammar is [Malformed].
+// parsed keeps the documents that were read, since an account's are read again
+// and again: by their text, and where they are values by the values.
+var parsed struct {
+	sync.Mutex
+	texts  map[source]*Document
+	values map[source]value
+}
+
+type source struct {
+	kind  Kind
+	text  string
+	value uintptr
+}
+
+// value holds what a document was read from, so that nothing else gets its
+// address.
+type value struct {
+	from map[string]any
+	read *Document
+}
+
+// The bounds of what is kept: documents, and the length of one.
+const (
+	maxParsed = 2000
+	maxKept   = 32 << 10
+)
+
+// Parse reads a document, given as JSON text or as a value, which must not be
+// changed afterwards. What doesn't fit the grammar is [Malformed].
 func Parse(doc any, kind Kind) (*Document, error) {
+	from, _ := doc.(map[string]any)
+	id := source{kind: kind, value: reflect.ValueOf(from).Pointer()}
+	if from != nil {
+		parsed.Lock()
+		v := parsed.values[id]
+		parsed.Unlock()
+		if v.read != nil {
+			return v.read, nil
+		}
+	}
 	text, err := Text(doc)
 	if err != nil {
 		return nil, err
 	}
+	key := source{kind: kind, text: text}
+	parsed.Lock()
+	d := parsed.texts[key]
+	parsed.Unlock()
+	if d == nil {
+		if d, err = parse(text, kind); err != nil || len(text) > maxKept {
+			return d, err
+		}
+	}
+	parsed.Lock()
+	defer parsed.Unlock()
+	if parsed.texts == nil || len(parsed.texts)+len(parsed.values) >= maxParsed {
+		parsed.texts, parsed.values = map[source]*Document{}, map[source]value{}
+	}
+	parsed.texts[key] = d
+	if from != nil {
+		parsed.values[id] = value{from, d}
+	}
+	return d, nil
+}
+
+func parse(text string, kind Kind) (*Document, error) {
 	var top map[string]any
 	if err := json.Unmarshal([]byte(text), &top); err != nil {
 		return nil, malformed("This policy contains invalid Json")
@@ -153,6 +240,7 @@ func Parse(doc any, kind Kind) (*Document, error) {
 			return nil, malformed("Statement IDs (SID) in a single policy must be unique.")
 		}
 		sids[st.Sid] = true
+		st.ready(d.Version)
 		d.Statements = append(d.Statements, st)
 	}
 	return d, nil
@@ -302,9 +390,11 @@ func conditions(v any) ([]Condition, error) {
 				list = []any{keys[k]}
 			}
 			for _, x := range list {
-				switch x.(type) {
-				case string, bool, float64:
+				switch x := x.(type) {
+				case string, bool:
 					values = append(values, fmt.Sprint(x))
+				case float64:
+					values = append(values, strconv.FormatFloat(x, 'f', -1, 64))
 				default:
 					return nil, malformed("Syntax errors in policy.")
 				}

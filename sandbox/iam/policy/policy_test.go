@@ -52,17 +52,17 @@ func TestAllows(t *testing.T) {
 		},
 		{
 			"condition holds", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"ArnLike":{"kms:EncryptionContext:aws:logs:arn":"arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/*"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"KMS:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/x/cluster"}},
+			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: policy.Single{"KMS:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/x/cluster"}},
 			true,
 		},
 		{
 			"condition fails", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:SourceAccount":"999999999999"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: map[string]string{"aws:SourceAccount": "123456789012"}},
+			policy.Request{Type: "AWS", Principal: root, Action: "kms:Decrypt", Context: policy.Single{"aws:SourceAccount": "123456789012"}},
 			false,
 		},
 		{
 			"numbers", `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"NumericLessThan":{"s3:TlsVersion":"1.2"}}}`,
-			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject", Context: map[string]string{"s3:TlsVersion": "1.10"}},
+			policy.Request{Type: "AWS", Principal: root, Action: "s3:GetObject", Context: policy.Single{"s3:TlsVersion": "1.10"}},
 			true,
 		},
 		{

@@ -1,0 +1,116 @@
+package plane
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+const module = "github.com/poolhouse/poolhouse"
+
+// Program finds the program of the data plane of a name, "s3": the one that the
+// variable POOLHOUSE_PLANE_S3 names, or that of the checkout that the working
+// directory is in, or poolhouse-plane-s3 in PATH. A checkout's is built once for
+// its sources, into the user's cache; building is told of that, if it isn't nil.
+// If there is none, the error says how to get it.
+func Program(ctx context.Context, name string, building func(folder string)) (string, error) {
+	variable, program := "POOLHOUSE_PLANE_"+strings.ToUpper(name), "poolhouse-plane-"+name
+	if path := os.Getenv(variable); path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("find the program that %s names: %w", variable, err)
+		}
+		return path, nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	if folder, ok := checkout(wd, name); ok {
+		return built(ctx, folder, program, building)
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("there is no program %s: neither in PATH, nor named by %s, nor in a checkout of poolhouse here; go install %s/planes/%s/%s@latest makes it", program, variable, module, name, program)
+}
+
+// checkout is the folder of a data plane in the checkout that a folder is in.
+func checkout(dir, name string) (string, bool) {
+	for {
+		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if first, _, _ := strings.Cut(string(text), "\n"); err == nil && strings.TrimSpace(first) == "module "+module {
+			folder := filepath.Join(dir, "planes", name)
+			_, err := os.Stat(filepath.Join(folder, "go.mod"))
+			return folder, err == nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", false
+		}
+		dir = up
+	}
+}
+
+// built is the program of a module's folder, in the cache.
+func built(ctx context.Context, folder, program string, building func(string)) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	hash, err := fingerprint(folder)
+	if err != nil {
+		return "", fmt.Errorf("read the sources of %s: %w", program, err)
+	}
+	dir := filepath.Join(cache, "poolhouse", "planes", hash)
+	path := filepath.Join(dir, program)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if building != nil {
+		building(folder)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	// Two may build at once: each moves a whole program into place.
+	part, err := os.MkdirTemp(dir, "part-")
+	if err != nil {
+		return "", err
+	}
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(part, program), "./"+program)
+	c.Dir = folder
+	text, err := c.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("build %s in %s: %w: %s", program, folder, err, strings.TrimSpace(string(text)))
+	} else {
+		err = os.Rename(filepath.Join(part, program), path)
+	}
+	return path, errors.Join(err, os.RemoveAll(part))
+}
+
+// fingerprint is a hash of a module's sources and of who compiles them.
+func fingerprint(folder string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(folder, path)
+		fmt.Fprintf(h, "%s %d\n", name, len(text))
+		h.Write(text)
+		return err
+	})
+	return fmt.Sprintf("%x", h.Sum(nil)[:10]), err
+}
