@@ -50,8 +50,10 @@ type Stack struct {
 	Holds string
 }
 
-// catalogue lists the stacks in an order that satisfies After. GPU nodes are
-// nobody's prerequisite, so that missing capacity holds nothing up.
+// catalogue lists the stacks in an order that satisfies After. A stack follows
+// only what it takes outputs of, nodes what they reach AWS through, and add-ons
+// the nodes they run on. GPU nodes are nobody's prerequisite, so that missing
+// capacity holds nothing up.
 var catalogue = []Stack{
 	{Keys, nil, "KMS keys and aliases by purpose"},
 	{DNS, nil, "hosted zone"},
@@ -68,7 +70,7 @@ var catalogue = []Stack{
 	{Identity, []StackName{Keys, Storage, Database, Cluster}, "IAM roles for service accounts"},
 	{Addons, []StackName{Cluster, Nodes, Identity}, "add-ons that need nodes"},
 	{Edge, []StackName{Keys, DNS, Storage, Network, Certificate}, "load balancers, listeners, SSO, WAF, DNS records"},
-	{Parameters, []StackName{Keys, DNS, Storage, Network, Endpoints, Certificate, Database, Backup, Cluster, SessionHost, Nodes, Identity, Addons, Edge}, "Parameter Store entries"},
+	{Parameters, []StackName{Keys, DNS, Storage, Network, Certificate, Database, Backup, Cluster, Identity, Edge}, "Parameter Store entries"},
 }
 
 // Tier is a part of the network.

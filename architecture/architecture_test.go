@@ -537,6 +537,14 @@ func TestStacks(t *testing.T) {
 			}
 		}
 	}
+	for _, logs := range []bool{false, true} {
+		c := *example(t, "existing-network")
+		c.Network.FlowLogs.Enabled = logs
+		network, _ := mustNew(t, &c).Stack(Network)
+		if got := slices.Contains(network.After, Keys); got != logs {
+			t.Errorf("a network that is there follows the keys: %v, want %v, as flow logs are", got, logs)
+		}
+	}
 	catalogue := Catalogue()
 	catalogue[0].Name = "changed"
 	if Catalogue()[0].Name != Keys {

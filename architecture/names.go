@@ -55,6 +55,10 @@ func (a *Architecture) RepositoryName(repository string) string {
 // ParameterPath is where the deployment's Parameter Store entries are.
 func (a *Architecture) ParameterPath() string { return "/poolhouse/" + a.Config.Name }
 
+// LeasePath is where it stands who works on the deployment. No entry of the
+// stack parameters is below it.
+func (a *Architecture) LeasePath() string { return a.ParameterPath() + "/lease" }
+
 // ClusterLogGroup is where EKS writes its logs. EKS fixes the name.
 // https://docs.aws.amazon.com/eks/latest/userguide/control-plane-logs.html
 func (a *Architecture) ClusterLogGroup() string {

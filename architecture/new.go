@@ -79,7 +79,10 @@ func (a *Architecture) stacks() []Stack {
 		if absent[s.Name] {
 			continue
 		}
-		s.After = slices.DeleteFunc(slices.Clone(s.After), func(n StackName) bool { return absent[n] })
+		s.After = slices.DeleteFunc(slices.Clone(s.After), func(n StackName) bool {
+			// In a network that is there, only flow logs need a key.
+			return absent[n] || s.Name == Network && n == Keys && c.Network.Exists() && !c.Network.FlowLogs.Enabled
+		})
 		if s.Name == Network && c.Network.Exists() {
 			s.Holds = "security groups and flow logs in a network that is there"
 		}

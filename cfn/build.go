@@ -247,12 +247,15 @@ func (b *builder) resource(id LogicalID, r *resource) any {
 	if r.metadata != nil {
 		b.at("Metadata", func() { out["Metadata"] = b.reflect(reflect.ValueOf(r.metadata), rule{}) })
 	}
-	if r.updatePolicy != nil {
-		b.at("UpdatePolicy", func() {
+	for name, policy := range map[string]map[string]any{"CreationPolicy": r.creationPolicy, "UpdatePolicy": r.updatePolicy} {
+		if policy == nil {
+			continue
+		}
+		b.at(name, func() {
 			if facts.Type != "AWS::AutoScaling::AutoScalingGroup" {
 				b.fault("%s has none", facts.Type)
 			}
-			out["UpdatePolicy"] = b.reflect(reflect.ValueOf(r.updatePolicy), rule{})
+			out[name] = b.reflect(reflect.ValueOf(policy), rule{})
 		})
 	}
 	return out

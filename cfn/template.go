@@ -59,6 +59,7 @@ type options struct {
 	condition           *Cond
 	metadata            map[string]any
 	updatePolicy        map[string]any
+	creationPolicy      map[string]any
 	description         string
 }
 
@@ -116,6 +117,11 @@ func Metadata(m map[string]any) Option { return func(o *options) { o.metadata = 
 // UpdatePolicy says how an AWS::AutoScaling::AutoScalingGroup replaces instances.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
 func UpdatePolicy(m map[string]any) Option { return func(o *options) { o.updatePolicy = m } }
+
+// CreationPolicy says what an AWS::AutoScaling::AutoScalingGroup waits for before
+// it counts as made.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-creationpolicy.html
+func CreationPolicy(m map[string]any) Option { return func(o *options) { o.creationPolicy = m } }
 
 // Description describes an output.
 func Description(text string) Option { return func(o *options) { o.description = text } }

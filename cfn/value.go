@@ -174,6 +174,12 @@ func Sub(format string, vars ...Vars) Value[string] {
 	return Value[string]{sub{format, merge(vars)}}
 }
 
+// Base64 is Fn::Base64 of a text, for user data.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-base64.html
+func Base64(text Value[string]) Value[string] {
+	return Value[string]{call{"Fn::Base64", []any{text.v}}}
+}
+
 // SubJSON is doc as a JSON string through Fn::Sub, for documents whose keys
 // are known only to CloudFormation, such as a trust policy that names the
 // cluster's OIDC issuer in its conditions. Placeholders in keys and strings

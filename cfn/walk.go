@@ -199,8 +199,11 @@ func (b *builder) enum(literal string, r rule) {
 }
 
 func (b *builder) call(c call, r rule) any {
-	if c.fn == "Fn::GetAZs" {
+	switch c.fn {
+	case "Fn::GetAZs":
 		return map[string]any{c.fn: c.args[0]}
+	case "Fn::Base64":
+		return map[string]any{c.fn: b.value(c.args[0], rule{})}
 	}
 	if n := len(c.args); (c.fn == "Fn::And" || c.fn == "Fn::Or") && (n < 2 || n > 10) {
 		b.fault("%s takes 2 to 10 conditions, not %d", c.fn, n)

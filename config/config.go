@@ -153,6 +153,10 @@ type NAT struct {
 	Mode NATMode `yaml:"mode"`
 	// Instance type of self-managed NAT: arm64.
 	InstanceType string `yaml:"instanceType"`
+	// The mode that is to come: its public addresses are allocated and shown,
+	// for the allow-lists of others, and nothing else changes. Leave it out
+	// when mode is set to it.
+	Announce NATMode `yaml:"announce"`
 }
 
 // FlowLogs are the VPC's flow logs, in CloudWatch Logs.

@@ -94,6 +94,7 @@ func Rules() map[string]Rule {
 		"network.cidr":                   cidr,
 		"network.zones":                  {Min: 2, Max: 3},
 		"network.nat.mode":               {Enum: []string{string(NATGatewayPerZone), string(NATSingleGateway), string(NATInstancePerZone), string(NATSingleInstance), string(NATNone)}},
+		"network.nat.announce":           {Enum: []string{string(NATGatewayPerZone), string(NATSingleGateway), string(NATInstancePerZone), string(NATSingleInstance)}},
 		"network.nat.instanceType":       {Pattern: instancePattern, Form: "an arm64 instance type such as t4g.medium"},
 		"network.endpoints":              {MaxItems: 50},
 		"network.endpoints[]":            {Pattern: `^[a-z0-9]+([.-][a-z0-9]+)*$`, Form: "the name of a service without region, such as ecr.api", Min: 1, Max: 64},

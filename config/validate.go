@@ -83,6 +83,13 @@ func (k *checker) identity() {
 	}
 	k.arn("permissionBoundary", c.PermissionBoundary, "")
 	k.arn("serviceRole", c.ServiceRole, "")
+	// IAM Identity Center alone is trusted by the roles that it makes, and it
+	// makes them again under other names.
+	// https://docs.aws.amazon.com/singlesignon/latest/userguide/referencingpermissionsets.html
+	if generated(c.ServiceRole) {
+		k.fault("serviceRole", quoted(c.ServiceRole)+" is a role that IAM Identity Center generates, which CloudFormation can't assume and whose name changes",
+			"name a role of your own that cloudformation.amazonaws.com may assume, or remove it")
+	}
 	k.arn("certificate.arn", c.Certificate.ARN, c.Region)
 	k.arn("database.snapshot", c.Database.Snapshot, c.Region)
 	// These have to lie in the account of the deployment, so they agree.
@@ -101,6 +108,11 @@ func (k *checker) identity() {
 			k.fault(a.path, fmt.Sprintf("is in account %s, but %s is in %s", id, holder, account), "name one in the account of the deployment")
 		}
 	}
+}
+
+// generated tells that an ARN names a role that IAM Identity Center makes.
+func generated(arn string) bool {
+	return strings.Contains(arn, ":role/aws-reserved/") || strings.Contains(arn, "/AWSReservedSSO_")
 }
 
 // Partition is the part of AWS that the region belongs to: aws, aws-us-gov or
@@ -221,6 +233,9 @@ func (k *checker) network() {
 		k.fault("network.nat.instanceType", "has no effect with NAT mode "+string(n.NAT.Mode), "remove it, or choose instance-per-zone or single-instance")
 	case self && n.NAT.InstanceType != "" && !arm(n.NAT.InstanceType):
 		k.fault("network.nat.instanceType", quoted(n.NAT.InstanceType)+" is not arm64", "write an arm64 instance type such as t4g.medium")
+	}
+	if n.NAT.Announce != "" && n.NAT.Announce == n.NAT.Mode {
+		k.fault("network.nat.announce", "is what network.nat.mode is already", "remove it: its addresses are in use")
 	}
 	for i, e := range n.Endpoints {
 		path := fmt.Sprintf("network.endpoints[%d]", i)

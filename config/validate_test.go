@@ -114,6 +114,7 @@ func TestFaultsOfIdentity(t *testing.T) {
 		{"boundary that is a role", "policy/boundary", "role/boundary", "permissionBoundary", `"arn:aws:iam::123456789012:role/boundary" is not allowed`, "policy", "permissionBoundary"},
 		{"partition", "arn:aws:iam::123456789012:policy", "arn:aws-cn:iam::123456789012:policy", "permissionBoundary", `is of partition "aws-cn", but region us-east-1 belongs to aws`, "arn:aws:", "permissionBoundary"},
 		{"two accounts", "network:", "serviceRole: arn:aws:iam::210987654321:role/cfn\nnetwork:", "permissionBoundary", "is in account 123456789012, but serviceRole is in 210987654321", "one in the account", "permissionBoundary"},
+		{"service role that is generated", "network:", "serviceRole: arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef\nnetwork:", "serviceRole", `"arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws..." is a role that IAM Identity Center generates`, "role of your own", "serviceRole"},
 		{"service role that is a user", "network:", "serviceRole: arn:aws:iam::123456789012:user/cfn\nnetwork:", "serviceRole", `"arn:aws:iam::123456789012:user/cfn" is not allowed`, "role", "serviceRole"},
 	})
 }
@@ -147,6 +148,8 @@ func TestFaultsOfNetworkAndCluster(t *testing.T) {
 		{"4 zones", cidr, "zones: 4", "network.zones", "4 is not allowed", "from 2 to 3", "zones"},
 		{"0 zones", cidr, "zones: 0", "network.zones", "0 is not allowed", "from 2 to 3", "zones"},
 		{"NAT mode", cidr, "nat: {mode: gateway}", "network.nat.mode", `"gateway" is not allowed`, "gateway-per-zone", "mode"},
+		{"announced mode in use", cidr, "nat: {announce: gateway-per-zone}", "network.nat.announce", "is what network.nat.mode is already", "remove it", "announce"},
+		{"announced mode without addresses", cidr, "nat: {announce: none}", "network.nat.announce", `"none"`, "gateway-per-zone", "announce"},
 		{"NAT type without instances", cidr, "nat: {instanceType: t4g.small}", "network.nat.instanceType", "has no effect with NAT mode gateway-per-zone", "instance-per-zone", "instanceType"},
 		{"NAT type of x86_64", cidr, "nat: {mode: single-instance, instanceType: m7i.large}", "network.nat.instanceType", `"m7i.large" is not arm64`, "t4g", "instanceType"},
 		{"NAT type", cidr, "nat: {mode: single-instance, instanceType: large}", "network.nat.instanceType", `"large" is not a`, "t4g", "instanceType"},

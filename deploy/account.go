@@ -2,12 +2,13 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -88,23 +89,62 @@ func (a *applying) readSizes(ctx context.Context) error {
 	return nil
 }
 
+// visible is how long a new principal may stay unknown to KMS, which refuses a
+// key policy that names one it doesn't see.
+//
+// https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
+const visible = time.Minute
+
 // ensureServiceLinkedRole makes the role that Auto Scaling acts as, before a
-// key policy names it. It belongs to the account and is never deleted here.
-func (r *run) ensureServiceLinkedRole(ctx context.Context) error {
+// key policy names it, and returns when it can be named. It belongs to the
+// account and is never deleted here.
+func (r *run) ensureServiceLinkedRole(ctx context.Context) (time.Time, error) {
 	_, err := r.AWS.IAM.CreateServiceLinkedRole(ctx, &iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("autoscaling.amazonaws.com")})
+	now := r.AWS.Clock.Now()
 	if awsapi.IsExists(err) {
-		return nil
+		return now.Add(r.unseen(ctx)), nil
 	}
 	if err != nil {
-		return fmt.Errorf("create the service-linked role of Auto Scaling: %w", err)
+		return now, fmt.Errorf("create the service-linked role of Auto Scaling: %w", err)
 	}
-	r.step("", "made the service-linked role of Auto Scaling, which the key of the volumes names")
-	return nil
+	r.step("", "made the service-linked role of Auto Scaling; the keys follow in %s, when KMS knows it", visible)
+	return now.Add(visible), nil
 }
+
+// unseen is how long the role that Auto Scaling acts as may stay unknown to KMS
+// yet, because a run that was stopped made it a moment ago. It goes by the
+// server's clock where there is one. Who may not look does not wait.
+func (r *run) unseen(ctx context.Context) time.Duration {
+	out, err := r.AWS.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String("AWSServiceRoleForAutoScaling")})
+	if err != nil {
+		return 0
+	}
+	now, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
+	if !ok {
+		now = r.AWS.Clock.Now()
+	}
+	return min(max(visible-now.Sub(aws.ToTime(out.Role.CreateDate)), 0), visible)
+}
+
+// emptyings is how often the default security group is read and emptied: once,
+// and again when a rule went meanwhile.
+const emptyings = 3
 
 // emptyDefaultGroup removes all rules of the VPC's default security group,
 // which CloudFormation can't (EC2.2 of AWS's security standard).
 func (r *run) emptyDefaultGroup(ctx context.Context, vpc string) error {
+	var err error
+	for range emptyings {
+		// EC2 refuses a rule that is gone, and the others with it: the answer to
+		// a call that took them was lost, or somebody else was faster.
+		if err = r.revokeAll(ctx, vpc); awsapi.Code(err) != "InvalidPermission.NotFound" {
+			break
+		}
+	}
+	return err
+}
+
+func (r *run) revokeAll(ctx context.Context, vpc string) error {
 	out, err := r.AWS.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{
 		{Name: aws.String("vpc-id"), Values: []string{vpc}},
 		{Name: aws.String("group-name"), Values: []string{"default"}},
@@ -113,19 +153,17 @@ func (r *run) emptyDefaultGroup(ctx context.Context, vpc string) error {
 		return fmt.Errorf("look up the default security group of %s: %w", vpc, err)
 	}
 	for _, g := range out.SecurityGroups {
-		var errs []error
 		if len(g.IpPermissions) > 0 {
-			_, err := r.AWS.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: g.GroupId, IpPermissions: g.IpPermissions})
-			errs = append(errs, err)
+			if _, err := r.AWS.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: g.GroupId, IpPermissions: g.IpPermissions}); err != nil {
+				return fmt.Errorf("empty the default security group %s: %w", aws.ToString(g.GroupId), err)
+			}
 		}
 		if len(g.IpPermissionsEgress) > 0 {
-			_, err := r.AWS.EC2.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: g.GroupId, IpPermissions: g.IpPermissionsEgress})
-			errs = append(errs, err)
+			if _, err := r.AWS.EC2.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: g.GroupId, IpPermissions: g.IpPermissionsEgress}); err != nil {
+				return fmt.Errorf("empty the default security group %s: %w", aws.ToString(g.GroupId), err)
+			}
 		}
-		if err := errors.Join(errs...); err != nil {
-			return fmt.Errorf("empty the default security group %s: %w", aws.ToString(g.GroupId), err)
-		}
-		if len(errs) > 0 {
+		if len(g.IpPermissions)+len(g.IpPermissionsEgress) > 0 {
 			r.step("network", "emptied the default security group %s", aws.ToString(g.GroupId))
 		}
 	}

@@ -1,13 +1,11 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/preflight"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
@@ -40,10 +39,8 @@ type Result struct {
 // CreateOptions qualify Create and Update.
 type CreateOptions struct {
 	Target
-	// AllowReplace lets an update replace or remove resources that hold data.
-	AllowReplace bool
 	// Drift is the drift that a plan has found just before, see [Plan.Drift]:
-	// which stacks to put right. Update looks by itself if it is nil.
+	// which stacks to put right. Create and Update look by themselves if it is nil.
 	Drift map[architecture.StackName]*stack.Drift
 }
 
@@ -52,7 +49,10 @@ type CreateOptions struct {
 // blocks until the work is done; it may be repeated after any error. With a
 // [PendingError] there is a result too: the AWS side is complete.
 func Create(ctx context.Context, o CreateOptions) (*Result, error) {
-	res, err := converge(ctx, o, false)
+	res, err := hold(ctx, o.Target, func(ctx context.Context, t Target) (*Result, error) {
+		o.Target = t
+		return converge(ctx, o, false)
+	})
 	return res, interrupted(ctx, err)
 }
 
@@ -61,7 +61,10 @@ func Create(ctx context.Context, o CreateOptions) (*Result, error) {
 // somebody changed outside of CloudFormation is put back, unless drift is to be
 // kept. It returns [ErrAbsent] if there is nothing to update.
 func Update(ctx context.Context, o CreateOptions) (*Result, error) {
-	res, err := converge(ctx, o, true)
+	res, err := hold(ctx, o.Target, func(ctx context.Context, t Target) (*Result, error) {
+		o.Target = t
+		return converge(ctx, o, true)
+	})
 	return res, interrupted(ctx, err)
 }
 
@@ -79,16 +82,30 @@ type applying struct {
 	opts   CreateOptions
 	stacks map[architecture.StackName]templates.Stack
 	states map[architecture.StackName]*stack.State
+	// foreign are stacks of others that have names of this deployment.
+	foreign []*stack.State
+	// origin is where the database that is yet to be made has its data from.
+	origin *Origin
 	zones  []preflight.Zone
 	caller string
+	// account is the caller's.
+	account string
 	// advice is what a look at the network has found besides.
 	advice config.Faults
 	sizes  map[string]int // nodes that node groups have now, by parameter
 	costs  map[architecture.StackName]time.Duration
+	// keysFrom is when the roles that key policies name can be named.
+	keysFrom time.Time
+	// madeRole tells that this run made one of them, or one that did a moment ago.
+	madeRole bool
 	// drift of the stacks that were looked at; driftUnknown is why some were
 	// not.
 	drift        map[architecture.StackName]*stack.Drift
 	driftUnknown string
+	// lost is what stacks held that is gone, see [applying.lookAtData].
+	lost map[architecture.StackName][]stack.Resource
+
+	gpu gpuRun
 
 	mu      sync.Mutex
 	outputs map[architecture.StackName]map[string]string
@@ -110,27 +127,46 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 		a.stacks[s.Name] = s
 		a.costs[s.Name] = createTime(s.Body)
 	}
-	owned, err := ownedStacks(ctx, r.driver, o.Architecture.Config.Name)
+	owned, foreign, err := knownStacks(ctx, r.driver, o.Architecture.Config.Name)
 	if err != nil {
 		return nil, err
 	}
-	a.states = owned
+	a.states, a.foreign = owned, foreign
 	exists := slices.ContainsFunc(slices.Collect(maps.Values(owned)), (*stack.State).Exists)
 	if update && !exists {
 		return nil, fmt.Errorf("update %s: %w", o.Architecture.Config.Name, ErrAbsent)
 	}
-	if !update && a.complete() {
+	if err := a.lookAtData(ctx, update && o.KeepDrift); err != nil {
+		return nil, err
+	}
+	allThere := true
+	if !update {
+		if err := a.lookForLoss(ctx, o.Drift); err != nil {
+			return nil, err
+		}
+		a.tellLoss()
+		allThere = len(a.drift) == 0 && a.driftUnknown == ""
+		a.driftUnknown = ""
+	}
+	if !update && a.complete() && allThere {
 		for n, st := range owned {
 			a.outputs[n] = st.Outputs
 		}
 		return a.finish(ctx, start, true, nil)
 	}
+	if err := a.judge(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.look(ctx); err != nil {
 		return nil, err
 	}
-	if a.drift = o.Drift; update && a.drift == nil && !o.KeepDrift {
+	if update && !o.KeepDrift && o.Drift != nil {
+		a.drift = maps.Clone(o.Drift)
+		a.addLost()
+	}
+	if update && o.Drift == nil && !o.KeepDrift {
 		a.step("", "looking for drift: what was changed outside of CloudFormation")
-		if err := a.lookForDrift(ctx); err != nil {
+		if err := a.lookForDrift(ctx, everything); err != nil {
 			return nil, err
 		}
 		if a.driftUnknown != "" {
@@ -140,12 +176,19 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	if err := a.refuseDowngrade(); err != nil {
 		return nil, err
 	}
+	if err := a.judgeDrift(); err != nil {
+		return nil, err
+	}
+	if err := a.announce(ctx); err != nil {
+		return nil, err
+	}
 	for _, f := range a.advice {
 		a.step(architecture.Network, "%s: %s; advice: %s", f.Path, f.Reason, f.Fix)
 	}
-	if err := a.ensureServiceLinkedRole(ctx); err != nil {
+	if a.keysFrom, err = a.ensureServiceLinkedRole(ctx); err != nil {
 		return nil, err
 	}
+	a.madeRole = a.keysFrom.After(a.AWS.Clock.Now())
 	var order []architecture.StackName
 	for _, s := range o.Architecture.Stacks {
 		order = append(order, s.Name)
@@ -154,45 +197,35 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	if st := owned[architecture.Certificate]; st.Exists() {
 		before = st.Outputs["CertificateArn"]
 	}
-	err = inOrder(ctx, order, after(o.Architecture.Stacks), a.apply)
+	err = inOrder(ctx, order, after(o.Architecture.Stacks), a.apart)
 	if err == nil {
 		err = a.removeSurplus(ctx)
 	}
-	if now := a.outputs[architecture.Certificate]["CertificateArn"]; err == nil && before != "" && now != "" && now != before {
+	if now := a.output(architecture.Certificate, "CertificateArn"); err == nil && before != "" && now != "" && now != before {
 		err = a.retireCertificate(ctx, before)
 	}
 	return a.finish(ctx, start, false, err)
 }
 
 // finish is what comes after all stacks, if they came without an error:
-// protection, then the Kubernetes phase, which the AWS side never needs.
+// protection, which a way out that is not proved doesn't keep off, then the
+// Kubernetes phase, which the AWS side never needs.
 func (a *applying) finish(ctx context.Context, start time.Time, complete bool, err error) (*Result, error) {
 	res := &Result{Complete: complete, Outputs: a.outputs}
 	if err == nil {
-		err = a.protect(ctx)
+		err = a.protect(ctx, a.platform())
+		if ctx.Err() == nil {
+			err = errors.Join(err, a.proveExits(ctx))
+		}
 	}
+	gpu, fatal := a.gpuPhase(ctx, err == nil)
+	err = errors.Join(err, fatal)
 	if err == nil {
 		res.Kubernetes, err = a.kubernetes(ctx)
 	}
+	err = pendingGPU(a.Architecture.Config.Name, err, gpu)
 	res.Changes, res.Took = a.changes, a.AWS.Clock.Now().Sub(start)
 	return res, err
-}
-
-// ownedStacks are the deployment's stacks in the account, by their place in
-// the catalogue.
-func ownedStacks(ctx context.Context, d *stack.Driver, deployment string) (map[architecture.StackName]*stack.State, error) {
-	all, err := d.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	owned := map[architecture.StackName]*stack.State{}
-	for _, st := range all {
-		name, ok := strings.CutPrefix(st.Name, deployment+"-")
-		if ok && st.Tags[Tag] == deployment {
-			owned[architecture.StackName(name)] = st
-		}
-	}
-	return owned, nil
 }
 
 // state is a stack as it was last seen. Stacks are worked on side by side.
@@ -200,6 +233,19 @@ func (a *applying) state(name architecture.StackName) *stack.State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.states[name]
+}
+
+func (a *applying) setState(name architecture.StackName, st *stack.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.states[name] = st
+}
+
+// output is what a stack has given so far, or "".
+func (a *applying) output(name architecture.StackName, key string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.outputs[name][key]
 }
 
 // complete tells that every stack of the architecture is whole.
@@ -217,100 +263,62 @@ func (a *applying) look(ctx context.Context) error {
 	if err := a.lookAtNetwork(ctx); err != nil {
 		return err
 	}
-	id, err := a.AWS.Identity(ctx)
-	if err != nil {
-		return err
+	if a.caller == "" {
+		id, err := a.AWS.Identity(ctx)
+		if err != nil {
+			return err
+		}
+		a.caller = id.Principal
 	}
-	a.caller = id.Principal
 	return a.readSizes(ctx)
-}
-
-// spec is what a stack shall be, with the values of the stacks before it. The
-// second result names the inputs that nobody can tell yet.
-func (a *applying) spec(s templates.Stack) (stack.Spec, []architecture.StackName, error) {
-	spec := stack.Spec{Name: s.StackName, Template: s.Body, Parameters: map[string]string{}, Tags: a.Architecture.Tags, RoleARN: a.Architecture.Config.ServiceRole}
-	var unknown []architecture.StackName
-	a.mu.Lock()
-	for _, in := range s.Inputs {
-		from := architecture.StackName(in.Stack)
-		v, ok := a.outputs[from][in.Output]
-		if !ok && !slices.Contains(unknown, from) {
-			unknown = append(unknown, from)
-		}
-		spec.Parameters[in.Parameter] = v
-	}
-	a.mu.Unlock()
-	live := map[string]string{}
-	if st := a.state(s.Name); st.Exists() {
-		live = st.Parameters
-	}
-	for _, p := range s.Parameters {
-		v, ok := p.Default, p.HasDefault
-		zone, isZone := strings.CutPrefix(p.Name, templates.ZoneIDParameter)
-		named, isName := strings.CutPrefix(p.Name, templates.ZoneNameParameter)
-		size, isSize := a.sizes[p.Name]
-		switch {
-		case isSize:
-			v, ok = strconv.Itoa(size), true
-		case isZone || isName:
-			if isName {
-				zone = named
-			}
-			i, err := strconv.Atoi(zone)
-			if err != nil || i < 1 || i > len(a.zones) {
-				return spec, nil, fmt.Errorf("stack %s asks for zone %s of %d", s.StackName, zone, len(a.zones))
-			}
-			if v, ok = a.zones[i-1].ID, true; isName {
-				v = a.zones[i-1].Name
-			}
-		case p.Name == templates.PinnedParameter && a.state(s.Name).Exists():
-			v, ok = live[p.Name]
-			if !ok { // it had a standby
-				v, ok = "false", true
-			}
-		case p.Name == templates.CallerParameter:
-			// Whoever created the cluster stays its administrator.
-			v, ok = a.caller, true
-			fallthrough
-		case p.Name == templates.ProtectionParameter || p.Name == templates.SnapshotParameter:
-			// A database made from a snapshot is replaced when it loses the
-			// snapshot's name.
-			if l, is := live[p.Name]; is {
-				v, ok = l, true
-			}
-		}
-		if ok {
-			spec.Parameters[p.Name] = v
-		}
-	}
-	return spec, unknown, nil
 }
 
 // apply makes one stack what it shall be.
 func (a *applying) apply(ctx context.Context, name architecture.StackName) error {
 	s := a.stacks[name]
-	spec, unknown, err := a.spec(s)
-	if err != nil {
-		return err
-	}
-	if len(unknown) > 0 {
-		return fmt.Errorf("stack %s needs outputs that stack %s does not have", s.StackName, unknown[0])
-	}
-	spec.RevertDrift = a.reverts(name)
 	action := CreateStack
 	if st := a.state(name); st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
 		action = AwaitStack
 	} else if st.Exists() {
 		action = UpdateStack
 	}
-	return a.timed(name, action, a.costs[name], func() (int, error) {
-		if a.opts.AllowReplace && a.state(name).Exists() && HoldsState(s) {
-			// The policy comes back with the protection, as the last step.
-			if err := a.driver.Policy(ctx, s.StackName, openPolicy); err != nil {
+	return a.timed(name, action, a.costs[name], a.witnessed(ctx, name, func() (int, error) {
+		if action == AwaitStack {
+			// What comes of it decides what is handed on.
+			st, err := a.driver.Rest(ctx, s.StackName)
+			if err != nil {
+				return 0, err
+			}
+			a.setState(name, st)
+		}
+		spec, unknown, err := a.spec(s)
+		if err != nil {
+			return 0, err
+		}
+		if len(unknown) > 0 {
+			return 0, fmt.Errorf("stack %s needs outputs that stack %s does not have", s.StackName, unknown[0])
+		}
+		spec.RevertDrift = a.reverts(name)
+		if wait := a.keysFrom.Sub(a.AWS.Clock.Now()); name == architecture.Keys && wait > 0 {
+			if err := a.AWS.Clock.Sleep(ctx, wait); err != nil {
 				return 0, err
 			}
 		}
-		out, err := a.bringUnguarded(ctx, name, spec)
+		if a.Allow[guard.Replace] && a.state(name).Exists() && HoldsState(s) {
+			// The policy comes back with the protection, as the last step.
+			if err := a.driver.Policy(ctx, a.state(name).ID, openPolicy); err != nil {
+				return 0, err
+			}
+		}
+		if holdsNodes(name) && !a.state(name).Exists() {
+			if err := a.checkTopology(ctx); err != nil {
+				return 0, err
+			}
+		}
+		if name == architecture.Certificate {
+			a.compareDelegation(ctx)
+		}
+		out, err := a.bringPatiently(ctx, name, spec)
 		if err != nil {
 			return 0, err
 		}
@@ -319,37 +327,58 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 				return len(out.Changes), err
 			}
 		}
+		if servers := out.State.Outputs["NameServers"]; name == architecture.DNS && len(out.Changes) > 0 && servers != "" {
+			a.step(name, "delegate %s to %s; a certificate that is issued here waits until the domain leads there", a.Architecture.Config.DNS.Zone, strings.ReplaceAll(servers, ",", ", "))
+		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.outputs[name] = out.State.Outputs
 		a.states[name] = out.State
 		a.changes += len(out.Changes)
 		return len(out.Changes), nil
-	})
+	}))
 }
 
 // bring applies a spec unless the stack is the same already, in several
-// updates where EKS takes one kind of change at a time.
+// updates where a version goes alone or EKS takes one kind of change at a time.
 func (a *applying) bring(ctx context.Context, spec stack.Spec, st *stack.State, approve func([]stack.Change) error) (*stack.Outcome, error) {
+	if st.Exists() && stack.ConditionOf(st.Status) != stack.Whole {
+		// What an operation under way, or its recovery, leaves decides which
+		// updates are left to make.
+		var err error
+		if st, err = a.driver.Ready(ctx, spec.Name, spec.RoleARN, spec.Clear); err != nil {
+			return nil, err
+		}
+	}
 	if st.Exists() && stack.ConditionOf(st.Status) == stack.Whole {
 		current, err := a.driver.Template(ctx, spec.Name)
 		if err != nil {
 			return nil, err
 		}
-		if !spec.RevertDrift && bytes.Equal(current, spec.Template) && maps.Equal(st.Parameters, spec.Parameters) && maps.Equal(st.Tags, spec.Tags) {
+		if a.upToDate(st, current, spec) {
 			return &stack.Outcome{State: st}, nil
 		}
 		var total []stack.Change
-		if spec.RevertDrift {
-			current = live(current, a.drift[a.names[spec.Name]])
+		parts, releases, err := a.parts(current, spec, st)
+		if err != nil {
+			return nil, err
 		}
-		for _, part := range oneKindAtATime(current, spec, st.Parameters) {
-			a.step(a.names[spec.Name], "updating the cluster's %s on its own: EKS takes one kind of change at a time", part.kind)
+		if err := a.settle(ctx, spec.Name); err != nil {
+			return nil, err
+		}
+		for _, part := range parts {
+			a.step(a.names[spec.Name], "%s", part.why)
 			out, err := a.driver.Apply(ctx, part.spec, approve)
 			if err != nil {
 				return nil, err
 			}
 			total = append(total, effective(out.Changes)...)
+			st = out.State
+		}
+		if releases {
+			if err := a.awaitExits(ctx, st.Outputs, true, "the old way out stands until the new one is proved: repeat the command to ask again, or set network.nat.mode back and update to return to it"); err != nil {
+				return nil, err
+			}
 		}
 		out, err := a.driver.Apply(ctx, spec, approve)
 		if err == nil {
@@ -360,69 +389,36 @@ func (a *applying) bring(ctx context.Context, spec stack.Spec, st *stack.State, 
 	return a.driver.Apply(ctx, spec, approve)
 }
 
-// stateful are the types whose replacement or removal loses data or cuts off
-// what depends on them.
-var stateful = []string{
-	"AWS::Backup::BackupVault", "AWS::EC2::VPC", "AWS::ECR::Repository", "AWS::EKS::Cluster", "AWS::KMS::Key",
-	"AWS::RDS::DBInstance", "AWS::Route53::HostedZone", "AWS::S3::Bucket",
-}
-
-// RefusedError says that an update would replace or remove what holds data, or
-// make it again, empty, where somebody deleted it.
-type RefusedError struct{ Changes []stack.Change }
-
-func (e *RefusedError) Error() string {
-	var what []string
-	for _, c := range e.Changes {
-		act := string(c.Action)
-		if c.Action == stack.Add {
-			act = "re-create"
-		}
-		what = append(what, fmt.Sprintf("%s %s (%s)", act, c.LogicalID, c.Type))
-	}
-	return "the update would lose data: " + strings.Join(what, ", ")
-}
-
-// Loses tells that a change loses data, and is refused unless that is allowed.
-func Loses(c stack.Change) bool {
-	return (c.Action == stack.Replace || c.Action == stack.Remove || c.Action == stack.Add && c.Drift) && slices.Contains(stateful, c.Type)
-}
-
-func (a *applying) approve(changes []stack.Change) error {
-	if a.opts.AllowReplace {
-		return nil
-	}
-	var lost []stack.Change
-	for _, c := range changes {
-		if Loses(c) {
-			lost = append(lost, c)
-		}
-	}
-	if len(lost) > 0 {
-		return &RefusedError{lost}
-	}
-	return nil
-}
-
 // removeSurplus deletes the stacks that the configuration no longer has, such
 // as gpu, those that depend on others first.
 func (a *applying) removeSurplus(ctx context.Context) error {
 	var surplus []architecture.StackName
+	a.mu.Lock()
 	for name, st := range a.states {
 		if _, wanted := a.stacks[name]; !wanted && st.Exists() {
 			surplus = append(surplus, name)
 		}
 	}
+	a.mu.Unlock()
 	slices.Sort(surplus)
 	return inOrder(ctx, surplus, reversed(architecture.Catalogue()), func(ctx context.Context, name architecture.StackName) error {
 		return a.timed(name, DeleteStack, 0, func() (int, error) {
-			st := a.states[name]
-			if st.Protected {
-				if err := a.driver.Protect(ctx, st.Name, false); err != nil {
+			st := a.state(name)
+			if stack.ConditionOf(st.Status) == stack.Stillborn {
+				held, err := a.driver.Resources(ctx, st.ID)
+				if err != nil {
+					return 0, err
+				}
+				if err := a.clear(name)(ctx, st, held); err != nil {
 					return 0, err
 				}
 			}
-			return 1, a.driver.Delete(ctx, st.Name, stack.DeleteOptions{RoleARN: a.Architecture.Config.ServiceRole})
+			if st.Protected {
+				if err := a.driver.Protect(ctx, st.ID, false); err != nil {
+					return 0, err
+				}
+			}
+			return 1, a.driver.Delete(ctx, st.ID, stack.DeleteOptions{RoleARN: a.Architecture.Config.ServiceRole})
 		})
 	})
 }

@@ -10,20 +10,27 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 )
 
 func (w *world) delete(a *architecture.Architecture, data deploy.Data) *deploy.Deleted {
 	w.t.Helper()
 	res, err := deploy.Delete(w.t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: data})
 	if err != nil {
-		w.t.Fatalf("delete --data %s: %v\n%s", data, err, w.failures())
+		w.t.Fatalf("delete --data %s: %v", data, err)
 	}
 	return res
 }
@@ -48,7 +55,7 @@ func (w *world) find(typ string) []*account.Resource {
 	return slices.DeleteFunc(w.box.Account().Resources(), func(r *account.Resource) bool { return r.Type != typ })
 }
 
-func TestDeleteKeepingData(t *testing.T) {
+func TestL06DeleteKeepingData(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := example(t, "production")
@@ -56,6 +63,19 @@ func TestDeleteKeepingData(t *testing.T) {
 		w.create(a)
 		before := ids(w)
 		w.delete(a, deploy.KeepData)
+		p, err := deploy.MakePlan(t.Context(), w.target(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var adopted []string
+		for _, s := range p.Adopted {
+			if s.HoldsData {
+				adopted = append(adopted, string(s.Stack))
+			}
+		}
+		if diff := cmp.Diff([]string{"keys", "storage", "network", "database"}, adopted); diff != "" || p.Database != nil {
+			t.Errorf("the plan goes on from (-want +got):\n%s\nand from %+v", diff, p.Database)
+		}
 		if diff := cmp.Diff([]string{"keys", "storage", "network", "database"}, w.stacks(a)); diff != "" {
 			t.Errorf("stacks that stand (-want +got):\n%s", diff)
 		}
@@ -70,24 +90,70 @@ func TestDeleteKeepingData(t *testing.T) {
 	})
 }
 
-func TestDeleteWithSnapshotsThreeTimesOver(t *testing.T) {
+// TestL06CreateAndDeleteWithSnapshotThreeTimesOver leaves three snapshots. A
+// database never begins empty beside one of them without being asked to, the
+// plan says what is restored, and a snapshot that turned out to be the wrong one
+// is corrected after the creation failed.
+func TestL06CreateAndDeleteWithSnapshotThreeTimesOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := example(t, "evaluation")
+		empty := example(t, "evaluation")
+		from := func(snapshot string) *architecture.Architecture {
+			return became(t, empty, func(c *config.Config) { c.Database.Snapshot = snapshot })
+		}
+		a := empty
 		w := newWorld(t, a, sandbox.Options{Fresh: true})
 		var snapshots []string
-		for range 3 {
-			if len(snapshots) > 0 {
-				c := *a.Config
-				c.Database.Snapshot = snapshots[len(snapshots)-1]
-				next, err := architecture.New(&c)
-				if err != nil {
+		for cycle := range 3 {
+			if cycle > 0 {
+				newest := snapshots[cycle-1]
+				p, err := deploy.MakePlan(t.Context(), w.target(empty))
+				if got := paths(t, err); len(got) != 1 || got[0] != "database.snapshot start-empty" || !strings.Contains(p.Refusals[0].Fix, newest) {
+					t.Errorf("a plan that begins empty: %v", err)
+				}
+				_, err = deploy.Create(t.Context(), deploy.CreateOptions{Target: w.target(from("poolside-final-none"))})
+				if got := paths(t, err); len(got) != 1 || got[0] != "database.snapshot" || !strings.Contains(err.Error(), "there is no such snapshot") {
+					t.Errorf("from a snapshot that is not there: %v", err)
+				}
+				key := w.one("AWS::KMS::Key", func(r *account.Resource) bool { return r.LogicalID == "DatabaseKey" }).ID
+				if _, err := w.target(a).AWS.KMS.DisableKey(t.Context(), &kms.DisableKeyInput{KeyId: &key}); err != nil {
 					t.Fatal(err)
 				}
-				a = next
+				_, err = deploy.MakePlan(t.Context(), w.target(from(newest)))
+				if got := paths(t, err); len(got) != 1 || !strings.Contains(err.Error(), key+" is Disabled") {
+					t.Errorf("from a snapshot whose key is disabled: %v", err)
+				}
+				if _, err := w.target(a).AWS.KMS.EnableKey(t.Context(), &kms.EnableKeyInput{KeyId: &key}); err != nil {
+					t.Fatal(err)
+				}
+				p, err = deploy.MakePlan(t.Context(), w.allowing(empty, guard.Empty))
+				if err != nil || p.Database == nil || p.Database.Snapshot != "" || len(p.Database.Finals) != cycle {
+					t.Errorf("a plan that may begin empty: %+v, %v", p, err)
+				}
+				a = from(newest)
+				p, err = deploy.MakePlan(t.Context(), w.target(a))
+				if err != nil || p.Database == nil || p.Database.Snapshot != newest || p.Database.Taken.IsZero() || len(p.Adopted) != 2 || !p.Adopted[0].HoldsData {
+					t.Errorf("a plan that restores: %+v, %v", p, err)
+				}
+			}
+			if cycle == 2 {
+				w.breakNext(a, `faults: [{id: db, fail: {stack: poolside-database, resource: Database, error: ServiceUnavailable}}]`)
+				if _, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: w.target(from(snapshots[0]))}); err == nil {
+					t.Fatal("the creation from the wrong snapshot did not fail")
+				}
 			}
 			w.create(a)
+			if got, _ := w.find("AWS::RDS::DBInstance")[0].Props["DBSnapshotIdentifier"].(string); got != a.Config.Database.Snapshot {
+				t.Errorf("the database is made from %q, want %q", got, a.Config.Database.Snapshot)
+			}
 			w.emptyPlan(a)
+			w.emptyPlan(empty) // the snapshot stays the database's
+			if cycle == 2 {
+				_, err := deploy.MakePlan(t.Context(), w.target(from(snapshots[0])))
+				if got := paths(t, err); len(got) != 1 || got[0] != "database.snapshot" {
+					t.Errorf("another snapshot for a database that stands: %v", err)
+				}
+			}
 			d := w.delete(a, deploy.SnapshotData)
 			if diff := cmp.Diff([]string{"keys", "storage"}, w.stacks(a)); diff != "" {
 				t.Errorf("stacks that stand (-want +got):\n%s", diff)
@@ -109,6 +175,16 @@ func TestDeleteWithSnapshotsThreeTimesOver(t *testing.T) {
 			t.Errorf("snapshots (-named +there):\n%s", diff)
 		}
 	})
+}
+
+// breakNext lets faults happen from now on.
+func (w *world) breakNext(a *architecture.Architecture, src string) {
+	w.t.Helper()
+	plan, err := rehearse.ParseFaults([]rehearse.Faults{{Name: "day.yaml", Source: []byte(src)}}, a.Config.Region, a, a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.box.Break(fault.New(plan, fault.Options{Seed: 1, Sleep: clock.Real{}.Sleep}))
 }
 
 func TestDestroyEmptiesBuckets(t *testing.T) {
@@ -222,6 +298,25 @@ func TestUpdateAndDeleteOfNothing(t *testing.T) {
 	})
 }
 
+// TestL05DeleteOfNothingNamesWhatIsShared: a delete that was killed at its very
+// end left nothing of the deployment but what it wrote to what others share. The
+// next one says so.
+func TestL05DeleteOfNothingNamesWhatIsShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		group := testkit.MustCreate(t, w.box, "AWS::Logs::LogGroup", map[string]any{"LogGroupName": "RDSOSMetrics"})
+		res, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
+		if !errors.Is(err, deploy.ErrAbsent) || !strings.Contains(err.Error(), group.ID) {
+			t.Errorf("got %v, want ErrAbsent and %s", err, group.ID)
+		}
+		if res == nil || len(res.Kept) != 1 || res.Kept[0].ID != group.ID || len(res.Kept[0].Remove) == 0 {
+			t.Errorf("got %+v, want %s named", res, group.ID)
+		}
+	})
+}
+
 // TestLossIsRefused removes a repository, with its images, from a protected
 // deployment: first by mistake, then on purpose.
 func TestLossIsRefused(t *testing.T) {
@@ -239,15 +334,15 @@ func TestLossIsRefused(t *testing.T) {
 		}
 		_, err = deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(next)})
 		var refused *deploy.RefusedError
-		if !errors.As(err, &refused) || len(refused.Changes) != 1 || refused.Changes[0].Type != "AWS::ECR::Repository" {
+		if !errors.As(err, &refused) || len(refused.Changes()) != 1 || refused.Changes()[0].Type != "AWS::ECR::Repository" {
 			t.Fatalf("got %v, want a refusal that names the repository", err)
 		}
 		if diff := cmp.Diff(before, ids(w)); diff != "" {
 			t.Errorf("something was lost all the same (-before +after):\n%s", diff)
 		}
 		w.emptyPlan(a)
-		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(next), AllowReplace: true}); err != nil {
-			t.Errorf("with the loss accepted: %v\n%s", err, w.failures())
+		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.allowing(next, guard.Replace)}); err != nil {
+			t.Errorf("with the loss accepted: %v", err)
 		}
 		w.emptyPlan(next)
 		policy, err := w.target(a).AWS.CloudFormation.GetStackPolicy(t.Context(), &cloudformation.GetStackPolicyInput{StackName: new(a.StackName("storage"))})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -39,41 +40,48 @@ var kept = map[Data][]architecture.StackName{
 type DeleteOptions struct {
 	Target
 	Data Data
-}
-
-// Kept is something that a deletion leaves in the account.
-type Kept struct {
-	Type string `json:"type"`
-	ID   string `json:"id"`
-	// Why it stays, and how it goes.
-	Why string `json:"why"`
-	// Until is when AWS removes it by itself; zero is never.
-	Until time.Time `json:"until,omitzero"`
-}
-
-// Deleted is what a deletion came to.
-type Deleted struct {
-	Kept []Kept
-	Took time.Duration
+	// Deadline is how long the deletion may take at most, and Stall how long
+	// nothing may move; zero is [DefaultDeadline] and [DefaultStall].
+	Deadline, Stall time.Duration
+	// Lift, if not nil, is told what is protected against deletion before the
+	// protection goes, and may refuse by an error. Nothing was touched by then.
+	Lift func(context.Context, []Protection) error
 }
 
 // deleting is a Delete in progress.
 type deleting struct {
 	*run
+	*watchdog
 	opts  DeleteOptions
 	owned map[architecture.StackName]*stack.State
+	going []architecture.StackName
 	kept  []Kept
+	needs needs              // nil until it was looked at
+	had   map[[2]string]bool // types and ids that stacks held in this run
+	gone  []past             // nil until it was looked at
 }
 
 // Delete removes the deployment's stacks, those that depend on others first,
-// and with [DestroyData] everything they hold. Protection is lifted first. It
-// blocks until all is gone and may be repeated after any error. Deleting what
-// does not exist returns [ErrAbsent].
+// and with [DestroyData] everything they hold. What others made for it or put
+// into its network goes too. Operations under way are awaited, then protection
+// is lifted. It blocks until all is gone, until the deadline or until nothing
+// moves any more, and may be repeated after any error.
 //
-// Only the name of the target's configuration counts, not what else the file
-// says by now: what is deleted is what the account has.
+// In the end it takes an inventory: what is left and was not to be kept makes
+// the outcome [Blocked] and the error a [*BlockedError], and there is a result
+// all the same. Deleting what does not exist returns [ErrAbsent], and a result
+// that names what may be of it and stays because others share it.
+//
+// Which stacks go, and what goes with them, is what the account has, by their
+// tag: of the target's configuration the name and the region decide that. The
+// rest of the file decides where it looks for what no stack has: the names of
+// buckets, and the zone in dns.zoneId from which a certificate's validation
+// record is removed. It also says with which service role stacks are deleted.
 func Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
-	res, err := remove(ctx, o)
+	res, err := hold(ctx, o.Target, func(ctx context.Context, t Target) (*Deleted, error) {
+		o.Target = t
+		return remove(ctx, o)
+	})
 	return res, interrupted(ctx, err)
 }
 
@@ -81,63 +89,180 @@ func remove(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 	if _, ok := kept[o.Data]; !ok {
 		return nil, fmt.Errorf("data must be kept, snapshotted or destroyed, not %q", o.Data)
 	}
+	d, err := newDeleting(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.owned) == 0 {
+		left, err := inventory.Read(ctx, d.AWS, d.Architecture)
+		if err != nil {
+			return nil, err
+		}
+		going, namesakes, none, err := d.nothing(ctx, left)
+		if err != nil {
+			return nil, err
+		}
+		if none {
+			return d.absent(ctx, going, namesakes)
+		}
+	}
+	if err := d.askToLift(ctx); err != nil {
+		return nil, err
+	}
+	return d.conclude(ctx, d.removeAll(ctx))
+}
+
+// absent is the end of a deletion that found nothing to delete, though perhaps
+// what one that was killed at its end has left: things that go by themselves, and
+// those that the account shares. What bears a name of it is named.
+func (d *deleting) absent(ctx context.Context, going int, namesakes []inventory.Item) (*Deleted, error) {
+	if err := d.noteShared(ctx); err != nil {
+		return nil, err
+	}
+	err := fmt.Errorf("delete %s: %w", d.Architecture.Config.Name, ErrAbsent)
+	if going > 0 {
+		err = fmt.Errorf("%w; AWS keeps %d things of it until a date", err, going)
+	}
+	for _, k := range d.kept {
+		err = fmt.Errorf("%w; %s may hold what it wrote: %s", err, k.ID, k.Why)
+	}
+	for _, i := range namesakes {
+		d.keepForeign(i)
+		err = fmt.Errorf("%w; %s %s has a name like its own and not its tag, and stays; %s takes it away", err, i.Type, i.ID, removal(i))
+	}
+	return d.result(Clean, nil), err
+}
+
+func newDeleting(ctx context.Context, o DeleteOptions) (*deleting, error) {
 	names := map[string]architecture.StackName{}
 	for _, s := range architecture.Catalogue() {
 		names[o.Architecture.StackName(s.Name)] = s.Name
 	}
-	r := newRun(o.Target, names)
-	start := r.AWS.Clock.Now()
-	owned, err := ownedStacks(ctx, r.driver, o.Architecture.Config.Name)
+	d := &deleting{opts: o, had: map[[2]string]bool{}, watchdog: newWatchdog(o.AWS.Clock, o.Deadline, o.Stall)}
+	clients := *o.AWS
+	clients.Clock = d.watchdog
+	o.AWS = &clients
+	d.run = newRun(o.Target, names)
+	d.Emit = func(e Event) {
+		if s, ok := e.(Step); !ok || !s.idle {
+			d.progress()
+		}
+		if o.Emit != nil {
+			o.Emit(e)
+		}
+	}
+	owned, foreign, err := knownStacks(ctx, d.driver, o.Architecture.Config.Name)
 	if err != nil {
 		return nil, err
 	}
-	if len(owned) == 0 {
-		return nil, fmt.Errorf("delete %s: %w", o.Architecture.Config.Name, ErrAbsent)
+	for _, st := range foreign {
+		d.step("", "stack %s is not of this deployment, though it has a name of its, and stays: %s", st.Name, st.ID)
 	}
-	d := &deleting{run: r, opts: o, owned: owned}
-	var going []architecture.StackName
-	for _, n := range slices.Sorted(maps.Keys(owned)) {
-		if slices.Contains(kept[o.Data], n) {
-			d.keep("AWS::CloudFormation::Stack", owned[n].Name, "kept with what it holds, because the data is to be kept; the next create goes on from it", time.Time{})
-			continue
-		}
-		going = append(going, n)
-	}
-	if err := d.lift(ctx, going); err != nil {
+	d.owned = owned
+	if err := d.reviewed(ctx); err != nil {
 		return nil, err
 	}
-	if o.Data == DestroyData {
-		if err := d.deleteFormerVaults(ctx); err != nil {
-			return nil, err
+	for _, n := range slices.Sorted(maps.Keys(d.owned)) {
+		if st := d.owned[n]; slices.Contains(kept[o.Data], n) && st.Exists() {
+			if err := d.keepStack(ctx, st); err != nil {
+				return nil, err
+			}
+			continue
 		}
+		d.going = append(d.going, n)
 	}
-	err = inOrder(ctx, going, reversed(architecture.Catalogue()), d.delete)
-	if err == nil {
-		err = d.deleteFormerCertificates(ctx)
-	}
-	if err == nil && o.Data == DestroyData {
-		err = d.leftovers(ctx)
-	}
-	return &Deleted{Kept: d.kept, Took: r.AWS.Clock.Now().Sub(start)}, err
+	return d, nil
 }
 
-func (d *deleting) keep(typ, id, why string, until time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.kept = append(d.kept, Kept{typ, id, why, until})
+// reviewed finds the stacks that a create was about to make when it was
+// stopped: they hold a change set and nothing else, and show no tags.
+func (d *deleting) reviewed(ctx context.Context) error {
+	all, err := d.driver.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, st := range all {
+		name, ok := d.names[st.Name]
+		if !ok || d.owned[name] != nil {
+			continue
+		}
+		if ok, err = d.driver.Reviewed(ctx, st, Tag, d.Architecture.Name()); err != nil {
+			return err
+		}
+		if ok {
+			d.owned[name] = st
+		}
+	}
+	return nil
+}
+
+// removeAll removes what is to go.
+func (d *deleting) removeAll(ctx context.Context) error {
+	if err := d.operations(ctx); err != nil {
+		return err
+	}
+	if err := d.lift(ctx); err != nil {
+		return err
+	}
+	if err := inOrder(ctx, d.going, reversed(architecture.Catalogue()), d.delete); err != nil {
+		return err
+	}
+	if err := d.deleteFormerCertificates(ctx); err != nil {
+		return err
+	}
+	return d.noteShared(ctx)
+}
+
+// Protection is what keeps something from being deleted.
+type Protection struct {
+	Stack architecture.StackName `json:"stack"`
+	// Of is what is protected: "stack" against its deletion, or "resources" of
+	// it that AWS does not delete otherwise.
+	Of string `json:"of"`
+}
+
+// protections are those of the stacks that go.
+func (d *deleting) protections() []Protection {
+	var all []Protection
+	for _, n := range d.going {
+		st := d.owned[n]
+		if st.Protected {
+			all = append(all, Protection{n, "stack"})
+		}
+		if st.Parameters[templates.ProtectionParameter] == "true" {
+			all = append(all, Protection{n, "resources"})
+		}
+	}
+	return all
+}
+
+// askToLift asks whether the protection may go, if there is any.
+func (d *deleting) askToLift(ctx context.Context) error {
+	all := d.protections()
+	if len(all) == 0 || d.opts.Lift == nil {
+		return nil
+	}
+	return d.opts.Lift(ctx, all)
 }
 
 // lift switches all protection off, of the stacks that go.
-func (d *deleting) lift(ctx context.Context, going []architecture.StackName) error {
+func (d *deleting) lift(ctx context.Context) error {
 	none := func(architecture.StackName) []architecture.StackName { return nil }
-	return inOrder(ctx, going, none, func(ctx context.Context, name architecture.StackName) error {
-		st, err := d.driver.Rest(ctx, d.Architecture.StackName(name))
-		if err != nil || st == nil {
+	return inOrder(ctx, d.going, none, func(ctx context.Context, name architecture.StackName) error {
+		d.mu.Lock()
+		was := d.owned[name]
+		d.mu.Unlock()
+		if stack.ConditionOf(was.Status) == stack.Moving {
+			d.step(name, "waiting for stack %s: %s", was.Name, was.Status)
+		}
+		// By its ARN: another stack of the name is another stack.
+		st, err := d.driver.Rest(ctx, was.ID)
+		if err != nil || !st.Exists() {
 			return err
 		}
 		d.setOwned(name, st)
 		if st.Protected {
-			if err := d.driver.Protect(ctx, st.Name, false); err != nil {
+			if err := d.driver.Protect(ctx, st.ID, false); err != nil {
 				return err
 			}
 		}
@@ -156,7 +281,13 @@ func (d *deleting) setOwned(name architecture.StackName, st *stack.State) {
 
 // delete removes one stack, and what it would leave behind before it.
 func (d *deleting) delete(ctx context.Context, name architecture.StackName) error {
+	d.mu.Lock()
 	st := d.owned[name]
+	d.mu.Unlock()
+	if !st.Exists() {
+		// It has a change set that nobody executed, and nothing else.
+		return d.driver.Delete(ctx, st.ID, stack.DeleteOptions{})
+	}
 	body, err := d.driver.Template(ctx, st.ID)
 	if err != nil {
 		return err
@@ -166,7 +297,18 @@ func (d *deleting) delete(ctx context.Context, name architecture.StackName) erro
 		if err != nil {
 			return 0, err
 		}
+		d.held(held)
+		if held, err = d.ofIts(ctx, st, held); err != nil {
+			return 0, err
+		}
 		retained := retains(body)
+		// Logs come to their bucket as long as the others are there.
+		slices.SortStableFunc(held, func(a, b stack.Resource) int { return boolCompare(isLogs(a), isLogs(b)) })
+		if name == architecture.Keys && d.opts.Data == DestroyData {
+			if err := d.sweepData(ctx); err != nil {
+				return 0, err
+			}
+		}
 		for _, res := range held {
 			if res.PhysicalID == "" || !retained[res.LogicalID] && !slices.Contains(leaving, res.Type) {
 				continue
@@ -175,18 +317,43 @@ func (d *deleting) delete(ctx context.Context, name architecture.StackName) erro
 				return 0, fmt.Errorf("delete %s %s of stack %s: %w", res.Type, res.PhysicalID, st.Name, err)
 			}
 		}
-		if err := d.driver.Delete(ctx, st.Name, stack.DeleteOptions{RoleARN: d.Architecture.Config.ServiceRole}); err != nil {
+		remove := func() error {
+			return d.driver.Delete(ctx, st.ID, stack.DeleteOptions{RoleARN: d.Architecture.Config.ServiceRole})
+		}
+		if name == architecture.Network {
+			err = d.deleteNetwork(ctx, name, held, remove)
+		} else {
+			err = remove()
+		}
+		if err != nil {
 			return 0, err
+		}
+		if name == architecture.Cluster {
+			// Nothing makes load balancers for it any more.
+			if _, err := d.sweep(ctx); err != nil {
+				return 0, err
+			}
 		}
 		for _, res := range held {
 			if res.Type == "AWS::KMS::Key" && !retained[res.LogicalID] {
-				if err := d.noteKey(ctx, res); err != nil {
+				if err := d.noteKey(ctx, res.PhysicalID, res.LogicalID); err != nil {
 					return 0, err
 				}
 			}
 		}
 		return len(held), nil
 	})
+}
+
+// boolCompare puts false before true.
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // leaving are types whose deletion leaves something behind that must go first.

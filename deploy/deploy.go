@@ -18,26 +18,45 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/diagnosis"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/inventory"
+	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
 
 // Tag is the tag that says which deployment a stack belongs to.
-const Tag = "poolhouse:deployment"
+const Tag = inventory.Tag
 
 // Target is a deployment and the account it is in.
 type Target struct {
 	Architecture *architecture.Architecture
 	AWS          *awsapi.Clients
 	// KeepDrift leaves alone what was changed outside of CloudFormation: plans
-	// and updates do not look for it.
+	// and updates do not look for it. A creation leaves it alone anyway, but for
+	// what holds data and is gone.
 	KeepDrift bool
+	// Allow are the flags that were given for what is refused without them.
+	Allow guard.Allowed
 	// Machine is from where the Kubernetes API is looked for once the AWS side
 	// is complete. Nil leaves the Kubernetes phase out.
 	Machine *cluster.Machine
+	// DNS is the public DNS, asked whether a new zone's domain leads to it. Nil is
+	// not asked, and create says so.
+	DNS Resolver
+	// Holder is this run, as others see it while it changes the deployment. An
+	// empty owner is the caller.
+	Holder lease.Holder
+	// Expected is how long the run will take, as its plan says; zero if nobody
+	// knows.
+	Expected time.Duration
 	// Emit receives events, one at a time. May be nil.
 	Emit func(Event)
+	// Terse leaves out the events of resources, whose reads are most of what a
+	// run reads.
+	Terse bool
 }
 
 // Event is something that happened in a run; one of the types below.
@@ -62,6 +81,8 @@ type StackFinished struct {
 	Err     error `json:"-"`
 	// Error is Err in words.
 	Error string `json:"error,omitempty"`
+	// Root is why, if CloudFormation said so.
+	Root *diagnosis.Root `json:"rootCause,omitempty"`
 }
 
 // ResourceEvent is an event of a stack in motion.
@@ -75,6 +96,9 @@ type Step struct {
 	Time  time.Time              `json:"time"`
 	Stack architecture.StackName `json:"stack,omitempty"`
 	Text  string                 `json:"text"`
+
+	// idle says how a wait goes on: nothing has moved.
+	idle bool
 }
 
 func (StackStarted) event()  {}
@@ -94,6 +118,8 @@ const (
 	NoChange Action = "none"
 	// AwaitStack: an operation that an earlier run began goes on.
 	AwaitStack Action = "await"
+	// RecoverStack: a stack is brought out of a failure.
+	RecoverStack Action = "recover"
 	// ProtectStack: protection is switched on or off.
 	ProtectStack Action = "protect"
 )
@@ -104,13 +130,17 @@ type run struct {
 	driver *stack.Driver
 	mu     sync.Mutex // serialises Emit
 	names  map[string]architecture.StackName
+	denied sync.Map // permissions that were said to be lacking
 }
 
 func newRun(t Target, names map[string]architecture.StackName) *run {
 	r := &run{Target: t, names: names}
-	r.driver = &stack.Driver{CFN: t.AWS.CloudFormation, Clock: t.AWS.Clock, Emit: func(e stack.Event) {
-		r.emit(ResourceEvent{Stack: r.names[e.Stack], Event: e})
-	}}
+	r.driver = &stack.Driver{CFN: t.AWS.CloudFormation, Clock: t.AWS.Clock}
+	if t.Emit != nil && !t.Terse {
+		r.driver.Emit = func(e stack.Event) {
+			r.emit(ResourceEvent{Stack: r.names[e.Stack], Event: e})
+		}
+	}
 	return r
 }
 
@@ -136,6 +166,11 @@ func (r *run) timed(name architecture.StackName, action Action, expected time.Du
 	done.Took = done.Time.Sub(start)
 	if err != nil {
 		done.Error = err.Error()
+		var failed *stack.Error
+		if errors.As(err, &failed) {
+			root := failed.Root()
+			done.Root = &root
+		}
 	}
 	r.emit(done)
 	return err

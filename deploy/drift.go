@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,13 +16,17 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
+	"github.com/poolhouse/poolhouse/templates"
 )
 
-// lookForDrift looks at all stacks that are at rest, side by side. That some
+// everything is all stacks, for [applying.lookForDrift].
+func everything(templates.Stack) bool { return true }
+
+// lookForDrift looks at those of the stacks that are at rest, side by side. That some
 // can't be looked at, for lack of permission or because CloudFormation is too
 // busy, is no error, but noted; nothing of these is reverted. Without
 // credentials, or after the context has ended, there is nothing to go on with.
-func (a *applying) lookForDrift(ctx context.Context) error {
+func (a *applying) lookForDrift(ctx context.Context, at func(templates.Stack) bool) error {
 	a.drift = map[architecture.StackName]*stack.Drift{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -29,7 +34,7 @@ func (a *applying) lookForDrift(ctx context.Context) error {
 	unknown := map[architecture.StackName]string{}
 	for _, n := range slices.Sorted(maps.Keys(a.states)) {
 		st := a.states[n]
-		if _, wanted := a.stacks[n]; !wanted || !st.CanDrift() {
+		if s, wanted := a.stacks[n]; !wanted || !at(s) || !st.CanDrift() {
 			continue
 		}
 		wg.Go(func() {
@@ -50,6 +55,7 @@ func (a *applying) lookForDrift(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	a.addLost()
 	if len(unknown) > 0 {
 		a.driftUnknown = unknown[slices.Min(slices.Collect(maps.Keys(unknown)))]
 	}
@@ -172,9 +178,11 @@ func (a *applying) asRaised() {
 	}
 }
 
-// scaled tells that a node group was scaled: its present size is passed on.
+// scaled tells that a node group was scaled, or given other bounds, by people or
+// an autoscaler: that is theirs until the file or something else of the group
+// changes.
 func scaled(r stack.Drifted, d stack.Difference) bool {
-	return r.Type == "AWS::EKS::Nodegroup" && d.Path == "/ScalingConfig/DesiredSize"
+	return r.Type == "AWS::EKS::Nodegroup" && slices.Contains([]string{"/ScalingConfig/DesiredSize", "/ScalingConfig/MinSize", "/ScalingConfig/MaxSize"}, d.Path)
 }
 
 // without is drift without the differences that except names.
@@ -198,13 +206,26 @@ func without(d *stack.Drift, except func(stack.Drifted, stack.Difference) bool) 
 
 // reverts tells that the stack's next change set shall look at what is there.
 func (a *applying) reverts(name architecture.StackName) bool {
-	return !without(a.drift[name], grown).Empty()
+	return !without(a.drift[name], others).Empty()
+}
+
+// others are differences that are not an update's to put back.
+func others(r stack.Drifted, d stack.Difference) bool { return grown(r, d) || scaled(r, d) }
+
+// upToDate tells that a stack at rest is what it shall be. The sizes of node
+// groups are not compared: what they are now is handed on with other changes.
+func (a *applying) upToDate(st *stack.State, current []byte, spec stack.Spec) bool {
+	size := func(p, _ string) bool { _, ok := a.sizes[p]; return ok }
+	was, is := maps.Clone(st.Parameters), maps.Clone(spec.Parameters)
+	maps.DeleteFunc(was, size)
+	maps.DeleteFunc(is, size)
+	return !spec.RevertDrift && bytes.Equal(current, spec.Template) && maps.Equal(was, is) && maps.Equal(st.Tags, spec.Tags)
 }
 
 // shown is a stack's drift as people are told of it: without what others are
 // to change. It is nil if there is none.
 func (a *applying) shown(name architecture.StackName) *stack.Drift {
-	d := without(a.drift[name], func(r stack.Drifted, x stack.Difference) bool { return grown(r, x) || scaled(r, x) })
+	d := without(a.drift[name], others)
 	if d.Empty() {
 		return nil
 	}

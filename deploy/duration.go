@@ -14,7 +14,7 @@ import (
 // times is how long CloudFormation typically takes for a resource, in seconds:
 // to create, to update, to delete. Types that are left out take about two.
 var times = map[string][3]float64{
-	"AWS::AutoScaling::AutoScalingGroup":        {120, 60, 120},
+	"AWS::AutoScaling::AutoScalingGroup":        {62, 60, 2},
 	"AWS::CertificateManager::Certificate":      {150, 0, 5},
 	"AWS::EC2::EIP":                             {17, 2, 2},
 	"AWS::EC2::InternetGateway":                 {17, 2, 3},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/endpoint"
+	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
 	"github.com/poolhouse/poolhouse/sandbox/props"
 )
 
@@ -173,6 +175,24 @@ func after(p netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}), p.Bits())
 }
 
+// appliance is an instance of theirs that forwards, by its interface.
+func (b *builder) appliance(g *ground) string {
+	group := b.put(ec2.TypeSecurityGroup, map[string]any{
+		"GroupDescription": "theirs", "VpcId": g.vpc,
+		"SecurityGroupIngress": []any{map[string]any{"IpProtocol": "-1", "CidrIp": "10.0.0.0/8"}, map[string]any{"IpProtocol": "-1", "CidrIp": "100.64.0.0/10"}},
+	})
+	eni := b.put(ec2.TypeNetworkInterface, map[string]any{"SubnetId": g.public[0], "SourceDestCheck": false, "GroupSet": []any{group.Attrs["GroupId"]}})
+	eip := b.put(ec2.TypeEIP, map[string]any{"Domain": "vpc"})
+	b.put(ec2.TypeEIPAssociation, map[string]any{"AllocationId": eip.Attrs["AllocationId"], "NetworkInterfaceId": eni.ID})
+	if b.err == nil {
+		_, b.err = instance.Run(b.tx, instance.Launch{
+			Data: map[string]any{"NetworkInterfaces": []any{map[string]any{"DeviceIndex": 0, "NetworkInterfaceId": eni.ID}}},
+			Type: "t4g.small", Image: "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64",
+		})
+	}
+	return eni.ID
+}
+
 // routes makes gateways, route tables and routes.
 func (b *builder) routes(f foreign, g *ground, extra []string) {
 	table := func(subnets ...string) string {
@@ -213,7 +233,7 @@ func (b *builder) routes(f foreign, g *ground, extra []string) {
 			}
 		}
 	case "appliance":
-		key, id = "NetworkInterfaceId", b.put(ec2.TypeNetworkInterface, map[string]any{"SubnetId": extra[0], "SourceDestCheck": false}).ID
+		key, id = "NetworkInterfaceId", b.appliance(g)
 	}
 	if id != "" {
 		for _, t := range tables {
@@ -345,7 +365,7 @@ func TestGivenNetworksStayAsTheyWere(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := foreigns().Example(seed)
 				t.Logf("%+v", f)
-				w := &world{t: t, box: sandbox.New(sandbox.Options{Region: "us-east-1", Fresh: seed%2 == 0})}
+				w := &world{t: t, box: testkit.Sandbox(t, sandbox.Options{Region: "us-east-1", Fresh: seed%2 == 0})}
 				var g ground
 				err := w.box.Account().Do(func(tx *account.Tx) error {
 					b := &builder{tx: tx}
@@ -355,6 +375,7 @@ func TestGivenNetworksStayAsTheyWere(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				time.Sleep(time.Minute) // an instance of theirs runs by then
 				foundation := sections(testkit.Dump(w.box.Account()))
 				c, err := config.Parse("deployment.yaml", g.file(t, f))
 				if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
@@ -11,21 +13,33 @@ import (
 	"github.com/poolhouse/poolhouse/stack"
 )
 
-// PendingError says that the AWS side is complete and protected, and that what
-// comes after it can't be done from here. The same call from a place that
-// reaches the Kubernetes API goes on; nothing is lost or repeated.
+// PendingError says that the platform is complete and protected, and what is
+// still to come. The same call goes on; nothing is lost or repeated.
 type PendingError struct {
 	Deployment string
-	// Err is why: a [cluster.UnreachableError] if there is no route, another one
-	// if EKS could not be asked about it.
+	// Err is why the Kubernetes phase can't be done from here: a
+	// [cluster.UnreachableError] if there is no route, another one if EKS could
+	// not be asked about it; nil if it is done.
 	Err error
+	// GPU is why there are no GPU nodes, or not as they shall be; nil if there are.
+	GPU error
 }
 
 func (e *PendingError) Error() string {
-	return fmt.Sprintf("the AWS side of %s is complete, and its Kubernetes phase waits: %v", e.Deployment, e.Err)
+	var waits []string
+	if e.GPU != nil {
+		waits = append(waits, fmt.Sprintf("its GPU nodes are pending: %v", e.GPU))
+	}
+	if e.Err != nil {
+		waits = append(waits, fmt.Sprintf("its Kubernetes phase waits: %v", e.Err))
+	}
+	return fmt.Sprintf("the AWS side of %s is complete, and %s", e.Deployment, strings.Join(waits, "; "))
 }
 
-func (e *PendingError) Unwrap() error { return e.Err }
+// Unwrap gives the reasons.
+func (e *PendingError) Unwrap() []error {
+	return slices.DeleteFunc([]error{e.GPU, e.Err}, func(err error) bool { return err == nil })
+}
 
 // findRoute looks for the way to the Kubernetes API of a target's cluster.
 func findRoute(ctx context.Context, t Target) (*cluster.Route, error) {
@@ -44,13 +58,13 @@ func (a *applying) kubernetes(ctx context.Context) (*cluster.Route, error) {
 	var unreachable *cluster.UnreachableError
 	if errors.As(err, &unreachable) {
 		a.attempts(unreachable.Attempts)
-		return nil, &PendingError{a.Architecture.Config.Name, err}
+		return nil, &PendingError{Deployment: a.Architecture.Config.Name, Err: err}
 	}
 	if err != nil && (ctx.Err() != nil || awsapi.IsCredentials(err)) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, &PendingError{a.Architecture.Config.Name, err}
+		return nil, &PendingError{Deployment: a.Architecture.Config.Name, Err: err}
 	}
 	a.attempts(route.Attempts)
 	version := ""

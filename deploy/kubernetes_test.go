@@ -92,8 +92,9 @@ func TestCreateStopsWithoutARoute(t *testing.T) {
 			if res == nil || len(res.Outputs) != len(a.Stacks) || res.Kubernetes != nil {
 				t.Fatalf("create from outside: result %+v", res)
 			}
-			if res.Complete && time.Since(start) != cluster.DefaultTimeout {
-				t.Errorf("the second create took %v, want the one dial's %v", time.Since(start), cluster.DefaultTimeout)
+			// Besides, it looks whether its stacks still have what holds data.
+			if took := time.Since(start); res.Complete && (took < cluster.DefaultTimeout || took > cluster.DefaultTimeout+time.Minute) {
+				t.Errorf("the second create took %v, want the one dial's %v and a look", took, cluster.DefaultTimeout)
 			}
 			if n := len(unreachable.Attempts); n != 2 || unreachable.Attempts[0].Error != "no answer within 10s" {
 				t.Errorf("attempts: %+v", unreachable.Attempts)

@@ -21,9 +21,12 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/internal/rehearse/chain"
 	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -32,10 +35,13 @@ type world struct {
 	t   *testing.T
 	box *sandbox.Sandbox
 	t0  []byte // the account as it was found
+	ops chain.Recorder
 
 	mu     sync.Mutex
 	events []deploy.Event
 	seen   func(deploy.Event) // is told of each event; may be nil
+	// listen has the events of resources told too, which costs most of the time.
+	listen bool
 }
 
 func example(t *testing.T, name string) *architecture.Architecture {
@@ -54,7 +60,9 @@ func example(t *testing.T, name string) *architecture.Architecture {
 func newWorld(t *testing.T, a *architecture.Architecture, o sandbox.Options) *world {
 	t.Helper()
 	o.Region, o.Now = a.Config.Region, time.Now
-	w := &world{t: t, box: sandbox.New(o)}
+	w := &world{t: t}
+	o.OnOperation = w.ops.Add
+	w.box = testkit.Sandbox(t, o)
 	if _, err := rehearse.Given(w.box, a); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +80,7 @@ func (w *world) target(a *architecture.Architecture) deploy.Target {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return deploy.Target{Architecture: a, AWS: clients, Emit: func(e deploy.Event) {
+	return deploy.Target{Architecture: a, AWS: clients, Terse: !w.listen, Holder: alone(), Emit: func(e deploy.Event) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.events = append(w.events, e)
@@ -82,11 +90,27 @@ func (w *world) target(a *architecture.Architecture) deploy.Target {
 	}}
 }
 
+// allowing is a target with flags for what is refused without them.
+func (w *world) allowing(a *architecture.Architecture, flags ...guard.Flag) deploy.Target {
+	w.t.Helper()
+	t := w.target(a)
+	t.Allow = guard.Allowed{}
+	for _, f := range flags {
+		t.Allow[f] = true
+	}
+	return t
+}
+
+// alone is a run after which no other one is alive.
+func alone() lease.Holder {
+	return lease.Holder{Host: "test", PID: 1, Command: "test", Alive: func(int) bool { return false }}
+}
+
 func (w *world) create(a *architecture.Architecture) *deploy.Result {
 	w.t.Helper()
 	res, err := deploy.Create(w.t.Context(), deploy.CreateOptions{Target: w.target(a)})
 	if err != nil {
-		w.t.Fatalf("create: %v\n%s", err, w.failures())
+		w.t.Fatalf("create: %v", err)
 	}
 	return res
 }
@@ -95,7 +119,7 @@ func (w *world) update(a *architecture.Architecture) *deploy.Result {
 	w.t.Helper()
 	res, err := deploy.Update(w.t.Context(), deploy.CreateOptions{Target: w.target(a)})
 	if err != nil {
-		w.t.Fatalf("update: %v\n%s", err, w.failures())
+		w.t.Fatalf("update: %v", err)
 	}
 	return res
 }
@@ -104,7 +128,7 @@ func (w *world) destroy(a *architecture.Architecture) *deploy.Deleted {
 	w.t.Helper()
 	res, err := deploy.Delete(w.t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
 	if err != nil {
-		w.t.Fatalf("delete: %v\n%s", err, w.failures())
+		w.t.Fatalf("delete: %v", err)
 	}
 	return res
 }
@@ -125,6 +149,7 @@ func (w *world) emptyPlan(a *architecture.Architecture) {
 	}
 }
 
+// failures are those of resources that were told of.
 func (w *world) failures() string {
 	var b strings.Builder
 	for _, e := range w.events {
@@ -199,7 +224,8 @@ func changed(t *testing.T, a *architecture.Architecture) *architecture.Architect
 			c.Compute[i].Max += 3
 		}
 	}
-	c.Database.BackupDays = 14
+	c.Database.BackupDays = max(c.Database.BackupDays, 14)
+	c.Database.MaxStorageGiB += 200
 	c.Registry.Repositories = append(slices.Clone(c.Registry.Repositories), "extra")
 	c.Cluster.LogRetentionDays = 90
 	c.Network.FlowLogs.RetentionDays = 90
@@ -215,8 +241,8 @@ func changed(t *testing.T, a *architecture.Architecture) *architecture.Architect
 var examples = []string{"evaluation", "production", "self-managed-nat", "enterprise-dns", "gpu-inference", "minimal-egress", "private-cluster", "existing-network"}
 
 // TestLifecycle takes every example through its life: create, empty plan,
-// update, empty plan, delete, the account as it was found; one of them in an
-// account that was in use before.
+// update, empty plan, delete in the reverse order of L03, the account as it was
+// found; one of them in an account that was in use before.
 func TestLifecycle(t *testing.T) {
 	for _, name := range examples {
 		if detectingRaces && !slices.Contains([]string{"evaluation", "production", "existing-network"}, name) {
@@ -231,9 +257,10 @@ func TestLifecycle(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					a := example(t, name)
 					w := newWorld(t, a, sandbox.Options{Fresh: !used})
+					w.listen = true // as people do, which makes for a better pace
 					start := time.Now()
 					w.create(a)
-					created := time.Since(start)
+					created := w.pace("create", a, start)
 					w.emptyPlan(a)
 					if res := w.create(a); !res.Complete || res.Changes != 0 {
 						t.Errorf("a second create: complete %v, %d changes; want nothing to do", res.Complete, res.Changes)
@@ -243,9 +270,12 @@ func TestLifecycle(t *testing.T) {
 						t.Errorf("the update changed %d resources, want at least 5", res.Changes)
 					}
 					w.emptyPlan(next)
+					start = time.Now()
 					d := w.destroy(next)
+					deleted := w.pace("delete", next, start)
+					w.dependentsFirst(next, start)
 					w.clean(d)
-					t.Logf("create took %v, delete %v of simulated time", created, d.Took)
+					t.Logf("%s; %s", created, deleted)
 				})
 			})
 		}
@@ -286,19 +316,6 @@ func ids(w *world) map[string]bool {
 
 var errKilled = errors.New("killed")
 
-// moments are when a run is killed, counted from its start: some, or with
-// POOLHOUSE_FULL set one every half minute until the longest run is over.
-func moments(some ...time.Duration) []time.Duration {
-	if os.Getenv("POOLHOUSE_FULL") == "" {
-		return some
-	}
-	var all []time.Duration
-	for d := time.Duration(0); d < 24*time.Minute; d += 30 * time.Second {
-		all = append(all, d)
-	}
-	return all
-}
-
 // killed runs f and ends its context after a while, as a kill would: no later
 // call leaves the process. It reports whether f was still running.
 func killed(t *testing.T, after time.Duration, f func(context.Context) error) bool {
@@ -311,63 +328,6 @@ func killed(t *testing.T, after time.Duration, f func(context.Context) error) bo
 		t.Fatalf("the killed run ended with %v", err)
 	}
 	return err != nil
-}
-
-// TestKilledRunsAreResumed kills a create, an update and a delete at many
-// moments; the next run of the same verb finishes the work, and a delete leaves
-// nothing behind.
-func TestKilledRunsAreResumed(t *testing.T) {
-	a := example(t, "production")
-	next := changed(t, a)
-	for verb, some := range map[string][]time.Duration{
-		"create": {time.Minute, 9 * time.Minute, 15 * time.Minute},
-		"update": {time.Minute},
-		"delete": {2 * time.Minute, 9 * time.Minute},
-	} {
-		for _, after := range moments(some...) {
-			t.Run(fmt.Sprintf("%s/%v", verb, after), func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, a, sandbox.Options{Fresh: true})
-					if verb != "create" {
-						w.create(a)
-					}
-					switch verb {
-					case "create":
-						killed(t, after, func(ctx context.Context) error {
-							_, err := deploy.Create(ctx, deploy.CreateOptions{Target: w.target(a)})
-							return err
-						})
-						w.create(a)
-						w.emptyPlan(a)
-						w.clean(w.destroy(a))
-					case "update":
-						killed(t, after, func(ctx context.Context) error {
-							_, err := deploy.Update(ctx, deploy.CreateOptions{Target: w.target(next)})
-							return err
-						})
-						w.update(next)
-						w.emptyPlan(next)
-						w.clean(w.destroy(next))
-					case "delete":
-						var d *deploy.Deleted
-						if killed(t, after, func(ctx context.Context) (err error) {
-							d, err = deploy.Delete(ctx, deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
-							return err
-						}) {
-							// What the killed run had released is gone or going.
-							again := w.destroy(a)
-							if d != nil {
-								again.Kept = append(again.Kept, d.Kept...)
-							}
-							d = again
-						}
-						w.clean(d)
-					}
-				})
-			})
-		}
-	}
 }
 
 // promoted is a file with its profile turned into production.

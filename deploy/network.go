@@ -26,10 +26,7 @@ func (a *applying) lookAtNetwork(ctx context.Context) error {
 				a.zones = append(a.zones, preflight.Zone{ID: id})
 			}
 		}
-		if err := moves(net, a.Architecture); err != nil {
-			return err
-		}
-		if err := shrinks(net, c.Network.Zones); err != nil {
+		if err := stands(net, a.Architecture).Err(); err != nil {
 			return err
 		}
 		o.Begun = stack.ConditionOf(net.Status) != stack.Stillborn
@@ -56,11 +53,21 @@ func (a *applying) lookAtNetwork(ctx context.Context) error {
 	return nil
 }
 
+// stands are the faults of a configuration that wants the deployment elsewhere
+// than it stands.
+func stands(net *stack.State, a *architecture.Architecture) config.Faults {
+	faults := moves(net, a)
+	if !a.Config.Network.Exists() { // its zones follow from its subnets
+		faults = append(faults, shrinks(net, a.Config)...)
+	}
+	return faults
+}
+
 // moves refuses another network than the deployment stands in: nothing in a VPC
 // can move to another one, nor a cluster, database or node group to other
 // subnets. Public subnets, which only load balancers have, can change, and a
 // private subnet in another zone can be added.
-func moves(net *stack.State, a *architecture.Architecture) error {
+func moves(net *stack.State, a *architecture.Architecture) config.Faults {
 	if stack.ConditionOf(net.Status) == stack.Stillborn {
 		return nil
 	}
@@ -104,18 +111,22 @@ func moves(net *stack.State, a *architecture.Architecture) error {
 			fault("network.podCidr", "write "+was+": "+stays, "is %q, and the deployment's pods are in %s", c.Network.PodCIDR, was)
 		}
 	}
-	return faults.Err()
+	return faults
 }
 
 // shrinks refuses fewer zones than there are subnets for: nodes, database and
 // endpoints stand in them, and belong to later stacks, so the network's update
 // would leave the subnets behind, which hold the VPC in the end.
-func shrinks(net *stack.State, zones int) error {
+func shrinks(net *stack.State, c *config.Config) config.Faults {
+	most := 0
 	for had := range net.Outputs {
 		number, ok := strings.CutSuffix(strings.TrimPrefix(had, "PrivateSubnet"), "Id")
-		if n, err := strconv.Atoi(number); ok && err == nil && n > zones {
-			return fmt.Errorf("network.zones is %d and the deployment stands in %d: zones can be added, not given up", zones, n)
+		if n, err := strconv.Atoi(number); ok && err == nil {
+			most = max(most, n)
 		}
 	}
-	return nil
+	if most <= c.Network.Zones {
+		return nil
+	}
+	return config.Faults{c.Fault("network.zones", fmt.Sprintf("is %d and the deployment stands in %d: zones can be added, not given up", c.Network.Zones, most), fmt.Sprintf("write %d", most))}
 }

@@ -1,9 +1,9 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -33,9 +34,27 @@ type Plan struct {
 	DriftUnknown string `json:"driftUnknown,omitempty"`
 	// Kubernetes is how the Kubernetes API is expected to be reached.
 	Kubernetes architecture.KubernetesAccess `json:"kubernetes"`
+	// Egress is how the public addresses change that the private subnets leave
+	// by; nil if they don't.
+	Egress *Egress `json:"egress,omitempty"`
 	// Advice is what a look at the network found that will do and could be
 	// better.
 	Advice []config.Fault `json:"advice,omitempty"`
+	// Adopted are the stacks that stand and are gone on from, while others are
+	// yet to be made.
+	Adopted []Adopted `json:"adopted,omitempty"`
+	// Database is where a database that is yet to be made has its data from; nil
+	// if it stands.
+	Database *Origin `json:"database,omitempty"`
+	// Session is how long the credentials go on; nil without an account, or if
+	// there is nothing to do.
+	Session *Session `json:"session,omitempty"`
+	// NotOurs are stacks that have the deployment's tag and are none of its own:
+	// no command touches them.
+	NotOurs []string `json:"notOurs,omitempty"`
+	// Refusals are why the plan is not carried out. If there are any, Stacks may
+	// be empty.
+	Refusals []guard.Refusal `json:"refusals,omitempty"`
 
 	drift map[architecture.StackName]*stack.Drift
 }
@@ -53,6 +72,8 @@ type StackPlan struct {
 	// Drift is what was changed outside of CloudFormation; nil if nothing was.
 	// Changes marked as drift put it right; the rest is left alone.
 	Drift *stack.Drift `json:"drift,omitempty"`
+	// Before are the updates that come first, each on its own, in words.
+	Before []string `json:"before,omitempty"`
 	// Status of the stack when it stands in the way: an operation under way,
 	// or a failed one that will be cleared up first.
 	Status string `json:"status,omitempty"`
@@ -100,18 +121,43 @@ func (p *Plan) Drift() map[architecture.StackName]*stack.Drift { return p.drift 
 // what was deployed. It writes nothing but change sets on stacks that exist,
 // which it deletes after reading; that CloudFormation looks for drift leaves
 // its findings with the stack. It refuses, by [config.Faults], a file whose
-// Kubernetes version is older than what runs.
+// Kubernetes version is older than what runs, and by [RefusedError], with the
+// plan as far as it got, what the guards refuse and [Target] does not allow.
 func MakePlan(ctx context.Context, t Target) (*Plan, error) {
-	return makePlan(ctx, t, (*applying).refuseDowngrade)
+	return planned(ctx, t, forUpdate)
+}
+
+// PlanCreate is [MakePlan] for a creation, which leaves drift to updates: it looks
+// only whether what an earlier run made is still there.
+func PlanCreate(ctx context.Context, t Target) (*Plan, error) {
+	return planned(ctx, t, forCreate)
+}
+
+// purpose is what a plan is made for.
+type purpose int
+
+const (
+	forUpdate purpose = iota
+	forCreate
+	// forReverts is for what has drifted, and judges nothing.
+	forReverts
+)
+
+func planned(ctx context.Context, t Target, what purpose) (*Plan, error) {
+	p, err := makePlan(ctx, t, what)
+	if err == nil && !p.Empty() {
+		p.Session, err = sessionOf(ctx, t.AWS, p.Expected)
+	}
+	return p, err
 }
 
 // PlanReverts is [MakePlan] for what has drifted, also where Kubernetes was
 // upgraded beyond the file: as if the file had the version that runs.
 func PlanReverts(ctx context.Context, t Target) (*Plan, error) {
-	return makePlan(ctx, t, func(a *applying) error { a.asRaised(); return nil })
+	return makePlan(ctx, t, forReverts)
 }
 
-func makePlan(ctx context.Context, t Target, judge func(*applying) error) (*Plan, error) {
+func makePlan(ctx context.Context, t Target, what purpose) (*Plan, error) {
 	all, names, err := built(t)
 	if err != nil {
 		return nil, err
@@ -120,7 +166,7 @@ func makePlan(ctx context.Context, t Target, judge func(*applying) error) (*Plan
 	for _, s := range all {
 		a.stacks[s.Name] = s
 	}
-	if a.states, err = ownedStacks(ctx, a.driver, t.Architecture.Config.Name); err != nil {
+	if a.states, a.foreign, err = knownStacks(ctx, a.driver, t.Architecture.Config.Name); err != nil {
 		return nil, err
 	}
 	for n, st := range a.states {
@@ -128,20 +174,46 @@ func makePlan(ctx context.Context, t Target, judge func(*applying) error) (*Plan
 			a.outputs[n] = st.Outputs
 		}
 	}
+	if what != forReverts {
+		if err := a.lookAtData(ctx, what == forUpdate && t.KeepDrift); err != nil {
+			return nil, err
+		}
+	}
+	if what == forCreate {
+		if err := a.lookForLoss(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	if what != forReverts {
+		err := a.judge(ctx)
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			return &Plan{
+				Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Kubernetes: t.Architecture.KubernetesAccess(),
+				Adopted: a.adopted(), Database: a.origin, NotOurs: strays(a.foreign, t.Architecture.Config.Name), Refusals: refused.Refusals,
+			}, err
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	if err := a.look(ctx); err != nil {
 		return nil, err
 	}
-	if !t.KeepDrift {
-		if err := a.lookForDrift(ctx); err != nil {
+	if what != forCreate && !t.KeepDrift {
+		if err := a.lookForDrift(ctx, everything); err != nil {
 			return nil, err
 		}
-		if err := judge(a); err != nil {
-			return nil, err
-		}
+	}
+	if what == forReverts {
+		a.asRaised()
+	} else if err := a.refuseDowngrade(); err != nil {
+		return nil, err
 	}
 	p := &Plan{
 		Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all)),
 		Kubernetes: t.Architecture.KubernetesAccess(), DriftUnknown: a.driftUnknown, Advice: a.advice, drift: a.drift,
+		Adopted: a.adopted(), Database: a.origin, NotOurs: strays(a.foreign, t.Architecture.Config.Name),
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))
@@ -165,8 +237,30 @@ func makePlan(ctx context.Context, t Target, judge func(*applying) error) (*Plan
 		}
 		p.Stacks = append(p.Stacks, StackPlan{Stack: n, Name: st.Name, Action: DeleteStack, Expected: deleteTime(body), Changes: localChanges(body, nil)})
 	}
+	if p.Egress, err = a.planEgress(ctx); err != nil {
+		return nil, err
+	}
 	p.time(t.Architecture)
-	return p, nil
+	if what == forReverts {
+		return p, nil
+	}
+	return p, p.refuse(t)
+}
+
+// refuse notes what the change sets would lose, and is the error for it.
+func (p *Plan) refuse(t Target) error {
+	var all []guard.Refusal
+	for _, s := range p.Stacks {
+		if s.Action == UpdateStack {
+			all = append(all, guard.Lost(s.Name, s.Changes)...)
+		}
+	}
+	err := t.refusal(all, true)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		p.Refusals = refused.Refusals
+	}
+	return err
 }
 
 func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan, error) {
@@ -193,7 +287,7 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 	case len(unknown) > 0:
 		p.KnownAfter = unknown
 		p.Changes = localChanges(current, s.Body)
-	case !a.reverts(s.Name) && bytes.Equal(current, spec.Template) && maps.Equal(st.Parameters, spec.Parameters) && maps.Equal(st.Tags, spec.Tags):
+	case !a.reverts(s.Name) && a.upToDate(st, current, spec):
 		p.Action = NoChange
 	default:
 		spec.RevertDrift = a.reverts(s.Name)
@@ -202,6 +296,14 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 		}
 		if p.Changes = effective(p.Changes); len(p.Changes) == 0 {
 			p.Action = NoChange
+			break
+		}
+		parts, _, err := a.parts(current, spec, st)
+		if err != nil {
+			return p, err
+		}
+		for _, part := range parts {
+			p.Before = append(p.Before, part.why)
 		}
 	}
 	if p.Action != NoChange {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cfn"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -20,7 +21,7 @@ func StackPolicy() string {
 		map[string]any{"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"},
 		map[string]any{
 			"Effect": "Deny", "Principal": "*", "Action": []string{"Update:Replace", "Update:Delete"}, "Resource": "*",
-			"Condition": map[string]any{"StringEquals": map[string]any{"ResourceType": stateful}},
+			"Condition": map[string]any{"StringEquals": map[string]any{"ResourceType": guard.Stateful()}},
 		},
 	}}
 	b, err := json.Marshal(doc)
@@ -36,35 +37,78 @@ const openPolicy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"Up
 
 // protect is the last step of a run: deletion protection of resources,
 // termination protection and policies of stacks. Until a deployment is
-// complete they are off, since a failed creation could not roll back.
-func (a *applying) protect(ctx context.Context) error {
+// complete they are off, since a failed creation could not roll back. Each run
+// looks again: what somebody switched off is put back. Protection that the file
+// no longer asks for goes here, as a step of its own.
+func (a *applying) protect(ctx context.Context, which []architecture.StackName) error {
 	if !a.Architecture.Config.Database.DeletionProtection {
-		return nil
-	}
-	var order []architecture.StackName
-	for _, s := range a.Architecture.Stacks {
-		order = append(order, s.Name)
+		return a.unprotect(ctx, which)
 	}
 	none := func(architecture.StackName) []architecture.StackName { return nil }
-	return inOrder(ctx, order, none, func(ctx context.Context, name architecture.StackName) error {
-		s, st := a.stacks[name], a.states[name]
+	return inOrder(ctx, which, none, func(ctx context.Context, name architecture.StackName) error {
+		s, st := a.stacks[name], a.state(name)
 		if st == nil {
 			return nil
 		}
-		if protectable(s) && st.Parameters[templates.ProtectionParameter] != "true" {
+		switch {
+		case !protectable(s):
+		case st.Parameters[templates.ProtectionParameter] != "true":
 			if err := a.setProtection(ctx, name, st, "true"); err != nil {
+				return err
+			}
+		default:
+			if err := a.recheck(ctx, name, st); err != nil {
 				return err
 			}
 		}
 		if HoldsState(s) {
-			if err := a.driver.Policy(ctx, st.Name, StackPolicy()); err != nil {
+			if err := a.driver.Policy(ctx, st.ID, StackPolicy()); err != nil {
 				return err
 			}
 		}
 		if st.Protected {
 			return nil
 		}
-		return a.driver.Protect(ctx, st.Name, true)
+		return a.driver.Protect(ctx, st.ID, true)
+	})
+}
+
+// unprotect lifts the protection that an earlier configuration asked for. The
+// parameter that switched it on is handed on until then, and goes last, so that
+// a run that was cut off is continued.
+func (a *applying) unprotect(ctx context.Context, which []architecture.StackName) error {
+	on := func(name architecture.StackName) bool {
+		st := a.state(name)
+		return st != nil && protectable(a.stacks[name]) && st.Parameters[templates.ProtectionParameter] == "true"
+	}
+	if !slices.ContainsFunc(which, on) {
+		return nil
+	}
+	none := func(architecture.StackName) []architecture.StackName { return nil }
+	err := inOrder(ctx, which, none, func(ctx context.Context, name architecture.StackName) error {
+		st := a.state(name)
+		if st == nil {
+			return nil
+		}
+		if HoldsState(a.stacks[name]) {
+			if err := a.driver.Policy(ctx, st.ID, openPolicy); err != nil {
+				return err
+			}
+		}
+		if !st.Protected {
+			return nil
+		}
+		a.step(name, "lifting the protection that the file no longer asks for")
+		return a.driver.Protect(ctx, st.ID, false)
+	})
+	if err != nil {
+		return err
+	}
+	return inOrder(ctx, which, none, func(ctx context.Context, name architecture.StackName) error {
+		if !on(name) {
+			return nil
+		}
+		return a.setProtection(ctx, name, a.state(name), "false")
 	})
 }
 
@@ -102,10 +146,10 @@ var errGuarded = errors.New("a protected resource would be replaced")
 func (a *applying) bringUnguarded(ctx context.Context, name architecture.StackName, spec stack.Spec) (*stack.Outcome, error) {
 	st := a.state(name)
 	if !st.Exists() || st.Parameters[templates.ProtectionParameter] != "true" {
-		return a.bring(ctx, spec, st, a.approve)
+		return a.bring(ctx, spec, st, a.approve(spec.Name))
 	}
 	out, err := a.bring(ctx, spec, st, func(changes []stack.Change) error {
-		if err := a.approve(changes); err != nil {
+		if err := a.approve(spec.Name)(changes); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(changes, func(c stack.Change) bool {
@@ -124,7 +168,7 @@ func (a *applying) bringUnguarded(ctx context.Context, name architecture.StackNa
 		return nil, err
 	}
 	spec.Parameters[templates.ProtectionParameter] = "false"
-	return a.bring(ctx, spec, lifted.State, a.approve)
+	return a.bring(ctx, spec, lifted.State, a.approve(spec.Name))
 }
 
 // protectable tells that the stack has resources to protect.
@@ -134,5 +178,5 @@ func protectable(s templates.Stack) bool {
 
 // HoldsState tells that the stack has resources whose loss loses data.
 func HoldsState(s templates.Stack) bool {
-	return slices.ContainsFunc(s.Template.Resources(), func(r cfn.ResourceType) bool { return slices.Contains(stateful, string(r.Type)) })
+	return slices.ContainsFunc(s.Template.Resources(), func(r cfn.ResourceType) bool { return slices.Contains(guard.Stateful(), string(r.Type)) })
 }

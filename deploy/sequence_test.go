@@ -68,6 +68,41 @@ func TestOneKindAtATime(t *testing.T) {
 	}
 }
 
+// TestL12VersionsGoAlone: a version changes together with nothing else, drift that
+// is put back included.
+func TestL12VersionsGoAlone(t *testing.T) {
+	t.Parallel()
+	raised := &stack.Drift{Resources: []stack.Drifted{{LogicalID: "Cluster", Type: "AWS::EKS::Cluster", Actual: map[string]any{"Version": "1.35"}}}}
+	logging := &stack.Drift{Resources: []stack.Drifted{{LogicalID: "Cluster", Type: "AWS::EKS::Cluster", Actual: map[string]any{"Logging": "off"}}}}
+	for name, tc := range map[string]struct {
+		next  string
+		drift *stack.Drift
+		alone bool
+	}{
+		"nothing":              {`{"Version":"1.34"}`, nil, false},
+		"drift only":           {`{"Version":"1.34"}`, logging, false},
+		"a version only":       {`{"Version":"1.35"}`, nil, false},
+		"a version and more":   {`{"Version":"1.35","Logging":"on"}`, nil, true},
+		"a version and drift":  {`{"Version":"1.35"}`, logging, true},
+		"raised there already": {`{"Version":"1.35"}`, raised, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := stack.Spec{Template: clusterTemplate(tc.next), RevertDrift: tc.drift != nil}
+			p := versionAlone(clusterTemplate(`{"Version":"1.34"}`), spec, &stack.State{}, tc.drift)
+			if (p != nil) != tc.alone {
+				t.Fatalf("got %+v, want one: %v", p, tc.alone)
+			}
+			if p == nil {
+				return
+			}
+			if diff := cmp.Diff(map[string]any{"Version": "1.35"}, properties(t, p.spec.Template)); diff != "" || p.spec.RevertDrift {
+				t.Errorf("reverts drift: %v; (-want +got):\n%s", p.spec.RevertDrift, diff)
+			}
+		})
+	}
+}
+
 func TestOneKindAtATimeKeepsParametersThatHeldBackPropertiesNeed(t *testing.T) {
 	old := []byte(`{"Parameters":{"Old":{"Type":"String"}},"Resources":{"Cluster":{"Type":"AWS::EKS::Cluster","Properties":{"Logging":{"Ref":"Old"},"Version":"1"}}}}`)
 	next := []byte(`{"Parameters":{"New":{"Type":"String"}},"Resources":{"Cluster":{"Type":"AWS::EKS::Cluster","Properties":{"Logging":{"Ref":"New"},"Version":"2","AccessConfig":"x"}}}}`)

@@ -8,7 +8,11 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/diagnosis"
+	"github.com/poolhouse/poolhouse/egress"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/inventory"
+	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -32,8 +36,32 @@ type Status struct {
 	Region     string        `json:"region"`
 	Phase      Phase         `json:"phase"`
 	Stacks     []StackStatus `json:"stacks"`
+	// NotOurs are stacks that have the deployment's tag and are none of its own:
+	// no command touches them.
+	NotOurs []string `json:"notOurs,omitempty"`
+	// Lease is held by who works on it; nil if nobody does.
+	Lease *lease.Held `json:"lease,omitempty"`
+	// LeaseUnknown is why that can't be told.
+	LeaseUnknown string `json:"leaseUnknown,omitempty"`
 	// Kubernetes is how its API is reached; nil without a cluster.
 	Kubernetes *KubernetesStatus `json:"kubernetes,omitempty"`
+	// KubernetesUnknown is why that can't be told.
+	KubernetesUnknown string `json:"kubernetesUnknown,omitempty"`
+	// Exits are the ways out of the private subnets by NAT of the deployment's
+	// own, each with what it was proved by; ExitsUnknown is why that
+	// can't be told.
+	Exits        []egress.Exit `json:"exits,omitempty"`
+	ExitsUnknown string        `json:"exitsUnknown,omitempty"`
+	// Validation are the DNS records that a certificate has waited for longer than
+	// it should; ValidationUnknown is why that can't be told.
+	Validation        []Record `json:"validation,omitempty"`
+	ValidationUnknown string   `json:"validationUnknown,omitempty"`
+	// Resources counts what the stacks hold, and Outside is what belongs to the
+	// deployment and no stack holds; Unknown is what could not be looked at. Look
+	// leaves them empty, see [Status.Add].
+	Resources int                 `json:"resources,omitempty"`
+	Outside   []inventory.Item    `json:"outside,omitempty"`
+	Unknown   []inventory.Unknown `json:"unknown,omitempty"`
 	// Next is the command that leads on.
 	Next string `json:"next,omitempty"`
 }
@@ -48,6 +76,8 @@ type StackStatus struct {
 	Protected bool                   `json:"protected"`
 	// Surplus: the account has it, the configuration does not.
 	Surplus bool `json:"surplus,omitempty"`
+	// Root is why the stack failed, if it did.
+	Root *diagnosis.Root `json:"rootCause,omitempty"`
 }
 
 // Look reports what a deployment is. It only reads; if the target has a machine,
@@ -55,11 +85,15 @@ type StackStatus struct {
 // that, which it ends.
 func Look(ctx context.Context, t Target) (*Status, error) {
 	r := newRun(t, nil)
-	owned, err := ownedStacks(ctx, r.driver, t.Architecture.Config.Name)
+	owned, foreign, err := knownStacks(ctx, r.driver, t.Architecture.Config.Name)
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region}
+	s := &Status{Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, NotOurs: strays(foreign, t.Architecture.Config.Name)}
+	s.Lease, err = lease.Look(ctx, t.AWS.SSM, t.Architecture.LeasePath())
+	if s.LeaseUnknown, err = beside(ctx, err); err != nil {
+		return nil, err
+	}
 	wanted := map[architecture.StackName]bool{}
 	for _, st := range t.Architecture.Stacks {
 		wanted[st.Name] = true
@@ -73,11 +107,29 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		if st != nil {
 			line.Status, line.Reason, line.Updated, line.Protected = string(st.Status), st.Reason, st.Updated, st.Protected
 		}
+		if st.Failed() {
+			root, err := r.driver.Why(ctx, st)
+			if err != nil {
+				return nil, err
+			}
+			line.Root = &root
+		}
 		s.Stacks = append(s.Stacks, line)
 	}
 	s.Phase = phase(owned, wanted)
-	if s.Kubernetes, err = lookAtKubernetes(ctx, t, owned); err != nil {
+	s.Kubernetes, err = lookAtKubernetes(ctx, t, owned)
+	if s.KubernetesUnknown, err = beside(ctx, err); err != nil {
 		return nil, err
+	}
+	s.Exits, err = lookAtExits(ctx, t, owned[architecture.Network])
+	if s.ExitsUnknown, err = beside(ctx, err); err != nil {
+		return nil, err
+	}
+	if st := owned[architecture.Certificate]; st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
+		s.Validation, err = r.unvalidated(ctx)
+		if s.ValidationUnknown, err = beside(ctx, err); err != nil {
+			return nil, err
+		}
 	}
 	switch s.Phase {
 	case Missing, Incomplete, GPUPending:
@@ -87,8 +139,38 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		if slices.ContainsFunc(slices.Collect(maps.Values(owned)), func(st *stack.State) bool { return stack.ConditionOf(st.Status) == stack.Undeleted }) {
 			s.Next = "delete"
 		}
+		if slices.ContainsFunc(slices.Collect(maps.Values(owned)), func(st *stack.State) bool { return stack.ConditionOf(st.Status) == stack.Stuck }) {
+			s.Next = "recover"
+		}
 	}
 	return s, nil
+}
+
+// beside is what becomes of a failed look at something beside the stacks: it is
+// unknown, and why is said. Only a run that can't go on at all ends by it.
+func beside(ctx context.Context, err error) (unknown string, _ error) {
+	switch {
+	case err == nil:
+		return "", nil
+	case ctx.Err() != nil, awsapi.IsCredentials(err):
+		return "", err
+	case awsapi.IsDenied(err):
+		return awsapi.Message(err), nil
+	}
+	return err.Error(), nil
+}
+
+// Add adds what an inventory has found.
+func (s *Status) Add(v *inventory.Inventory) {
+	s.Outside, s.Unknown, s.Resources = v.Outside(), v.Unknown, 0
+	for _, i := range v.Items {
+		if i.Stack != "" && i.Type != "AWS::CloudFormation::Stack" {
+			s.Resources++
+		}
+	}
+	if s.Phase == Missing && len(s.Outside) > 0 && slices.ContainsFunc(s.Outside, func(i inventory.Item) bool { return i.Until.IsZero() }) {
+		s.Next = "delete"
+	}
 }
 
 func phase(owned map[architecture.StackName]*stack.State, wanted map[architecture.StackName]bool) Phase {
@@ -123,6 +205,22 @@ func phase(owned map[architecture.StackName]*stack.State, wanted map[architectur
 		return GPUPending
 	}
 	return Incomplete
+}
+
+// Moving are the stacks of a deployment that CloudFormation is at work on, in the
+// order of the catalogue.
+func Moving(ctx context.Context, t Target) ([]architecture.StackName, error) {
+	owned, err := ownedStacks(ctx, newRun(t, nil).driver, t.Architecture.Config.Name)
+	if err != nil {
+		return nil, err
+	}
+	var moving []architecture.StackName
+	for _, s := range architecture.Catalogue() {
+		if st := owned[s.Name]; st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
+			moving = append(moving, s.Name)
+		}
+	}
+	return moving, nil
 }
 
 // Outputs returns the outputs of a deployment's stacks, or [ErrAbsent].

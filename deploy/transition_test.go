@@ -12,6 +12,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -35,20 +36,21 @@ func TestTransitions(t *testing.T) {
 	for name, test := range map[string]struct {
 		example string
 		change  func(*config.Config)
+		allow   []guard.Flag
 	}{
 		"scheme, host and backups": {"production", func(c *config.Config) {
 			c.Access.Admin.Scheme = config.SchemeInternetFacing
 			c.Access.Admin.AllowCIDRs = []string{"203.0.113.7/32"}
 			c.Access.API.Host = "ide." + c.DNS.Zone
 			c.Backups.Enabled = false
-		}},
+		}, []guard.Flag{guard.Lower}},
 		"no standby any more": {"production", func(c *config.Config) {
 			c.Database.MultiAZ = false
 			c.Deviations = map[string]string{architecture.SingleAZDatabase: "nobody works at night"}
-		}},
+		}, []guard.Flag{guard.Lower}},
 		"no GPU nodes any more": {"gpu-inference", func(c *config.Config) {
 			c.Compute = slices.DeleteFunc(c.Compute, func(g config.NodeGroup) bool { return g.Role == config.GPU })
-		}},
+		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,9 +58,11 @@ func TestTransitions(t *testing.T) {
 				a := example(t, test.example)
 				w := newWorld(t, a, sandbox.Options{Fresh: true})
 				w.create(a)
-				w.events = nil
+				w.listen = true
 				next := became(t, a, test.change)
-				w.update(next)
+				if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.allowing(next, test.allow...)}); err != nil {
+					t.Fatalf("update: %v", err)
+				}
 				if f := w.failures(); f != "" {
 					t.Errorf("the update went on over failures:\n%s", f)
 				}
@@ -123,7 +127,7 @@ func TestZonesAreNotGivenUp(t *testing.T) {
 			t.Errorf("plan: %v", err)
 		}
 		before := ids(w)
-		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(next), AllowReplace: true}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.allowing(next, guard.Replace)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("update: %v", err)
 		}
 		if diff := cmp.Diff(before, ids(w)); diff != "" {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -162,8 +163,11 @@ func (i *Item) judge(changes []stack.Change) {
 	}
 	c := changes[at]
 	switch {
-	case deploy.Loses(c):
+	case guard.Loses(c, changes):
 		i.Verdict, i.Why = Refuses, "what it held is lost by that"
+		if c.Action == stack.MayReplace {
+			i.Why = "what it held may be lost by that"
+		}
 		if i.Deleted {
 			i.Why = "it would come back empty"
 		}

@@ -64,7 +64,7 @@ func newWorld(t *testing.T, o sandbox.Options) *world {
 		{AccessKeyID: "AKIAOPERATOR00000000", SecretAccessKey: "o", ARN: "arn:aws:sts::123456789012:assumed-role/Administrator/operator"},
 		{AccessKeyID: "AKIAMALLORY000000000", SecretAccessKey: "m", ARN: mallory},
 	}
-	w := &world{t: t, box: sandbox.New(o), arch: arch}
+	w := &world{t: t, box: testkit.Sandbox(t, o), arch: arch}
 	if _, err := rehearse.Given(w.box, arch); err != nil {
 		t.Fatal(err)
 	}

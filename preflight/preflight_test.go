@@ -73,7 +73,7 @@ func parse(t *testing.T, src string) *architecture.Architecture {
 // given is a sandbox with what a file presupposes.
 func given(t *testing.T, a *architecture.Architecture) *sandbox.Sandbox {
 	t.Helper()
-	box := sandbox.New(sandbox.Options{Region: a.Config.Region, Now: time.Now, Fresh: true})
+	box := testkit.Sandbox(t, sandbox.Options{Region: a.Config.Region, Now: time.Now, Fresh: true})
 	if _, err := rehearse.Given(box, a); err != nil {
 		t.Fatal(err)
 	}
@@ -668,7 +668,7 @@ func TestTargets(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			box := sandbox.New(sandbox.Options{Region: "us-east-1", Now: time.Now, Fresh: true})
+			box := testkit.Sandbox(t, sandbox.Options{Region: "us-east-1", Now: time.Now, Fresh: true})
 			var id, own string
 			work(t, box, func(h hand) {
 				own = h.make(ec2.TypeVPC, map[string]any{"CidrBlock": "10.80.0.0/16", "EnableDnsHostnames": true}).ID
@@ -698,7 +698,7 @@ func TestTargets(t *testing.T) {
 // TestNoLookWithoutNeed: a network that names nothing costs no call.
 func TestNoLookWithoutNeed(t *testing.T) {
 	t.Parallel()
-	box := sandbox.New(sandbox.Options{Region: "us-east-1", Now: time.Now, OnCall: func(c sandbox.Call) { t.Errorf("%s.%s was called", c.Service, c.Operation) }})
+	box := testkit.Sandbox(t, sandbox.Options{Region: "us-east-1", Now: time.Now, OnCall: func(c sandbox.Call) { t.Errorf("%s.%s was called", c.Service, c.Operation) }})
 	if _, err := preflight.Network(t.Context(), clients(t, box), parse(t, read(t, "production")), preflight.Options{}); err != nil {
 		t.Error(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/poll"
 )
 
 // Change sets have fixed names, so that one that a dead run left behind is
@@ -66,6 +67,9 @@ type Property struct {
 	Recreates string `json:"recreates,omitempty"`
 	// Drift tells that Before is not what the stack had set.
 	Drift bool `json:"drift,omitempty"`
+	// From is the resource of the stack, or RESOURCE.ATTRIBUTE, that the value
+	// comes from and that is why it may change; "" if that is not all.
+	From string `json:"-"`
 }
 
 // Outcome is what Apply did.
@@ -79,18 +83,18 @@ type Outcome struct {
 // makes a change set, reads it and deletes it, also when the context ends
 // meanwhile.
 func (d *Driver) Preview(ctx context.Context, spec Spec) ([]Change, error) {
-	set, err := d.changeSet(ctx, spec, planSet, types.ChangeSetTypeUpdate)
+	set, err := d.changeSet(ctx, spec, planSet, spec.Name, types.ChangeSetTypeUpdate)
 	if set.id != "" {
 		err = errors.Join(err, d.discard(ctx, set.id))
 	}
 	return set.changes, err
 }
 
-// Ready makes the stack ready for a change set: it waits until no operation is
-// under way, goes on with a rollback that failed, and deletes what is left of a
-// creation that failed or a deletion that did. It returns the stack, or nil if
-// it is to be created.
-func (d *Driver) Ready(ctx context.Context, name, roleARN string) (*State, error) {
+// Ready makes the stack ready for a change set, as [Rules] say: it waits until no
+// operation is under way, goes on with a rollback that failed, and deletes what
+// is left of a creation that failed or a deletion that did, unless clear, which
+// may be nil, refuses that. It returns the stack, or nil if it is to be created.
+func (d *Driver) Ready(ctx context.Context, name, roleARN string, clear Clear) (*State, error) {
 	for {
 		st, err := d.Rest(ctx, name)
 		if err != nil || !st.Exists() {
@@ -98,11 +102,18 @@ func (d *Driver) Ready(ctx context.Context, name, roleARN string) (*State, error
 		}
 		switch ConditionOf(st.Status) {
 		case Stillborn, Undeleted:
-			if err := d.Delete(ctx, name, DeleteOptions{RoleARN: roleARN}); err != nil {
+			if err := d.clear(ctx, st, clear); err != nil {
+				return nil, err
+			}
+			if err := d.Delete(ctx, st.ID, DeleteOptions{RoleARN: roleARN}); err != nil {
 				return nil, fmt.Errorf("clear away stack %s (%s): %w", name, st.Status, err)
 			}
 		case Stuck:
-			if err := d.continueRollback(ctx, st, roleARN); err != nil {
+			if err := d.continueRollback(ctx, st, roleARN, nil); err != nil {
+				return nil, err
+			}
+		case Halted:
+			if err := d.rollback(ctx, st, roleARN); err != nil {
 				return nil, err
 			}
 		default:
@@ -111,44 +122,32 @@ func (d *Driver) Ready(ctx context.Context, name, roleARN string) (*State, error
 	}
 }
 
-// continueRollback tries a failed rollback again. It skips nothing: that is
-// for people to decide. See
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-updating-stacks-continueupdaterollback.html
-func (d *Driver) continueRollback(ctx context.Context, st *State, roleARN string) error {
-	if st.Status != types.StackStatusUpdateRollbackFailed {
-		return &Error{Stack: st.Name, Status: st.Status, Reason: st.Reason}
+// clear asks whether what is left of a stack may be deleted.
+func (d *Driver) clear(ctx context.Context, st *State, clear Clear) error {
+	if clear == nil {
+		return nil
 	}
-	token := newToken()
-	in := &cloudformation.ContinueUpdateRollbackInput{StackName: &st.ID, ClientRequestToken: &token}
-	if roleARN != "" {
-		in.RoleARN = &roleARN
-	}
-	if _, err := d.CFN.ContinueUpdateRollback(ctx, in); err != nil {
-		return fmt.Errorf("continue rollback of stack %s: %w", st.Name, err)
-	}
-	after, err := d.follow(ctx, newWatch(st.ID, token))
+	held, err := d.Resources(ctx, st.ID)
 	if err != nil {
 		return err
 	}
-	if after != nil && ConditionOf(after.Status) == Stuck {
-		return d.failure(ctx, after, token)
-	}
-	return nil
+	return clear(ctx, st, held)
 }
 
 // Apply makes the stack what the spec says, whatever it is now, and returns
 // when it is at rest. Approve, if not nil, sees the changes of an existing
 // stack before they are executed and may refuse by an error.
 func (d *Driver) Apply(ctx context.Context, spec Spec, approve func([]Change) error) (*Outcome, error) {
-	st, err := d.Ready(ctx, spec.Name, spec.RoleARN)
+	st, err := d.Ready(ctx, spec.Name, spec.RoleARN, spec.Clear)
 	if err != nil {
 		return nil, err
 	}
-	kind := types.ChangeSetTypeUpdate
-	if st == nil {
-		kind = types.ChangeSetTypeCreate
+	kind, on := types.ChangeSetTypeCreate, spec.Name
+	if st != nil {
+		// By its ARN: another stack of the name is another stack.
+		kind, on = types.ChangeSetTypeUpdate, st.ID
 	}
-	set, err := d.changeSet(ctx, spec, applySet, kind)
+	set, err := d.changeSet(ctx, spec, applySet, on, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -160,16 +159,19 @@ func (d *Driver) Apply(ctx context.Context, spec Spec, approve func([]Change) er
 			return nil, errors.Join(err, d.discard(ctx, set.id))
 		}
 	}
+	if err := d.unchanged(ctx, st); err != nil {
+		return nil, errors.Join(err, d.discard(ctx, set.id))
+	}
 	token := newToken()
-	if _, err := d.CFN.ExecuteChangeSet(ctx, &cloudformation.ExecuteChangeSetInput{ChangeSetName: &set.id, ClientRequestToken: &token}); err != nil {
-		return nil, fmt.Errorf("execute change set of stack %s: %w", spec.Name, err)
+	if err := d.execute(ctx, spec.Name, set, token); err != nil {
+		return nil, err
 	}
 	after, err := d.follow(ctx, newWatch(set.stack, token))
 	if err != nil {
 		return nil, err
 	}
 	if after == nil {
-		return nil, fmt.Errorf("execute change set of stack %s: the stack is gone", spec.Name)
+		after = &State{ID: set.stack, Name: spec.Name, Status: types.StackStatusDeleteComplete}
 	}
 	if after.Status != types.StackStatusCreateComplete && after.Status != types.StackStatusUpdateComplete {
 		return nil, d.failure(ctx, after, token)
@@ -185,9 +187,10 @@ type changeSet struct {
 
 // changeSet makes a change set and reads it. The id is empty when there is
 // nothing to change; such a change set is deleted again.
-func (d *Driver) changeSet(ctx context.Context, spec Spec, name string, kind types.ChangeSetType) (changeSet, error) {
+// The stack that it is for is named or, if it is there, given by its ARN.
+func (d *Driver) changeSet(ctx context.Context, spec Spec, name, on string, kind types.ChangeSetType) (changeSet, error) {
 	in := &cloudformation.CreateChangeSetInput{
-		StackName: &spec.Name, ChangeSetName: &name, ChangeSetType: kind,
+		StackName: &on, ChangeSetName: &name, ChangeSetType: kind, ClientToken: aws.String(newToken()),
 		TemplateBody: aws.String(string(spec.Template)),
 		Capabilities: []types.Capability{types.CapabilityCapabilityNamedIam},
 	}
@@ -203,38 +206,42 @@ func (d *Driver) changeSet(ctx context.Context, spec Spec, name string, kind typ
 	for _, k := range slices.Sorted(maps.Keys(spec.Tags)) {
 		in.Tags = append(in.Tags, types.Tag{Key: aws.String(k), Value: aws.String(spec.Tags[k])})
 	}
+	// By its token, CloudFormation takes the call again when its answer was lost.
+	// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html
 	out, err := d.CFN.CreateChangeSet(ctx, in)
-	if awsapi.Code(err) == "AlreadyExistsException" {
-		if err := d.deleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: &spec.Name, ChangeSetName: &name}); err != nil {
+	if awsapi.Code(err) == "AlreadyExistsException" { // a dead run's
+		if err := d.deleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: &on, ChangeSetName: &name}); err != nil {
 			return changeSet{}, err
 		}
+		in.ClientToken = aws.String(newToken())
 		out, err = d.CFN.CreateChangeSet(ctx, in)
 	}
 	if err != nil {
 		return changeSet{}, fmt.Errorf("create change set of stack %s: %w", spec.Name, err)
 	}
 	set := changeSet{id: aws.ToString(out.Id), stack: aws.ToString(out.StackId)}
-	for {
-		got, err := d.CFN.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{ChangeSetName: &set.id, IncludePropertyValues: aws.Bool(true)})
+	var got *cloudformation.DescribeChangeSetOutput
+	wait := poll.Wait{For: "change set " + set.id, Pace: poll.Every(pollEvery / 2), Next: "repeat the command"}
+	err = d.poller().Until(ctx, wait, func(ctx context.Context, _ time.Duration) (over bool, seen string, err error) {
+		got, err = d.CFN.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{ChangeSetName: &set.id, IncludePropertyValues: aws.Bool(true)})
 		if err != nil {
-			return set, fmt.Errorf("read change set of stack %s: %w", spec.Name, err)
+			return false, "", fmt.Errorf("read change set of stack %s: %w", spec.Name, err)
 		}
-		switch got.Status {
-		case types.ChangeSetStatusCreateComplete:
-			set.changes, err = d.changes(ctx, set.id, got)
-			return set, err
-		case types.ChangeSetStatusFailed:
-			reason := aws.ToString(got.StatusReason)
-			var refused error
-			if !strings.Contains(reason, "didn't contain changes") && !strings.Contains(reason, "No updates are to be performed") {
-				refused = d.refusal(ctx, spec.Name, set.id, reason)
-			}
-			return changeSet{}, errors.Join(refused, d.discard(ctx, set.id))
-		}
-		if err := d.Clock.Sleep(ctx, pollEvery/2); err != nil {
-			return set, err
-		}
+		return got.Status == types.ChangeSetStatusCreateComplete || got.Status == types.ChangeSetStatusFailed, string(got.Status), nil
+	})
+	switch {
+	case err != nil:
+		return set, err
+	case got.Status == types.ChangeSetStatusCreateComplete:
+		set.changes, err = d.changes(ctx, set.id, got)
+		return set, err
 	}
+	reason := aws.ToString(got.StatusReason)
+	var refused error
+	if !strings.Contains(reason, "didn't contain changes") && !strings.Contains(reason, "No updates are to be performed") {
+		refused = d.refusal(ctx, spec.Name, set.id, reason)
+	}
+	return changeSet{}, errors.Join(refused, d.discard(ctx, set.id))
 }
 
 // refusal is the error of a change set that failed. What CloudFormation's
@@ -269,18 +276,17 @@ func (d *Driver) discard(ctx context.Context, set string) error {
 // deleteChangeSet deletes a change set, if need be once CloudFormation has
 // finished making it.
 func (d *Driver) deleteChangeSet(ctx context.Context, in *cloudformation.DeleteChangeSetInput) error {
-	for {
+	wait := poll.Wait{For: "change set " + *in.ChangeSetName + " to be finished, so that it can be deleted", Pace: poll.Every(pollEvery), Next: "repeat the command"}
+	return d.poller().Until(ctx, wait, func(ctx context.Context, _ time.Duration) (bool, string, error) {
 		_, err := d.CFN.DeleteChangeSet(ctx, in)
-		if err == nil || awsapi.IsNotFound(err) {
-			return nil
+		switch {
+		case err == nil || awsapi.IsNotFound(err):
+			return true, "", nil
+		case awsapi.Code(err) == "InvalidChangeSetStatus" && strings.Contains(awsapi.Message(err), "CREATE_"):
+			return false, awsapi.Message(err), nil
 		}
-		if awsapi.Code(err) != "InvalidChangeSetStatus" || !strings.Contains(awsapi.Message(err), "CREATE_") {
-			return fmt.Errorf("delete change set %s: %w", *in.ChangeSetName, err)
-		}
-		if err := d.Clock.Sleep(ctx, pollEvery); err != nil {
-			return err
-		}
-	}
+		return false, "", fmt.Errorf("delete change set %s: %w", *in.ChangeSetName, err)
+	})
 }
 
 // changes reads all pages of a change set, of which the first is given.
@@ -342,10 +348,16 @@ func change(c *types.ResourceChange) Change {
 			Path: path, Before: masked(ch.Type, path, aws.ToString(t.BeforeValue), there), After: masked(ch.Type, path, aws.ToString(t.AfterValue), false),
 			Recreates: string(t.RequiresRecreation), Drift: t.Drift != nil,
 		}
+		if det.ChangeSource == types.ChangeSourceResourceAttribute || det.ChangeSource == types.ChangeSourceResourceReference {
+			p.From = aws.ToString(det.CausingEntity)
+		}
 		ch.Drift = ch.Drift || p.Drift && ch.Action != Sync
 		// One property is listed once for each source of its change, and an
 		// element of a list once as what goes and once as what comes.
 		if i, ok := seen[path]; ok {
+			if ch.Properties[i].From != p.From {
+				ch.Properties[i].From, p.From = "", ""
+			}
 			switch had := &ch.Properties[i]; {
 			case had.Before == "" && p.After == "":
 				had.Before = p.Before
@@ -365,6 +377,12 @@ func change(c *types.ResourceChange) Change {
 // DeleteOptions qualify Delete.
 type DeleteOptions struct {
 	RoleARN string
+	// Retain are resources, by logical id, that are left behind, and Force leaves
+	// behind whatever can't be deleted. CloudFormation takes both only once a
+	// deletion has failed. See
+	// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DeleteStack.html
+	Retain []string
+	Force  bool
 }
 
 // Delete deletes the stack and returns when it is gone. Deleting what does not
@@ -375,7 +393,10 @@ func (d *Driver) Delete(ctx context.Context, name string, o DeleteOptions) error
 		return err
 	}
 	token := newToken()
-	in := &cloudformation.DeleteStackInput{StackName: &st.ID, ClientRequestToken: &token}
+	in := &cloudformation.DeleteStackInput{StackName: &st.ID, ClientRequestToken: &token, RetainResources: o.Retain}
+	if o.Force {
+		in.DeletionMode = types.DeletionModeForceDeleteStack
+	}
 	if o.RoleARN != "" {
 		in.RoleARN = &o.RoleARN
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/poll"
 )
 
 // Drift is how a stack's resources differ from what the stack set on them.
@@ -73,27 +74,22 @@ func (d *Driver) DetectDrift(ctx context.Context, name string) (*Drift, error) {
 		return nil, err
 	}
 	found := &Drift{}
-	start := d.Clock.Now()
-	for {
+	wait := detection(name)
+	wait.Pace = easing
+	err = d.poller().Until(ctx, wait, func(ctx context.Context, _ time.Duration) (bool, string, error) {
 		out, err := d.CFN.DescribeStackDriftDetectionStatus(ctx, &cloudformation.DescribeStackDriftDetectionStatusInput{StackDriftDetectionId: &id})
 		if err != nil {
-			return nil, fmt.Errorf("detect drift of stack %s: %w", name, err)
+			return false, "", fmt.Errorf("detect drift of stack %s: %w", name, err)
 		}
 		found.Checked = aws.ToTime(out.Timestamp)
 		if out.DetectionStatus == types.StackDriftDetectionStatusDetectionFailed {
 			// What could be looked at is there all the same.
 			found.Incomplete = aws.ToString(out.DetectionStatusReason)
 		}
-		if out.DetectionStatus != types.StackDriftDetectionStatusDetectionInProgress {
-			break
-		}
-		waited := d.Clock.Now().Sub(start)
-		if waited > blindness {
-			return nil, fmt.Errorf("detect drift of stack %s: CloudFormation has not finished after %s", name, waited.Round(time.Minute))
-		}
-		if err := d.Clock.Sleep(ctx, min(max(waited/20, pollEvery), pollAtMost)); err != nil {
-			return nil, err
-		}
+		return out.DetectionStatus != types.StackDriftDetectionStatusDetectionInProgress, string(out.DetectionStatus), nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	pages := cloudformation.NewDescribeStackResourceDriftsPaginator(d.CFN, &cloudformation.DescribeStackResourceDriftsInput{
 		StackName: &name, StackResourceDriftStatusFilters: []types.StackResourceDriftStatus{types.StackResourceDriftStatusModified, types.StackResourceDriftStatusDeleted},
@@ -111,21 +107,29 @@ func (d *Driver) DetectDrift(ctx context.Context, name string) (*Drift, error) {
 	return found, nil
 }
 
-// startDetection begins a detection and returns its id.
-func (d *Driver) startDetection(ctx context.Context, name string) (string, error) {
-	start := d.Clock.Now()
-	for {
+// detecting is how long a detection may take.
+const detecting = 30 * time.Minute
+
+// detection is the wait for a detection of drift.
+func detection(name string) poll.Wait {
+	return poll.Wait{For: "the detection of drift of stack " + name, Pace: poll.Every(pollEvery), AtMost: detecting, Next: "repeat the command"}
+}
+
+// startDetection begins a detection and returns its id, once no other one is
+// under way.
+func (d *Driver) startDetection(ctx context.Context, name string) (id string, err error) {
+	err = d.poller().Until(ctx, detection(name), func(ctx context.Context, _ time.Duration) (bool, string, error) {
 		out, err := d.CFN.DetectStackDrift(ctx, &cloudformation.DetectStackDriftInput{StackName: &name})
-		if err == nil {
-			return aws.ToString(out.StackDriftDetectionId), nil
+		switch {
+		case err == nil:
+			id = aws.ToString(out.StackDriftDetectionId)
+			return true, "", nil
+		case strings.Contains(awsapi.Message(err), "already in progress"):
+			return false, awsapi.Message(err), nil
 		}
-		if !strings.Contains(awsapi.Message(err), "already in progress") || d.Clock.Now().Sub(start) > blindness {
-			return "", fmt.Errorf("detect drift of stack %s: %w", name, err)
-		}
-		if err := d.Clock.Sleep(ctx, pollEvery); err != nil {
-			return "", err
-		}
-	}
+		return false, "", fmt.Errorf("detect drift of stack %s: %w", name, err)
+	})
+	return id, err
 }
 
 func drifted(r types.StackResourceDrift) Drifted {

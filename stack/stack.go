@@ -20,31 +20,20 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
+	"github.com/poolhouse/poolhouse/diagnosis"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
 )
-
-// Time between two looks at a stack in motion: a twentieth of what it has
-// taken so far, so that a wait is never much longer than it must be.
-const (
-	pollEvery  = 5 * time.Second
-	pollAtMost = 20 * time.Second
-)
-
-// CloudFormation's answers lag behind its acts. An operation that shows no sign
-// of itself for patience is taken to be over.
-const patience = 2 * time.Minute
-
-// blindness is how long looks at a stack may fail before it is lost sight of.
-const blindness = 30 * time.Minute
 
 // Driver drives the stacks of one account and region.
 type Driver struct {
 	CFN   *cloudformation.Client
 	Clock clock.Clock
 	// Emit receives the events of stacks in motion, in order for each stack,
-	// from several goroutines. May be nil.
+	// from several goroutines. May be nil, which spares most reads of events.
 	Emit func(Event)
+	// Seed draws by how much the pauses between looks differ.
+	Seed uint64
 }
 
 // Spec is what a stack shall be.
@@ -59,7 +48,15 @@ type Spec struct {
 	// deleted outside of CloudFormation back to the template. See
 	// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
 	RevertDrift bool
+	// Clear comes before what is left of a stack whose creation or deletion failed
+	// is deleted. May be nil.
+	Clear Clear
 }
+
+// Clear is asked before what is left of a stack is deleted, and told what the stack
+// still holds. It may refuse by an error, and take away what the deletion would
+// leave behind. It may be asked again.
+type Clear func(context.Context, *State, []Resource) error
 
 // State is what a stack is.
 type State struct {
@@ -72,12 +69,34 @@ type State struct {
 	Tags       map[string]string
 	Created    time.Time
 	// Updated is when the last change began, or Created.
-	Updated   time.Time
+	Updated time.Time
+	// Deleted is when its deletion ended; zero if it is there.
+	Deleted   time.Time
 	Protected bool // against deletion
+}
+
+// statusOr is the stack's status, or another if there is no stack.
+func (s *State) statusOr(none types.StackStatus) types.StackStatus {
+	if s == nil {
+		return none
+	}
+	return s.Status
 }
 
 // Exists tells whether the stack holds anything.
 func (s *State) Exists() bool { return s != nil && ConditionOf(s.Status) != Absent }
+
+// Failed tells that the stack is at rest because its last operation failed.
+func (s *State) Failed() bool {
+	if s == nil {
+		return false
+	}
+	switch ConditionOf(s.Status) {
+	case Stillborn, Halted, Stuck, Undeleted:
+		return true
+	}
+	return s.Status == types.StackStatusUpdateRollbackComplete
+}
 
 // Event is a stack event of CloudFormation.
 type Event struct {
@@ -90,8 +109,11 @@ type Event struct {
 	Reason     string               `json:"reason,omitempty"`
 }
 
+// stackType is the type of a stack among the resources that events are about.
+const stackType = "AWS::CloudFormation::Stack"
+
 // IsStack tells that the event is the stack's own, not a resource's.
-func (e Event) IsStack() bool { return e.Type == "AWS::CloudFormation::Stack" }
+func (e Event) IsStack() bool { return e.Type == stackType }
 
 // Failed tells that the event says something went wrong.
 func (e Event) Failed() bool { return strings.HasSuffix(string(e.Status), "_FAILED") }
@@ -110,6 +132,9 @@ type Error struct {
 	// Skip are the resources, by logical id, that a failed rollback could not
 	// restore; going on without them is for people to decide.
 	Skip []string
+	// Principals are the IAM resources, by physical id, that the operation made or
+	// changed before it failed.
+	Principals []string
 }
 
 // What is the failure without its cause.
@@ -118,6 +143,21 @@ func (e *Error) What() string {
 		return fmt.Sprintf("CloudFormation refuses the change of stack %s", e.Stack)
 	}
 	return fmt.Sprintf("stack %s is %s", e.Stack, e.Status)
+}
+
+// Root is why the operation failed: the first real failure, its likely cause and
+// the next step.
+func (e *Error) Root() diagnosis.Root {
+	return rootOf(e.Stack, e.Cause, e.Reason)
+}
+
+// rootOf diagnoses a failure event; if it is zero, the stack's own reason.
+func rootOf(stack string, cause Event, reason string) diagnosis.Root {
+	f := diagnosis.Failure{Stack: stack, Resource: cause.LogicalID, PhysicalID: cause.PhysicalID, Type: cause.Type, Reason: cause.Reason}
+	if cause.LogicalID == "" {
+		f.Reason = reason
+	}
+	return diagnosis.Diagnose(f)
 }
 
 func (e *Error) Error() string {
@@ -159,11 +199,39 @@ func (d *Driver) List(ctx context.Context) ([]*State, error) {
 	return all, nil
 }
 
+// Deleted looks at the stacks that were deleted in the last 90 days, of the names
+// that are asked for.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListStacks.html
+func (d *Driver) Deleted(ctx context.Context, named func(name string) bool) ([]*State, error) {
+	var all []*State
+	pages := cloudformation.NewListStacksPaginator(d.CFN, &cloudformation.ListStacksInput{StackStatusFilter: []types.StackStatus{types.StackStatusDeleteComplete}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list deleted stacks: %w", err)
+		}
+		for _, s := range page.StackSummaries {
+			if !named(aws.ToString(s.StackName)) {
+				continue
+			}
+			st, err := d.Describe(ctx, aws.ToString(s.StackId))
+			if err != nil {
+				return nil, err
+			}
+			if st != nil {
+				all = append(all, st)
+			}
+		}
+	}
+	return all, nil
+}
+
 func state(s types.Stack) *State {
 	st := &State{
 		ID: aws.ToString(s.StackId), Name: aws.ToString(s.StackName), Status: s.StackStatus, Reason: aws.ToString(s.StackStatusReason),
 		Outputs: map[string]string{}, Parameters: map[string]string{}, Tags: map[string]string{},
 		Created: aws.ToTime(s.CreationTime), Updated: aws.ToTime(s.CreationTime), Protected: aws.ToBool(s.EnableTerminationProtection),
+		Deleted: aws.ToTime(s.DeletionTime),
 	}
 	if s.LastUpdatedTime != nil {
 		st.Updated = *s.LastUpdatedTime
@@ -180,138 +248,25 @@ func state(s types.Stack) *State {
 	return st
 }
 
-// Rest waits until no operation is under way on the stack and returns it; nil
-// if there is none. Events are emitted from now on, none from before.
-func (d *Driver) Rest(ctx context.Context, name string) (*State, error) {
-	st, err := d.Describe(ctx, name)
-	if err != nil || st == nil || ConditionOf(st.Status) != Moving {
-		return st, err
-	}
-	w := newWatch(st.ID, "")
-	if _, err := d.events(ctx, w); err != nil {
-		return nil, err
-	}
-	return d.follow(ctx, w)
-}
-
-// watch is a look at a stack over time.
-type watch struct {
-	id string
-	// token marks the operation whose events count; "" is any.
-	token string
-	seen  map[string]bool // events by id
-	last  string          // what the stack's own last event says
-}
-
-func newWatch(id, token string) *watch {
-	return &watch{id: id, token: token, seen: map[string]bool{}}
-}
-
-// follow polls a stack, emits its new events and returns it once the operation
-// is over; nil if the stack is gone. A look that fails decides nothing: it is
-// repeated, unless the caller may not look any more.
-func (d *Driver) follow(ctx context.Context, w *watch) (*State, error) {
-	start := d.Clock.Now()
-	sighted := start
-	for {
-		st, err := d.Describe(ctx, w.id)
-		if err == nil {
-			err = d.emitNew(ctx, w)
-		}
-		now := d.Clock.Now()
-		switch {
-		case err == nil && w.over(st, now.Sub(start)):
-			return st, nil
-		case err == nil:
-			sighted = now
-		case ctx.Err() != nil || awsapi.IsDenied(err) || awsapi.IsCredentials(err) && !awsapi.IsUnreachable(err):
-			return nil, err
-		case now.Sub(sighted) > blindness:
-			return nil, fmt.Errorf("lose sight of stack %s: %w", w.id, err)
-		}
-		if err := d.Clock.Sleep(ctx, min(max(now.Sub(start)/20, pollEvery), pollAtMost)); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// over tells that the stack is at rest because the operation has ended, and not
-// because it has yet to begin: status and events must agree.
-func (w *watch) over(st *State, waited time.Duration) bool {
-	switch {
-	case st == nil:
-		return waited > patience
-	case ConditionOf(st.Status) == Moving:
-		return false
-	case st.Status == types.StackStatusDeleteComplete:
-		return true
-	}
-	return w.last == string(st.Status) || waited > patience
-}
-
-func (d *Driver) emitNew(ctx context.Context, w *watch) error {
-	fresh, err := d.events(ctx, w)
-	if err != nil {
-		return err
-	}
-	for _, e := range fresh {
-		if d.Emit != nil {
-			d.Emit(e)
-		}
-	}
-	return nil
-}
-
-// events returns the stack's events that the watch has not seen, oldest first.
-// Without a token it reads back to what it knows, at first one page.
-func (d *Driver) events(ctx context.Context, w *watch) ([]Event, error) {
-	var fresh []Event
-	first := len(w.seen) == 0
-	// CloudFormation answers newest first, give or take what arrives late: a
-	// page is always read to its end.
-	pages := cloudformation.NewDescribeStackEventsPaginator(d.CFN, &cloudformation.DescribeStackEventsInput{StackName: &w.id})
-	for known := false; !known && pages.HasMorePages(); {
-		page, err := pages.NextPage(ctx)
-		if awsapi.IsNotFound(err) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read events of stack %s: %w", w.id, err)
-		}
-		known = w.token == "" && first
-		for _, e := range page.StackEvents {
-			if w.seen[aws.ToString(e.EventId)] || w.token != "" && aws.ToString(e.ClientRequestToken) != w.token {
-				known = true
-				continue
-			}
-			w.seen[aws.ToString(e.EventId)] = true
-			fresh = append(fresh, Event{
-				Time: aws.ToTime(e.Timestamp), Stack: aws.ToString(e.StackName), LogicalID: aws.ToString(e.LogicalResourceId),
-				PhysicalID: aws.ToString(e.PhysicalResourceId), Type: aws.ToString(e.ResourceType), Status: e.ResourceStatus, Reason: aws.ToString(e.ResourceStatusReason),
-			})
-		}
-	}
-	slices.Reverse(fresh)
-	for _, e := range fresh {
-		if e.IsStack() {
-			w.last = string(e.Status)
-		}
-	}
-	return fresh, nil
-}
+// deletedMeanwhile is the reason of a failure that CloudFormation has no words for.
+const deletedMeanwhile = "somebody else deleted it while this run worked on it"
 
 // failure turns a stack at rest in an unwanted status into an error with the
 // first real failure of the operation.
 func (d *Driver) failure(ctx context.Context, st *State, token string) error {
 	failed := &Error{Stack: st.Name, Status: st.Status, Reason: st.Reason}
+	if st.Status == types.StackStatusDeleteComplete {
+		failed.Reason = deletedMeanwhile
+		return failed
+	}
 	events, err := d.events(ctx, newWatch(st.ID, token))
 	if err != nil {
 		return errors.Join(failed, err)
 	}
+	failed.Cause = firstFailure(events)
 	for _, e := range events {
-		if e.Failed() && !e.IsStack() && !cancelled(e.Reason) {
-			failed.Cause = e
-			break
+		if strings.HasPrefix(e.Type, "AWS::IAM::") && (e.Status == types.ResourceStatusCreateComplete || e.Status == types.ResourceStatusUpdateComplete) {
+			failed.Principals = append(failed.Principals, e.PhysicalID)
 		}
 	}
 	if ConditionOf(st.Status) != Stuck {
@@ -326,26 +281,40 @@ func (d *Driver) failure(ctx context.Context, st *State, token string) error {
 	return errors.Join(failed, err)
 }
 
+// firstFailure is the first event, of those given oldest first, of a resource
+// that failed by itself.
+func firstFailure(events []Event) Event {
+	for _, e := range events {
+		if e.Failed() && !e.IsStack() && !cancelled(e.Reason) {
+			return e
+		}
+	}
+	return Event{}
+}
+
 // cancelled tells that CloudFormation stopped the resource because another one
 // failed.
 func cancelled(reason string) bool {
 	return strings.HasPrefix(reason, "Resource creation cancelled") || strings.HasPrefix(reason, "Resource update cancelled") || strings.HasPrefix(reason, "Resource deletion cancelled")
 }
 
-// Protect switches the stack's termination protection.
-func (d *Driver) Protect(ctx context.Context, name string, on bool) error {
-	_, err := d.CFN.UpdateTerminationProtection(ctx, &cloudformation.UpdateTerminationProtectionInput{StackName: &name, EnableTerminationProtection: &on})
+// Protect switches the termination protection of a stack by its ARN: another stack
+// of the name is another stack.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_UpdateTerminationProtection.html
+func (d *Driver) Protect(ctx context.Context, id string, on bool) error {
+	_, err := d.CFN.UpdateTerminationProtection(ctx, &cloudformation.UpdateTerminationProtectionInput{StackName: &id, EnableTerminationProtection: &on})
 	if err != nil {
-		return fmt.Errorf("set termination protection of stack %s: %w", name, err)
+		return fmt.Errorf("set termination protection of stack %s: %w", id, err)
 	}
 	return nil
 }
 
-// Policy replaces the stack's policy. A change set can't carry one.
-func (d *Driver) Policy(ctx context.Context, name, body string) error {
-	_, err := d.CFN.SetStackPolicy(ctx, &cloudformation.SetStackPolicyInput{StackName: &name, StackPolicyBody: &body})
+// Policy replaces the policy of a stack, by its ARN. A change set can't carry one.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SetStackPolicy.html
+func (d *Driver) Policy(ctx context.Context, id, body string) error {
+	_, err := d.CFN.SetStackPolicy(ctx, &cloudformation.SetStackPolicyInput{StackName: &id, StackPolicyBody: &body})
 	if err != nil {
-		return fmt.Errorf("set policy of stack %s: %w", name, err)
+		return fmt.Errorf("set policy of stack %s: %w", id, err)
 	}
 	return nil
 }
@@ -363,7 +332,9 @@ func (d *Driver) Template(ctx context.Context, name string) ([]byte, error) {
 type Resource struct {
 	LogicalID, PhysicalID, Type string
 	Status                      types.ResourceStatus
-	Updated                     time.Time
+	// Reason is why it has its status, if CloudFormation says so.
+	Reason  string
+	Updated time.Time
 }
 
 // Resources lists what the stack holds, by logical id.
@@ -378,7 +349,7 @@ func (d *Driver) Resources(ctx context.Context, name string) ([]Resource, error)
 		for _, r := range page.StackResourceSummaries {
 			all = append(all, Resource{
 				LogicalID: aws.ToString(r.LogicalResourceId), PhysicalID: aws.ToString(r.PhysicalResourceId),
-				Type: aws.ToString(r.ResourceType), Status: r.ResourceStatus, Updated: aws.ToTime(r.LastUpdatedTimestamp),
+				Type: aws.ToString(r.ResourceType), Status: r.ResourceStatus, Reason: aws.ToString(r.ResourceStatusReason), Updated: aws.ToTime(r.LastUpdatedTimestamp),
 			})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,8 +42,9 @@ type world struct {
 	events []stack.Event
 }
 
-func newWorld(o sandbox.Options) *world {
-	w := &world{box: sandbox.New(o)}
+func newWorld(t *testing.T, o sandbox.Options) *world {
+	t.Helper()
+	w := &world{box: testkit.Sandbox(t, o)}
 	w.Driver = &stack.Driver{CFN: cloudformation.NewFromConfig(testkit.Config(w.box)), Clock: clock.Real{}, Emit: func(e stack.Event) { w.events = append(w.events, e) }}
 	return w
 }
@@ -51,7 +53,7 @@ func newWorld(o sandbox.Options) *world {
 func bubble(t *testing.T, o sandbox.Options, f func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { f(t, newWorld(o)) })
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t, o)) })
 }
 
 func (w *world) apply(t *testing.T, body []byte) *stack.Outcome {
@@ -293,27 +295,69 @@ func (s *stale) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func TestAnswersOfBeforeAreNoEnd(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		t.Run(fmt.Sprintf("heard=%v", heard), func(t *testing.T) {
+			bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+				cfg := testkit.Config(w.box)
+				cfg.HTTPClient = &http.Client{Transport: &stale{next: testkit.Transport{Handler: w.box}, before: map[string][]byte{}}}
+				w.CFN = cloudformation.NewFromConfig(cfg)
+				if !heard {
+					w.Emit = nil
+				}
+				first := w.apply(t, group(30)).State
+				// So that the ARN has an answer of before.
+				if _, err := w.Describe(t.Context(), first.ID); err != nil {
+					t.Fatal(err)
+				}
+				w.events = nil
+				if out := w.apply(t, group(60)); out.State.Status != types.StackStatusUpdateComplete {
+					t.Errorf("updated: the stack is %s", out.State.Status)
+				}
+				if n := len(w.events); heard && (n == 0 || w.events[n-1].Status != "UPDATE_COMPLETE") {
+					t.Errorf("the update's last event is missing: %+v", w.events)
+				}
+				if err := w.Delete(t.Context(), "s", stack.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				if st, err := w.Describe(t.Context(), first.ID); err != nil || st.Status != types.StackStatusDeleteComplete {
+					t.Errorf("deleted: the stack is %s (%v)", st.Status, err)
+				}
+			})
+		})
+	}
+}
+
+// TestEndIsSeenSoon has a stack's long operation end: who listens knows it a
+// moment later, however long it took.
+func TestEndIsSeenSoon(t *testing.T) {
 	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
-		cfg := testkit.Config(w.box)
-		cfg.HTTPClient = &http.Client{Transport: &stale{next: testkit.Transport{Handler: w.box}, before: map[string][]byte{}}}
-		w.CFN = cloudformation.NewFromConfig(cfg)
-		first := w.apply(t, group(30)).State
-		// So that the ARN has an answer of before.
-		if _, err := w.Describe(t.Context(), first.ID); err != nil {
-			t.Fatal(err)
+		w.apply(t, []byte(`{"Resources":{"Key":{"Type":"AWS::KMS::Key","Properties":{"KeyPolicy":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":{"Fn::Sub":"arn:aws:iam::${AWS::AccountId}:root"}},"Action":"kms:*","Resource":"*"}]}}},"Alias":{"Type":"AWS::KMS::Alias","Properties":{"AliasName":"alias/x","TargetKeyId":{"Ref":"Key"}}}}}`))
+		end := w.events[len(w.events)-1].Time
+		if late := time.Since(end); late > 2*time.Second || time.Since(w.events[0].Time) < 3*time.Minute {
+			t.Errorf("the end of %v was seen %v later", end.Sub(w.events[0].Time), late)
 		}
-		w.events = nil
-		if out := w.apply(t, group(60)); out.State.Status != types.StackStatusUpdateComplete {
-			t.Errorf("updated: the stack is %s", out.State.Status)
-		}
-		if n := len(w.events); n == 0 || w.events[n-1].Status != "UPDATE_COMPLETE" {
-			t.Errorf("the update's last event is missing: %+v", w.events)
-		}
+	})
+}
+
+// TestNobodyListens: events are read once an operation, whatever time it takes.
+func TestNobodyListens(t *testing.T) {
+	var mu sync.Mutex
+	calls := map[string]int{}
+	count := func(c sandbox.Call) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls[c.Operation]++
+	}
+	bubble(t, sandbox.Options{OnCall: count}, func(t *testing.T, w *world) {
+		w.Emit = nil
+		key := w.key(t, kms.NewFromConfig(testkit.Config(w.box)))
+		w.apply(t, keyed(key, false))
+		w.apply(t, group(60))
 		if err := w.Delete(t.Context(), "s", stack.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if st, err := w.Describe(t.Context(), first.ID); err != nil || st.Status != types.StackStatusDeleteComplete {
-			t.Errorf("deleted: the stack is %s (%v)", st.Status, err)
+		if n := calls["DescribeStackEvents"]; n != 2 || calls["DescribeStacks"] < 8 {
+			t.Errorf("events were read %d times in %v, want once for each operation that leaves a stack", n, calls)
 		}
 	})
 }

@@ -162,6 +162,9 @@ func TestNetworkOptionsFit(t *testing.T) {
 			for n := range 20 {
 				c := everything(t)
 				c.Network.NAT.Mode, c.Network.PodCIDR, c.Tags = mode, "100.64.0.0/16", tags(50, 20, 40)
+				if c.Network.NAT.Announce = config.NATInstancePerZone; mode == config.NATInstancePerZone {
+					c.Network.NAT.Announce = config.NATGatewayPerZone
+				}
 				c.Access.Web.AllowCIDRs, c.Access.Admin.AllowCIDRs = c.Access.Web.AllowCIDRs[:10], c.Access.Admin.AllowCIDRs[:10]
 				c.Network.TransitGateway.ID = "tgw-0123456789abcdef0"
 				for i := range n {

@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"encoding/base64"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -18,24 +17,24 @@ import (
 // (RouteAlreadyExists). Gateways and instances have addresses of their own,
 // since an address in use by a gateway can't move first.
 func (v *vpc) addNAT() {
+	defer v.announce()
 	mode := v.a.Config.Network.NAT.Mode
-	count := len(v.private)
-	if mode == config.NATSingleGateway || mode == config.NATSingleInstance {
-		count = 1
-	}
+	count := natCount(mode, len(v.private))
 	var each func(zone int) way
 	switch mode {
 	case config.NATGatewayPerZone, config.NATSingleGateway:
 		each = v.addGateway
 	case config.NATInstancePerZone, config.NATSingleInstance:
+		v.t.Parameter(scriptParameter, cfn.Parameter{Default: cfn.V(natScript(v.a))})
 		shared := natShared{
-			profile: v.addInstanceProfile(),
-			tags:    deploymentTags(v.t, v.a),
-			script: v.t.Parameter("NatUserData", cfn.Parameter{
-				Default: cfn.V(base64.StdEncoding.EncodeToString([]byte(natScript(v.a)))),
-			}).Ref(),
+			profile: v.addInstanceProfile(), tags: deploymentTags(v.t, v.a), before: v.internet,
+			image: v.t.Parameter("NatImage", cfn.Parameter{Default: cfn.V(natImage)}).Ref(),
 		}
-		each = func(zone int) way { return v.addInstance(zone, shared) }
+		each = func(zone int) way {
+			w := v.addInstance(zone, shared)
+			shared.before = w.ready
+			return w
+		}
 	default:
 		return
 	}
@@ -44,6 +43,7 @@ func (v *vpc) addNAT() {
 	for zone := range count {
 		w := each(zone)
 		ways = append(ways, w)
+		v.addresses = append(v.addresses, w.address)
 		addresses = append(addresses, w.address.Att("PublicIp"))
 	}
 	for zone, table := range v.private {
@@ -53,7 +53,47 @@ func (v *vpc) addNAT() {
 		route.DestinationCidrBlock = cfn.V(anywhere)
 		v.t.Add(cfn.LogicalID("PrivateDefaultRoute"+number(zone)), route, cfn.DependsOn(w.ready))
 	}
-	v.t.OutputList("NatAddresses", cfn.ListOf(addresses...))
+	v.t.OutputList(AddressesOutput, cfn.ListOf(addresses...))
+}
+
+// natCount is how many ways out a mode has in so many zones.
+func natCount(mode config.NATMode, zones int) int {
+	if mode == config.NATSingleGateway || mode == config.NATSingleInstance {
+		return 1
+	}
+	return zones
+}
+
+// addressID is the logical id of a mode's address in a zone: the same in both
+// modes of a kind, so that what stays keeps its address.
+func addressID(mode config.NATMode, zone int) cfn.LogicalID {
+	kind := "NatGatewayAddress"
+	if mode == config.NATInstancePerZone || mode == config.NATSingleInstance {
+		kind = "NatInstanceAddress"
+	}
+	return cfn.LogicalID(kind + number(zone))
+}
+
+// announce allocates the addresses of the mode that is to come, as far as they
+// are not there, under the logical ids that they keep.
+func (v *vpc) announce() {
+	mode := v.a.Config.Network.NAT.Announce
+	if mode == "" {
+		return
+	}
+	has := map[cfn.LogicalID]cfn.Handle{}
+	for zone, h := range v.addresses {
+		has[addressID(v.a.Config.Network.NAT.Mode, zone)] = h
+	}
+	var addresses []cfn.Value[string]
+	for zone := range natCount(mode, len(v.private)) {
+		h, ok := has[addressID(mode, zone)]
+		if !ok {
+			h = v.addAddress(mode, zone)
+		}
+		addresses = append(addresses, h.Att("PublicIp"))
+	}
+	v.t.OutputList(AnnouncedOutput, cfn.ListOf(addresses...))
 }
 
 // way is a way out: the target of routes, its public address, and what must be
@@ -65,15 +105,15 @@ type way struct {
 	ready   cfn.Handle
 }
 
-// addAddress adds a public address. It needs the internet gateway.
+// addAddress adds the public address of a mode in a zone. It needs the internet gateway.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-eip.html
-func (v *vpc) addAddress(id, name string) cfn.Handle {
-	return v.t.Add(cfn.LogicalID(id), ec2.EIP{Domain: cfn.V("vpc"), Tags: named(v.a, name)}, cfn.DependsOn(v.attachment))
+func (v *vpc) addAddress(mode config.NATMode, zone int) cfn.Handle {
+	return v.t.Add(addressID(mode, zone), ec2.EIP{Domain: cfn.V("vpc"), Tags: named(v.a, "nat-"+number(zone))}, cfn.DependsOn(v.attachment))
 }
 
 func (v *vpc) addGateway(zone int) way {
 	name := "nat-" + number(zone)
-	address := v.addAddress("NatGatewayAddress"+number(zone), name)
+	address := v.addAddress(v.a.Config.Network.NAT.Mode, zone)
 	gateway := v.t.Add(cfn.LogicalID("NatGateway"+number(zone)), ec2.NatGateway{
 		SubnetId:     v.subnets[architecture.Public][zone].Ref(),
 		AllocationId: address.Att("AllocationId"),
@@ -86,7 +126,11 @@ func (v *vpc) addGateway(zone int) way {
 type natShared struct {
 	profile cfn.Handle
 	tags    []cfn.Tag
-	script  cfn.Value[string]
+	image   cfn.Value[string]
+	// before is what an instance has to wait for: the public subnets' way to the
+	// internet, then the group of the zone before, so that never more than one
+	// zone is without a way out while instances are replaced.
+	before cfn.Handle
 }
 
 // addInstanceProfile adds the instances' role: they can be reached through
@@ -115,18 +159,16 @@ func (v *vpc) addInstance(zone int, shared natShared) way {
 		SourceDestCheck: cfn.V(false),
 		Tags:            named(v.a, name),
 	})
-	address := v.addAddress("NatInstanceAddress"+n, name)
+	address := v.addAddress(v.a.Config.Network.NAT.Mode, zone)
 	association := v.t.Add(cfn.LogicalID("NatAddressAssociation"+n), ec2.EIPAssociation{
 		AllocationId:       address.Att("AllocationId"),
 		NetworkInterfaceId: device.Ref(),
 	})
 	template := v.t.Add(cfn.LogicalID("NatLaunchTemplate"+n), ec2.LaunchTemplate{
 		LaunchTemplateData: &ec2.LaunchTemplateData{
-			// Resolved at each launch, so a replacement has the latest image.
-			// https://docs.aws.amazon.com/autoscaling/ec2/userguide/using-systems-manager-parameters.html
-			ImageId:            cfn.V("resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"),
+			ImageId:            shared.image,
 			InstanceType:       cfn.V(v.a.Config.Network.NAT.InstanceType),
-			IamInstanceProfile: &ec2.IamInstanceProfile{Arn: shared.profile.Att("Arn")},
+			IamInstanceProfile: &ec2.IamInstanceProfile{Name: shared.profile.Ref()},
 			NetworkInterfaces:  []ec2.LaunchTemplateNetworkInterface{{DeviceIndex: cfn.V(0), NetworkInterfaceId: device.Att("Id")}},
 			Monitoring:         &ec2.Monitoring{Enabled: cfn.V(true)},
 			MetadataOptions: &ec2.MetadataOptions{
@@ -134,15 +176,11 @@ func (v *vpc) addInstance(zone int, shared natShared) way {
 				HttpPutResponseHopLimit: cfn.V(1),
 			},
 			BlockDeviceMappings: []ec2.BlockDeviceMapping{{
+				// Size and type are the image's: 8 GiB of gp3.
 				DeviceName: cfn.V("/dev/xvda"),
-				Ebs: &ec2.Ebs{
-					VolumeType: cfn.V("gp3"),
-					VolumeSize: cfn.V(8),
-					Encrypted:  cfn.V(true),
-					KmsKeyId:   keyARN(v.t, architecture.KeyVolumes),
-				},
+				Ebs:        &ec2.Ebs{Encrypted: cfn.V(true), KmsKeyId: keyARN(v.t, architecture.KeyVolumes)},
 			}},
-			UserData:          shared.script,
+			UserData:          natUserData("NatGroup" + n),
 			TagSpecifications: launchTags(v.a, shared.tags, name, "volume"),
 		},
 		TagSpecifications: launchTemplateTags(v.a, shared.tags, name),
@@ -168,39 +206,59 @@ func (v *vpc) addInstance(zone int, shared natShared) way {
 	for _, tag := range ownTags(v.a, shared.tags, name) {
 		group.Tags = append(group.Tags, autoscaling.TagProperty{Key: tag.Key, Value: tag.Value, PropagateAtLaunch: cfn.V(true)})
 	}
+	// An instance that runs forwards nothing yet. The group is ready, and routes
+	// turn to it, when the instance has told CloudFormation that it does, which it
+	// can only from its own public address.
 	instances := v.t.Add(cfn.LogicalID("NatGroup"+n), group,
-		cfn.DependsOn(association, v.internet),
-		cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{
-			"MinInstancesInService": 0,
-		}}))
+		cfn.DependsOn(association, shared.before),
+		cfn.CreationPolicy(map[string]any{"ResourceSignal": map[string]any{"Count": 1}}),
+		cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{"WaitOnResourceSignals": true}}))
 	return way{ec2.Route{NetworkInterfaceId: device.Ref()}, address, instances}
 }
 
+// natImage is resolved at each launch, so a replacement has the latest image.
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/using-systems-manager-parameters.html
+const natImage = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
+
+// scriptParameter holds the script of all zones: user data differs by the group.
+const scriptParameter = "NatScript"
+
+// natUserData runs the script, whose last words are a call of cfn-signal. Only a
+// stack's own operation waits for the signal; for an instance that Auto Scaling
+// launches by itself it comes to nothing.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/cfn-signal.html
+func natUserData(group string) cfn.Value[string] {
+	return cfn.Base64(cfn.Sub("${" + scriptParameter + "}" + group + " --stack ${AWS::StackName}"))
+}
+
 // natScript makes an Amazon Linux instance forward what comes from the VPC and
-// goes to port 443. It clamps segments to the internet's packets of 1500 bytes:
-// the interfaces on both sides take 9001, and ICMP that would tell senders of
-// smaller ones does not pass NAT.
+// goes to port 443; pods leave by their node's address, which lies there too. It
+// clamps segments to the internet's packets of 1500 bytes: the interfaces on both
+// sides take 9001, and ICMP that would tell senders of smaller ones does not pass
+// NAT. It ends well only if the kernel takes all of it.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html
+// https://docs.aws.amazon.com/vpc/latest/userguide/work-with-nat-instances.html
 func natScript(a *architecture.Architecture) string {
-	return strings.NewReplacer("VPC", a.VPC().String()).Replace(`#!/bin/bash -eu
-until dnf install -qy nftables; do sleep 5; done
-echo net.ipv4.ip_forward=1 >/etc/sysctl.d/90-nat.conf
-sysctl -q --system
+	return strings.NewReplacer("VPC", a.VPC().String(), "REGION", a.Config.Region).Replace(`#!/bin/bash
+(set -e
+until dnf install -qy nftables aws-cfn-bootstrap; do sleep 5; done
+echo net.ipv4.ip_forward=1 >/etc/sysctl.d/nat.conf
+sysctl -qp /etc/sysctl.d/nat.conf
 cat >/etc/sysconfig/nftables.conf <<E
 flush ruleset
 table ip nat {
- chain out {
-  type nat hook postrouting priority srcnat
-  ip saddr VPC ip daddr != VPC masquerade fully-random
- }
- chain through {
-  type filter hook forward priority filter; policy drop
-  tcp flags syn tcp option maxseg size set 1460
-  ct state established,related accept
-  ip saddr VPC tcp dport 443 accept
- }
+chain out {
+type nat hook postrouting priority srcnat
+ip saddr VPC ip daddr != VPC masquerade fully-random
+}
+chain through {
+type filter hook forward priority filter; policy drop
+tcp flags syn tcp option maxseg size set 1460
+ct state established,related accept
+ip saddr VPC tcp dport 443 accept
+}
 }
 E
-systemctl enable --now nftables
-`)
+systemctl enable --now nftables)
+/opt/aws/bin/cfn-signal -e $? --region REGION --resource `)
 }

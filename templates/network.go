@@ -22,6 +22,8 @@ type vpc struct {
 	// private subnets, by zone.
 	public  cfn.Handle
 	private []cfn.Handle
+	// addresses of NAT, by zone.
+	addresses []cfn.Handle
 }
 
 // network is the VPC with its three tiers, the ways in and out of each, and

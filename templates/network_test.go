@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -164,7 +163,8 @@ func TestSelfManagedNAT(t *testing.T) {
 		{"address's interface", association["NetworkInterfaceId"], "${NatInterface2}"},
 		{"device", at(data, "NetworkInterfaces", 0, "DeviceIndex"), "0"},
 		{"device's interface", at(data, "NetworkInterfaces", 0, "NetworkInterfaceId"), "${NatInterface2.Id}"},
-		{"image", at(data, "ImageId"), "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"},
+		{"image", at(data, "ImageId"), "${NatImage}"},
+		{"image's parameter", d.Parameters["NatImage"]["Default"], "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"},
 		{"type", at(data, "InstanceType"), "c7gn.medium"},
 		{"tokens", at(data, "MetadataOptions", "HttpTokens"), "required"},
 		{"hops", at(data, "MetadataOptions", "HttpPutResponseHopLimit"), "1"},
@@ -177,9 +177,10 @@ func TestSelfManagedNAT(t *testing.T) {
 			t.Errorf("%s is %s, want %s", tc.what, got, tc.want)
 		}
 	}
-	for _, want := range []string{"NatAddressAssociation2", "PublicDefaultRoute"} {
-		if !slices.Contains(d.Resources["NatGroup2"].DependsOn, want) {
-			t.Errorf("the group does not wait for %s, without which instances reach nothing", want)
+	waits := slices.Concat(d.Resources["NatGroup2"].DependsOn, d.Resources["NatGroup1"].DependsOn)
+	for _, want := range []string{"NatAddressAssociation2", "PublicDefaultRoute", "NatGroup1"} {
+		if !slices.Contains(waits, want) {
+			t.Errorf("the group does not wait for %s, without which instances reach nothing or two zones are cut off at a time", want)
 		}
 	}
 	if got := d.Resources["PrivateDefaultRoute2"].DependsOn; !slices.Equal(got, []string{"NatGroup2"}) {
@@ -206,16 +207,26 @@ func TestSelfManagedNAT(t *testing.T) {
 	if at(group, "Tags", 0, "PropagateAtLaunch") != true {
 		t.Error("instances do not get the group's tags")
 	}
-	script, err := base64.StdEncoding.DecodeString(d.Parameters["NatUserData"]["Default"].(string))
-	if err != nil {
-		t.Fatal(err)
+	// Ready is when the instance says so, at creation and at each replacement.
+	if got, want := text(at(at(data, "UserData"), "Fn::Base64")), "${NatScript}NatGroup2 --stack ${AWS::StackName}"; got != want {
+		t.Errorf("the user data is %s, want %s", got, want)
 	}
-	for _, want := range []string{"#!/bin/bash", "net.ipv4.ip_forward=1", "ip saddr 10.80.0.0/16 ip daddr != 10.80.0.0/16 masquerade", "policy drop"} {
-		if !strings.Contains(string(script), want) {
+	policies := d.Resources["NatGroup2"]
+	for what, got := range map[string]any{
+		"signals at creation":    at(policies.CreationPolicy, "ResourceSignal", "Count"),
+		"signals at replacement": at(policies.UpdatePolicy, "AutoScalingRollingUpdate", "WaitOnResourceSignals"),
+	} {
+		if s := text(got); s != "1" && s != "true" {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	script := text(d.Parameters["NatScript"]["Default"])
+	for _, want := range []string{"cfn-signal -e $? --region eu-central-1 --resource ", "#!/bin/bash\n(set -e\n", "net.ipv4.ip_forward=1", "ip saddr 10.80.0.0/16 ip daddr != 10.80.0.0/16 masquerade", "policy drop"} {
+		if !strings.Contains(script, want) {
 			t.Errorf("the script lacks %q:\n%s", want, script)
 		}
 	}
-	if strings.Contains(string(script), "VPC") {
+	if strings.Contains(script, "VPC") {
 		t.Errorf("the script has a placeholder:\n%s", script)
 	}
 }
@@ -455,6 +466,53 @@ func TestFlowLogs(t *testing.T) {
 	for _, id := range []string{"FlowLog", "FlowLogGroup", "FlowLogRole"} {
 		if _, ok := off.Resources[id]; ok {
 			t.Errorf("%s is there although flow logs are off", id)
+		}
+	}
+}
+
+// TestL28AnnouncedAddresses holds that an announced mode adds its addresses and
+// nothing else, under the logical ids that they have in that mode, and that what
+// both modes have stays.
+func TestL28AnnouncedAddresses(t *testing.T) {
+	t.Parallel()
+	modes := []config.NATMode{config.NATGatewayPerZone, config.NATSingleGateway, config.NATInstancePerZone, config.NATSingleInstance}
+	for _, mode := range append(modes, config.NATNone) {
+		for _, announced := range modes {
+			if announced == mode {
+				continue
+			}
+			t.Run(string(mode)+" to "+string(announced), func(t *testing.T) {
+				t.Parallel()
+				before := built(t, planned(t, natMode(mode)), architecture.Network)
+				then := built(t, planned(t, natMode(announced)), architecture.Network)
+				d := built(t, planned(t, func(c *config.Config) {
+					natMode(mode)(c)
+					c.Network.NAT.Announce = announced
+				}), architecture.Network)
+				for id, r := range d.Resources {
+					_, had := before.Resources[id]
+					switch {
+					case had:
+						if diff := cmp.Diff(before.Resources[id], r); diff != "" {
+							t.Errorf("%s changes, -before +announced:\n%s", id, diff)
+						}
+					case r.Type != "AWS::EC2::EIP":
+						t.Errorf("%s (%s) is made", id, r.Type)
+					default:
+						if diff := cmp.Diff(then.Resources[id], r); diff != "" {
+							t.Errorf("%s will change, -then +announced:\n%s", id, diff)
+						}
+					}
+				}
+				for id := range before.Resources {
+					if _, ok := d.Resources[id]; !ok {
+						t.Errorf("%s goes", id)
+					}
+				}
+				if got, want := text(d.Outputs[AnnouncedOutput]["Value"]), text(then.Outputs[AddressesOutput]["Value"]); got != want || want == "" {
+					t.Errorf("announced are %s, want %s", got, want)
+				}
+			})
 		}
 	}
 }

@@ -62,12 +62,13 @@ type document struct {
 }
 
 type resource struct {
-	Type                string
-	Properties          object
-	DependsOn           []string
-	Condition           string
-	DeletionPolicy      string
-	UpdateReplacePolicy string
+	Type                         string
+	Properties                   object
+	DependsOn                    []string
+	Condition                    string
+	DeletionPolicy               string
+	UpdateReplacePolicy          string
+	CreationPolicy, UpdatePolicy object
 }
 
 type object = map[string]any

@@ -80,6 +80,14 @@ func SubnetParameter(s architecture.Subnet) string {
 // PodRangeOutput, in the stack network, is the range of pods.
 const PodRangeOutput = "PodRange"
 
+// AddressesOutput, in the stack network, are the public addresses that private
+// subnets leave by, joined by commas. AnnouncedOutput are those that they will
+// leave by, while a change of NAT mode is announced or under way.
+const (
+	AddressesOutput = "NatAddresses"
+	AnnouncedOutput = "NatAddressesAnnounced"
+)
+
 // builder is the function that makes the template of a stack; nil for none.
 func builder(name architecture.StackName) func(*architecture.Architecture) *cfn.Template {
 	switch name {

@@ -212,7 +212,8 @@ func balancerWrecks() []wreck {
 			return w.change(typeBalancer, logical("AdminLoadBalancer"), func(_ *account.Tx, r *account.Resource) { r.Status = "active_impaired" })
 		}},
 		{
-			check: "lb-there", name: "deleted", example: "evaluation", also: []string{"sso-web"},
+			// Its interfaces, with public addresses, stay for some minutes.
+			check: "lb-there", name: "deleted", example: "evaluation", also: []string{"public-addresses", "sso-web"},
 			by: on(typeBalancer, "WebLoadBalancer", func(ctx context.Context, w *wrecker, id string) error {
 				_, err := w.aws.ELB.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: &id})
 				if err != nil {

@@ -158,7 +158,10 @@ func keyWrecks() []wreck {
 		{check: "key-rotation", name: "seldom", by: onKey(database, (*kms.Client).EnableKeyRotation, func(id *string) *kms.EnableKeyRotationInput {
 			return &kms.EnableKeyRotationInput{KeyId: id, RotationPeriodInDays: aws.Int32(2560)}
 		})},
-		{check: "key-policy-root", by: keyPolicy(application, "Account", obj{"Effect": "Allow", "Principal": obj{"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:Decrypt", "Resource": "*"})},
+		{check: "key-policy-root", by: keyPolicy(application, "Account", obj{
+			// Enough to look at the key, and to change it back.
+			"Effect": "Allow", "Principal": obj{"AWS": "arn:aws:iam::123456789012:root"}, "Action": []string{"kms:Decrypt", "kms:Describe*", "kms:Get*", "kms:List*", "kms:PutKeyPolicy"}, "Resource": "*",
+		})},
 		{check: "key-policy-principals", name: "account", by: keyPolicy(architecture.KeyStorage, "", obj{"Effect": "Allow", "Principal": obj{"AWS": "999999999999"}, "Action": "kms:Decrypt", "Resource": "*"})},
 		{check: "key-policy-principals", name: "everybody", by: keyPolicy(architecture.KeyStorage, "", obj{"Effect": "Allow", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*"})},
 		{check: "key-policy-principals", name: "service", by: keyPolicy(architecture.KeySecrets, "", obj{

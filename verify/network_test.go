@@ -6,6 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
@@ -226,6 +227,17 @@ func networkWrecks() []wreck {
 		}},
 		{check: "nat-instance-safe", name: "check", example: "self-managed-nat", also: []string{"private-egress"}, by: set(typeInterface, "NatInterface1", map[string]any{"SourceDestCheck": true})},
 		{check: "nat-instance-safe", name: "open", example: "self-managed-nat", by: func(w *wrecker) error { return w.letIn(w.group("Nat"), 443, "0.0.0.0/0") }},
+		// Nobody is heard any more, whatever the routes say.
+		{check: "nat-proved", example: "evaluation", also: []string{"node-roles-minimal", "nodes-session-manager"}, by: func(w *wrecker) error {
+			for _, r := range []string{"core", "web-assistant"} {
+				if _, err := w.aws.IAM.DetachRolePolicy(w.ctx, &iam.DetachRolePolicyInput{
+					RoleName: aws.String(w.arch.RoleName(r + "-nodes")), PolicyArn: aws.String("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"),
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
 		{check: "private-no-way-in", also: []string{"private-egress", "nat-per-zone"}, by: func(w *wrecker) error { return w.expose("1") }},
 		{check: "control-plane-no-way-in", by: func(w *wrecker) error {
 			return w.make(typeRoute, map[string]any{"RouteTableId": w.ref(typeTable, "ControlPlaneRouteTable"), "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": w.ref(typeIGW, "InternetGateway")})

@@ -118,9 +118,8 @@ func nodeWrecks() []wreck {
 			})
 			return err
 		}},
-		{check: "nodes-health", by: group(func(_ *account.Tx, r *account.Resource) {
-			r.Status = "DEGRADED"
-			r.Data["issues"] = []any{map[string]any{"code": "AsgInstanceLaunchFailures", "message": "no capacity"}}
+		{check: "nodes-health", by: group(func(tx *account.Tx, r *account.Resource) {
+			tx.Drop("AWS::IAM::InstanceProfile", "eks-"+props.Str(r.Data, "uuid"))
 		}, "CoreZone1")},
 		{check: "nodes-version", by: group(func(_ *account.Tx, r *account.Resource) { r.Data["version"] = "1.34" }, "CoreZone1")},
 		{check: "nodes-image", by: group(func(_ *account.Tx, r *account.Resource) { r.Data["amiType"] = "CUSTOM" }, "CoreZone1")},
@@ -190,7 +189,7 @@ func nodeWrecks() []wreck {
 		{check: "nodes-role-per-kind", by: group(func(tx *account.Tx, r *account.Resource) {
 			r.Props["NodeRole"] = tx.Find(typeNodegroup, logical("InterfaceZone1")).Props["NodeRole"]
 		}, "CoreZone1")},
-		{check: "nodes-access-entry", by: func(w *wrecker) error {
+		{check: "nodes-access-entry", also: []string{"nodes-health", "nodes-roles"}, by: func(w *wrecker) error {
 			return w.expel("arn:aws:iam::123456789012:role/" + w.arch.RoleName("core-nodes"))
 		}},
 		{check: "nodes-gpu", example: "gpu-inference", also: []string{"nodes-apart"}, by: group(func(_ *account.Tx, r *account.Resource) { delete(r.Props, "Taints") }, "GpuReserved")},

@@ -142,7 +142,7 @@ func standing(t *testing.T, name string) *world {
 		t.Fatalf("example %s could not be created", name)
 	}
 	fork := &world{arch: w.arch, now: w.now}
-	fork.box = w.box.Clone(func() time.Time { return fork.now })
+	fork.box = testkit.Clone(t, w.box, func() time.Time { return fork.now })
 	return fork
 }
 
@@ -152,7 +152,7 @@ func created(t *testing.T, name string) *world {
 	synctest.Test(t, func(t *testing.T) {
 		so := rehearse.SandboxOptions(a)
 		so.Now = time.Now
-		box := sandbox.New(so)
+		box := testkit.Sandbox(t, so)
 		if _, err := rehearse.Given(box, a); err != nil {
 			t.Fatal(err)
 		}

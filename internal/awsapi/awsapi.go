@@ -35,6 +35,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/wafv2"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/poolhouse/poolhouse/internal/clock"
 )
@@ -60,6 +61,13 @@ type Options struct {
 	// CABundle are authorities to believe besides the machine's, in PEM.
 	// AWS_CA_BUNDLE wins.
 	CABundle string
+	// Expired is called when a call finds that the session of the credentials has
+	// ended; while it runs, such calls wait. If it returns nil, they are tried
+	// again, with credentials that are looked for anew. Nil lets them fail.
+	Expired func(ctx context.Context, failed error) error
+	// Guard is asked about each signed request, before it goes out; an error
+	// stops it. May be nil. It must be safe for concurrent use.
+	Guard func(*http.Request) error
 }
 
 // Clients are the services of one account and region. Safe for concurrent use.
@@ -88,6 +96,8 @@ type Clients struct {
 	SSM            *ssm.Client
 	STS            *sts.Client
 	WAF            *wafv2.Client
+
+	cfg aws.Config
 }
 
 // New makes the clients. It reads the SDK's configuration files and
@@ -104,8 +114,32 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		return nil, ErrNoRegion
 	}
 	cfg.Credentials = provider{cfg.Credentials}
+	cfg.APIOptions = append(cfg.APIOptions, countFailures)
+	var r *renewal
+	if o.Expired != nil {
+		r = &renewal{expired: o.Expired, current: cfg.Credentials, turn: make(chan struct{}, 1), load: func(ctx context.Context) (aws.CredentialsProvider, error) {
+			again, err := o.load(ctx)
+			if cache, ok := again.Credentials.(interface{ Invalidate() }); ok {
+				cache.Invalidate()
+			}
+			return provider{again.Credentials}, err
+		}}
+		cfg.Credentials = r
+	}
+	if o.Guard != nil {
+		cfg.HTTPClient = guarded{cfg.HTTPClient, o.Guard}
+	}
+	cfg.APIOptions = append(cfg.APIOptions, explainHeads(sts.NewFromConfig(cfg.Copy())))
+	if r != nil {
+		cfg.APIOptions = append(cfg.APIOptions, r.again)
+	}
+	return connect(cfg, o.Clock), nil
+}
+
+// connect makes the clients of a configuration.
+func connect(cfg aws.Config, c clock.Clock) *Clients {
 	return &Clients{
-		Clock: o.Clock, Region: cfg.Region,
+		Clock: c, Region: cfg.Region, cfg: cfg,
 		ACM:            acm.NewFromConfig(cfg),
 		AutoScaling:    autoscaling.NewFromConfig(cfg),
 		Backup:         backup.NewFromConfig(cfg),
@@ -129,7 +163,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		SSM:            ssm.NewFromConfig(cfg),
 		STS:            sts.NewFromConfig(cfg),
 		WAF:            wafv2.NewFromConfig(cfg),
-	}, nil
+	}
 }
 
 // load finds the SDK's configuration.
@@ -162,6 +196,20 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 		load = append(load, config.WithBaseEndpoint(o.Endpoint))
 	}
 	return config.LoadDefaultConfig(ctx, load...)
+}
+
+// guarded asks before it sends.
+type guarded struct {
+	next  aws.HTTPClient
+	guard func(*http.Request) error
+}
+
+// Do implements [aws.HTTPClient].
+func (g guarded) Do(r *http.Request) (*http.Response, error) {
+	if err := g.guard(r); err != nil {
+		return nil, err
+	}
+	return g.next.Do(r)
 }
 
 // provider marks the errors of the one that it wraps, for [IsCredentials].
@@ -234,10 +282,42 @@ func newRetryer(c clock.Clock) aws.Retryer {
 	})}
 }
 
-// RetryDelay implements [aws.Retryer].
-func (r retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
-	d, e := r.Standard.RetryDelay(attempt, err)
-	return r.clock.Wall(d), e
+// RetryDelay implements [aws.Retryer]. The delay is over by then: the SDK would
+// wait on the machine's clock, see GetRetryToken.
+func (r retryer) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
+
+// GetRetryToken implements [aws.RetryerV2]: it is what the SDK calls before an
+// attempt is repeated, so the delay is slept here.
+func (r retryer) GetRetryToken(ctx context.Context, failed error) (func(error) error, error) {
+	failures := 1
+	if n, ok := ctx.Value(failuresKey{}).(*int); ok {
+		*n++
+		failures = *n
+	}
+	d, err := r.Standard.RetryDelay(failures, failed)
+	if err == nil {
+		err = r.clock.Sleep(ctx, d)
+	}
+	if gate, ok := ctx.Value(gateKey{}).(func(context.Context) error); ok && err == nil {
+		// What was allowed when the call began need not be any more.
+		err = gate(ctx)
+	}
+	if err != nil {
+		return nil, &aws.RequestCanceledError{Err: err}
+	}
+	return func(error) error { return nil }, nil
+}
+
+var _ aws.RetryerV2 = retryer{}
+
+// failuresKey finds in a call's context how many of its attempts have failed.
+type failuresKey struct{}
+
+// countFailures lets a call count its failed attempts.
+func countFailures(s *middleware.Stack) error {
+	return s.Initialize.Add(middleware.InitializeMiddlewareFunc("CountFailures", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		return next.HandleInitialize(context.WithValue(ctx, failuresKey{}, new(int)), in)
+	}), middleware.Before)
 }
 
 // refusal is not to be repeated: a proxy says the same again.

@@ -3,7 +3,9 @@ package awsapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +64,7 @@ func kinds(err error) []string {
 		{"no credentials", awsapi.IsNoCredentials},
 		{"expired", awsapi.IsExpired},
 		{"unreachable", awsapi.IsUnreachable},
+		{"passes", awsapi.Passes},
 	} {
 		if k.is(err) {
 			out = append(out, k.name)
@@ -72,7 +75,7 @@ func kinds(err error) []string {
 
 func TestKindsOfErrors(t *testing.T) {
 	t.Parallel()
-	box := sandbox.New(sandbox.Options{})
+	box := testkit.Sandbox(t, sandbox.Options{})
 	c := clients(t, box, box.Principals()[0], nil)
 	none := "none"
 	notFound := []string{"not found"}
@@ -154,6 +157,15 @@ func TestKindsOfErrors(t *testing.T) {
 	}
 }
 
+// TestFilesAreNoEndpoints: an error of a file says nothing of a connection.
+func TestFilesAreNoEndpoints(t *testing.T) {
+	t.Parallel()
+	_, err := os.Open(filepath.Join(t.TempDir(), "none"))
+	if got := kinds(fmt.Errorf("read it: %w", err)); err == nil || got != nil {
+		t.Errorf("%v is %v", err, got)
+	}
+}
+
 // TestKindsOfRefusals has the same call refused for many reasons.
 func TestKindsOfRefusals(t *testing.T) {
 	t.Parallel()
@@ -175,13 +187,16 @@ func TestKindsOfRefusals(t *testing.T) {
 		{name: "empty credentials", provider: credentials.NewStaticCredentialsProvider("", "", ""), want: []string{"credentials", "no credentials"}},
 		{name: "no credentials", provider: failing(errors.New("none anywhere")), want: []string{"credentials", "no credentials"}},
 		{name: "single sign-on has expired", provider: failing(&ssocreds.InvalidTokenError{}), want: []string{"credentials", "expired"}},
-		{name: "the role may not be assumed", provider: denied{}, want: []string{"denied", "credentials"}},
-		{name: "connection cut", answer: &sandbox.Fault{}, want: []string{"unreachable"}},
+		{name: "the role may not be assumed", provider: denied{t}, want: []string{"denied", "credentials"}},
+		{name: "connection cut", answer: &sandbox.Fault{}, want: []string{"unreachable", "passes"}},
+		{name: "throttled", answer: api("Throttling"), want: []string{"passes"}},
+		{name: "broken", answer: &account.Error{Code: "InternalFailure", Message: "no", Status: 500}, want: []string{"passes"}},
+		{name: "wrong", answer: &account.Error{Code: "ValidationError", Message: "no", Status: 400}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				box := sandbox.New(sandbox.Options{Intercept: func(*http.Request, string, string) error { return tt.answer }})
+				box := testkit.Sandbox(t, sandbox.Options{Intercept: func(*http.Request, string, string) error { return tt.answer }})
 				provider := tt.provider
 				if provider == nil {
 					provider = credentials.NewStaticCredentialsProvider(sandbox.AccessKeyID, sandbox.SecretAccessKey, "")
@@ -199,11 +214,40 @@ func TestKindsOfRefusals(t *testing.T) {
 	}
 }
 
-// denied is a provider whose call to STS is refused.
-type denied struct{}
+// TestPermission: what was denied is named as policies name it.
+func TestPermission(t *testing.T) {
+	t.Parallel()
+	box := testkit.Sandbox(t, sandbox.Options{Intercept: func(*http.Request, string, string) error {
+		return &account.Error{Code: "AccessDenied", Message: "no", Status: 403}
+	}})
+	c := clients(t, box, box.Principals()[0], nil)
+	none := "none"
+	for want, call := range map[string]func(context.Context) error{
+		"cloudformation:DescribeStacks": func(ctx context.Context) error {
+			_, err := c.CloudFormation.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{})
+			return fmt.Errorf("look: %w", err)
+		},
+		"logs:DeleteLogGroup": func(ctx context.Context) error {
+			_, err := c.Logs.DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: &none})
+			return err
+		},
+		"s3:ListBucketVersions": func(ctx context.Context) error {
+			_, err := c.S3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &none})
+			return err
+		},
+		"to look": func(context.Context) error { return errors.New("no call") },
+	} {
+		if got := awsapi.Permission(call(t.Context())); got != want {
+			t.Errorf("the permission is %s, want %s", got, want)
+		}
+	}
+}
 
-func (denied) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	box := sandbox.New(sandbox.Options{Intercept: func(*http.Request, string, string) error {
+// denied is a provider whose call to STS is refused.
+type denied struct{ t *testing.T }
+
+func (d denied) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	box := testkit.Sandbox(d.t, sandbox.Options{Intercept: func(*http.Request, string, string) error {
 		return &account.Error{Code: "AccessDenied", Message: "no", Status: 403}
 	}})
 	_, err := sts.NewFromConfig(testkit.Config(box)).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
@@ -213,7 +257,7 @@ func (denied) Retrieve(ctx context.Context) (aws.Credentials, error) {
 func TestInterruptIsNoFaultOfCredentials(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	box := sandbox.New(sandbox.Options{})
+	box := testkit.Sandbox(t, sandbox.Options{})
 	c, err := awsapi.New(ctx, awsapi.Options{
 		Region: "us-east-1", Endpoint: testkit.Endpoint, HTTPClient: testkit.Client(box),
 		Credentials: aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
@@ -258,7 +302,7 @@ func TestIdentity(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := sandbox.Principal{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret", ARN: tt.arn}
-			box := sandbox.New(sandbox.Options{AccountID: id, Region: tt.region, Principals: []sandbox.Principal{p}})
+			box := testkit.Sandbox(t, sandbox.Options{AccountID: id, Region: tt.region, Principals: []sandbox.Principal{p}})
 			if tt.role != "" {
 				err := box.Account().Do(func(tx *account.Tx) error {
 					tx.Get("AWS::IAM::Role", tt.role[strings.LastIndex(tt.role, "/")+1:]).Attrs["Arn"] = tt.role
@@ -292,27 +336,33 @@ func TestRetriesOnTheClock(t *testing.T) {
 		low, high time.Duration // of the bubble's time
 	}{
 		{"real", 6, func() clock.Clock { return clock.Real{} }, false, time.Second, 3 * time.Minute},
-		{"fast", 6, func() clock.Clock { return clock.NewScaled(10_000) }, false, time.Microsecond, 20 * time.Millisecond},
+		{"fast", 6, func() clock.Clock { return clock.NewScaled(10_000) }, false, 0, 20 * time.Millisecond},
 		{"for ever", 1000, func() clock.Clock { return clock.Real{} }, true, 5 * time.Second, 5 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				calls := 0
-				box := sandbox.New(sandbox.Options{Intercept: func(*http.Request, string, string) error {
+				box := testkit.Sandbox(t, sandbox.Options{Intercept: func(*http.Request, string, string) error {
 					if calls++; calls <= tt.throttled {
 						return &account.Error{Code: "Throttling", Message: "Rate exceeded", Status: 400}
 					}
 					return nil
 				}})
-				c := clients(t, box, box.Principals()[0], tt.clock())
-				start := time.Now()
+				watch := tt.clock()
+				c := clients(t, box, box.Principals()[0], watch)
+				start, began := time.Now(), watch.Now()
 				_, err := c.STS.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 				if (err != nil) != tt.fails {
 					t.Errorf("after %d calls: %v", calls, err)
 				}
 				if took := time.Since(start); took < tt.low || took > tt.high {
 					t.Errorf("took %v, want %v to %v", took, tt.low, tt.high)
+				}
+				// Whoever reads the clock sees the delays pass, a simulated
+				// service that is busy for a while above all.
+				if passed := watch.Now().Sub(began); passed < time.Second || passed > 5*time.Minute {
+					t.Errorf("%v passed on the clock, want 1s to 5m", passed)
 				}
 			})
 		})
@@ -322,7 +372,7 @@ func TestRetriesOnTheClock(t *testing.T) {
 func TestRefusalsAreNotRetried(t *testing.T) {
 	t.Parallel()
 	calls := 0
-	box := sandbox.New(sandbox.Options{Intercept: func(*http.Request, string, string) error {
+	box := testkit.Sandbox(t, sandbox.Options{Intercept: func(*http.Request, string, string) error {
 		calls++
 		return &account.Error{Code: "AccessDenied", Message: "no", Status: 403}
 	}})

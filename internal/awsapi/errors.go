@@ -3,9 +3,14 @@ package awsapi
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"strings"
+	"syscall"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
@@ -110,8 +115,80 @@ func IsExpired(err error) bool {
 	return errors.As(err, &sso)
 }
 
-// IsUnreachable tells that the endpoint did not answer at all.
+// IsUnreachable tells that the endpoint did not answer at all. An error of the
+// operating system alone, such as a file's, is not about an endpoint.
 func IsUnreachable(err error) bool {
 	var n net.Error
-	return errors.As(err, &n) && !errors.Is(err, context.Canceled)
+	if !errors.As(err, &n) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	_, system := n.(syscall.Errno)
+	return !system
+}
+
+// Passes tells that a call failed for a reason that passes by itself: too many
+// calls, an error of the service's own, a connection that broke. It is what the
+// SDK would repeat.
+// https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+func Passes(err error) bool {
+	if err == nil || IsExpired(err) || IsProxy(err) {
+		return false
+	}
+	switch repeat := retryables().IsErrorRetryable(err); repeat {
+	case aws.TrueTernary, aws.FalseTernary:
+		return repeat == aws.TrueTernary
+	}
+	var resp *awshttp.ResponseError
+	var api smithy.APIError
+	switch {
+	case errors.As(err, &resp) && resp.HTTPStatusCode() >= http.StatusInternalServerError:
+		return true
+	case errors.As(err, &api):
+		switch api.ErrorCode() {
+		case "InternalError", "InternalFailure", "InternalServerError", "ServerException", "ServiceUnavailable", "ServiceUnavailableException":
+			return true
+		}
+		return false
+	}
+	// An answer that was cut off in its middle.
+	return IsUnreachable(err) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// retryables are the SDK's, and HTTP's own way of saying that there are too many.
+func retryables() retry.IsErrorRetryables {
+	return append(retry.IsErrorRetryables{
+		refusal{}, retry.NoRetryCanceledError{}, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}},
+	}, retry.DefaultRetryables...)
+}
+
+// prefixes are what IAM calls services, by the SDK's id, where that is not the id
+// in small letters.
+// https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+var prefixes = map[string]string{
+	"Auto Scaling": "autoscaling", "CloudWatch Logs": "logs", "Elastic Load Balancing v2": "elasticloadbalancing", "Route 53": "route53", "Secrets Manager": "secretsmanager",
+}
+
+// actions are the permissions of operations that IAM calls otherwise. See
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+var actions = map[string]string{
+	"s3:DeleteObjects": "s3:DeleteObject", "s3:HeadBucket": "s3:ListBucket", "s3:HeadObject": "s3:GetObject",
+	"s3:ListMultipartUploads": "s3:ListBucketMultipartUploads", "s3:ListObjectVersions": "s3:ListBucketVersions", "s3:ListObjectsV2": "s3:ListBucket",
+}
+
+// Permission is what a call that was denied takes, as IAM names it, or "to look"
+// if the error is of no call.
+func Permission(err error) string {
+	var op *smithy.OperationError
+	if !errors.As(err, &op) {
+		return "to look"
+	}
+	prefix, ok := prefixes[op.Service()]
+	if !ok {
+		prefix = strings.ToLower(op.Service())
+	}
+	action := prefix + ":" + op.Operation()
+	if is, ok := actions[action]; ok {
+		return is
+	}
+	return action
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"golang.org/x/net/http/httpproxy"
@@ -36,12 +37,19 @@ func IsProxy(err error) bool {
 	return errors.As(err, &refused) || errors.As(err, &op) && op.Op == "proxyconnect"
 }
 
+// answerTime is how long a service may take to begin its answer; what takes
+// longer is given up and repeated. The SDK has no such bound, and a connection
+// that hangs would hang the command. It is the AWS CLI's default.
+// https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-options.html
+const answerTime = time.Minute
+
 // client is the SDK's HTTP client with the options' proxy and authorities, each
 // unless the environment has its own: HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE
 // win, even if they are empty. Loopback addresses are never asked through a
 // proxy.
 func (o Options) client() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.ResponseHeaderTimeout = answerTime
 		t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
 			if resp.StatusCode == http.StatusOK {
 				return nil

@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -101,7 +102,7 @@ func (c *connector) count() int {
 // says: real TLS by real proxies, on loopback.
 func TestOwnProxyAndAuthority(t *testing.T) {
 	const host = "aws.sandbox.invalid"
-	box := sandbox.New(sandbox.Options{})
+	box := testkit.Sandbox(t, sandbox.Options{})
 	address, bundle := secure(t, box, host)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "bundle.pem")
@@ -186,7 +187,7 @@ func identify(t *testing.T, box *sandbox.Sandbox, o awsapi.Options) error {
 
 func TestLoopbackHasNoProxy(t *testing.T) {
 	bare(t)
-	box := sandbox.New(sandbox.Options{})
+	box := testkit.Sandbox(t, sandbox.Options{})
 	server := httptest.NewTLSServer(box)
 	defer server.Close()
 	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
@@ -197,7 +198,7 @@ func TestLoopbackHasNoProxy(t *testing.T) {
 }
 
 func TestProxyRefuses(t *testing.T) {
-	box := sandbox.New(sandbox.Options{})
+	box := testkit.Sandbox(t, sandbox.Options{})
 	bare(t)
 	p := &connector{status: http.StatusProxyAuthRequired}
 	server := httptest.NewServer(p)

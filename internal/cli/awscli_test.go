@@ -47,17 +47,37 @@ type awsCLI struct {
 	binary   string
 	endpoint string
 	env      []string
+	served   servedSandbox
 }
 
-// newAWSCLI starts a sandbox. It is so fast that the CLI, which looks every
-// 5 or 30 seconds, never finds an operation unfinished.
-func newAWSCLI(t *testing.T) *awsCLI {
+// newAWSCLI starts a sandbox for the CLI.
+func newAWSCLI(t *testing.T, args ...string) *awsCLI {
 	t.Helper()
 	c := &awsCLI{t: t, binary: os.Getenv("POOLHOUSE_AWSCLI")}
 	if c.binary == "" {
 		t.Skip("POOLHOUSE_AWSCLI names no AWS CLI: apt-get install awscli, then POOLHOUSE_AWSCLI=/usr/bin/aws")
 	}
-	server := exec.Command("poolhouse", "sandbox", "--listen", "127.0.0.1:0", "--speed", "100000", "--output", "json")
+	e, env := serveSandbox(t, args...)
+	c.served = e
+	c.endpoint, c.env = e.URL, append(env, "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1")
+	return c
+}
+
+// servedSandbox is what a sandbox says of itself.
+type servedSandbox struct {
+	rehearse.Endpoint
+	Planes []struct {
+		Name    string
+		Process int
+	}
+}
+
+// serveSandbox starts a sandbox in a process of its own, and returns what
+// another program needs in its environment to use it. It is so fast that
+// programs which look every 5 or 30 seconds never find an operation unfinished.
+func serveSandbox(t *testing.T, args ...string) (e servedSandbox, env []string) {
+	t.Helper()
+	server := exec.Command("poolhouse", append([]string{"sandbox", "--listen", "127.0.0.1:0", "--speed", "100000", "--output", "json"}, args...)...)
 	var stderr bytes.Buffer
 	server.Stderr = &stderr
 	out, err := server.StdoutPipe()
@@ -75,16 +95,14 @@ func newAWSCLI(t *testing.T) *awsCLI {
 			t.Errorf("the sandbox ended: %v\n%s", err, &stderr)
 		}
 	})
-	var e rehearse.Endpoint
 	if err := json.NewDecoder(out).Decode(&e); err != nil {
 		t.Fatalf("read the sandbox's endpoint: %v\n%s", err, &stderr)
 	}
-	c.endpoint = e.URL
-	c.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1"}
+	env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8", "AWS_EC2_METADATA_DISABLED=true"}
 	for _, v := range e.Environment {
-		c.env = append(c.env, v.Name+"="+v.Value)
+		env = append(env, v.Name+"="+v.Value)
 	}
-	return c
+	return e, env
 }
 
 // run runs a command and returns its exit code and what it printed. Versions
@@ -132,7 +150,7 @@ func (c *awsCLI) want(want string, args ...string) {
 // TestAWSCLI takes a stack through its life with the ordinary AWS CLI.
 func TestAWSCLI(t *testing.T) {
 	t.Parallel()
-	c := newAWSCLI(t)
+	c := newAWSCLI(t, "--without", "s3")
 	template := filepath.Join(t.TempDir(), "template.yaml")
 	if err := os.WriteFile(template, []byte(awsTemplate), 0o644); err != nil {
 		t.Fatal(err)
@@ -179,4 +197,100 @@ func TestAWSCLI(t *testing.T) {
 	c.ok(with("cloudformation", "wait", "stack-delete-complete")...)
 	c.refused("Stack with id "+stack+" does not exist", with("cloudformation", "describe-stacks")...)
 	c.want("", text("Vpcs[?!IsDefault]", "ec2", "describe-vpcs")...)
+}
+
+// awsPlatform has something of each service that operators look into.
+const awsPlatform = `
+Parameters:
+  Tier: {Type: String, Default: gold}
+Resources:
+  Network: {Type: AWS::EC2::VPC, Properties: {CidrBlock: 10.9.0.0/16}}
+  One:
+    Type: AWS::EC2::Subnet
+    Properties: {VpcId: !Ref Network, CidrBlock: 10.9.0.0/20, AvailabilityZone: !Select [0, !GetAZs ""]}
+  Two:
+    Type: AWS::EC2::Subnet
+    Properties: {VpcId: !Ref Network, CidrBlock: 10.9.16.0/20, AvailabilityZone: !Select [1, !GetAZs ""]}
+  Key:
+    Type: AWS::KMS::Key
+    Properties:
+      PendingWindowInDays: 7
+      KeyPolicy:
+        Version: "2012-10-17"
+        Statement: [{Effect: Allow, Principal: {AWS: !Sub "arn:aws:iam::${AWS::AccountId}:root"}, Action: "kms:*", Resource: "*"}]
+  Alias: {Type: AWS::KMS::Alias, Properties: {AliasName: alias/platform, TargetKeyId: !Ref Key}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: platform-cluster
+      AssumeRolePolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {Service: eks.amazonaws.com}, Action: "sts:AssumeRole"}]}
+      ManagedPolicyArns: ["arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"]
+  Cluster:
+    Type: AWS::EKS::Cluster
+    Properties: {Name: platform, RoleArn: !GetAtt Role.Arn, ResourcesVpcConfig: {SubnetIds: [!Ref One, !Ref Two]}}
+  Subnets:
+    Type: AWS::RDS::DBSubnetGroup
+    Properties: {DBSubnetGroupName: platform, DBSubnetGroupDescription: both, SubnetIds: [!Ref One, !Ref Two]}
+  Database:
+    Type: AWS::RDS::DBInstance
+    DeletionPolicy: Delete
+    Properties: {DBInstanceIdentifier: platform, Engine: postgres, DBInstanceClass: db.m7g.large, AllocatedStorage: "50", StorageEncrypted: true, KmsKeyId: !GetAtt Key.Arn, MasterUsername: keeper, ManageMasterUserPassword: true, DBSubnetGroupName: !Ref Subnets}
+  Parameter: {Type: AWS::SSM::Parameter, Properties: {Name: /platform/tier, Type: String, Value: !Ref Tier}}
+`
+
+// TestAWSCLIServices looks into what a stack has made, changes it by a change
+// set, and finds what was changed by hand, all with the ordinary AWS CLI.
+func TestAWSCLIServices(t *testing.T) {
+	t.Parallel()
+	c := newAWSCLI(t, "--without", "s3")
+	template := filepath.Join(t.TempDir(), "template.yaml")
+	if err := os.WriteFile(template, []byte(awsPlatform), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	stack := func(args ...string) []string {
+		return append(append([]string{"cloudformation"}, args...), "--stack-name", "platform")
+	}
+	text := func(query string, args ...string) []string { return append(args, "--query", query, "--output", "text") }
+	c.ok(stack("create-stack", "--template-body", "file://"+template, "--capabilities", "CAPABILITY_NAMED_IAM")...)
+	c.ok(stack("wait", "stack-create-complete")...)
+
+	c.want("platform", text("clusters", "eks", "list-clusters")...)
+	c.ok("eks", "wait", "cluster-active", "--name", "platform")
+	c.want("ACTIVE", text("cluster.status", "eks", "describe-cluster", "--name", "platform")...)
+	if token := c.ok("eks", "get-token", "--cluster-name", "platform"); !strings.Contains(token, "k8s-aws-v1.") {
+		t.Errorf("get-token: %s", token)
+	}
+	c.ok("rds", "wait", "db-instance-available", "--db-instance-identifier", "platform")
+	secret := c.ok(text("DBInstances[0].MasterUserSecret.SecretArn", "rds", "describe-db-instances", "--db-instance-identifier", "platform")...)
+	if out := c.ok(text("SecretString", "secretsmanager", "get-secret-value", "--secret-id", secret)...); !strings.Contains(out, `"username":"keeper"`) {
+		t.Errorf("master secret: %s", out)
+	}
+	id := c.ok(text("Stacks[0].StackId", stack("describe-stacks")...)...)
+	if !strings.Contains(id, ":stack/platform/") {
+		t.Errorf("stack id %q", id)
+	}
+	c.want("Enabled\tCUSTOMER", text("KeyMetadata.[KeyState,KeyManager]", "kms", "describe-key", "--key-id", "alias/platform")...)
+	c.want("default", text("PolicyNames", "kms", "list-key-policies", "--key-id", c.ok(text("KeyMetadata.KeyId", "kms", "describe-key", "--key-id", "alias/platform")...))...)
+	c.want("AmazonEKSClusterPolicy", text("AttachedPolicies[].PolicyName", "iam", "list-attached-role-policies", "--role-name", "platform-cluster")...)
+	c.want("/platform/tier\tgold", text("Parameters[].[Name,Value]", "ssm", "get-parameters-by-path", "--path", "/platform")...)
+	c.want("10.9.0.0/20\t10.9.16.0/20", text("sort(Subnets[?!DefaultForAz].CidrBlock)", "ec2", "describe-subnets")...)
+	if out := c.ok(text("NetworkInterfaces[].Description", "ec2", "describe-network-interfaces")...); !strings.Contains(out, "Amazon EKS platform") || !strings.Contains(out, "RDSNetworkInterface") {
+		t.Errorf("describe-network-interfaces: %s", out)
+	}
+
+	c.ok(stack("create-change-set", "--change-set-name", "silver", "--use-previous-template", "--parameters", "ParameterKey=Tier,ParameterValue=silver", "--capabilities", "CAPABILITY_NAMED_IAM")...)
+	c.ok(stack("wait", "change-set-create-complete", "--change-set-name", "silver")...)
+	c.want("Modify\tParameter\tFalse", text("Changes[].ResourceChange.[Action,LogicalResourceId,Replacement]", stack("describe-change-set", "--change-set-name", "silver")...)...)
+	c.ok(stack("execute-change-set", "--change-set-name", "silver")...)
+	c.ok(stack("wait", "stack-update-complete")...)
+
+	c.ok("ssm", "put-parameter", "--name", "/platform/tier", "--value", "tin", "--overwrite")
+	detection := c.ok(text("StackDriftDetectionId", stack("detect-stack-drift")...)...)
+	c.want("DETECTION_COMPLETE\tDRIFTED\t1", text("[DetectionStatus,StackDriftStatus,DriftedStackResourceCount]", "cloudformation", "describe-stack-drift-detection-status", "--stack-drift-detection-id", detection)...)
+	c.want("Parameter\tMODIFIED\tsilver\ttin", text("StackResourceDrifts[?StackResourceDriftStatus!='IN_SYNC'].[LogicalResourceId,StackResourceDriftStatus,PropertyDifferences[0].ExpectedValue,PropertyDifferences[0].ActualValue]", stack("describe-stack-resource-drifts")...)...)
+
+	c.ok(stack("delete-stack")...)
+	c.ok(stack("wait", "stack-delete-complete")...)
+	c.refused("ResourceNotFoundException", "eks", "describe-cluster", "--name", "platform")
+	c.refused("NotFoundException", "kms", "describe-key", "--key-id", "alias/platform")
 }

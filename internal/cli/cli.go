@@ -22,14 +22,6 @@ import (
 	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
-// Exit codes.
-const (
-	Done    = 0
-	Failed  = 1
-	Usage   = 2 // usage, configuration or credentials: nothing was touched
-	Pending = 3 // there are changes or drift, or checks failed
-)
-
 // ErrInterrupted is why the context ends at the first Ctrl-C.
 var ErrInterrupted = errors.New("interrupted")
 
@@ -39,6 +31,9 @@ type Streams struct {
 	Out, Err io.Writer
 	// Clock paces waiting; nil is the machine's.
 	Clock clock.Clock
+	// Terminal tells whether there is a person at a stream; nil is
+	// [view.Terminal].
+	Terminal func(stream any) bool
 }
 
 // app is what all commands share.
@@ -46,14 +41,22 @@ type app struct {
 	Streams
 	output  string // text or json
 	verbose bool
-	// started: the command line was understood and a command runs.
+	// file is the configuration that the command is about, once it was read.
+	file string
+	// started: the command line was understood and a command runs: this one.
 	started bool
+	command string
+	// patience is what a run has with credentials that have ended.
+	patience patience
 }
 
 // Run executes a command line and returns the exit code. It prints errors.
 func Run(ctx context.Context, args []string, s Streams) int {
 	if s.Clock == nil {
 		s.Clock = clock.Real{}
+	}
+	if s.Terminal == nil {
+		s.Terminal = view.Terminal
 	}
 	a := &app{Streams: s}
 	root := a.root()
@@ -81,13 +84,13 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "what to print: text or json")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "print every event of every resource")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if a.output != "text" && a.output != "json" {
 			given := a.output
 			a.output = "text"
 			return fmt.Errorf("--output is text or json, not %q", given)
 		}
-		a.started = true
+		a.started, a.command = true, cmd.CommandPath()
 		return nil
 	}
 	root.AddGroup(
@@ -99,7 +102,7 @@ func (a *app) root() *cobra.Command {
 	)
 	root.AddCommand(
 		a.initCommand(), a.validateCommand(), a.exportCommand(),
-		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(),
+		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(), a.recoverCommand(),
 		a.statusCommand(), a.verifyCommand(), a.driftCommand(), a.outputsCommand(), a.listCommand(),
 		a.rehearseCommand(), a.sandboxCommand(),
 		a.versionCommand(),

@@ -33,6 +33,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/cli"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -108,7 +109,7 @@ func serveAccount(ts *testscript.TestScript, neg bool, args []string) {
 	doors, err := rehearse.OpenDoors(context.Background(), &o, arch)
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(doors.Close()) })
-	box := sandbox.New(o)
+	box := testkit.Sandbox(script{ts}, o)
 	doors.Attach(box)
 	if region == "us-east-1" {
 		_, err = rehearse.Given(box, arch)
@@ -252,3 +253,10 @@ func loadExample(path string) (*architecture.Architecture, error) {
 	}
 	return architecture.New(c)
 }
+
+// script lets a script stand for a test where a sandbox wants one.
+type script struct{ *testscript.TestScript }
+
+func (s script) Helper()                           {}
+func (s script) Errorf(format string, args ...any) { s.Fatalf(format, args...) }
+func (s script) Cleanup(f func())                  { s.Defer(f) }

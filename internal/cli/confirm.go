@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
 
 // errUntouched says that a command ended before it changed anything.
@@ -47,7 +45,7 @@ func (a *app) confirmName(ctx context.Context, yes bool, name, what string) erro
 
 // ask reads a line from a person.
 func (a *app) ask(ctx context.Context, prompt, what string) (string, error) {
-	if !view.Terminal(a.In) {
+	if !a.Terminal(a.In) {
 		return "", hinted{&usageError{fmt.Errorf("there is no terminal to answer on: %s", what)}, "add --yes to go on without being asked"}
 	}
 	fmt.Fprint(a.Err, prompt)

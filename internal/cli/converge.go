@@ -5,26 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
 
-type convergeFunc func(context.Context, deploy.CreateOptions) (*deploy.Result, error)
+type (
+	planFunc     func(context.Context, deploy.Target) (*deploy.Plan, error)
+	convergeFunc func(context.Context, deploy.CreateOptions) (*deploy.Result, error)
+)
 
 // converge plans, asks and carries out: create and update alike.
-func (a *app) converge(cmd *cobra.Command, path string, yes, replace, keepDrift bool, do convergeFunc) error {
+func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, allowed guard.Allowed, makePlan planFunc, do convergeFunc) error {
 	ctx, verb := cmd.Context(), cmd.Name()
 	t, account, err := a.target(ctx, path)
 	if err != nil {
 		return err
 	}
-	t.KeepDrift = keepDrift
-	plan, err := deploy.MakePlan(ctx, t)
+	t.KeepDrift, t.Allow = keepDrift, allowed
+	plan, err := makePlan(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -40,9 +46,10 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace, keepDrift 
 			return err
 		}
 	}
+	t.Expected = plan.Expected
 	var res *deploy.Result
 	err = a.watch(ctx, &t, verb, path, plan, func() (err error) {
-		res, err = do(ctx, deploy.CreateOptions{Target: t, AllowReplace: replace, Drift: plan.Drift()})
+		res, err = do(ctx, deploy.CreateOptions{Target: t, Drift: plan.Drift()})
 		return err
 	})
 	var pending *deploy.PendingError
@@ -69,7 +76,7 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, replace, keepDrift 
 		Changes    int                                          `json:"changes"`
 		Seconds    float64                                      `json:"seconds"`
 		Outputs    map[architecture.StackName]map[string]string `json:"outputs"`
-		Records    []view.Record                                `json:"records"`
+		Records    []deploy.Record                              `json:"records"`
 		Kubernetes *cluster.Route                               `json:"kubernetes"`
 	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs), res.Kubernetes}
 	return a.print(v, func() { view.Result(a.Out, t.Architecture, res) })
@@ -90,12 +97,15 @@ func (a *app) watch(ctx context.Context, t *deploy.Target, verb, path string, pl
 		live = view.NewLines(a.Err, view.Progress, t.AWS.Clock)
 	}
 	moving := map[architecture.StackName]bool{}
+	var one sync.Mutex
 	t.Emit = func(e deploy.Event) {
+		one.Lock()
+		defer one.Unlock()
 		switch e := e.(type) {
 		case deploy.StackStarted:
 			moving[e.Stack] = true
 		case deploy.StackFinished:
-			if e.Err != nil && ctx.Err() != nil {
+			if e.Err != nil && (ctx.Err() != nil || awsapi.IsExpired(e.Err)) {
 				// The look at it ended, not the stack's operation.
 				return
 			}
@@ -103,31 +113,12 @@ func (a *app) watch(ctx context.Context, t *deploy.Target, verb, path string, pl
 		}
 		live.Event(e)
 	}
+	a.patience.begin(t.Emit)
 	err := run()
+	a.patience.end()
 	live.Close()
-	if err != nil && errors.Is(context.Cause(ctx), ErrInterrupted) {
-		stopped := &interruptedError{resume: fmt.Sprintf("poolhouse %s %s", verb, path), look: "poolhouse status " + path}
-		for _, s := range architecture.Catalogue() {
-			if moving[s.Name] {
-				stopped.moving = append(stopped.moving, s.Name)
-			}
-		}
-		return stopped
+	if wasInterrupted(ctx, err) {
+		return a.stopped(ctx, *t, verb, path, moving)
 	}
 	return err
 }
-
-// interruptedError is a run that stopped watching.
-type interruptedError struct {
-	moving       []architecture.StackName
-	resume, look string
-}
-
-func (e *interruptedError) Error() string {
-	if len(e.moving) == 0 {
-		return "interrupted; no stack was in motion"
-	}
-	return fmt.Sprintf("interrupted; AWS goes on with what it has begun: %s", view.Join(e.moving))
-}
-
-func (e *interruptedError) Is(target error) bool { return target == ErrInterrupted }

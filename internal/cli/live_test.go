@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/poolhouse/poolhouse/internal/cli"
 	"github.com/poolhouse/poolhouse/internal/clock"
@@ -42,31 +41,55 @@ func (w *watched) String() string {
 	return w.all.String()
 }
 
-// command runs a command line that goes on until it is interrupted.
-func command(t *testing.T, s cli.Streams, args ...string) (interrupt func(), code <-chan int) {
-	t.Helper()
-	ctx, cancel := context.WithCancelCause(context.Background())
-	done := make(chan int, 1)
-	go func() { done <- cli.Run(ctx, args, s) }()
-	t.Cleanup(func() { cancel(context.Canceled) })
-	return func() { cancel(cli.ErrInterrupted) }, done
+// running is a command line that goes on until it is interrupted.
+type running struct {
+	interrupt func()
+	ended     chan struct{}
+	code      int // once it has ended
 }
 
-func within(t *testing.T, c <-chan struct{}, what string, out *watched) {
+// command runs a command line; the test outlives it.
+func command(t *testing.T, s cli.Streams, args ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r := &running{interrupt: func() { cancel(cli.ErrInterrupted) }, ended: make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		r.code = cli.Run(ctx, args, s)
+	}()
+	t.Cleanup(func() {
+		cancel(context.Canceled)
+		<-r.ended
+	})
+	return r
+}
+
+// wait is until the command has ended, and its exit code.
+func (r *running) wait() int {
+	<-r.ended
+	return r.code
+}
+
+// until waits for what a command says, for as long as it runs.
+func (r *running) until(t *testing.T, said <-chan struct{}, what string, out *watched) {
 	t.Helper()
 	select {
-	case <-c:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("waited in vain for %s:\n%s", what, out)
+	case <-said:
+	case <-r.ended:
+		select {
+		case <-said: // with its last words
+		default:
+			t.Fatalf("exit code %d before %s:\n%s", r.code, what, out)
+		}
 	}
 }
 
 // useSandbox starts the sandbox command and leads clients there.
-func useSandbox(t *testing.T, args ...string) (interrupt func(), code <-chan int) {
+func useSandbox(t *testing.T, args ...string) *running {
 	t.Helper()
 	out, errs := watch("\n}\n"), watch("")
-	interrupt, code = command(t, cli.Streams{Out: out, Err: errs}, append([]string{"sandbox", "--listen", "127.0.0.1:0", "-o", "json"}, args...)...)
-	within(t, out.seen, "the sandbox", errs)
+	r := command(t, cli.Streams{Out: out, Err: errs}, append([]string{"sandbox", "--without", "s3", "--listen", "127.0.0.1:0", "-o", "json"}, args...)...)
+	r.until(t, out.seen, "the sandbox", errs)
 	var e rehearse.Endpoint
 	if err := json.Unmarshal([]byte(out.String()), &e); err != nil {
 		t.Fatal(err)
@@ -74,11 +97,11 @@ func useSandbox(t *testing.T, args ...string) (interrupt func(), code <-chan int
 	for _, v := range e.Environment {
 		t.Setenv(v.Name, v.Value)
 	}
-	return interrupt, code
+	return r
 }
 
 func TestSandboxServesUntilInterrupted(t *testing.T) {
-	interrupt, code := useSandbox(t, "--region", "eu-central-1")
+	box := useSandbox(t, "--region", "eu-central-1")
 	var out, errs bytes.Buffer
 	if got := cli.Run(t.Context(), []string{"list"}, cli.Streams{Out: &out, Err: &errs}); got != cli.Done {
 		t.Errorf("list: exit code %d: %s", got, errs.String())
@@ -86,42 +109,59 @@ func TestSandboxServesUntilInterrupted(t *testing.T) {
 	if want := "There is no deployment in eu-central-1.\n"; out.String() != want {
 		t.Errorf("list: got %q, want %q", out.String(), want)
 	}
-	interrupt()
-	if got := <-code; got != cli.Done {
+	box.interrupt()
+	if got := box.wait(); got != cli.Done {
 		t.Errorf("the sandbox ended with exit code %d, want %d", got, cli.Done)
 	}
 }
 
-func TestInterruptSaysWhatGoesOn(t *testing.T) {
-	useSandbox(t, "--speed", "20", "--fresh", "--for", "../../examples/evaluation.yaml")
-	out, errs := &bytes.Buffer{}, watch("keys         create, about")
-	interrupt, code := command(t, cli.Streams{Out: out, Err: errs, Clock: clock.NewScaled(20)}, "create", "--yes", "../../examples/evaluation.yaml")
-	within(t, errs.seen, "the first stack", errs)
-	interrupt()
-	if got := <-code; got != cli.Failed {
-		t.Errorf("exit code %d, want %d", got, cli.Failed)
-	}
-	text := errs.String()
-	if out.Len() > 0 {
-		t.Errorf("standard output holds %q", out)
-	}
-	for _, want := range []string{
-		"error: interrupted; AWS goes on with what it has begun: keys",
-		"hint: poolhouse status ../../examples/evaluation.yaml shows what goes on; to go on watching:\n  poolhouse create ../../examples/evaluation.yaml\n",
+// TestL31InterruptSaysWhatGoesOn interrupts a creation once CloudFormation is at
+// work, and one before it is.
+func TestL31InterruptSaysWhatGoesOn(t *testing.T) {
+	for _, tt := range []struct{ when, event, want string }{
+		{"at once", "keys         create, about", "error: interrupted; "},
+		{"at work", "CREATE_IN_PROGRESS", "error: interrupted; AWS goes on with what it has begun: "},
 	} {
-		if i := strings.Index(text, "error: "); i < 0 || !strings.Contains(text[i:], want) {
-			t.Errorf("no %q in:\n%s", want, text)
-		}
-	}
-	if strings.Contains(text, "create failed") {
-		t.Errorf("an interrupted look is shown as a failure:\n%s", text)
+		t.Run(tt.when, func(t *testing.T) {
+			useSandbox(t, "--speed", "20", "--fresh", "--without", "oidc,postgres", "--for", "../../examples/evaluation.yaml")
+			args := []string{"create", "--yes", "../../examples/evaluation.yaml"}
+			if tt.event == "CREATE_IN_PROGRESS" {
+				args = append(args, "--verbose")
+			}
+			out, errs := &bytes.Buffer{}, watch(tt.event)
+			r := command(t, cli.Streams{Out: out, Err: errs, Clock: clock.NewScaled(20)}, args...)
+			r.until(t, errs.seen, "the event", errs)
+			r.interrupt()
+			if got := r.wait(); got != cli.Failed {
+				t.Errorf("exit code %d, want %d", got, cli.Failed)
+			}
+			text := errs.String()
+			if out.Len() > 0 {
+				t.Errorf("standard output holds %q", out)
+			}
+			for _, want := range []string{
+				tt.want,
+				"hint: poolhouse status ../../examples/evaluation.yaml shows what goes on; to go on watching:\n  poolhouse create ../../examples/evaluation.yaml\n",
+			} {
+				if i := strings.Index(text, "error: "); i < 0 || !strings.Contains(text[i:], want) {
+					t.Errorf("no %q in:\n%s", want, text)
+				}
+			}
+			if strings.Contains(text, "create failed") {
+				t.Errorf("an interrupted look is shown as a failure:\n%s", text)
+			}
+			var status bytes.Buffer
+			if got := cli.Run(t.Context(), []string{"status", "../../examples/evaluation.yaml"}, cli.Streams{Out: &status, Err: errs}); got != cli.Done || strings.Contains(status.String(), "at work:") {
+				t.Errorf("after the interrupt, exit code %d and the status:\n%s", got, status.String())
+			}
+		})
 	}
 }
 
 func TestKeptRehearsalCanBeUsed(t *testing.T) {
 	out, errs := watch("Ctrl-C ends it"), watch("")
-	interrupt, code := command(t, cli.Streams{Out: out, Err: errs}, "rehearse", "--keep", "../../examples/evaluation.yaml")
-	within(t, out.seen, "the rehearsal", errs)
+	r := command(t, cli.Streams{Out: out, Err: errs}, "rehearse", "--keep", "../../examples/evaluation.yaml")
+	r.until(t, out.seen, "the rehearsal", errs)
 	for line := range strings.Lines(out.String()) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
 			name, value, _ := strings.Cut(v, "=")
@@ -135,8 +175,8 @@ func TestKeptRehearsalCanBeUsed(t *testing.T) {
 	if want := "poolside in us-east-1: complete\n"; !strings.HasPrefix(got.String(), want) {
 		t.Errorf("status: got %q, want it to begin with %q", got.String(), want)
 	}
-	interrupt()
-	if c := <-code; c != cli.Done {
+	r.interrupt()
+	if c := r.wait(); c != cli.Done {
 		t.Errorf("exit code %d, want %d: %s", c, cli.Done, errs)
 	}
 }

@@ -2,27 +2,34 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
 
 func (a *app) planCommand() *cobra.Command {
 	var offline, code, keep bool
+	var allowed func() guard.Allowed
 	c := &cobra.Command{
 		Use:     "plan FILE",
 		Short:   "Show what create or update would do",
-		Long:    "plan compares the file with the account: what is created, changed, replaced and\ndeleted, by stack, resource and property, how long it takes and why, and what was\nchanged outside of CloudFormation and will be put back. It changes nothing. With --offline it needs no account and plans as if nothing were there.",
+		Long:    "plan compares the file with the account: what is created, changed, replaced and\ndeleted, by stack, resource and property, how long it takes and why, and what was\nchanged outside of CloudFormation and will be put back. It changes nothing, and\nsays what create and update would refuse. With --offline it needs no account and plans as if nothing were there.",
 		GroupID: "life", Args: file, ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := a.plan(cmd.Context(), args[0], offline, keep)
-			if err != nil {
-				return err
+			plan, planned := a.plan(cmd.Context(), args[0], offline, keep, allowed())
+			var refused *deploy.RefusedError
+			if planned != nil && !errors.As(planned, &refused) {
+				return planned
 			}
 			if err := a.print(plan, func() { view.Plan(a.Out, plan, a.verbose) }); err != nil {
 				return err
+			}
+			if refused != nil {
+				return silent{Usage}
 			}
 			if code && !plan.Empty() {
 				return silent{Pending}
@@ -33,10 +40,11 @@ func (a *app) planCommand() *cobra.Command {
 	c.Flags().BoolVar(&offline, "offline", false, "look at no account")
 	c.Flags().BoolVar(&keep, "keep-drift", false, "leave alone what was changed outside of CloudFormation, and do not look for it")
 	c.Flags().BoolVar(&code, "exit-code", false, "exit with 3 if there are changes")
+	allowed = allowFlags(c)
 	return c
 }
 
-func (a *app) plan(ctx context.Context, path string, offline, keep bool) (*deploy.Plan, error) {
+func (a *app) plan(ctx context.Context, path string, offline, keep bool, allowed guard.Allowed) (*deploy.Plan, error) {
 	if offline {
 		arch, err := load(path)
 		if err != nil {
@@ -48,6 +56,6 @@ func (a *app) plan(ctx context.Context, path string, offline, keep bool) (*deplo
 	if err != nil {
 		return nil, err
 	}
-	t.KeepDrift = keep
+	t.KeepDrift, t.Allow = keep, allowed
 	return deploy.MakePlan(ctx, t)
 }

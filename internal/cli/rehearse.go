@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -14,6 +15,8 @@ import (
 
 func (a *app) rehearseCommand() *cobra.Command {
 	var o rehearse.Options
+	var faults faultFlags
+	var record, policies string
 	c := &cobra.Command{
 		Use:   "rehearse FILE",
 		Short: "Play the whole life of the deployment in a sandbox",
@@ -22,11 +25,24 @@ func (a *app) rehearseCommand() *cobra.Command {
 			"a change behind its back that verify must notice and update put right, the loss of\n" +
 			"a zone, delete, and a comparison of the account with its start. It needs no account\n" +
 			"and touches none. An evaluation is updated to a production, a production gets a change\n" +
-			"over several stacks.",
+			"over several stacks.\n\n" +
+			"With --record DIR the permissions that all of it takes are printed and written as\n" +
+			"policies: for who runs poolhouse, and for the role that CloudFormation assumes if the\n" +
+			"file names one. With --policies DIR these are all that the two may do.\n\n" +
+			"With --faults FILE, the life goes on under faults: each command is run as people\n" +
+			"run it, and repeated when it fails. The report says which faults happened, whether\n" +
+			"all converged, and what it took.",
+		Example: "  poolhouse rehearse deployment.yaml\n  poolhouse rehearse --faults bad-day.yaml --seed 7 deployment.yaml\n  poolhouse rehearse --record policies deployment.yaml\n  poolhouse rehearse --policies policies deployment.yaml",
 		GroupID: "try", Args: file, ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Speed < 1 {
 				return &usageError{fmt.Errorf("--speed is 1 or more, not %g", o.Speed)}
+			}
+			if o.Attempts < 1 {
+				return &usageError{fmt.Errorf("--attempts is 1 or more, not %d", o.Attempts)}
+			}
+			if record != "" && (o.Keep || policies != "") {
+				return &usageError{errors.New("--record goes without --keep and --policies: it takes a whole life, and all permissions")}
 			}
 			// LoadFile knows how to refuse what is no file; its bounds hold.
 			if _, err := config.LoadFile(args[0]); err != nil {
@@ -37,16 +53,30 @@ func (a *app) rehearseCommand() *cobra.Command {
 				return fmt.Errorf("read file: %w", err)
 			}
 			o.Name, o.Source = args[0], src
-			return a.rehearse(cmd.Context(), o)
+			if o.Faults, err = faults.sources(); err != nil {
+				return err
+			}
+			o.Record = record != ""
+			if policies != "" {
+				if o.Policies, err = readPolicies(policies); err != nil {
+					return err
+				}
+			}
+			return a.rehearse(cmd.Context(), o, record)
 		},
 	}
 	c.Flags().Float64Var(&o.Speed, "speed", rehearse.DefaultSpeed, "how much faster than AWS operations are")
 	c.Flags().Uint64Var(&o.Seed, "seed", 0, "vary ids, durations and the moment of the kill; 0 means typical ones")
 	c.Flags().BoolVar(&o.Keep, "keep", false, "leave the deployment standing, and the sandbox serving until Ctrl-C")
+	c.Flags().IntVar(&o.Attempts, "attempts", rehearse.DefaultAttempts, "under faults, how often a command is run before it is given up")
+	faults.register(c)
+	c.Flags().StringVar(&record, "record", "", "folder to write the policies into that all of it takes")
+	c.Flags().StringVar(&policies, "policies", "", "folder of such policies, which are all that may be done")
 	return c
 }
 
-func (a *app) rehearse(ctx context.Context, o rehearse.Options) error {
+// rehearse rehearses, and writes policies into a folder if it is given one.
+func (a *app) rehearse(ctx context.Context, o rehearse.Options, record string) error {
 	show := view.NewRehearsal(a.Err, a.output == "json", a.verbose)
 	o.Emit = show.Event
 	if o.Keep {
@@ -66,8 +96,20 @@ func (a *app) rehearse(ctx context.Context, o rehearse.Options) error {
 	if report == nil {
 		return err
 	}
+	if err == nil && record != "" {
+		if err := writePermissions(record, report.Permissions); err != nil {
+			return err
+		}
+	}
 	if !o.Keep || err != nil {
-		if printed := a.print(report, func() { view.Report(a.Out, report) }); printed != nil {
+		printed := a.print(report, func() {
+			view.Report(a.Out, report)
+			if err == nil && record != "" {
+				view.Permissions(a.Out, report.Permissions)
+				fmt.Fprintf(a.Out, "\nThe policies are in %s.\n", record)
+			}
+		})
+		if printed != nil {
 			return printed
 		}
 	}

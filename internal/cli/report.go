@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -17,8 +16,12 @@ import (
 	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/diagnosis"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
+	"github.com/poolhouse/poolhouse/lease"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 	"github.com/poolhouse/poolhouse/stack"
 )
@@ -27,6 +30,19 @@ import (
 type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
+
+// usage is all that is wrong with a command line, in one sentence; nil if nothing
+// is.
+func usage(faults []error) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, f := range faults {
+		texts = append(texts, f.Error())
+	}
+	return &usageError{errors.New(strings.Join(texts, "; "))}
+}
 
 // silent ends a command with an exit code when everything is said already.
 type silent struct{ code int }
@@ -47,7 +63,11 @@ type problem struct {
 	Detail []string       `json:"detail,omitempty"`
 	Hint   string         `json:"hint,omitempty"`
 	Faults []config.Fault `json:"faults,omitempty"`
-	Code   int            `json:"exitCode"`
+	// Refusals are why a plan is not carried out.
+	Refusals []guard.Refusal `json:"refusals,omitempty"`
+	Code     int             `json:"exitCode"`
+	// Root is why a stack failed.
+	Root *diagnosis.Root `json:"rootCause,omitempty"`
 }
 
 // report prints an error once and returns the exit code.
@@ -67,6 +87,10 @@ func (a *app) report(ctx context.Context, err error) int {
 		// One fault is the error itself.
 		p.Error, p.Hint, faults = faults[0].String(), faults[0].Fix, nil
 	}
+	refusals := p.Refusals
+	if len(refusals) == 1 {
+		p.Error, p.Hint, refusals = refusals[0].String(), refusals[0].Next(), nil
+	}
 	fmt.Fprintln(a.Err, view.Wrap("error: ", "  ", p.Error))
 	for _, f := range faults {
 		fmt.Fprintln(a.Err, view.Wrap("  ", "    ", f.String()))
@@ -74,6 +98,7 @@ func (a *app) report(ctx context.Context, err error) int {
 			fmt.Fprintln(a.Err, view.Wrap("    fix: ", "      ", f.Fix))
 		}
 	}
+	view.Refusals(a.Err, refusals)
 	for _, d := range p.Detail {
 		fmt.Fprintln(a.Err, view.Wrap("  ", "    ", d))
 	}
@@ -85,16 +110,24 @@ func (a *app) report(ctx context.Context, err error) int {
 
 // explain finds the words, the next step and the exit code for an error.
 func (a *app) explain(ctx context.Context, err error) problem {
-	p := problem{Error: err.Error(), Code: Failed}
+	p := problem{Error: err.Error(), Code: ExitCode(err)}
 	var (
 		h           hinted
 		faults      config.Faults
+		mistakes    fault.Mistakes
 		usage       *usageError
 		access      *accessError
 		interrupted *interruptedError
 		failed      *stack.Error
-		refused     *deploy.RefusedError
-		pending     *deploy.PendingError
+
+		unrecoverable *deploy.UnrecoverableError
+		refused       *deploy.RefusedError
+		pending       *deploy.PendingError
+		held          *lease.HeldError
+		lost          *lease.LostError
+		changed       *stack.ChangedError
+		blocked       *deploy.BlockedError
+		paused        *deploy.PausedError
 	)
 	if errors.As(err, &h) {
 		p.Hint = h.hint
@@ -106,42 +139,58 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	}
 	switch {
 	case errors.As(err, &interrupted):
+		if interrupted.unseen != nil {
+			p.Detail = append(p.Detail, "what goes on could not be looked up: "+interrupted.unseen.Error())
+		}
 		hint(fmt.Sprintf("%s shows what goes on; to go on watching: %s", interrupted.look, interrupted.resume))
 	case errors.Is(err, errUntouched):
 	case errors.Is(context.Cause(ctx), ErrInterrupted):
-		p.Error = "interrupted; nothing was changed"
+		p.Error, p.Code = "interrupted; nothing was changed", Failed
+	case errors.As(err, &refused): // which are faults of the file too
+		p.refused(refused)
 	case errors.As(err, &faults):
-		p.Error, p.Code = fmt.Sprintf("the configuration has %s", view.Count(len(faults), "fault")), Usage
+		p.Error = fmt.Sprintf("the configuration has %s", view.Count(len(faults), "fault"))
 		p.Faults = faults
+	case errors.As(err, &mistakes):
+		p.Error = fmt.Sprintf("what shall go wrong has %s", view.Count(len(mistakes), "mistake"))
+		p.Faults = listed(mistakes)
 	case errors.As(err, &usage) || !a.started:
 		p.Code = Usage
 		hint("poolhouse help lists the commands, and poolhouse COMMAND --help their flags")
 	case errors.As(err, &access):
-		p.Code = Usage
 		p.access(access)
 	case errors.As(err, &pending):
-		p.Code = Pending
-		p.pending(pending)
+		p.pending(pending, a.file)
+	case errors.As(err, &paused):
+		p.paused(paused, a.command+" "+a.file)
+	case errors.As(err, &held):
+		p.held(held, a.file)
+	case errors.As(err, &lost):
+		p.lost(lost, a.file)
+	case errors.As(err, &changed):
+		hint("poolhouse status " + a.file + " shows who works on it and what goes on; repeat the command: it starts from what there is then")
 	case awsapi.IsExpired(err):
 		p.Error = "the AWS credentials have expired; AWS goes on with what it has begun"
 		hint("sign in again and repeat the command: it goes on where it stopped")
 	case errors.Is(err, deploy.ErrAbsent):
 		hint("poolhouse list shows the deployments of a region; check name and region in the file, and the account of the credentials")
-	case errors.As(err, &refused):
-		p.Detail = append(p.Detail, "nothing was changed in this stack")
-		if slices.ContainsFunc(refused.Changes, func(c stack.Change) bool { return c.Drift }) {
-			hint("somebody deleted it: poolhouse drift tells more; to leave it so, repeat with --keep-drift; to have it made again, empty, with --allow-replace")
-		}
-		hint("undo what causes it in the file; to accept the loss, repeat with --allow-replace")
+	case errors.As(err, &unrecoverable):
+		hint(view.WithFile(unrecoverable.Next, a.file))
+	case errors.As(err, &blocked) && blocked.Err == nil:
+		p.Error = fmt.Sprintf("%s is not wholly deleted: %s", blocked.Deployment, view.Count(len(blocked.Blockers), "thing")+" left")
+		hint("do what is written after each, and repeat the command")
 	case errors.As(err, &failed):
-		p.Error, p.Detail = rootCause(err, failed)
+		p.cause(err, failed, a.file)
+		if len(failed.Skip) > 0 {
+			p.Detail = append(p.Detail, "the rollback could not restore "+strings.Join(failed.Skip, ", "))
+			hint(fmt.Sprintf("mend the cause and repeat the command, which continues the rollback; poolhouse recover %s shows how to go on without what it can't restore", a.file))
+		}
 		hint("mend the cause and repeat the command: it goes on where it stopped")
 	case awsapi.IsUnreachable(err):
 		hint("the connection to AWS is lost; repeat the command: it goes on where it stopped")
 	case awsapi.Code(err) == wire.NotModelled:
 		p.Error = "the sandbox can't do this: " + awsapi.Message(err)
 		if m := otherRegion().FindStringSubmatch(p.Error); m != nil {
-			p.Code = Usage
 			p.access(&accessError{m[1], err})
 		}
 	}
@@ -151,9 +200,35 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	return p
 }
 
+// refused explains what is not carried out, and what would be.
+func (p *problem) refused(e *deploy.RefusedError) {
+	p.Refusals = e.Refusals
+	p.Error = fmt.Sprintf("refused for %s", view.Count(len(e.Refusals), "reason"))
+	if e.Untouched {
+		p.Error += "; nothing was changed"
+	} else {
+		p.Detail = append(p.Detail, "nothing was changed in what this names; poolhouse status shows the rest")
+	}
+}
+
 // pending explains what the AWS side's completion leaves undone, and from where
 // it can be done.
-func (p *problem) pending(e *deploy.PendingError) {
+func (p *problem) pending(e *deploy.PendingError, file string) {
+	if e.GPU != nil {
+		p.Error = fmt.Sprintf("%s is usable, and its GPU nodes are pending", e.Deployment)
+		var failed *stack.Error
+		if errors.As(e.GPU, &failed) {
+			what := p.Error
+			p.cause(e.GPU, failed, file)
+			p.Error, p.Detail = what, append([]string{p.Error}, p.Detail...)
+		} else {
+			p.Detail = append(p.Detail, e.GPU.Error())
+		}
+		if e.Err != nil {
+			p.Detail = append(p.Detail, "its Kubernetes phase waits too: "+e.Err.Error())
+		}
+		return
+	}
 	var u *cluster.UnreachableError
 	if !errors.As(e.Err, &u) {
 		return
@@ -248,18 +323,16 @@ func rootOf(err error) string {
 	}
 }
 
+// cause explains a stack that failed.
+func (p *problem) cause(err error, failed *stack.Error, file string) {
+	root := failed.Root()
+	p.Root = &root
+	p.Error, p.Detail = rootCause(err, failed, file)
+}
+
 // rootCause puts the first real failure first.
-func rootCause(err error, failed *stack.Error) (string, []string) {
-	var detail []string
-	if c := failed.Cause; c.LogicalID != "" {
-		what := fmt.Sprintf("resource: %s (%s)", c.LogicalID, c.Type)
-		if c.PhysicalID != "" {
-			what += " " + c.PhysicalID
-		}
-		detail = append(detail, what, "reason: "+c.Reason)
-	} else if failed.Reason != "" {
-		detail = append(detail, "reason: "+failed.Reason)
-	}
+func rootCause(err error, failed *stack.Error, file string) (string, []string) {
+	detail := view.Root(failed.Root(), file)
 	var all interface{ Unwrap() []error }
 	if errors.As(err, &all) {
 		for _, other := range all.Unwrap() {
@@ -268,7 +341,7 @@ func rootCause(err error, failed *stack.Error) (string, []string) {
 			}
 		}
 	}
-	return fmt.Sprintf("stack %s is %s", failed.Stack, failed.Status), detail
+	return failed.What(), detail
 }
 
 // capital begins a sentence.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
+	"github.com/poolhouse/poolhouse/inventory"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -20,6 +21,11 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			found, err := inventory.Read(cmd.Context(), t.AWS, t.Architecture)
+			if err != nil {
+				return err
+			}
+			s.Add(found)
 			return a.print(s, func() { view.Status(a.Out, s, args[0]) })
 		},
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 
@@ -32,14 +34,25 @@ func (a *app) target(ctx context.Context, path string) (deploy.Target, string, e
 	if err != nil {
 		return deploy.Target{}, "", err
 	}
-	clients, account, err := a.connect(ctx, arch.Config.Region, arch.Config)
+	a.file = path
+	clients, who, err := a.connect(ctx, arch.Config.Region, arch.Config)
 	if err != nil {
 		return deploy.Target{}, "", err
 	}
+	account := aws.ToString(who.Account)
 	if err := sameAccount(arch.Config, account); err != nil {
 		return deploy.Target{}, "", err
 	}
-	return deploy.Target{Architecture: arch, AWS: clients, Machine: machine(arch.Config)}, account, nil
+	return deploy.Target{Architecture: arch, AWS: clients, Machine: machine(arch.Config), DNS: publicDNS(), Holder: a.holder(aws.ToString(who.Arn), path)}, account, nil
+}
+
+// publicDNS is what this machine asks, or nil with endpoints of one's own: what
+// is behind them, such as a sandbox, is not in the public DNS.
+func publicDNS() deploy.Resolver {
+	if os.Getenv("AWS_ENDPOINT_URL") != "" {
+		return nil
+	}
+	return net.DefaultResolver
 }
 
 // machine is this one, as the ways to the Kubernetes API see it. A proxy that is
@@ -63,20 +76,23 @@ func machine(c *config.Config) *cluster.Machine {
 // proves that they get an answer: what is wrong with endpoint, region or
 // credentials shows here, soon and before anything is done. The configuration,
 // if there is one, names the proxy and the authorities for the calls.
-func (a *app) connect(ctx context.Context, region string, c *config.Config) (*awsapi.Clients, string, error) {
+func (a *app) connect(ctx context.Context, region string, c *config.Config) (*awsapi.Clients, *sts.GetCallerIdentityOutput, error) {
 	o := awsapi.Options{Region: region, Clock: a.Clock}
+	if a.Terminal(a.In) {
+		o.Expired = a.patience.wait(a.Clock)
+	}
 	if c != nil {
 		o.Proxy, o.NoProxy, o.CABundle = c.Proxy.URL, c.Proxy.NoProxy, c.Trust.Bundle()
 	}
 	clients, err := awsapi.New(ctx, o)
 	if err != nil {
-		return nil, "", &accessError{region, err}
+		return nil, nil, &accessError{region, err}
 	}
 	out, err := clients.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, func(o *sts.Options) { o.RetryMaxAttempts = 3 })
 	if err != nil {
-		return nil, "", &accessError{clients.Region, fmt.Errorf("ask who the caller is: %w", err)}
+		return nil, nil, &accessError{clients.Region, fmt.Errorf("ask who the caller is: %w", err)}
 	}
-	return clients, aws.ToString(out.Account), nil
+	return clients, out, nil
 }
 
 // sameAccount refuses credentials for another account than the one that the

@@ -3,8 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,6 +52,11 @@ func (a *app) verifyCommand() *cobra.Command {
 			for _, name := range reports {
 				if !slices.Contains(view.ReportFormats(), filepath.Ext(name)) {
 					return &usageError{fmt.Errorf("--report %s: the name of a report ends in %s", name, strings.Join(view.ReportFormats(), ", "))}
+				}
+			}
+			for _, name := range reports {
+				if err := writable(name); err != nil {
+					return hinted{&usageError{err}, "name a file in a folder that is there and that you may write to"}
 				}
 			}
 			t, _, err := a.target(cmd.Context(), args[0])
@@ -109,35 +113,10 @@ func verifyOptions(level string, only, skip []string) (verify.Options, error) {
 	if err := o.Known(); err != nil {
 		errs = append(errs, fmt.Errorf("%w; poolhouse verify --list prints them", err))
 	}
-	if len(errs) > 0 {
-		return o, &usageError{errors.Join(errs...)}
-	}
-	return o, nil
+	return o, usage(errs)
 }
 
-// writeReport writes a report in the form that the file's ending names, whole
-// or not at all.
-func writeReport(name string, rep *verify.Report) (err error) {
-	defer func() {
-		var at *fs.PathError
-		if errors.As(err, &at) {
-			err = fmt.Errorf("write %s: %w", name, at.Err)
-		}
-	}()
-	f, err := os.CreateTemp(filepath.Dir(name), ".report-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	err = view.VerifyReport(f, rep, filepath.Ext(name))
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := os.Chmod(f.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
+// writeReport writes a report in the form that the file's ending names.
+func writeReport(name string, rep *verify.Report) error {
+	return writeFile(name, 0o644, func(w io.Writer) error { return view.VerifyReport(w, rep, filepath.Ext(name)) })
 }

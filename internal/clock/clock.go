@@ -4,6 +4,7 @@ package clock
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,8 +15,6 @@ type Clock interface {
 	Now() time.Time
 	// Sleep waits for d, or returns the context's error when it ends first.
 	Sleep(ctx context.Context, d time.Duration) error
-	// Wall is how long d lasts on the wall, for waits that others do.
-	Wall(d time.Duration) time.Duration
 }
 
 // Real is the machine's clock; inside testing/synctest, the bubble's.
@@ -44,23 +43,25 @@ func (Real) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Wall implements [Clock].
-func (Real) Wall(d time.Duration) time.Duration { return d }
-
 // Scaled runs fast while somebody sleeps on it and nobody holds it, and at the
 // wall's speed otherwise. So computing and real transfers take the time they
-// take, and only waiting for simulated operations is shortened. It is safe for
-// concurrent use.
+// take, and only waiting for simulated operations is shortened: when the last
+// sleeper's time has come, it is not fast any more, however late the sleeper
+// wakes up. It is safe for concurrent use.
 type Scaled struct {
 	speed float64
 
 	mu       sync.Mutex
 	virtual  time.Time // at the moment wall
 	wall     time.Time
-	sleepers int
+	sleepers []*time.Time // until when
 	holds    int
 	changed  chan struct{} // closed when the rate changes or time is skipped
+	owed     time.Duration // of the wall, by sleeps that were too short to wait for
 }
+
+// tick is what is waited for at least: timers and the scheduler take as long.
+const tick = time.Millisecond
 
 // NewScaled returns a clock that starts now; speed is the factor by which
 // waiting is shortened and must be at least 1.
@@ -69,9 +70,20 @@ func NewScaled(speed float64) *Scaled {
 	return &Scaled{speed: max(speed, 1), virtual: now, wall: now, changed: make(chan struct{})}
 }
 
+// room is how much time can pass fast. The caller holds mu.
+func (s *Scaled) room() (room time.Duration) {
+	if s.holds > 0 {
+		return 0
+	}
+	for _, until := range s.sleepers {
+		room = max(room, until.Sub(s.virtual))
+	}
+	return room
+}
+
 // rate is how fast time runs. The caller holds mu.
 func (s *Scaled) rate() float64 {
-	if s.sleepers > 0 && s.holds == 0 {
+	if s.room() > 0 {
 		return s.speed
 	}
 	return 1
@@ -80,7 +92,12 @@ func (s *Scaled) rate() float64 {
 // settle moves the base to the present. The caller holds mu.
 func (s *Scaled) settle() {
 	wall := time.Now()
-	s.virtual = s.virtual.Add(time.Duration(float64(wall.Sub(s.wall)) * s.rate()))
+	passed, room := wall.Sub(s.wall), s.room()
+	if takes := time.Duration(float64(room) / s.speed); passed > takes {
+		s.virtual = s.virtual.Add(room + passed - takes)
+	} else {
+		s.virtual = s.virtual.Add(time.Duration(float64(passed) * s.speed))
+	}
 	s.wall = wall
 }
 
@@ -116,6 +133,21 @@ func (s *Scaled) Hold() (release func()) {
 	return sync.OnceFunc(func() { s.adjust(func() { s.holds-- }) })
 }
 
+// SleepHeld is [Scaled.Sleep] for somebody whom a holder of the clock waits for,
+// as a client waits for a simulated service that is slow: one hold, if there is
+// any, is lifted meanwhile.
+func (s *Scaled) SleepHeld(ctx context.Context, d time.Duration) error {
+	lifted := 0
+	s.adjust(func() {
+		if s.holds > 0 {
+			lifted = 1
+		}
+		s.holds -= lifted
+	})
+	defer s.adjust(func() { s.holds += lifted })
+	return s.Sleep(ctx, d)
+}
+
 // Skip moves the clock forward by d at once.
 func (s *Scaled) Skip(d time.Duration) {
 	s.mu.Lock()
@@ -128,8 +160,17 @@ func (s *Scaled) Skip(d time.Duration) {
 // Sleep implements [Clock].
 func (s *Scaled) Sleep(ctx context.Context, d time.Duration) error {
 	until := s.Now().Add(d)
-	s.adjust(func() { s.sleepers++ })
-	defer s.adjust(func() { s.sleepers-- })
+	s.adjust(func() { s.sleepers = append(s.sleepers, &until) })
+	defer s.adjust(func() {
+		i := slices.Index(s.sleepers, &until)
+		s.sleepers = slices.Delete(s.sleepers, i, i+1)
+	})
+	return s.wait(ctx, until, true)
+}
+
+// wait returns when a time has come, however fast it comes. A sleeper's time may
+// be made to come.
+func (s *Scaled) wait(ctx context.Context, until time.Time, sleeper bool) error {
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -137,11 +178,23 @@ func (s *Scaled) Sleep(ctx context.Context, d time.Duration) error {
 		s.mu.Lock()
 		s.settle()
 		left, rate, changed := until.Sub(s.virtual), s.rate(), s.changed
+		takes := time.Duration(float64(left)/rate) + 1
+		if sleeper && left > 0 && rate > 1 && takes < tick && s.owed < tick {
+			// Many short sleeps are waited for together.
+			s.owed += takes
+			s.virtual = until
+			s.wake()
+			left = 0
+		}
+		if sleeper && left > 0 && rate > 1 {
+			takes += s.owed
+			s.owed = 0
+		}
 		s.mu.Unlock()
 		if left <= 0 {
 			return nil
 		}
-		t := time.NewTimer(time.Duration(float64(left)/rate) + 1)
+		t := time.NewTimer(takes)
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -153,7 +206,11 @@ func (s *Scaled) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Wall implements [Clock].
-func (s *Scaled) Wall(d time.Duration) time.Duration {
-	return time.Duration(float64(d) / s.speed)
+// Linger waits as Sleep does, for somebody whom nobody waits for: a [Scaled]
+// clock does not run fast because of it.
+func Linger(ctx context.Context, c Clock, d time.Duration) error {
+	if s, ok := c.(*Scaled); ok {
+		return s.wait(ctx, s.Now().Add(d), false)
+	}
+	return c.Sleep(ctx, d)
 }

@@ -42,6 +42,65 @@ func TestScaledRunsFastOnlyWhileSleeping(t *testing.T) {
 	})
 }
 
+// A simulated service that is slow is waited for by a client that holds the
+// clock: its time passes fast all the same, and the hold is there again after it.
+func TestScaledSleepHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewScaled(100)
+		for _, held := range []bool{true, false} {
+			var release func()
+			if held {
+				release = c.Hold()
+			}
+			start, wall := c.Now(), time.Now()
+			if err := c.SleepHeld(t.Context(), 100*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(wall).Round(time.Millisecond); took != time.Second {
+				t.Errorf("held %v: 100s took %v, want 1s", held, took)
+			}
+			if got := c.Now().Sub(start).Round(time.Second); got != 100*time.Second {
+				t.Errorf("held %v: %v passed, want 100s", held, got)
+			}
+			if held {
+				done := make(chan time.Duration)
+				wall := time.Now()
+				go func() {
+					_ = c.Sleep(t.Context(), 2*time.Second)
+					done <- time.Since(wall)
+				}()
+				if took := (<-done).Round(time.Millisecond); took != 2*time.Second {
+					t.Errorf("held again, 2s took %v", took)
+				}
+				release()
+			}
+		}
+		// Another holder's hold stays.
+		one, two := c.Hold(), c.Hold()
+		wall := time.Now()
+		if err := c.SleepHeld(t.Context(), 2*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(wall).Round(time.Millisecond); took != 2*time.Second {
+			t.Errorf("held by another, 2s took %v", took)
+		}
+		one()
+		two()
+		// A client that gives up releases before its service notices.
+		ctx, cancel := context.WithCancel(t.Context())
+		release := c.Hold()
+		go func() { _ = c.SleepHeld(ctx, time.Hour) }()
+		synctest.Wait()
+		release()
+		cancel()
+		synctest.Wait()
+		wall = time.Now()
+		if err := c.Sleep(t.Context(), 100*time.Second); err != nil || time.Since(wall).Round(time.Millisecond) != time.Second {
+			t.Errorf("after all holds, 100s took %v: %v", time.Since(wall), err)
+		}
+	})
+}
+
 func TestScaledSkipWakesSleepers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewScaled(1)
@@ -72,4 +131,102 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A sleeper that wakes up late, on a busy machine, has no more time passed fast
+// than it asked for: the clock is fast up to the latest sleeper's time.
+func TestScaledIsFastNoLongerThanSomebodySleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewScaled(100)
+		start := c.Now()
+		for _, until := range []time.Duration{50 * time.Second, 100 * time.Second} {
+			// They sleep on, whatever the clock says.
+			at := start.Add(until)
+			c.adjust(func() { c.sleepers = append(c.sleepers, &at) })
+		}
+		for _, tt := range []struct{ wall, want time.Duration }{
+			{500 * time.Millisecond, 50 * time.Second},
+			{500 * time.Millisecond, 100 * time.Second},
+			{time.Second, 101 * time.Second},
+			{time.Minute, 161 * time.Second},
+		} {
+			time.Sleep(tt.wall)
+			if got := c.Now().Sub(start).Round(time.Millisecond); got != tt.want {
+				t.Errorf("after %v more: passed %v, want %v", tt.wall, got, tt.want)
+			}
+		}
+	})
+}
+
+// Sleeps that are shorter than a timer can be are waited for together.
+func TestScaledShortSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewScaled(100_000)
+		start, wall, waits := c.Now(), time.Now(), 0
+		for range 1000 {
+			before := time.Now()
+			if err := c.Sleep(t.Context(), 10*time.Second); err != nil { // 0.1 ms
+				t.Fatal(err)
+			}
+			if time.Now().After(before) {
+				waits++
+			}
+		}
+		if took := time.Since(wall).Round(time.Millisecond); took < 95*time.Millisecond || took > 105*time.Millisecond {
+			t.Errorf("10,000s at speed 100,000 took %v, want 100ms", took)
+		}
+		if got := c.Now().Sub(start); got < 10_000*time.Second || got > 10_001*time.Second {
+			t.Errorf("passed %v, want 10,000s", got)
+		}
+		if waits > 100 {
+			t.Errorf("waited %d times", waits)
+		}
+		// A clock that is held is at the wall's pace, however short the sleep.
+		defer c.Hold()()
+		wall = time.Now()
+		if err := c.Sleep(t.Context(), 100*time.Microsecond); err != nil || time.Since(wall) < 100*time.Microsecond {
+			t.Errorf("held, 100µs took %v: %v", time.Since(wall), err)
+		}
+	})
+}
+
+// Who lingers sees time pass as it does, and does not make it pass.
+func TestLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewScaled(100)
+		done := make(chan time.Duration)
+		linger := func(d time.Duration) {
+			wall := time.Now()
+			if err := Linger(t.Context(), c, d); err != nil {
+				t.Error(err)
+			}
+			done <- time.Since(wall).Round(time.Millisecond)
+		}
+		go linger(100 * time.Second)
+		if got := <-done; got != 100*time.Second {
+			t.Errorf("alone, 100s took %v", got)
+		}
+		go linger(150 * time.Second)
+		synctest.Wait()
+		if err := c.Sleep(t.Context(), 100*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-done; got != 51*time.Second {
+			t.Errorf("while somebody slept for 100s at speed 100, 150s took %v, want 51s", got)
+		}
+		go linger(2 * time.Second)
+		synctest.Wait()
+		c.Skip(time.Hour)
+		if got := <-done; got != 0 {
+			t.Errorf("after a skip, 2s took %v", got)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		reason := errors.New("interrupted")
+		cancel(reason)
+		for _, c := range []Clock{c, Real{}} {
+			if err := Linger(ctx, c, time.Hour); !errors.Is(err, reason) {
+				t.Errorf("got %v, want the cause of the context's end", err)
+			}
+		}
+	})
 }

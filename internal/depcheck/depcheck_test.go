@@ -173,7 +173,7 @@ func TestDirection(t *testing.T) {
 // TestApart holds the product to not knowing the sandbox: it sees an endpoint.
 func TestApart(t *testing.T) {
 	t.Parallel()
-	may := []string{"internal/cli", "internal/rehearse", "internal/testkit", "internal/docgen", "sandbox"}
+	may := []string{"internal/cli", "internal/rehearse", "internal/calibrate", "internal/testkit", "deploy/sweep/life", "internal/docgen", "internal/accessgen", "sandbox"}
 	used := map[string]bool{}
 	for _, p := range packages(t) {
 		for _, imported := range p.imports {

@@ -29,7 +29,7 @@ standard error.
 		{cli.Done, "done"},
 		{cli.Failed, "failed, or interrupted"},
 		{cli.Usage, "usage, configuration or credentials are wrong: nothing was touched"},
-		{cli.Pending, "`plan --exit-code`: there are changes; `verify`: a required check failed or could not look; `drift`: there is drift"},
+		{cli.Pending, "`plan --exit-code`: there are changes; `verify`: a required check failed or could not look; `drift`: there is drift; `recover --dry-run`: something is stuck; `create`, `update`, `delete`: paused because the credentials have expired, or something is pending; AWS goes on, and so does the same command"},
 	} {
 		fmt.Fprintf(&b, "| %d | %s |\n", c.code, c.means)
 	}
@@ -53,7 +53,9 @@ func command(b *bytes.Buffer, c *cobra.Command) {
 			fmt.Fprintf(b, "\n- `%s`: %s.", sub.UseLine(), strings.ToLower(sub.Short[:1])+sub.Short[1:])
 		}
 		fmt.Fprintln(b)
-		return
+		if !c.Runnable() {
+			return
+		}
 	}
 	if c.Long != "" {
 		fmt.Fprintf(b, "\n%s\n", prose(c.Long))

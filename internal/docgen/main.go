@@ -1,6 +1,7 @@
 // Command docgen writes the documentation that is generated from the code: the
-// reference pages of the commands and of the checks, the page of what the sandbox
-// models, and the picture of the architecture. Run it at the top of the repository:
+// reference pages of the commands, of the checks and of faults, the page of what
+// the sandbox models, the table of its behaviours, and the picture of the
+// architecture. Run it at the top of the repository:
 //
 //	go run ./internal/docgen
 //
@@ -11,6 +12,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/poolhouse/poolhouse/diagnosis"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 )
 
 //go:generate go -C ../.. run ./internal/docgen
@@ -50,10 +54,18 @@ func generate(top string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	guide, err := sandboxGuide(top)
+	if err != nil {
+		return nil, err
+	}
 	return map[string][]byte{
 		"docs/architecture.svg":      drawing,
 		"docs/reference/checks.md":   checks(),
 		"docs/reference/commands.md": commands(),
+		"docs/reference/failures.md": diagnosis.Page(),
+		"docs/reference/faults.md":   fault.Page(),
 		"docs/reference/sandbox.md":  modelled,
+		"docs/reference/statuses.md": statuses(),
+		"docs/sandbox.md":            guide,
 	}, nil
 }

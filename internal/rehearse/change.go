@@ -20,10 +20,11 @@ type Edit struct {
 	After  string `json:"after"`
 }
 
-// change derives the file that the deployment is updated to: of evaluation its
-// promotion to production, of production a change over several stacks. The
-// result went through the same checks as any file.
-func change(name string, src []byte, c *config.Config) (*architecture.Architecture, []Edit, error) {
+// Change derives the update of a rehearsal from a file, of which the
+// configuration was read: of evaluation its promotion to production, of
+// production a change over several stacks. The result went through the same
+// checks as any file.
+func Change(name string, src []byte, c *config.Config) (*architecture.Architecture, []Edit, error) {
 	var f file
 	if err := yaml.UnmarshalWithOptions(src, &f.root, yaml.UseOrderedMap()); err != nil {
 		return nil, nil, fmt.Errorf("derive the update: %w", err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -94,25 +96,50 @@ type server struct {
 	Endpoint
 	http   *http.Server
 	failed chan error
+	// answering is held for reading by each answer, for writing once closed.
+	answering sync.RWMutex
 }
 
-func serve(ctx context.Context, box *sandbox.Sandbox) (*server, error) {
+// heldHeader marks requests whose client holds the clock.
+const heldHeader = "X-Poolhouse-Held"
+
+// Holding is a handler that holds a clock while it answers, unless the client
+// does: what is in flight is real.
+func Holding(h http.Handler, c *clock.Scaled) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(heldHeader) == "" {
+			defer c.Hold()()
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func serve(ctx context.Context, box *sandbox.Sandbox, c *clock.Scaled) (*server, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for the sandbox: %w", err)
 	}
-	s := &server{
-		Endpoint: NewEndpoint(box, "http://"+l.Addr().String()),
-		http:     &http.Server{Handler: box, ReadHeaderTimeout: 10 * time.Second},
-		failed:   make(chan error, 1),
-	}
+	s := &server{Endpoint: NewEndpoint(box, "http://"+l.Addr().String()), failed: make(chan error, 1)}
+	s.http = &http.Server{Handler: s.answers(Holding(box, c)), ReadHeaderTimeout: 10 * time.Second}
 	go func() { s.failed <- s.http.Serve(l) }()
 	return s, nil
 }
 
-// close stops the server and waits until it has.
+// answers is a handler whose last answer close waits for.
+func (s *server) answers(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.answering.TryRLock() { // else it is closed
+			defer s.answering.RUnlock()
+			h.ServeHTTP(w, r)
+		}
+	})
+}
+
+// close stops the server for good, and waits until no answer is under way. It
+// is called once.
 func (s *server) close() error {
 	err := s.http.Close()
+	s.answering.Lock()
 	if served := <-s.failed; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
@@ -125,6 +152,7 @@ var errKilled = errors.New("the process was killed")
 // process is a run of the product: its clients, and the wire that they share.
 // Killing it lets no later request out.
 type process struct {
+	pid     int
 	clients *awsapi.Clients
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -150,7 +178,7 @@ func (r *run) wire() wire { return wire{box: r.box, url: r.server.URL} }
 func (r *run) process(ctx context.Context) (*process, error) { return r.processAt(ctx, r.wire()) }
 
 func (r *run) processAt(ctx context.Context, w wire) (*process, error) {
-	p := &process{clock: r.clock, calls: &r.calls, next: &http.Transport{MaxIdleConnsPerHost: 64}}
+	p := &process{pid: r.started(), clock: r.clock, calls: &r.calls, next: &http.Transport{MaxIdleConnsPerHost: 64}}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	creds := w.box.Principals()[w.principal]
 	var err error
@@ -161,7 +189,28 @@ func (r *run) processAt(ctx context.Context, w wire) (*process, error) {
 			return aws.Credentials{AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey, SessionToken: creds.SessionToken, Source: "sandbox"}, nil
 		}),
 	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.processes[p.pid] = p
 	return p, err
+}
+
+// started counts the processes.
+func (r *run) started() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pids++
+	return r.pids
+}
+
+// holder is a process as others see it on the operator's machine.
+func (r *run) holder(p *process, s Step) lease.Holder {
+	return lease.Holder{Host: "rehearsal", PID: p.pid, Command: "poolhouse rehearse: " + string(s), Alive: func(pid int) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		other := r.processes[pid]
+		return other != nil && other.ctx.Err() == nil
+	}}
 }
 
 // RoundTrip sends a request while the clock is held, so that neither the wire
@@ -173,6 +222,8 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	release := p.clock.Hold()
 	defer release()
 	p.calls.Add(1)
+	req = req.Clone(req.Context())
+	req.Header.Set(heldHeader, "true")
 	resp, err := p.next.RoundTrip(req)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 )
 
 // Step is a part of a rehearsal.
@@ -85,9 +86,17 @@ type Serving struct {
 	Endpoint
 }
 
+// FaultFired says that a fault has happened.
+type FaultFired struct{ fault.Firing }
+
+// Ran says how a run of a command under faults ended, and what came next.
+type Ran struct{ RunReport }
+
 // ZoneLost says what the loss of a zone left.
 type ZoneLost struct{ Outage }
 
+func (FaultFired) event()   {}
+func (Ran) event()          {}
 func (ZoneLost) event()     {}
 func (StepStarted) event()  {}
 func (StepFinished) event() {}

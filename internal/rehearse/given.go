@@ -91,6 +91,9 @@ func (g *giver) make(path, typ, id string, props map[string]any) error {
 	if err == nil {
 		err = g.tx.Settle(r, "create")
 	}
+	if err == nil && typ == secretsmanager.TypeSecret {
+		err = secretsmanager.Bind(g.tx, r, id)
+	}
 	if err != nil {
 		return fmt.Errorf("make %s %s: %w", typ, id, err)
 	}

@@ -89,6 +89,16 @@ func (d *Doors) Attach(box *sandbox.Sandbox) {
 	d.channels.Attach(box.Account())
 }
 
+// Hold has what goes through them hold a clock.
+func (d *Doors) Hold(c *clock.Scaled) {
+	d.API.Hold(c.Hold)
+	d.channels.Hold(c.Hold)
+}
+
+// Reopen opens those again that a restored account says were there, and names
+// those that can't be. Sessions don't outlast their process.
+func (d *Doors) Reopen() []error { return d.API.Reopen() }
+
 // Close shuts them.
 func (d *Doors) Close() error { return errors.Join(d.API.Close(), d.channels.Close()) }
 

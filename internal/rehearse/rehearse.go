@@ -31,8 +31,11 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/rehearse/chain"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
+	"github.com/poolhouse/poolhouse/sandbox/recording"
 )
 
 // DefaultSpeed makes an hour of waiting last about a second.
@@ -55,10 +58,23 @@ type Options struct {
 	// Keep leaves the deployment standing after the update, and the sandbox
 	// serving until the context ends.
 	Keep bool
+	// Record puts into the report which permissions it takes.
+	Record bool
+	// Policies are all that the operator and the service role may do; nil lets
+	// both do everything.
+	Policies *Policies
+	// Faults are files of what goes wrong. With some, the life is another one:
+	// commands run as people run them, up to Attempts times each (0 means
+	// [DefaultAttempts]), and nothing is killed, breached or lost besides.
+	Faults   []Faults
+	Attempts int
 	// Plugin is AWS's session-manager-plugin; empty means that PATH has it.
 	Plugin string
 	// Emit receives events, one at a time. May be nil.
 	Emit func(Event)
+	// Observe is told of every exchange with the sandbox, for tests that hold
+	// it to AWS's service models. May be nil.
+	Observe func(sandbox.Exchange)
 }
 
 // MismatchError says that the account is not what it should be.
@@ -86,12 +102,17 @@ type run struct {
 	server *server
 	doors  *Doors
 	operator
+	faults *fault.Injector
+	ops    chain.Recorder
 	// inside says that the operator has gone into the VPC.
 	inside bool
 	calls  atomic.Int64
 	report *Report
 
-	mu sync.Mutex // serialises emit and guards what OnCall counts
+	mu sync.Mutex // serialises emit and guards what OnCall counts, and processes
+	// processes are those that were started, by their numbers.
+	processes map[int]*process
+	pids      int
 
 	arch  *architecture.Architecture // as the file says
 	next  *architecture.Architecture // after the update
@@ -100,7 +121,8 @@ type run struct {
 
 // Run rehearses a deployment. It blocks until the rehearsal is over. The
 // report says how far it came, also when there is an error; it is nil if the
-// file has faults, which are a [config.Faults].
+// file has faults, which are a [config.Faults], or the files of faults have
+// mistakes, which are [fault.Mistakes].
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Speed == 0 {
 		o.Speed = DefaultSpeed
@@ -113,19 +135,39 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{opts: o, clock: clock.NewScaled(o.Speed), arch: arch, operator: newOperator(arch)}
+	if len(o.Faults) > 0 {
+		next, _, err := Change(o.Name, o.Source, c)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := ParseFaults(o.Faults, c.Region, arch, next); err != nil {
+			return nil, err
+		}
+	}
+	r := &run{opts: o, clock: clock.NewScaled(o.Speed), arch: arch, processes: map[int]*process{}, operator: newOperator(arch)}
 	so := SandboxOptions(arch)
-	so.Now, so.Seed, so.OnCall = r.clock.Now, o.Seed, r.onCall
+	so.Now, so.Seed, so.OnCall, so.Observe, so.OnOperation = r.clock.Now, o.Seed, r.onCall, o.Observe, r.ops.Add
+	if o.Record {
+		so.Recording = &recording.Recording{}
+	}
 	r.report = newReport(arch, o, so.AccountID)
 	if r.doors, err = OpenDoors(ctx, &so, arch); err != nil {
 		return r.report, err
 	}
 	r.box = sandbox.New(so)
 	r.doors.Attach(r.box)
-	if r.server, err = serve(ctx, r.box); err != nil {
+	r.doors.Hold(r.clock)
+	if r.server, err = serve(ctx, r.box, r.clock); err != nil {
 		return r.report, errors.Join(err, r.doors.Close())
 	}
-	err = r.steps(ctx)
+	if len(o.Faults) > 0 {
+		err = r.trial(ctx)
+	} else {
+		err = r.steps(ctx)
+	}
+	if o.Record {
+		r.report.Permissions = NewPermissions(so.Recording, r.arch, r.box)
+	}
 	if closed := errors.Join(r.server.close(), r.doors.Close()); closed != nil {
 		err = errors.Join(err, fmt.Errorf("stop the sandbox: %w", closed))
 	}
@@ -216,28 +258,37 @@ func (r *run) steps(ctx context.Context) error {
 		return err
 	}
 	if r.opts.Keep {
-		r.report.Kept = nil
-		r.emit(Serving{r.server.Endpoint})
-		// Waiting on the clock keeps it fast for whoever comes.
-		if err := r.clock.Sleep(ctx, 100*365*24*time.Hour); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return r.keep(ctx)
 	}
 	return r.delete(ctx)
+}
+
+// keep leaves the deployment and serves it until the context ends.
+func (r *run) keep(ctx context.Context) error {
+	r.report.Kept = nil
+	r.emit(Serving{r.server.Endpoint})
+	var report []error
+	err := NewPacer(r.box.Account(), r.clock).Run(ctx, func(err error) { report = append(report, err) })
+	if ctx.Err() == nil {
+		return errors.Join(append(report, err)...)
+	}
+	return errors.Join(report...)
 }
 
 func (r *run) prepare() error {
 	err := r.step(StepGiven, "a new account, with what the file presupposes", nil, func() (string, error) {
 		items, err := Given(r.box, r.arch)
 		r.report.Given = items
+		if err == nil && r.opts.Policies != nil {
+			err = Limit(r.box, r.arch, *r.opts.Policies)
+		}
 		return fmt.Sprintf("%d given", len(items)), err
 	})
 	if err != nil {
 		return err
 	}
 	return r.step(StepValidate, "validate the file, and derive the update from it", nil, func() (string, error) {
-		next, edits, err := change(r.opts.Name, r.opts.Source, r.arch.Config)
+		next, edits, err := Change(r.opts.Name, r.opts.Source, r.arch.Config)
 		if err != nil {
 			return "", err
 		}
@@ -301,7 +352,7 @@ func (r *run) unchanged(ctx context.Context, s Step, a *architecture.Architectur
 
 // target is a deployment as one process sees it.
 func (r *run) target(p *process, a *architecture.Architecture, s Step, also func(deploy.Event)) deploy.Target {
-	return deploy.Target{Architecture: a, AWS: p.clients, Machine: r.machine(p.clock, r.inside), Emit: func(e deploy.Event) {
+	return deploy.Target{Architecture: a, AWS: p.clients, Machine: r.machine(p.clock, r.inside), Holder: r.holder(p, s), Emit: func(e deploy.Event) {
 		if p.dead.Load() {
 			// The dead say nothing.
 			return
@@ -316,6 +367,7 @@ func (r *run) target(p *process, a *architecture.Architecture, s Step, also func
 
 // create makes the deployment in two runs: the first is killed.
 func (r *run) create(ctx context.Context, plan *deploy.Plan) error {
+	start := r.clock.Now()
 	err := r.step(StepCreate, "create, and kill the run half-way", plan, func() (string, error) {
 		p, err := r.process(ctx)
 		if err != nil {
@@ -351,6 +403,9 @@ func (r *run) create(ctx context.Context, plan *deploy.Plan) error {
 		if err != nil {
 			return "", err
 		}
+		if r.report.Creation, err = r.pace(r.arch, start); err != nil {
+			return "", err
+		}
 		if err := r.report.measure(p, r.arch); err != nil {
 			return "", err
 		}
@@ -372,6 +427,17 @@ func (r *run) create(ctx context.Context, plan *deploy.Plan) error {
 		}
 		return r.reached(res, nil)
 	})
+}
+
+// pace is how a run that began at a time and ends now kept up with its longest
+// chain of operations; nil under faults, whose failures are no chain.
+func (r *run) pace(a *architecture.Architecture, start time.Time) (*chain.Pace, error) {
+	if r.faults != nil {
+		return nil, nil
+	}
+	now := r.clock.Now()
+	p, err := chain.Of(a, r.box.Account(), r.ops.Between(start, now), now.Sub(start))
+	return &p, err
 }
 
 // reached puts into the report how a run got to the Kubernetes API, or that it
@@ -460,6 +526,7 @@ func (r *run) update(ctx context.Context) error {
 // delete removes the deployment and compares the account with its start.
 func (r *run) delete(ctx context.Context) error {
 	var deleted *deploy.Deleted
+	start := r.clock.Now()
 	err := r.step(StepDelete, "delete, with all data", nil, func() (string, error) {
 		p, err := r.process(ctx)
 		if err != nil {
@@ -468,6 +535,9 @@ func (r *run) delete(ctx context.Context) error {
 		defer p.end()
 		deleted, err = deploy.Delete(p.ctx, deploy.DeleteOptions{Target: r.target(p, r.next, StepDelete, nil), Data: deploy.DestroyData})
 		if err != nil {
+			return "", err
+		}
+		if r.report.Deletion, err = r.pace(r.next, start); err != nil {
 			return "", err
 		}
 		r.report.Kept = deleted.Kept

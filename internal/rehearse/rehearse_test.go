@@ -20,8 +20,11 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/rehearse/chain"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/oracle"
 )
 
 func source(t *testing.T, name string) []byte {
@@ -54,7 +57,7 @@ func TestRun(t *testing.T) {
 		killed *Killed
 		dead   bool
 	)
-	report, err := Run(t.Context(), Options{Name: "production.yaml", Source: source(t, "production"), Emit: func(e Event) {
+	report, err := Run(t.Context(), Options{Name: "production.yaml", Source: source(t, "production"), Observe: oracle.Observe(t), Emit: func(e Event) {
 		switch e := e.(type) {
 		case StepStarted:
 			steps = append(steps, e.Step)
@@ -106,8 +109,15 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
-	if path := report.Path(); len(path) < 4 || path[0] != architecture.Keys || path[len(path)-1] != architecture.Parameters {
-		t.Errorf("the critical path is %v, want it to lead from keys to parameters", path)
+	if path := report.Path(); len(path) < 4 || path[0] != architecture.Keys || path[len(path)-1] != architecture.Addons {
+		t.Errorf("the critical path is %v, want it to lead from keys to add-ons", path)
+	}
+	for verb, p := range map[string]*chain.Pace{"create": report.Creation, "delete": report.Deletion} {
+		// On this clock the ratio is the machine's too: it is held where time is
+		// virtual.
+		if p == nil || p.Longest < 10*time.Minute || p.Longest > p.Took {
+			t.Errorf("the pace of %s is %+v, want its longest chain", verb, p)
+		}
 	}
 	calls := 0
 	for _, s := range report.Steps {
@@ -155,7 +165,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	report, err := Run(ctx, Options{Name: "evaluation.yaml", Source: source(t, "evaluation"), Emit: func(e Event) {
+	report, err := Run(ctx, Options{Name: "evaluation.yaml", Source: source(t, "evaluation"), Observe: oracle.Observe(t), Emit: func(e Event) {
 		if s, ok := e.(StepStarted); ok && s.Step == StepResume {
 			cancel(stop)
 		}
@@ -170,9 +180,9 @@ func TestRunEndsWithItsContext(t *testing.T) {
 
 func TestKilledProcessSendsNothing(t *testing.T) {
 	t.Parallel()
-	r := &run{clock: clock.NewScaled(1), box: sandbox.New(sandbox.Options{}), report: &Report{Calls: map[string]int{}}}
+	r := &run{clock: clock.NewScaled(1), box: testkit.Sandbox(t, sandbox.Options{}), processes: map[int]*process{}, report: &Report{Calls: map[string]int{}}}
 	var err error
-	if r.server, err = serve(t.Context(), r.box); err != nil {
+	if r.server, err = serve(t.Context(), r.box, r.clock); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
@@ -207,7 +217,7 @@ func TestKilledProcessSendsNothing(t *testing.T) {
 // before, and what it brings itself is not claimed to have been shown.
 func TestRunInExistingNetwork(t *testing.T) {
 	t.Parallel()
-	report, err := Run(t.Context(), Options{Name: "existing-network.yaml", Source: source(t, "existing-network")})
+	report, err := Run(t.Context(), Options{Name: "existing-network.yaml", Source: source(t, "existing-network"), Observe: oracle.Observe(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +278,7 @@ func TestGiven(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a := parse(t, tt.src)
-			box := sandbox.New(SandboxOptions(a))
+			box := testkit.Sandbox(t, SandboxOptions(a))
 			items, err := Given(box, a)
 			if err != nil {
 				t.Fatal(err)
@@ -303,7 +313,7 @@ func TestGivenKeepsToItsAccount(t *testing.T) {
 	if o.AccountID != "111122223333" || o.Region != "us-east-1" || !o.Fresh {
 		t.Errorf("got %+v", o)
 	}
-	items, err := Given(sandbox.New(o), a)
+	items, err := Given(testkit.Sandbox(t, o), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +331,7 @@ func TestChangeOfProduction(t *testing.T) {
 			t.Parallel()
 			src := source(t, name)
 			before := parse(t, src)
-			next, edits, err := change(name, src, before.Config)
+			next, edits, err := Change(name, src, before.Config)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +372,7 @@ func TestPromotion(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			before := parse(t, []byte(tt.src))
-			next, edits, err := change("x.yaml", []byte(tt.src), before.Config)
+			next, edits, err := Change("x.yaml", []byte(tt.src), before.Config)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -479,7 +489,7 @@ func TestDomain(t *testing.T) {
 
 func TestRename(t *testing.T) {
 	t.Parallel()
-	box := sandbox.New(sandbox.Options{})
+	box := testkit.Sandbox(t, sandbox.Options{})
 	err := box.Account().Do(func(tx *account.Tx) error {
 		r := &account.Resource{Type: "x", ID: "old", Attrs: map[string]any{"Arn": "arn:old", "List": []any{"old", 1}}, Data: map[string]any{"in": map[string]any{"a": "old"}}}
 		tx.Put(r)

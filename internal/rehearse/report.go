@@ -14,7 +14,9 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/rehearse/chain"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/verify"
 )
@@ -33,6 +35,11 @@ type Report struct {
 	Steps   []StepReport `json:"steps"`
 	// Stacks is what stood there when the creation was complete.
 	Stacks []StackReport `json:"stacks"`
+	// Creation and Deletion are how long these took beside their longest chains
+	// of operations; nil if they did not come to their end, or under faults. The
+	// creation is that of both runs, without the wait between them.
+	Creation *chain.Pace `json:"creation,omitempty"`
+	Deletion *chain.Pace `json:"deletion,omitempty"`
 	// Kubernetes is how its API was reached, after all that was tried.
 	Kubernetes deploy.KubernetesStatus `json:"kubernetes"`
 	// Edits are what the update changed in the file, Update its plan.
@@ -53,6 +60,12 @@ type Report struct {
 	// Calls counts API calls by service and operation.
 	Calls map[string]int `json:"calls"`
 	Rows  []RowReport    `json:"rows"`
+	// Permissions are what it took; nil unless it was recorded.
+	Permissions *Permissions `json:"permissions,omitempty"`
+	// Faults are how often each fault has happened, and Runs the commands that
+	// were run under them, with what the user did about each failure.
+	Faults []fault.Tally `json:"faults,omitempty"`
+	Runs   []RunReport   `json:"runs,omitempty"`
 	// NotModelled is what no rehearsal shows.
 	NotModelled []string `json:"notModelled"`
 

@@ -7,14 +7,15 @@
 //	POOLHOUSE_SPEC=package/db.json.gz go run ./internal/specgen
 //
 // The first fetches the package and compares; the second runs from the module's
-// root. Covered are the types listed in types.txt. With POOLHOUSE_SCHEMAS set to
-// a folder of CloudFormation's resource schemas, it writes drift.json as well.
+// root. Covered are the types listed in types.txt, and for the sandbox alone
+// those of foreign.txt. With POOLHOUSE_SCHEMAS set to
+// a folder of CloudFormation's resource schemas, it writes drift.json and
+// limits.json as well.
 //
 // Invariants: the same input gives the same bytes; no prose of AWS is copied;
 // where the facts are wrong, corrections.go says so, with a reason.
 //
-// Limits: patterns, lengths and ranges are not in the input, so neither are
-// they in the output.
+// Limits: patterns, lengths and ranges are in the schemas only.
 package main
 
 import (
@@ -22,8 +23,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -31,6 +34,11 @@ import (
 
 //go:embed types.txt
 var typeList string
+
+// foreignList are types that only the sandbox knows, for templates of others.
+//
+//go:embed foreign.txt
+var foreignList string
 
 func main() {
 	spec := flag.String("spec", os.Getenv("POOLHOUSE_SPEC"), "db.json.gz of npm package @aws-cdk/aws-service-spec; POOLHOUSE_SPEC by default")
@@ -46,7 +54,8 @@ func run(spec, root string) error {
 	if spec == "" {
 		return errors.New("POOLHOUSE_SPEC does not name the db.json.gz of npm package @aws-cdk/aws-service-spec: .ci/run generated fetches it")
 	}
-	types, err := load(spec, strings.Fields(typeList))
+	own, foreign := strings.Fields(typeList), strings.Fields(foreignList)
+	types, err := load(spec, slices.Concat(own, foreign))
 	if err != nil {
 		return err
 	}
@@ -61,7 +70,11 @@ func run(spec, root string) error {
 		if files["sandbox/facts/drift.json"], err = driftJSON(schemas, types); err != nil {
 			return err
 		}
+		if files["sandbox/facts/limits.json"], err = limitsJSON(schemas, types); err != nil {
+			return err
+		}
 	}
+	maps.DeleteFunc(types, func(name string, _ *resourceType) bool { return slices.Contains(foreign, name) })
 	packages, err := goFiles(types)
 	if err != nil {
 		return err

@@ -46,6 +46,16 @@ func TestOracle(t *testing.T) {
 	if !bytes.Equal(drift, committed) {
 		t.Error("sandbox/facts/drift.json differs from what the schemas say: go generate ./internal/specgen")
 	}
+	limits, err := limitsJSON(dir, types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if committed, err = os.ReadFile("../../sandbox/facts/limits.json"); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(limits, committed) {
+		t.Error("sandbox/facts/limits.json differs from what the schemas say: go generate ./internal/specgen")
+	}
 	slices.Sort(got)
 	want := readDifferences(t)
 	for _, line := range minus(got, want) {

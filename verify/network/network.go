@@ -138,6 +138,7 @@ func Checks() []check.Check {
 		{ID: "nat-per-zone", Proves: "Each private subnet leaves by a NAT in its own zone.", Level: check.Required, Rows: []string{"C9", "S8"}, Run: natPerZone},
 		{ID: "nat-gateway-healthy", Proves: "NAT gateways are available and have public addresses.", Level: check.Required, Rows: []string{"C1", "C9", "N2"}, Run: natGatewayHealthy},
 		{ID: "nat-instance-safe", Proves: "Self-managed NAT forwards, and lets in only the private subnets; its instances take IMDSv2 only.", Level: check.Required, Rows: []string{"N2", "B36"}, Run: natInstanceSafe},
+		{ID: "nat-proved", Proves: "Where something in a private subnet can be asked, it was heard by way of NAT.", Level: check.Required, Rows: []string{"C9", "N2"}, Run: natProved},
 		{ID: "private-no-way-in", Proves: "Nothing on the internet can open a connection to anything in private subnets.", Level: check.Required, Rows: []string{"C3", "S1", "B29"}, Run: noWayIn(architecture.Private)},
 		{ID: "control-plane-no-way-in", Proves: "Nothing on the internet can open a connection to anything in control-plane subnets.", Level: check.Required, Rows: []string{"C2"}, Run: noWayIn(architecture.ControlPlane)},
 		{ID: "nodes-not-reachable-from-internet", Proves: "Nothing on the internet can open a connection to a node.", Level: check.Required, Rows: []string{"S1", "B29"}, Run: nodesUnreachable},

@@ -43,7 +43,8 @@ type ownershipFacts struct {
 }
 
 // parameters are the entries below the deployment's path, by the rest of their
-// name. Encrypted ones are read as they are: no secret is ever decrypted.
+// name, without those that say who works on it. Encrypted ones are read as they
+// are: no secret is ever decrypted.
 func parameters(l *account.Look) (map[string]ssmtypes.Parameter, error) {
 	return account.Facts[ownershipFacts](l).parametersFact.Get(func() (map[string]ssmtypes.Parameter, error) {
 		path := l.Arch.ParameterPath()
@@ -57,6 +58,9 @@ func parameters(l *account.Look) (map[string]ssmtypes.Parameter, error) {
 				return nil, fmt.Errorf("read the parameters below %s: %w", path, err)
 			}
 			for _, p := range page.Parameters {
+				if strings.HasPrefix(aws.ToString(p.Name), l.Arch.LeasePath()+"/") {
+					continue
+				}
 				out[strings.TrimPrefix(aws.ToString(p.Name), path+"/")] = p
 			}
 		}
@@ -635,11 +639,14 @@ func addressesInUse(l *account.Look, r *check.Recorder) error {
 		return err
 	}
 	for _, a := range list {
-		saw := "in use"
-		if a.AssociationId == nil {
+		saw, ok := "in use", a.AssociationId != nil
+		switch {
+		case !ok && l.Arch.Config.Network.NAT.Announce != "":
+			saw, ok = "announced by network.nat.announce, and not in use yet", true
+		case !ok:
 			saw = "not in use"
 		}
-		r.Saw(a.AssociationId != nil, aws.ToString(a.AllocationId), aws.ToString(a.PublicIp)+" is "+saw, "ec2:DescribeAddresses", "in use",
+		r.Saw(ok, aws.ToString(a.AllocationId), aws.ToString(a.PublicIp)+" is "+saw, "ec2:DescribeAddresses", "in use",
 			"if NAT is missing, "+check.FixUpdate+"; otherwise aws ec2 release-address --allocation-id "+aws.ToString(a.AllocationId))
 	}
 	if len(list) == 0 {

@@ -38,7 +38,7 @@ func bucket(l *account.Look, name string) (*s3.HeadBucketOutput, error) {
 	return account.Facts[storageFacts](l).bucketsFact.Get(name, func() (*s3.HeadBucketOutput, error) {
 		out, err := account.OrNone(l.AWS.S3.HeadBucket(l.Ctx, &s3.HeadBucketInput{Bucket: &name, ExpectedBucketOwner: &l.ID.Account}))
 		if err != nil {
-			return nil, fmt.Errorf("look up bucket %s, which may be another account's: %w", name, err)
+			return nil, fmt.Errorf("look up bucket %s, which takes s3:ListBucket and may be another account's: %w", name, err)
 		}
 		return out, nil
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -46,7 +47,20 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 			paragraph(w, "  "+f.Path+": ", "    ", "%s (%s)", f.Reason, f.Fix)
 		}
 	}
+	egress(w, p.Egress)
 	fmt.Fprintln(w)
+	if notOurs(w, p.NotOurs); len(p.NotOurs) > 0 {
+		fmt.Fprintln(w)
+	}
+	origin(w, p)
+	if len(p.Refusals) > 0 {
+		fmt.Fprintf(w, "Refused for %s; create and update change nothing:\n", Count(len(p.Refusals), "reason"))
+		Refusals(w, p.Refusals)
+		if len(p.Stacks) == 0 {
+			return
+		}
+		fmt.Fprintln(w)
+	}
 	defer func() {
 		if slices.ContainsFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Drift != nil }) {
 			fmt.Fprintln(w, "What has drifted, who did it and what stays: poolhouse drift.")
@@ -88,9 +102,96 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 	if len(path) > 0 {
 		paragraph(w, "Time: ", "  ", "about %s, decided by %s.", Span(p.Expected), strings.Join(path, " > "))
 	}
+	session(w, p.Session)
 	Kubernetes(w, p.Kubernetes)
 	if !all && slices.ContainsFunc(p.Stacks, func(s deploy.StackPlan) bool { return s.Action == deploy.CreateStack }) {
 		fmt.Fprintln(w, "With --verbose, every resource is listed.")
+	}
+}
+
+// session prints what is to be known of the credentials before a long run.
+func session(w io.Writer, s *deploy.Session) {
+	switch {
+	case s == nil:
+	case s.Short:
+		paragraph(w, "Credentials: ", "  ", "they end %s, and the run about %s. It pauses then, and AWS goes on; sign in anew before, or repeat the command after it.", moment(s.Until), moment(s.Done))
+	case s.Temporary:
+		paragraph(w, "Credentials: ", "  ", "temporary, and nobody says for how long. If they end before %s, the run pauses, and AWS goes on; repeat the command then.", moment(s.Done))
+	}
+}
+
+// egress prints how the public addresses of the private subnets change, and who
+// must know.
+func egress(w io.Writer, e *deploy.Egress) {
+	if e == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	if e.Announced {
+		fmt.Fprintln(w, "Public addresses of the way out, announced and not in use yet:")
+	} else {
+		fmt.Fprintln(w, "Public addresses of the way out change:")
+	}
+	paragraph(w, "  now:  ", "    ", "%s", addresses(e.Before, 0))
+	paragraph(w, "  then: ", "    ", "%s", addresses(e.After, e.Pending))
+	if added := e.Added(); len(added) > 0 || e.Pending > 0 {
+		what := addresses(added, e.Pending)
+		when := "before this update"
+		if e.Announced {
+			when = "before network.nat.mode changes"
+		}
+		paragraph(w, "  let in: ", "    ", "%s, in the allow-lists of others that know this deployment by its addresses, %s", what, when)
+	}
+	if dropped := e.Dropped(); len(dropped) > 0 {
+		paragraph(w, "  drop: ", "    ", "%s, after it; they are released last", addresses(dropped, 0))
+	}
+	for _, l := range e.Listed {
+		paragraph(w, "  in this file: ", "    ", "%s is %s, which lets in %s", l.Path, l.Entry, l.Address)
+	}
+	if e.Pending > 0 && !e.Announced {
+		paragraph(w, "  to know them before anything else changes: ", "    ", "leave network.nat.mode as it was, put the new one into network.nat.announce and update")
+	}
+}
+
+// addresses lists those that are known and counts those that are not yet.
+func addresses(known []string, pending int) string {
+	switch {
+	case pending > 0 && len(known) > 0:
+		return fmt.Sprintf("%s and %d that the update allocates first", strings.Join(known, ", "), pending)
+	case pending > 0:
+		return fmt.Sprintf("%d that the update allocates first", pending)
+	case len(known) == 0:
+		return "none"
+	}
+	return strings.Join(known, ", ")
+}
+
+// origin tells what a creation goes on from, and where the database has its
+// data from.
+func origin(w io.Writer, p *deploy.Plan) {
+	var data, others []architecture.StackName
+	for _, a := range p.Adopted {
+		if a.HoldsData {
+			data = append(data, a.Stack)
+		} else {
+			others = append(others, a.Stack)
+		}
+	}
+	if len(data) > 0 {
+		paragraph(w, "Stands, with its data, and is gone on from: ", "  ", "%s", Join(data))
+	}
+	if len(others) > 0 {
+		paragraph(w, "Stands and is gone on from: ", "  ", "%s", Join(others))
+	}
+	switch d := p.Database; {
+	case d == nil:
+	case d.Snapshot != "":
+		paragraph(w, "Database: ", "  ", "restored from snapshot %s, of %s.", d.Snapshot, d.Taken.UTC().Format("2006-01-02 15:04Z"))
+	case len(d.Finals) > 0:
+		paragraph(w, "Database: ", "  ", "begins empty, although there is a snapshot of it: %s.", strings.Join(d.Finals, ", "))
+	}
+	if len(p.Adopted) > 0 || p.Database != nil && (p.Database.Snapshot != "" || len(p.Database.Finals) > 0) {
+		fmt.Fprintln(w)
 	}
 }
 
@@ -106,6 +207,9 @@ func stackPlan(w io.Writer, s deploy.StackPlan, all bool) {
 	if len(s.KnownAfter) > 0 && (all || s.Action == deploy.UpdateStack) {
 		fmt.Fprintf(w, "  some values are known after: %s\n", Join(s.KnownAfter))
 	}
+	for _, b := range s.Before {
+		paragraph(w, "  first, by itself: ", "    ", "%s", b)
+	}
 	if s.Action == deploy.CreateStack && !all {
 		paragraph(w, "  + ", "    ", "%s", byType(s.Changes))
 	} else {
@@ -114,6 +218,14 @@ func stackPlan(w io.Writer, s deploy.StackPlan, all bool) {
 		}
 	}
 	fmt.Fprintln(w)
+}
+
+// Refusals prints why a plan is not carried out, and what to do about it.
+func Refusals(w io.Writer, all []guard.Refusal) {
+	for _, r := range all {
+		paragraph(w, "  ", "    ", "%s", r.String())
+		paragraph(w, "    next: ", "      ", "%s", r.Next())
+	}
 }
 
 // byType sums resources up: 3 EC2::Subnet, 1 EC2::VPC.

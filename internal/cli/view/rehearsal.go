@@ -11,6 +11,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/internal/rehearse/chain"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -53,6 +54,12 @@ func (v *Rehearsal) Event(e rehearse.Event) {
 		if v.live != nil {
 			v.live.Event(deploy.Step{Time: e.Time, Text: fmt.Sprintf("killed after %d API calls, with %s in motion", e.Calls, Join(e.Moving))})
 		}
+	case rehearse.FaultFired:
+		v.fault(e)
+	case rehearse.Ran:
+		if e.Then != "" {
+			paragraph(v.w, "  ", "  ", "the user %s", e.Then)
+		}
 	case rehearse.Changed:
 		edits(v.w, e.Edits)
 	case rehearse.Planned:
@@ -83,6 +90,27 @@ func (v *Rehearsal) start(e rehearse.StepStarted) {
 	}
 	fmt.Fprintf(v.w, "%s ...\n", e.Title)
 	v.live = NewLines(v.w, v.detail, e.Clock)
+}
+
+// fault shows a fault the first time that it happens, and then when it has
+// happened ten times as often, unless all is to be shown.
+func (v *Rehearsal) fault(e rehearse.FaultFired) {
+	n := e.Times
+	for n > 1 && n%10 == 0 {
+		n /= 10
+	}
+	if n > 1 && v.detail != Everything {
+		return
+	}
+	text := fmt.Sprintf("fault %s: %s", e.ID, e.What)
+	if e.Times > 1 {
+		text += fmt.Sprintf(" (%d times so far)", e.Times)
+	}
+	if v.live != nil {
+		v.live.Event(deploy.Step{Time: e.Time, Text: text})
+		return
+	}
+	paragraph(v.w, "", "  ", "%s", text)
 }
 
 // line writes an event for machines.
@@ -155,6 +183,32 @@ func Environment(w io.Writer, e rehearse.Endpoint) {
 	}
 }
 
+// pace prints how the creation and the deletion kept up with what AWS takes.
+func pace(w io.Writer, section func(string, ...any), r *rehearse.Report) {
+	if r.Creation == nil && r.Deletion == nil {
+		return
+	}
+	section("Pace, beside the longest chain of AWS's operations")
+	for _, x := range []struct {
+		verb string
+		*chain.Pace
+	}{{"create", r.Creation}, {"delete", r.Deletion}} {
+		if x.Pace == nil {
+			continue
+		}
+		fmt.Fprintf(w, "  %s took %s, the longest chain of operations takes %s: %.2f\n", x.verb, Span(x.Took), Span(x.Longest), x.Ratio())
+		var path []string
+		for _, l := range x.Stacks() {
+			what := string(l.Stack)
+			if l.Verb == "update" {
+				what = "protection of " + what
+			}
+			path = append(path, what+" "+Span(l.Takes))
+		}
+		paragraph(w, "    ", "    ", "%s", strings.Join(path, " > "))
+	}
+}
+
 // Report prints what a rehearsal has shown.
 func Report(w io.Writer, r *rehearse.Report) {
 	fmt.Fprintf(w, "\nRehearsal of %s, %s in %s, in a simulated account %s\n", r.Deployment, r.Profile, r.Region, r.Account)
@@ -177,6 +231,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 		section("Creation, by stack; what decides how long it takes is drawn with #:")
 		paragraph(w, "  ", "  ", "%s", strings.ReplaceAll(Join(r.Path()), ", ", " > "))
 		timeline(w, r.Stacks)
+		pace(w, section, r)
 		section("%s", Count(r.Resources(), "resource"))
 		for _, s := range r.Stacks {
 			paragraph(w, fmt.Sprintf("  %-11s ", s.Stack), "              ", "%s", counts(s.Types))
@@ -186,6 +241,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 		fmt.Fprintln(w)
 		kubernetesStatus(w, &k)
 	}
+	trials(w, section, r)
 	if len(r.Calls) > 0 {
 		section("%s", Count(r.APICalls(), "API call"))
 		paragraph(w, "  ", "  ", "%s", counts(r.CallsByService()))
@@ -225,7 +281,38 @@ func Report(w io.Writer, r *rehearse.Report) {
 	for _, n := range r.NotModelled {
 		paragraph(w, "  - ", "    ", "%s", n)
 	}
+	if len(r.Runs) > 0 {
+		fmt.Fprintf(w, "\nAll converged: %s in %.1fs.\n", Span(r.Simulated())+" of AWS's time", r.Wall().Seconds())
+		return
+	}
 	fmt.Fprintf(w, "\nThe rehearsal succeeded: %s of AWS's time in %.1fs.\n", Span(r.Simulated()), r.Wall().Seconds())
+}
+
+// trials prints which faults happened, and what it took to get past them.
+func trials(w io.Writer, section func(string, ...any), r *rehearse.Report) {
+	if len(r.Faults) > 0 {
+		section("Faults")
+		for _, f := range r.Faults {
+			if f.Times == 0 {
+				paragraph(w, "  ", "    ", "%s (%s) never happened", f.ID, f.Kind)
+				continue
+			}
+			paragraph(w, "  ", "    ", "%s (%s) happened %s, first: %s", f.ID, f.Kind, Count(f.Times, "time"), f.What)
+		}
+	}
+	if len(r.Runs) > 0 {
+		section("What it took")
+		for _, run := range r.Runs {
+			switch {
+			case run.Error == "" && run.Then == "":
+				paragraph(w, "  ", "    ", "%s: done", run.Command)
+			case run.Error == "":
+				paragraph(w, "  ", "    ", "%s: done; the user %s", run.Command, run.Then)
+			default:
+				paragraph(w, "  ", "    ", "%s: failed: %s; the user %s", run.Command, run.Error, run.Then)
+			}
+		}
+	}
 }
 
 // counts lists numbers by name, the largest first.

@@ -14,6 +14,7 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/internal/rehearse/chain"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -106,9 +107,15 @@ func TestReport(t *testing.T) {
 			{Stack: "keys", End: 10 * time.Minute, Critical: true, Types: map[string]int{"AWS::KMS::Alias": 1, "AWS::KMS::Key": 2}},
 			{Stack: "network", Start: 10 * time.Minute, End: 20 * time.Minute, Critical: true, Types: map[string]int{"AWS::EC2::VPC": 1}},
 		},
+		Creation: &chain.Pace{Took: 20 * time.Minute, Longest: 19 * time.Minute, Links: []chain.Link{
+			{Stack: "keys", Verb: "create", Takes: 9 * time.Minute},
+			{Stack: "network", Verb: "create", Takes: 4 * time.Minute},
+			{Stack: "network", Resource: "Vpc", Verb: "create", Takes: 5 * time.Minute},
+			{Stack: "network", Verb: "update", Takes: time.Minute},
+		}},
 		Calls:       map[string]int{"cloudformation.DescribeStacks": 18, "sts.GetCallerIdentity": 2},
 		Given:       []rehearse.Item{{Type: "AWS::IAM::Role", ID: "platform", Path: "cluster.administrators"}},
-		Kept:        []deploy.Kept{{Type: "AWS::KMS::Key", ID: "key-1", Why: "KMS keeps it", Until: time.Date(2026, 12, 1, 8, 0, 0, 0, time.UTC)}},
+		Kept:        []deploy.Kept{{Type: "AWS::KMS::Key", ID: "key-1", Why: "KMS keeps it", Passing: true, Until: time.Date(2026, 12, 1, 8, 0, 0, 0, time.UTC)}},
 		LinkedRoles: []string{"AWSServiceRoleForRDS"}, Skipped: 7 * 24 * time.Hour,
 		Rows: []rehearse.RowReport{
 			{ID: "C1", Asks: "Public subnets", Shown: rehearse.Fully},
@@ -131,6 +138,10 @@ Creation, by stack; what decides how long it takes is drawn with #:
   keys        |############################                            |    10m    3
   network     |                            ############################|    10m    1
               0                                                      20m  takes  has
+
+Pace, beside the longest chain of AWS's operations
+  create took 20m, the longest chain of operations takes 19m: 1.05
+    keys 9m > network 9m > protection of network 60s
 
 4 resources
   keys        2 KMS::Key, 1 KMS::Alias

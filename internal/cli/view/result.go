@@ -33,14 +33,73 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 			}
 		})
 		for _, st := range s.Stacks {
-			if st.Reason != "" {
+			switch {
+			case st.Root != nil:
+				fmt.Fprintln(w, safe(st.Name+" failed:"))
+				for _, line := range Root(*st.Root, file) {
+					paragraph(w, "  ", "    ", "%s", line)
+				}
+			case st.Reason != "":
 				paragraph(w, st.Name+": ", "  ", "%s", st.Reason)
 			}
 		}
 	}
+	notOurs(w, s.NotOurs)
+	outside(w, s)
 	kubernetesStatus(w, s.Kubernetes)
+	if s.KubernetesUnknown != "" {
+		paragraph(w, "Kubernetes API: ", "  ", "not known: %s", s.KubernetesUnknown)
+	}
+	for _, x := range s.Exits {
+		paragraph(w, "way out of ", "  ", "%s", x)
+	}
+	if s.ExitsUnknown != "" {
+		paragraph(w, "ways out are not known: ", "  ", "%s", s.ExitsUnknown)
+	}
+	for _, r := range s.Validation {
+		paragraph(w, "certificate waits for: ", "  ", "%s", r)
+	}
+	if s.ValidationUnknown != "" {
+		paragraph(w, "certificate: ", "  ", "what it waits for is not known: %s", s.ValidationUnknown)
+	}
+	if l := s.Lease; l != nil {
+		paragraph(w, "at work: ", "  ", "%s; its lease ends %s unless it is renewed", l.Holder, moment(l.Expires))
+	}
+	if s.LeaseUnknown != "" {
+		paragraph(w, "at work: ", "  ", "not known: %s", s.LeaseUnknown)
+	}
 	if s.Next != "" {
 		fmt.Fprintf(w, "next: poolhouse %s %s\n", s.Next, file)
+	}
+}
+
+// notOurs names stacks that look like a deployment's and are none of its own.
+func notOurs(w io.Writer, names []string) {
+	for _, n := range names {
+		paragraph(w, "not ours: ", "  ", "stack %s has this deployment's tag and is none of its stacks; it is left alone", n)
+	}
+}
+
+// outside prints what belongs to a deployment and no stack holds.
+func outside(w io.Writer, s *deploy.Status) {
+	if s.Resources > 0 {
+		fmt.Fprintf(w, "%s in stacks, %d outside of them\n", Count(s.Resources, "resource"), len(s.Outside))
+	} else if len(s.Outside) > 0 {
+		fmt.Fprintln(w, "No stack holds what is left of it:")
+	}
+	for _, i := range s.Outside {
+		until := ""
+		if !i.Until.IsZero() {
+			until = ", gone after " + moment(i.Until)
+		}
+		why := i.Why
+		if why == "" {
+			why = "known by its " + string(i.Origin)
+		}
+		paragraph(w, "  ", "    ", "%s (%s): %s%s", i.ID, i.Type, why, until)
+	}
+	for _, u := range s.Unknown {
+		paragraph(w, "  not known: ", "    ", "%s: %s", u.What, u.Reason)
 	}
 }
 
@@ -55,28 +114,21 @@ func Placeholders(w io.Writer, list []config.Fault) {
 	}
 }
 
-// Record is a DNS record that somebody has to make.
-type Record struct {
-	Name  string `json:"name"`
-	Type  string `json:"type"`
-	Value string `json:"value"`
-}
-
 // Records are the DNS records to make where the deployment makes none itself.
 // The stack edge puts them out as "host CNAME target".
-func Records(outputs map[architecture.StackName]map[string]string) []Record {
-	list := []Record{}
+func Records(outputs map[architecture.StackName]map[string]string) []deploy.Record {
+	list := []deploy.Record{}
 	edge := outputs[architecture.Edge]
 	for _, k := range slices.Sorted(maps.Keys(edge)) {
 		if f := strings.Fields(edge[k]); strings.HasSuffix(k, "Record") && len(f) == 3 {
-			list = append(list, Record{f[0], f[1], f[2]})
+			list = append(list, deploy.Record{Name: f[0], Type: f[1], Value: f[2]})
 		}
 	}
 	return list
 }
 
 // records prints the DNS records to make.
-func records(w io.Writer, list []Record) {
+func records(w io.Writer, list []deploy.Record) {
 	if len(list) == 0 {
 		return
 	}
@@ -143,8 +195,31 @@ func Result(w io.Writer, a *architecture.Architecture, r *deploy.Result) {
 	nameServers(w, a, r.Outputs)
 }
 
+// Protections prints what is protected against deletion.
+func Protections(w io.Writer, all []deploy.Protection) {
+	fmt.Fprintln(w, "Protected against deletion:")
+	for _, p := range all {
+		if p.Of == "stack" {
+			fmt.Fprintf(w, "  stack %s, by termination protection\n", p.Stack)
+		} else {
+			fmt.Fprintf(w, "  what stack %s holds, by deletion protection\n", p.Stack)
+		}
+	}
+}
+
 // Deleted prints what a deletion came to.
 func Deleted(w io.Writer, deployment string, d *deploy.Deleted) {
+	if d.Outcome == deploy.Blocked {
+		fmt.Fprintf(w, "%s is not wholly deleted, after %s; what should be gone and is there:\n", deployment, Span(d.Took))
+		for _, b := range d.Blockers {
+			paragraph(w, "  ", "    ", "%s", safe(b.String()))
+			paragraph(w, "    next: ", "      ", "%s", safe(b.Next))
+		}
+		if len(d.Kept) > 0 {
+			Kept(w, d.Kept)
+		}
+		return
+	}
 	fmt.Fprintf(w, "%s is deleted, in %s\n", deployment, Span(d.Took))
 	Kept(w, d.Kept)
 }
@@ -178,10 +253,65 @@ func kept(w io.Writer, list []deploy.Kept) {
 		for _, k := range things[r] {
 			fmt.Fprintf(w, "  %s (%s)\n", k.ID, k.Type)
 		}
+		first := things[r][0]
 		until := ""
 		if !r.until.IsZero() {
-			until = "; gone after " + moment(things[r][0].Until)
+			until = "; gone after " + moment(first.Until)
+		}
+		if !first.After.IsZero() {
+			until += "; can be removed after " + moment(first.After)
 		}
 		paragraph(w, "    ", "    ", "%s%s", r.why, until)
+		if !first.Passing {
+			paragraph(w, "    costs: ", "      ", "%s", cost(things[r]))
+			commands(w, things[r])
+		}
 	}
+}
+
+// cost is what things cost together in a month.
+func cost(things []deploy.Kept) string {
+	sum, unknown := 0.0, 0
+	source := ""
+	for _, k := range things {
+		if k.Monthly == nil {
+			unknown++
+			continue
+		}
+		sum += k.Monthly.Amount
+		source = fmt.Sprintf(" (%s, %s)", k.Monthly.Source, k.Monthly.Date.Format(time.DateOnly))
+	}
+	switch {
+	case unknown == len(things):
+		return "not known here: it depends on how much they hold"
+	case unknown > 0:
+		return fmt.Sprintf("USD %.2f a month%s, and what is not known here of %s", sum, source, Count(unknown, "thing"))
+	}
+	return fmt.Sprintf("USD %.2f a month%s", sum, source)
+}
+
+// most is how many commands are listed for people; programs get all.
+const most = 12
+
+// commands lists how things are restored and removed.
+func commands(w io.Writer, things []deploy.Kept) {
+	list := func(what string, of func(deploy.Kept) []string) {
+		var all []string
+		for _, k := range things {
+			for _, c := range of(k) {
+				if !slices.Contains(all, c) {
+					all = append(all, c)
+				}
+			}
+		}
+		for i, c := range all {
+			if i == most {
+				fmt.Fprintf(w, "      and %d more, in the manifest\n", len(all)-most)
+				return
+			}
+			fmt.Fprintf(w, "    %s: %s\n", what, safe(c))
+		}
+	}
+	list("restore", func(k deploy.Kept) []string { return k.Restore })
+	list("remove", func(k deploy.Kept) []string { return k.Remove })
 }

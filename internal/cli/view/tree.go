@@ -149,6 +149,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.branch(e.Stack).resource(e)
 	case deploy.Step:
 		m.steps = append(m.steps, e.Text)
+	case deploy.SessionShort:
+		m.steps = append(m.steps, e.String())
 	}
 	return m, nil
 }

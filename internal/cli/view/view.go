@@ -172,6 +172,8 @@ func (v *Lines) Event(e deploy.Event) {
 		}
 	case deploy.Step:
 		v.say(e.Time, e.Stack, "%s", e.Text)
+	case deploy.SessionShort:
+		v.say(e.Time, "", "%s", e.Session)
 	}
 }
 
@@ -203,6 +205,8 @@ func done(a deploy.Action) string {
 		return "updated"
 	case deploy.DeleteStack:
 		return "deleted"
+	case deploy.RecoverStack:
+		return "recovered"
 	case deploy.ProtectStack:
 		return "protection set"
 	}

@@ -330,7 +330,12 @@ func TestPlan(t *testing.T) {
 	p := &deploy.Plan{
 		Deployment: "poolside", Region: "us-east-1", Expected: 5 * time.Minute,
 		Deviations: []architecture.Deviation{{ID: "single-nat", What: "one NAT serves all zones", Reason: "cheap"}},
+		Egress: &deploy.Egress{
+			Before: []string{"198.18.0.1", "198.18.0.2"}, After: []string{"198.18.0.2", "198.18.0.3"}, Pending: 1,
+			Listed: []deploy.AllowListed{{Path: "access.web.allowCidrs[0]", Entry: "198.18.0.1/32", Address: "198.18.0.1"}},
+		},
 		Advice:     []config.Fault{{Path: "network.existing.privateSubnetIds[0]", Reason: "subnet-1 has no tag", Fix: "tag it"}},
+		NotOurs:    []string{"poolside-mine"},
 		Path:       []deploy.PathStep{{Stack: "network", Takes: 5 * time.Minute}},
 		Kubernetes: architecture.KubernetesAccess{Proxy: "http://proxy.example.com:3128", Ways: []architecture.Way{architecture.WayDirect, architecture.WayProxy, architecture.WaySession}, Outside: true},
 		Stacks: []deploy.StackPlan{
@@ -353,6 +358,18 @@ Deviations from the reference architecture:
 
 Advice on the network:
   network.existing.privateSubnetIds[0]: subnet-1 has no tag (tag it)
+
+Public addresses of the way out change:
+  now:  198.18.0.1, 198.18.0.2
+  then: 198.18.0.2, 198.18.0.3 and 1 that the update allocates first
+  let in: 198.18.0.3 and 1 that the update allocates first, in the allow-lists of others that know
+    this deployment by its addresses, before this update
+  drop: 198.18.0.1, after it; they are released last
+  in this file: access.web.allowCidrs[0] is 198.18.0.1/32, which lets in 198.18.0.1
+  to know them before anything else changes: leave network.nat.mode as it was, put the new one into
+    network.nat.announce and update
+
+not ours: stack poolside-mine has this deployment's tag and is none of its stacks; it is left alone
 
 create stack poolside-dns, 1 resource
   + 1 Route53::HostedZone
@@ -386,7 +403,10 @@ func TestRecords(t *testing.T) {
 	got := Records(map[architecture.StackName]map[string]string{architecture.Edge: {
 		"WebRecord": "a.example.com CNAME lb-1.elb.amazonaws.com", "WebUrl": "https://a.example.com", "AdminRecord": "b.example.com CNAME lb-2.elb.amazonaws.com",
 	}})
-	want := []Record{{"b.example.com", "CNAME", "lb-2.elb.amazonaws.com"}, {"a.example.com", "CNAME", "lb-1.elb.amazonaws.com"}}
+	want := []deploy.Record{
+		{Name: "b.example.com", Type: "CNAME", Value: "lb-2.elb.amazonaws.com"},
+		{Name: "a.example.com", Type: "CNAME", Value: "lb-1.elb.amazonaws.com"},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -1,0 +1,88 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/poolhouse/poolhouse/lease"
+)
+
+// releaseTime is the longest that a run which is over gives its lease back.
+const releaseTime = 20 * time.Second
+
+// hold carries out an operation that changes a deployment, while this run holds
+// the deployment's lease: the operation gets a target whose clients write only
+// as long as it does. It returns a [*lease.HeldError] if another run works on
+// the deployment, a [*lease.LostError] if one has taken over meanwhile, and a
+// [*PausedError] if the credentials have ended.
+//
+// The lease is given back in the end, also after an error or an interrupt: what
+// AWS goes on with needs none.
+func hold[T any](ctx context.Context, t Target, do func(context.Context, Target) (T, error)) (T, error) {
+	var none T
+	name := t.Architecture.Config.Name
+	if t.Holder.Owner == "" {
+		id, err := t.AWS.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err != nil {
+			return none, fmt.Errorf("ask who the caller is: %w", err)
+		}
+		t.Holder.Owner = aws.ToString(id.Arn)
+	}
+	held, err := lease.Acquire(ctx, lease.Options{
+		Store: t.AWS.SSM, Clock: t.AWS.Clock, Path: t.Architecture.LeasePath(), Tags: t.Architecture.Tags, Holder: t.Holder,
+	})
+	if err != nil {
+		return none, fmt.Errorf("work on %s: %w", name, err)
+	}
+	emit := func(Event) {}
+	if to := t.Emit; to != nil {
+		var one sync.Mutex
+		emit = func(e Event) {
+			one.Lock()
+			defer one.Unlock()
+			to(e)
+		}
+		t.Emit = emit
+	}
+	say := func(format string, args ...any) {
+		emit(Step{Time: t.AWS.Clock.Now(), Text: fmt.Sprintf(format, args...)})
+	}
+	if from := held.From(); from != nil {
+		say("taking over from a run that is over: %s", from.Holder)
+	}
+	if t.Expected > 0 {
+		s, err := sessionOf(ctx, t.AWS, t.Expected)
+		if err != nil {
+			return none, errors.Join(err, release(ctx, held))
+		}
+		if s.Short {
+			emit(SessionShort{t.AWS.Clock.Now(), *s})
+		}
+	}
+	fenced := t
+	tell := func(text string) { say("%s", text) }
+	fenced.AWS = patience(t.AWS, tell).Gated(func(ctx context.Context) error {
+		if ctx.Err() != nil { // no work is begun after an interrupt
+			return context.Cause(ctx)
+		}
+		return held.Check(ctx)
+	})
+	res, err := do(ctx, fenced)
+	if failed := release(ctx, held); failed != nil {
+		say("the lease could not be given back and ends by itself, within %v: %v", lease.TTL, failed)
+	}
+	return res, paused(name, err)
+}
+
+// release gives a lease back, also after an interrupt.
+func release(ctx context.Context, l *lease.Lease) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	return l.Release(ctx)
+}

@@ -1,0 +1,92 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// recheck puts deletion protection back where somebody switched it off behind
+// CloudFormation, which goes by what it set last.
+func (a *applying) recheck(ctx context.Context, name architecture.StackName, st *stack.State) error {
+	held, err := a.driver.Resources(ctx, st.Name)
+	if err != nil {
+		return err
+	}
+	for _, res := range held {
+		if res.PhysicalID == "" || !slices.Contains(guarded, res.Type) {
+			continue
+		}
+		on, err := a.isProtected(ctx, res)
+		if err != nil {
+			return fmt.Errorf("look whether %s is protected from deletion: %w", res.PhysicalID, err)
+		}
+		if on {
+			continue
+		}
+		a.step(name, "somebody switched the deletion protection of %s off: it is put back", res.PhysicalID)
+		if err := a.protectResource(ctx, res); err != nil {
+			return fmt.Errorf("protect %s from deletion again: %w", res.PhysicalID, err)
+		}
+	}
+	return nil
+}
+
+// isProtected tells whether AWS refuses to delete a resource of a guarded type.
+func (r *run) isProtected(ctx context.Context, res stack.Resource) (bool, error) {
+	id := &res.PhysicalID
+	switch res.Type {
+	case "AWS::RDS::DBInstance":
+		out, err := r.AWS.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: id})
+		if err != nil || len(out.DBInstances) == 0 {
+			return false, err
+		}
+		return aws.ToBool(out.DBInstances[0].DeletionProtection), nil
+	case "AWS::EKS::Cluster":
+		out, err := r.AWS.EKS.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: id})
+		if err != nil {
+			return false, err
+		}
+		return aws.ToBool(out.Cluster.DeletionProtection), nil
+	}
+	out, err := r.AWS.ELB.DescribeLoadBalancerAttributes(ctx, &elasticloadbalancingv2.DescribeLoadBalancerAttributesInput{LoadBalancerArn: id})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(out.Attributes, func(x elbtypes.LoadBalancerAttribute) bool {
+		return aws.ToString(x.Key) == protectedAttribute && aws.ToString(x.Value) == "true"
+	}), nil
+}
+
+// protectedAttribute is the attribute of a load balancer that protects it. See
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#load-balancer-attributes
+const protectedAttribute = "deletion_protection.enabled"
+
+// protectResource switches deletion protection on, and nothing else. Of a
+// cluster it waits until EKS has done it.
+func (r *run) protectResource(ctx context.Context, res stack.Resource) error {
+	id := &res.PhysicalID
+	switch res.Type {
+	case "AWS::RDS::DBInstance":
+		_, err := r.AWS.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: id, DeletionProtection: aws.Bool(true), ApplyImmediately: aws.Bool(true)})
+		return err
+	case "AWS::EKS::Cluster":
+		if _, err := r.AWS.EKS.UpdateClusterConfig(ctx, &eks.UpdateClusterConfigInput{Name: id, DeletionProtection: aws.Bool(true)}); err != nil {
+			return err
+		}
+		return r.await(ctx, architecture.Cluster, func() ([]string, error) { return r.busyCluster(ctx, *id) })
+	}
+	_, err := r.AWS.ELB.ModifyLoadBalancerAttributes(ctx, &elasticloadbalancingv2.ModifyLoadBalancerAttributesInput{
+		LoadBalancerArn: id, Attributes: []elbtypes.LoadBalancerAttribute{{Key: aws.String(protectedAttribute), Value: aws.String("true")}},
+	})
+	return err
+}

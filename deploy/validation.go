@@ -1,0 +1,186 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/acm"
+	acmtypes "github.com/aws/aws-sdk-go-v2/service/acm/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
+
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/inventory"
+)
+
+// forgetValidation removes the validation records of our certificate from the
+// customer's zone, exactly those, unless another certificate of the account may
+// need them too: ACM gives the same record to every certificate for a domain, in
+// all regions, and renews none whose record is gone. Left is told of those that
+// stay.
+//
+// https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
+// https://docs.aws.amazon.com/acm/latest/userguide/dns-renewal-validation.html
+func (r *run) forgetValidation(ctx context.Context, certificate string, left func(Kept)) error {
+	zone := r.Architecture.Config.DNS.ZoneID
+	if zone == "" {
+		return nil
+	}
+	ours, err := r.validationRecords(ctx, r.AWS.Region, certificate)
+	if err != nil {
+		return absent(err)
+	}
+	all, err := r.recordSets(ctx, zone)
+	if err != nil {
+		return absent(err)
+	}
+	going := slices.DeleteFunc(all, func(s r53types.ResourceRecordSet) bool {
+		value, ok := ours[strings.TrimSuffix(aws.ToString(s.Name), ".")]
+		return !ok || s.Type != r53types.RRTypeCname || len(s.ResourceRecords) != 1 || strings.TrimSuffix(aws.ToString(s.ResourceRecords[0].Value), ".") != value
+	})
+	if len(going) == 0 {
+		return nil
+	}
+	needed, err := r.neededRecords(ctx, certificate, ours)
+	if err != nil {
+		return err
+	}
+	return r.deleteRecords(ctx, zone, slices.DeleteFunc(going, func(s r53types.ResourceRecordSet) bool {
+		name := strings.TrimSuffix(aws.ToString(s.Name), ".")
+		why, ok := needed[name]
+		if ok {
+			left(Kept{
+				Type: "AWS::Route53::RecordSet", ID: name, Passing: true,
+				Why: fmt.Sprintf("it is in zone %s, which is yours, and validates other certificates too: %s; delete it if none needs it, for without it ACM does not renew them", zone, why),
+				Remove: []string{fmt.Sprintf(`aws route53 change-resource-record-sets --hosted-zone-id %s --change-batch '{"Changes":[{"Action":"DELETE","ResourceRecordSet":%s}]}'`,
+					zone, recordJSON(s))},
+			})
+		}
+		return ok
+	}))
+}
+
+// recordJSON is a CNAME record as the AWS CLI takes it.
+func recordJSON(s r53types.ResourceRecordSet) string {
+	b, _ := json.Marshal(map[string]any{ // of strings and numbers: it can't fail
+		"Name": s.Name, "Type": s.Type, "TTL": s.TTL, "ResourceRecords": []any{map[string]any{"Value": s.ResourceRecords[0].Value}},
+	})
+	return string(b)
+}
+
+// neededRecords are those of a certificate's validation records that others of
+// the account need, or may need because nobody can tell, each with the reason.
+// Only regions that the account has enabled renew certificates.
+//
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeRegions.html
+func (r *run) neededRecords(ctx context.Context, certificate string, ours map[string]string) (map[string]string, error) {
+	needed, err := r.neededIn(ctx, r.AWS.Region, certificate, ours)
+	if err != nil {
+		return nil, fmt.Errorf("look for certificates that need the same records: %w", err)
+	}
+	unknown := func(where string, err error) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for name := range ours {
+			if needed[name] == "" {
+				needed[name] = fmt.Sprintf("whether there are some %s can't be told (%s)", where, awsapi.Message(err))
+			}
+		}
+		return nil
+	}
+	regions, err := r.AWS.EC2.DescribeRegions(ctx, &ec2.DescribeRegionsInput{})
+	if err != nil {
+		return needed, unknown("in other regions", err)
+	}
+	found := make([]map[string]string, len(regions.Regions))
+	errs := make([]error, len(regions.Regions))
+	var wg sync.WaitGroup
+	for i, region := range regions.Regions {
+		if name := aws.ToString(region.RegionName); name != r.AWS.Region {
+			wg.Go(func() { found[i], errs[i] = r.neededIn(ctx, name, "", ours) })
+		}
+	}
+	wg.Wait()
+	for _, m := range found {
+		maps.Copy(needed, m)
+	}
+	for i, err := range errs {
+		if err != nil {
+			if err := unknown("in region "+aws.ToString(regions.Regions[i].RegionName), err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return needed, nil
+}
+
+// neededIn are those of a certificate's records that other certificates of a
+// region need.
+func (r *run) neededIn(ctx context.Context, region, certificate string, ours map[string]string) (map[string]string, error) {
+	needed := map[string]string{}
+	pages := acm.NewListCertificatesPaginator(r.AWS.ACM, inventory.Certificates())
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx, in(region))
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range page.CertificateSummaryList {
+			arn := aws.ToString(c.CertificateArn)
+			if arn == certificate || c.Type != acmtypes.CertificateTypeAmazonIssued || !covers(c, ours) {
+				continue
+			}
+			theirs, err := r.validationRecords(ctx, region, arn)
+			if err = absent(err); err != nil {
+				return nil, err
+			}
+			for name := range theirs {
+				if _, ok := ours[name]; ok {
+					needed[name] = arn
+				}
+			}
+		}
+	}
+	return needed, nil
+}
+
+// in has ACM asked in a region.
+func in(region string) func(*acm.Options) { return func(o *acm.Options) { o.Region = region } }
+
+// covers tells that a certificate may have a domain that one of the records is
+// for: what the list says of it has not room for all names of all certificates.
+// https://docs.aws.amazon.com/acm/latest/APIReference/API_CertificateSummary.html
+func covers(c acmtypes.CertificateSummary, records map[string]string) bool {
+	if aws.ToBool(c.HasAdditionalSubjectAlternativeNames) {
+		return true
+	}
+	domains := append(slices.Clone(c.SubjectAlternativeNameSummaries), aws.ToString(c.DomainName))
+	for name := range records {
+		_, domain, _ := strings.Cut(name, ".")
+		if slices.ContainsFunc(domains, func(d string) bool { return strings.EqualFold(strings.TrimPrefix(d, "*."), domain) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// validationRecords are a certificate's validation records, value by name.
+func (r *run) validationRecords(ctx context.Context, region, certificate string) (map[string]string, error) {
+	out, err := r.AWS.ACM.DescribeCertificate(ctx, &acm.DescribeCertificateInput{CertificateArn: &certificate}, in(region))
+	if err != nil {
+		return nil, err
+	}
+	records := map[string]string{}
+	for _, v := range out.Certificate.DomainValidationOptions {
+		if r := v.ResourceRecord; r != nil {
+			records[strings.TrimSuffix(aws.ToString(r.Name), ".")] = strings.TrimSuffix(aws.ToString(r.Value), ".")
+		}
+	}
+	return records, nil
+}

@@ -1,0 +1,55 @@
+package awsapi
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// Gated are the same clients behind a gate: each attempt of a call that may
+// change something asks it first, and fails with its error. Calls that only read
+// pass. The gate must be safe for concurrent use, and must not call through the
+// clients it guards.
+func (c *Clients) Gated(gate func(context.Context) error) *Clients {
+	cfg := c.cfg.Copy()
+	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), func(s *middleware.Stack) error {
+		return s.Initialize.Add(middleware.InitializeMiddlewareFunc("Gate", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			if !Reads(awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx)) {
+				if err := gate(ctx); err != nil {
+					return middleware.InitializeOutput{}, middleware.Metadata{}, err
+				}
+				ctx = context.WithValue(ctx, gateKey{}, gate)
+			}
+			return next.HandleInitialize(ctx, in)
+		}), middleware.After)
+	})
+	return connect(cfg, c.Clock)
+}
+
+// gateKey finds in a call's context the gate that it has to pass again before
+// each further attempt.
+type gateKey struct{}
+
+// readers are the beginnings of the names of operations that change nothing.
+var readers = []string{"BatchGet", "Describe", "Get", "Head", "List", "Lookup", "Search", "Simulate"}
+
+// alsoRead are further operations that change nothing of what a deployment is,
+// by the service's id.
+var alsoRead = map[string][]string{
+	// Drift is looked for in what there is.
+	"CloudFormation": {"DetectStackDrift", "DetectStackResourceDrift", "ValidateTemplate"},
+	// A session leads to the Kubernetes API.
+	"SSM": {"StartSession", "TerminateSession"},
+	"STS": {"AssumeRole", "AssumeRoleWithWebIdentity"},
+}
+
+// Reads tells that an operation only reads. What isn't known to, writes.
+func Reads(service, operation string) bool {
+	return slices.Contains(alsoRead[service], operation) || slices.ContainsFunc(readers, func(r string) bool {
+		rest, ok := strings.CutPrefix(operation, r)
+		return ok && rest != "" && rest[0] >= 'A' && rest[0] <= 'Z'
+	})
+}

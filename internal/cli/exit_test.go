@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/lease"
+)
+
+// TestExitCode walks the kinds of errors: people see an error with the code that
+// the function gives, bare and wrapped.
+func TestExitCode(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{errors.New("anything"), Failed},
+		{silent{Pending}, Pending},
+		{errUntouched, Failed},
+		{&interruptedError{}, Failed},
+		{&deploy.RefusedError{Untouched: true}, Usage},
+		{&deploy.RefusedError{}, Failed},
+		{config.Faults{{Path: "name"}}, Usage},
+		{&usageError{errors.New("no such flag")}, Usage},
+		{&accessError{"us-east-1", errors.New("no answer")}, Usage},
+		{&deploy.PendingError{Err: errors.New("no route")}, Pending},
+		{&deploy.PausedError{Err: errors.New("expired")}, Pending},
+		{&deploy.UnrecoverableError{}, Usage},
+		{&deploy.BlockedError{}, Failed},
+		{&lease.HeldError{}, Failed},
+		{deploy.ErrAbsent, Failed},
+	} {
+		a := &app{started: true}
+		for _, err := range []error{c.err, fmt.Errorf("create: %w", c.err)} {
+			if got := ExitCode(err); got != c.want {
+				t.Errorf("%T: exit code %d, want %d", c.err, got, c.want)
+			}
+			if _, ok := c.err.(silent); ok {
+				continue
+			}
+			if got := a.explain(context.Background(), err).Code; got != c.want {
+				t.Errorf("%T is explained with exit code %d, want %d", c.err, got, c.want)
+			}
+		}
+	}
+	if got := ExitCode(nil); got != Done {
+		t.Errorf("no error: exit code %d, want %d", got, Done)
+	}
+}

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
+)
+
+// lastLook is the longest that an interrupted command looks what goes on.
+const lastLook = 10 * time.Second
+
+// interruptedError is a run that stopped watching.
+type interruptedError struct {
+	moving []architecture.StackName
+	// unseen is why it isn't known what goes on, so that moving is what the run
+	// had its hands on.
+	unseen       error
+	resume, look string
+}
+
+func (e *interruptedError) Error() string {
+	switch {
+	case len(e.moving) == 0:
+		return "interrupted; no stack is in motion"
+	case e.unseen != nil:
+		return fmt.Sprintf("interrupted; AWS may go on with what it has begun: %s", view.Join(e.moving))
+	}
+	return fmt.Sprintf("interrupted; AWS goes on with what it has begun: %s", view.Join(e.moving))
+}
+
+func (e *interruptedError) Is(target error) bool { return target == ErrInterrupted }
+
+// stopped is the error of a run that was interrupted: it says what AWS goes on
+// with, after a last look, and how to go on watching.
+func (a *app) stopped(ctx context.Context, t deploy.Target, verb, path string, hands map[architecture.StackName]bool) error {
+	e := &interruptedError{resume: fmt.Sprintf("poolhouse %s %s", verb, path), look: "poolhouse status " + path}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	if e.moving, e.unseen = deploy.Moving(ctx, t); e.unseen == nil {
+		return e
+	}
+	for _, s := range architecture.Catalogue() {
+		if hands[s.Name] {
+			e.moving = append(e.moving, s.Name)
+		}
+	}
+	return e
+}
+
+// wasInterrupted tells that a command ended because somebody pressed Ctrl-C.
+func wasInterrupted(ctx context.Context, err error) bool {
+	return err != nil && errors.Is(context.Cause(ctx), ErrInterrupted)
+}

@@ -1,0 +1,256 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/sandbox"
+)
+
+const path = "/poolhouse/acme/lease"
+
+// account is a sandbox, and the parameters that are there.
+type account struct {
+	t   *testing.T
+	box *sandbox.Sandbox
+}
+
+func newAccount(t *testing.T) *account {
+	t.Helper()
+	return &account{t, testkit.Sandbox(t, sandbox.Options{})}
+}
+
+func (a *account) options(host string, pid int) Options {
+	return Options{
+		Store: ssm.NewFromConfig(testkit.Config(a.box)), Clock: clock.Real{}, Path: path,
+		Tags:   map[string]string{"poolhouse:deployment": "acme"},
+		Holder: Holder{Owner: "arn:aws:iam::123456789012:user/" + host, Host: host, PID: pid, Command: "poolhouse create acme.yaml"},
+	}
+}
+
+func (a *account) acquire(ctx context.Context, o Options) *Lease {
+	a.t.Helper()
+	l, err := Acquire(ctx, o)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return l
+}
+
+// names are the parameters that are there, with their tags.
+func (a *account) names() []string {
+	a.t.Helper()
+	names := []string{}
+	for _, r := range a.box.Account().Resources() {
+		if r.Type == "AWS::SSM::Parameter" && strings.HasPrefix(r.ID, path) {
+			names = append(names, r.ID+" of "+r.Tags["poolhouse:deployment"])
+		}
+	}
+	return names
+}
+
+func (a *account) has(want ...string) {
+	a.t.Helper()
+	if diff := cmp.Diff(append([]string{}, want...), a.names()); diff != "" {
+		a.t.Errorf("parameters (-want +got):\n%s", diff)
+	}
+}
+
+// TestL25SecondRunIsRefused holds a lease for hours: whoever comes meanwhile is
+// told who has it, and gets it once it is given back.
+func TestL25SecondRunIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		first := a.acquire(t.Context(), a.options("alice", 7))
+		for range 5 {
+			a.has(path + "/1 of acme")
+			_, err := Acquire(t.Context(), a.options("bob", 8))
+			var held *HeldError
+			if !errors.As(err, &held) {
+				t.Fatalf("the second run: %v, want a refusal", err)
+			}
+			if held.Owner != "arn:aws:iam::123456789012:user/alice" || held.Host != "alice" || held.PID != 7 || held.Command != "poolhouse create acme.yaml" {
+				t.Errorf("refused because of %+v", held.Holder)
+			}
+			if left := time.Until(held.Expires); left < TTL*2/3-time.Minute/2 || left > TTL+time.Second {
+				t.Errorf("the lease ends in %v", left)
+			}
+			if got, err := Look(t.Context(), a.options("", 0).Store, path); err != nil || got == nil || got.Host != "alice" || got.Epoch != 1 {
+				t.Errorf("a look: %+v, %v", got, err)
+			}
+			time.Sleep(31 * time.Minute)
+			if err := first.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := first.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.has()
+		var lost *LostError
+		if err := first.Check(t.Context()); !errors.As(err, &lost) {
+			t.Errorf("after it was given back: %v, want a refusal", err)
+		}
+		if got, err := Look(t.Context(), a.options("", 0).Store, path); err != nil || got != nil {
+			t.Errorf("a look at nothing: %+v, %v", got, err)
+		}
+		second := a.acquire(t.Context(), a.options("bob", 8))
+		if from := second.From(); from != nil {
+			t.Errorf("taken from %+v, want nobody", from)
+		}
+		if err := second.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestL25DeadRunIsTakenOver kills a run: its lease is taken when it ends, or at
+// once by a run of its host, which sees that it is dead.
+func TestL25DeadRunIsTakenOver(t *testing.T) {
+	for _, tt := range []struct {
+		name, host string
+		alive      func(int) bool
+		machine    string
+		waits      bool
+	}{
+		{name: "elsewhere", host: "bob", alive: func(int) bool { return false }, waits: true},
+		{name: "same host", host: "alice", alive: func(int) bool { return false }},
+		{name: "same name, another machine", host: "alice", machine: "another", alive: func(int) bool { return false }, waits: true},
+		{name: "same host, but it lives", host: "alice", alive: func(pid int) bool { return pid == 7 }, waits: true},
+		{name: "same host, nobody knows", host: "alice", waits: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccount(t)
+				ctx, kill := context.WithCancel(t.Context())
+				dead := a.acquire(ctx, a.options("alice", 7))
+				time.Sleep(time.Hour)
+				kill()
+				<-dead.done
+				o := a.options(tt.host, 8)
+				o.Holder.Alive, o.Holder.Machine = tt.alive, tt.machine
+				start := time.Now()
+				var l *Lease
+				for {
+					var err error
+					if l, err = Acquire(t.Context(), o); err == nil {
+						break
+					}
+					var held *HeldError
+					if !errors.As(err, &held) || time.Since(start) > TTL {
+						t.Fatalf("after %v: %v", time.Since(start), err)
+					}
+					time.Sleep(time.Second)
+				}
+				if waited := time.Since(start) > 0; waited != tt.waits {
+					t.Errorf("taken after %v", time.Since(start))
+				}
+				if from := l.From(); from == nil || from.PID != 7 || l.Epoch() != 2 {
+					t.Errorf("epoch %d, taken from %+v", l.Epoch(), from)
+				}
+				a.has(path + "/2 of acme")
+				// The dead one wakes up and sees that it has lost.
+				var lost *LostError
+				time.Sleep(2 * TTL)
+				if err := dead.Check(t.Context()); !errors.As(err, &lost) || lost.To.PID != 8 {
+					t.Errorf("the first run: %v, want that it lost the lease", err)
+				}
+				if err := errors.Join(dead.Release(t.Context()), l.Release(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				a.has()
+			})
+		})
+	}
+}
+
+// TestL25LapsedLeaseIsTakenAgain has a machine sleep for a night. Its run goes
+// on if nobody else has worked meanwhile.
+func TestL25LapsedLeaseIsTakenAgain(t *testing.T) {
+	for _, other := range []string{"", "came and went", "is there"} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAccount(t)
+			ctx, asleep := context.WithCancel(t.Context())
+			l := a.acquire(ctx, a.options("alice", 7))
+			asleep()
+			<-l.done
+			time.Sleep(time.Hour)
+			if other != "" {
+				// Who comes starts again with the first number, and is seen.
+				o := a.acquire(t.Context(), a.options("bob", 8))
+				if err := o.Release(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if other == "is there" {
+				defer func(o *Lease) {
+					if err := o.Release(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}(a.acquire(t.Context(), a.options("carol", 9)))
+			}
+			time.Sleep(7 * time.Hour)
+			err := l.Check(t.Context())
+			var lost *LostError
+			switch {
+			case other == "" && (err != nil || l.Epoch() != 2):
+				t.Errorf("alone: epoch %d, %v", l.Epoch(), err)
+			case other == "came and went" && (!errors.As(err, &lost) || lost.To.Epoch != 0 || !strings.Contains(err.Error(), "over by now")):
+				t.Errorf("after another run: %v", err)
+			case other == "is there" && (!errors.As(err, &lost) || lost.To.Host != "carol"):
+				t.Errorf("with another run: %v", err)
+			}
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// wrong is a clock that is off.
+type wrong struct {
+	clock.Real
+	by time.Duration
+}
+
+func (w wrong) Now() time.Time { return time.Now().Add(w.by) }
+
+// TestL25ServiceTellsTheTime has machines whose clocks are hours off: a lease
+// ends when the service says so.
+func TestL25ServiceTellsTheTime(t *testing.T) {
+	for _, by := range []time.Duration{-5 * time.Hour, 5 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAccount(t)
+			o := a.options("alice", 7)
+			o.Clock = wrong{by: by}
+			ctx, kill := context.WithCancel(t.Context())
+			l := a.acquire(ctx, o)
+			time.Sleep(time.Hour)
+			if err := l.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+			other := a.options("bob", 8)
+			other.Clock = wrong{by: -by}
+			var held *HeldError
+			if _, err := Acquire(t.Context(), other); !errors.As(err, &held) {
+				t.Errorf("clocks %v off: %v, want a refusal", by, err)
+			}
+			kill()
+			<-l.done
+			time.Sleep(TTL)
+			l = a.acquire(t.Context(), other)
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
