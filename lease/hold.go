@@ -18,7 +18,11 @@ type Lease struct {
 	o    Options
 	turn chan struct{} // holds whoever writes the lease
 	stop context.CancelFunc
-	done chan struct{} // closed when it is renewed no more
+	// writing is the context of renewals, which no interrupt ends: what was sent may
+	// be carried out after its caller has hung up and the parameters were deleted.
+	// Cutting them off is the last resort.
+	writing context.Context
+	cut     context.CancelFunc
 
 	mu       sync.Mutex
 	epoch    int
@@ -54,16 +58,26 @@ func (l *Lease) Check(ctx context.Context) error {
 	}
 	select {
 	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	if held, err := l.held(); held || err != nil {
+		<-l.turn
 		return err
 	}
-	err := l.renew(ctx)
+	renewed := make(chan error, 1)
+	go func() {
+		defer func() { <-l.turn }()
+		renewed <- l.renew(l.writing)
+	}()
+	var err error
+	select {
+	case err = <-renewed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	var lost *LostError
-	if err == nil || errors.As(err, &lost) || ctx.Err() != nil {
+	if err == nil || errors.As(err, &lost) {
 		return err
 	}
 	return &LostError{Err: err}
@@ -88,7 +102,6 @@ func (l *Lease) lapsed(since time.Time) bool {
 
 // keep renews the lease until the context ends or it is lost.
 func (l *Lease) keep(ctx context.Context) {
-	defer close(l.done)
 	wait := every(l.o.TTL)
 	for {
 		if clock.Linger(ctx, l.o.Clock, wait-l.early(wait/5)) != nil {
@@ -99,7 +112,7 @@ func (l *Lease) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		err := l.renew(ctx)
+		err := l.renew(l.writing)
 		<-l.turn
 		var lost *LostError
 		if errors.As(err, &lost) {
@@ -282,7 +295,13 @@ func (l *Lease) written() time.Time {
 // write no more. What can't be deleted expires.
 func (l *Lease) Release(ctx context.Context) error {
 	l.stop()
-	<-l.done
+	defer l.cut()
+	select {
+	case l.turn <- struct{}{}: // nothing is being written, and nothing will be
+	case <-ctx.Done():
+		l.cut()
+		l.turn <- struct{}{}
+	}
 	l.mu.Lock()
 	epoch, old, lost := l.epoch, slices.Clone(l.old), l.lost != nil
 	l.lost = &LostError{Err: errReleased}

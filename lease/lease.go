@@ -156,12 +156,13 @@ func Acquire(ctx context.Context, o Options) (*Lease, error) {
 		_, _ = rand.Read(b[:])
 		o.Holder.Run = hex.EncodeToString(b[:])
 	}
-	l := &Lease{o: o, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Lease{o: o, turn: make(chan struct{}, 1)}
 	if err := l.take(ctx); err != nil {
 		return nil, err
 	}
 	renewing, stop := context.WithCancel(ctx)
 	l.stop = stop
+	l.writing, l.cut = context.WithCancel(context.WithoutCancel(ctx))
 	go l.keep(renewing)
 	return l, nil
 }

@@ -135,7 +135,7 @@ func TestL25DeadRunIsTakenOver(t *testing.T) {
 				dead := a.acquire(ctx, a.options("alice", 7))
 				time.Sleep(time.Hour)
 				kill()
-				<-dead.done
+				synctest.Wait()
 				o := a.options(tt.host, 8)
 				o.Holder.Alive, o.Holder.Machine = tt.alive, tt.machine
 				start := time.Now()
@@ -182,7 +182,7 @@ func TestL25LapsedLeaseIsTakenAgain(t *testing.T) {
 			ctx, asleep := context.WithCancel(t.Context())
 			l := a.acquire(ctx, a.options("alice", 7))
 			asleep()
-			<-l.done
+			synctest.Wait()
 			time.Sleep(time.Hour)
 			if other != "" {
 				// Who comes starts again with the first number, and is seen.
@@ -245,12 +245,68 @@ func TestL25ServiceTellsTheTime(t *testing.T) {
 				t.Errorf("clocks %v off: %v, want a refusal", by, err)
 			}
 			kill()
-			<-l.done
+			synctest.Wait()
 			time.Sleep(TTL)
 			l = a.acquire(t.Context(), other)
 			if err := l.Release(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+		})
+	}
+}
+
+// tardy is a Parameter Store that carries a call out late, also when its caller
+// has hung up by then.
+type tardy struct{ Store }
+
+func (s tardy) PutParameter(ctx context.Context, in *ssm.PutParameterInput, o ...func(*ssm.Options)) (*ssm.PutParameterOutput, error) {
+	type answer struct {
+		out *ssm.PutParameterOutput
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		time.Sleep(5 * time.Second)
+		out, err := s.Store.PutParameter(context.WithoutCancel(ctx), in, o...)
+		got <- answer{out, err}
+	}()
+	select {
+	case a := <-got:
+		return a.out, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// TestL25ReleaseWaitsForARenewal gives a lease back while it is being renewed: a
+// write that was cut off would be carried out after the parameter was deleted,
+// and keep others out for a time to live.
+func TestL25ReleaseWaitsForARenewal(t *testing.T) {
+	for _, interrupted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAccount(t)
+			o := a.options("alice", 7)
+			o.Store = tardy{o.Store}
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			l := a.acquire(ctx, o)
+			renewals := func() int {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				return l.renewals
+			}
+			for renewals() == 0 {
+				time.Sleep(time.Second)
+			}
+			if interrupted {
+				interrupt()
+			}
+			if err := l.Release(context.WithoutCancel(ctx)); err != nil {
+				t.Fatal(err)
+			}
+			a.has()
+			time.Sleep(time.Minute)
+			a.has()
 		})
 	}
 }

@@ -195,7 +195,7 @@ func play(t *testing.T, seed uint64, lag time.Duration, cuts bool) (out race) {
 				mu.Unlock()
 				if draw(3) == 0 {
 					die()
-					<-l.done
+					l.cut()
 				} else {
 					_ = l.Release(ctx)
 				}
