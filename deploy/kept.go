@@ -42,6 +42,8 @@ type Kept struct {
 	Passing bool `json:"passing,omitempty"`
 	// Monthly is what it costs; nil is unknown.
 	Monthly *inventory.Price `json:"monthly,omitempty"`
+	// NeededBy is what can't be read without it: it may go only after that.
+	NeededBy []string `json:"neededBy,omitempty"`
 	// Remove and Restore are commands, to be run one after the other.
 	Remove  []string `json:"remove,omitempty"`
 	Restore []string `json:"restore,omitempty"`
@@ -119,7 +121,7 @@ func (d *deleting) keepStack(ctx context.Context, st *stack.State) error {
 	k := Kept{
 		Type: "AWS::CloudFormation::Stack", ID: st.Name, ARN: st.ID,
 		Why:     "kept with what it holds, because the data is to be kept; the next create goes on from it",
-		Remove:  []string{"poolhouse delete FILE --data destroy"},
+		Remove:  []string{destroyAll},
 		Restore: []string{"poolhouse create FILE"},
 	}
 	if c := stack.ConditionOf(st.Status); c != stack.Whole && c != stack.Moving {

@@ -64,24 +64,74 @@ func (d *deleting) releaseKey(ctx context.Context, id, what string) error {
 	return d.noteKey(ctx, id, what)
 }
 
-// keepKey notes a key that stays, because something is encrypted under it.
+// disposeKey schedules the deletion of a key that no stack has, if the data is to
+// be destroyed and nothing needs it, or notes why it stays and what needs it.
+func (d *deleting) disposeKey(ctx context.Context, v *inventory.Inventory, i inventory.Item, destroy bool) error {
+	needs, unknown := needed(v)
+	by := needs[i.ID]
+	switch {
+	case !i.Until.IsZero():
+		k := pendingKey(i.ID, i.ARN, i.Why, i)
+		if len(by) > 0 {
+			k.Passing, k.NeededBy = false, by
+			k.Why = fmt.Sprintf("the deletion of the key (%s) was asked for, and nobody reads %s any more once it is gone: cancel that", i.Why, few(by))
+		}
+		d.keep(k)
+	case destroy && unknown != nil:
+		return unknown
+	case destroy:
+		d.needs = needs
+		return d.releaseKey(ctx, i.ID, i.Why)
+	case d.opts.Data == DestroyData: // another delete looks again
+	case len(by) > 0:
+		return d.keepKey(ctx, i.ID, i.Why, by)
+	case unknown != nil:
+		d.keep(Kept{Type: i.Type, ID: i.ID, ARN: i.ARN, Monthly: i.Monthly, Remove: []string{destroyAll}, Why: fmt.Sprintf("the data is to be kept; of the key (%s), %v", i.Why, unknown)})
+	default:
+		d.keepItem(i)
+	}
+	return nil
+}
+
+// destroyAll is the command that takes away what may go, and schedules keys only
+// that nothing needs.
+const destroyAll = "poolhouse delete FILE --data " + string(DestroyData)
+
+// few names three of a list, and how many more there are.
+func few(all []string) string {
+	if len(all) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:3], ", "), len(all)-3)
+	}
+	return strings.Join(all, ", ")
+}
+
+// keepKey notes a key that stays, because something is encrypted under it. No
+// command is told that would schedule its deletion all the same.
 func (d *deleting) keepKey(ctx context.Context, id, what string, by []string) error {
 	got, err := d.AWS.KMS.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
 	if err != nil {
 		return absent(err)
 	}
-	more := ""
-	if len(by) > 3 {
-		more = fmt.Sprintf(" and %d more", len(by)-3)
-		by = by[:3]
-	}
 	d.keep(Kept{
-		Type: "AWS::KMS::Key", ID: id, ARN: aws.ToString(got.KeyMetadata.Arn),
-		Why:     fmt.Sprintf("the key (%s) is needed to read %s%s; another delete takes it away when these are gone", what, strings.Join(by, ", "), more),
+		Type: "AWS::KMS::Key", ID: id, ARN: aws.ToString(got.KeyMetadata.Arn), NeededBy: by,
+		Why:     fmt.Sprintf("the key (%s) is needed to read %s, and may go only after them; a delete takes it away once they are gone", what, few(by)),
 		Monthly: inventory.Monthly("AWS::KMS::Key", string(got.KeyMetadata.KeyState)),
-		Remove:  []string{fmt.Sprintf("aws kms schedule-key-deletion --key-id %s --pending-window-in-days %d", id, keyWindow)},
+		Remove:  []string{destroyAll},
 	})
 	return nil
+}
+
+// freed tells that a key was kept because of something that has gone since, in
+// the same run.
+func (d *deleting) freed(v *inventory.Inventory, i inventory.Item) bool {
+	if !isKey(i) || !i.Until.IsZero() {
+		return false
+	}
+	d.mu.Lock()
+	was := slices.ContainsFunc(d.kept, func(k Kept) bool { return k.Type == i.Type && k.ID == i.ID && len(k.NeededBy) > 0 })
+	d.mu.Unlock()
+	needs, err := needed(v)
+	return was && err == nil && len(needs[i.ID]) == 0
 }
 
 // noteKey lists a key whose deletion is scheduled among what stays.

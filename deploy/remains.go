@@ -106,7 +106,7 @@ func (l *lastLook) look(ctx context.Context, _ time.Duration) (over bool, seen s
 	// What needs a key is known once nothing else is to be taken away.
 	slices.SortStableFunc(v.Items, func(a, b inventory.Item) int { return boolCompare(isKey(a), isKey(b)) })
 	for _, i := range v.Items {
-		if l.stays(i) || isKey(i) && moved {
+		if l.stays(i) && !(l.whole && l.freed(v, i)) || isKey(i) && moved {
 			continue
 		}
 		if i.Stack != "" {
@@ -208,15 +208,8 @@ func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i invent
 	destroy := d.opts.Data == DestroyData && clear
 	switch i.Type {
 	case "AWS::KMS::Key":
-		if !i.Until.IsZero() {
-			d.keep(pendingKey(i.ID, i.ARN, i.Why, i))
-			return false, nil
-		}
-		if destroy {
-			if d.needs, err = needed(v); err != nil {
-				return false, err
-			}
-			return false, d.releaseKey(ctx, i.ID, i.Why)
+		if err := d.disposeKey(ctx, v, i, destroy); err != nil || d.isKept(i.Type, i.ID) {
+			return false, err
 		}
 	case "AWS::EC2::Snapshot", "AWS::EC2::Volume", "AWS::RDS::DBInstanceAutomatedBackup", "AWS::Backup::BackupVault":
 		if destroy {
