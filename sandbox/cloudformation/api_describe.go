@@ -77,8 +77,24 @@ func parameters(d *stack.Deployment) any {
 	})
 }
 
+// statuses are all that a stack can have.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListStacks.html
+func statuses() []string {
+	return []string{
+		"CREATE_IN_PROGRESS", "CREATE_FAILED", "CREATE_COMPLETE", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_IN_PROGRESS",
+		"DELETE_FAILED", "DELETE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE", "UPDATE_FAILED",
+		"UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE",
+		"REVIEW_IN_PROGRESS", "IMPORT_IN_PROGRESS", "IMPORT_COMPLETE", "IMPORT_ROLLBACK_IN_PROGRESS", "IMPORT_ROLLBACK_FAILED", "IMPORT_ROLLBACK_COMPLETE",
+	}
+}
+
 func listStacks(tx *account.Tx, r *wire.Request) (any, error) {
 	filter := r.Strings("StackStatusFilter")
+	for _, s := range filter {
+		if !slices.Contains(statuses(), s) {
+			return nil, constraint("["+s+"]", "stackStatusFilter", "Member must satisfy constraint: [Member must satisfy enum value set: ["+strings.Join(statuses(), ", ")+"]]")
+		}
+	}
 	var found []*stack.Stack
 	for _, st := range stack.All(tx) {
 		if len(filter) == 0 || slices.Contains(filter, st.Status) {

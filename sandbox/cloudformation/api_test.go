@@ -224,6 +224,8 @@ func TestListings(t *testing.T) {
 	w.rest(id)
 	equal(t, len(w.must("ListStacks", in{"StackStatusFilter": []any{"DELETE_COMPLETE"}})["StackSummaries"].([]any)), 1)
 	equal(t, w.must("ListStacks", in{"StackStatusFilter": []any{"CREATE_COMPLETE"}})["StackSummaries"], nil)
+	w.refused("ValidationError: 1 validation error detected: Value '[GONE]' at 'stackStatusFilter' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: ["+strings.Join(statuses(), ", ")+"]]",
+		"ListStacks", in{"StackStatusFilter": []any{"CREATE_COMPLETE", "GONE"}})
 	equal(t, w.must("DescribeStacks", in{})["Stacks"], nil)
 	w.pass(90*24*time.Hour + time.Minute)
 	equal(t, w.must("ListStacks", in{})["StackSummaries"], nil)

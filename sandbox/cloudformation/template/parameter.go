@@ -1,14 +1,17 @@
 package template
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/expression"
 	"github.com/poolhouse/poolhouse/sandbox/facts"
 )
@@ -66,6 +69,17 @@ func (t *Template) readParameters(root map[string]any) error {
 		t.Parameters[name] = p
 	}
 	return nil
+}
+
+// javaOnly tells an error about what Java's regular expressions have and Go's
+// have not, or not as large: looking ahead and behind, possessive quantifiers,
+// references to groups, classes in classes, many repetitions.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+func javaOnly(err error) bool {
+	e, ok := errors.AsType[*syntax.Error](err)
+	return ok && slices.Contains([]syntax.ErrorCode{
+		syntax.ErrInvalidPerlOp, syntax.ErrInvalidNamedCapture, syntax.ErrInvalidEscape, syntax.ErrInvalidRepeatOp, syntax.ErrInvalidRepeatSize, syntax.ErrInvalidCharRange, syntax.ErrNestingDepth, syntax.ErrLarge,
+	}, e.Code)
 }
 
 func (p *Parameter) readType() error {
@@ -147,8 +161,13 @@ func (p *Parameter) read(key string, v any) error {
 		}
 	case "AllowedPattern":
 		re, err := regexp.Compile("^(?:" + text + ")$")
-		if err != nil || !isScalar {
-			return invalid("Template format error: Parameter %s: AllowedPattern %s is not modelled or not a regular expression", p.Name, text)
+		switch {
+		case !isScalar:
+			return bad()
+		case javaOnly(err):
+			return account.NotModelled("Template format error: AllowedPattern %s of parameter %s is not modelled by the sandbox: %v", text, p.Name, err)
+		case err != nil:
+			return invalid("Template format error: Parameter %s: AllowedPattern %s is not a regular expression", p.Name, text)
 		}
 		p.pattern, p.patternText = re, text
 	case "MinLength", "MaxLength":

@@ -278,6 +278,9 @@ func (r *Resource) read(def map[string]any, place string) error {
 			r.Source = props
 			r.Properties = make(map[string]expression.Expr, len(props))
 			for name, x := range props {
+				if name == "Fn::Transform" {
+					return account.NotModelled("Template error: function %s is not modelled by the sandbox", name)
+				}
 				if strings.HasPrefix(name, "Fn::") {
 					return invalid("Template error: function %s can't stand for all Properties [%s]", name, place)
 				}
