@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/poll"
 	"github.com/poolhouse/poolhouse/lease"
 )
 
@@ -27,19 +30,6 @@ const releaseTime = 20 * time.Second
 func hold[T any](ctx context.Context, t Target, do func(context.Context, Target) (T, error)) (T, error) {
 	var none T
 	name := t.Architecture.Config.Name
-	if t.Holder.Owner == "" {
-		id, err := t.AWS.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		if err != nil {
-			return none, fmt.Errorf("ask who the caller is: %w", err)
-		}
-		t.Holder.Owner = aws.ToString(id.Arn)
-	}
-	held, err := lease.Acquire(ctx, lease.Options{
-		Store: t.AWS.SSM, Clock: t.AWS.Clock, Path: t.Architecture.LeasePath(), Tags: t.Architecture.Tags, Holder: t.Holder,
-	})
-	if err != nil {
-		return none, fmt.Errorf("work on %s: %w", name, err)
-	}
 	emit := func(Event) {}
 	if to := t.Emit; to != nil {
 		var one sync.Mutex
@@ -52,6 +42,19 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 	}
 	say := func(format string, args ...any) {
 		emit(Step{Time: t.AWS.Clock.Now(), Text: fmt.Sprintf(format, args...)})
+	}
+	tell := func(text string) { say("%s", text) }
+	patient := patience(t.AWS, tell)
+	if t.Holder.Owner == "" {
+		id, err := patient.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err != nil {
+			return none, fmt.Errorf("ask who the caller is: %w", err)
+		}
+		t.Holder.Owner = aws.ToString(id.Arn)
+	}
+	held, err := acquire(ctx, t, tell)
+	if err != nil {
+		return none, fmt.Errorf("work on %s: %w", name, err)
 	}
 	if from := held.From(); from != nil {
 		say("taking over from a run that is over: %s", from.Holder)
@@ -66,8 +69,7 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 		}
 	}
 	fenced := t
-	tell := func(text string) { say("%s", text) }
-	fenced.AWS = patience(t.AWS, tell).Gated(func(ctx context.Context) error {
+	fenced.AWS = patient.Gated(func(ctx context.Context) error {
 		if ctx.Err() != nil { // no work is begun after an interrupt
 			return context.Cause(ctx)
 		}
@@ -78,6 +80,26 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 		say("the lease could not be given back and ends by itself, within %v: %v", lease.TTL, failed)
 	}
 	return res, paused(name, err)
+}
+
+// acquire takes the deployment's lease, looking again when Parameter Store can't be
+// reached for now. What an attempt wrote whose answer was lost is the next one's.
+func acquire(ctx context.Context, t Target, tell func(string)) (held *lease.Lease, err error) {
+	o := lease.Options{Store: t.AWS.SSM, Clock: t.AWS.Clock, Path: t.Architecture.LeasePath(), Tags: t.Architecture.Tags, Holder: t.Holder}
+	if o.Holder.Run == "" {
+		o.Holder.Run = rand.Text()
+	}
+	w := poll.Wait{For: "the lease " + o.Path, Pace: poll.Every(soon), Tell: tell, Next: "nothing was changed; repeat the command"}
+	lost := poll.Poller{Clock: t.AWS.Clock}.Until(ctx, w, func(ctx context.Context, _ time.Duration) (bool, string, error) {
+		if held, err = lease.Acquire(ctx, o); awsapi.Passes(err) {
+			return false, "", err
+		}
+		return true, "", nil
+	})
+	if lost != nil {
+		return nil, lost
+	}
+	return held, err
 }
 
 // release gives a lease back, also after an interrupt.

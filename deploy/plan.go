@@ -2,12 +2,9 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
-	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -157,7 +154,23 @@ func PlanReverts(ctx context.Context, t Target) (*Plan, error) {
 	return makePlan(ctx, t, forReverts)
 }
 
+// lookings is how often a plan is made while others change the stacks under it.
+const lookings = 4
+
+// makePlan makes a plan of one moment: from the start again if a stack is changed
+// meanwhile.
 func makePlan(ctx context.Context, t Target, what purpose) (*Plan, error) {
+	for n := 1; ; n++ {
+		p, err := compare(ctx, t, what)
+		var changed *stack.ChangedError
+		if !errors.As(err, &changed) || n == lookings {
+			return p, err
+		}
+		newRun(t, nil).step("", "stack %s was changed by somebody else while it was looked at: looking again", changed.Stack)
+	}
+}
+
+func compare(ctx context.Context, t Target, what purpose) (*Plan, error) {
 	all, names, err := built(t)
 	if err != nil {
 		return nil, err
@@ -291,7 +304,7 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 		p.Action = NoChange
 	default:
 		spec.RevertDrift = a.reverts(s.Name)
-		if p.Changes, err = a.driver.Preview(ctx, spec); err != nil {
+		if p.Changes, err = a.driver.Preview(ctx, spec, st); err != nil {
 			return p, err
 		}
 		if p.Changes = effective(p.Changes); len(p.Changes) == 0 {
@@ -326,85 +339,4 @@ func (p *Plan) time(a *architecture.Architecture) {
 		}
 	}
 	p.Path, p.Expected = criticalPath(names, after(a.Stacks), takes)
-}
-
-// changesTime predicts how long an update takes: the slowest of its changes,
-// since CloudFormation works on them side by side.
-func changesTime(changes []stack.Change) time.Duration {
-	var most time.Duration
-	for _, c := range changes {
-		var t time.Duration
-		switch c.Action {
-		case stack.Add:
-			t = resourceTime(c.Type, nil, toCreate)
-		case stack.Remove:
-			t = resourceTime(c.Type, nil, toDelete)
-		case stack.Replace:
-			t = resourceTime(c.Type, nil, toCreate) + resourceTime(c.Type, nil, toDelete)
-		default:
-			t = resourceTime(c.Type, nil, toUpdate)
-		}
-		most = max(most, t)
-	}
-	return overhead + most
-}
-
-type document struct {
-	Resources map[string]struct {
-		Type       string
-		Properties map[string]any
-	}
-}
-
-// localChanges compares two templates without CloudFormation's help. It can't
-// tell what is replaced.
-func localChanges(before, next []byte) []stack.Change {
-	var a, b document
-	// A template that isn't JSON is one that we did not write; it then counts
-	// as empty.
-	_ = json.Unmarshal(before, &a)
-	_ = json.Unmarshal(next, &b)
-	ids := map[string]bool{}
-	for id := range a.Resources {
-		ids[id] = true
-	}
-	for id := range b.Resources {
-		ids[id] = true
-	}
-	var changes []stack.Change
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		old, was := a.Resources[id]
-		res, is := b.Resources[id]
-		switch {
-		case !was:
-			changes = append(changes, stack.Change{LogicalID: id, Type: res.Type, Action: stack.Add})
-		case !is:
-			changes = append(changes, stack.Change{LogicalID: id, Type: old.Type, Action: stack.Remove})
-		default:
-			c := stack.Change{LogicalID: id, Type: res.Type, Action: stack.Modify}
-			for _, k := range keysOf(old.Properties, res.Properties) {
-				if !reflect.DeepEqual(old.Properties[k], res.Properties[k]) {
-					c.Properties = append(c.Properties, stack.Property{Path: k, Before: text(old.Properties[k]), After: text(res.Properties[k])})
-				}
-			}
-			if len(c.Properties) > 0 {
-				changes = append(changes, c)
-			}
-		}
-	}
-	return changes
-}
-
-func text(v any) string {
-	if v == nil {
-		return ""
-	}
-	if s, ok := v.(string); ok {
-		return s
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
 }

@@ -97,6 +97,45 @@ func TestL26NoFailedReadDecides(t *testing.T) {
 	}
 }
 
+// TestL26TheLeaseIsTakenPatiently: who the caller is and who holds the lease can't be
+// read, and the lease can't be written, more often in a row than the SDK repeats
+// it: the run says so, and does its work when they can.
+func TestL26TheLeaseIsTakenPatiently(t *testing.T) {
+	t.Parallel()
+	for _, operation := range []string{"GetCallerIdentity", "GetParametersByPath", "PutParameter"} {
+		for _, after := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "evaluation")
+				calls := 0
+				w := newWorld(t, a, sandbox.Options{Fresh: true, Intercept: func(_ *http.Request, _, op string) error {
+					if op != operation || calls == 40 {
+						return nil
+					}
+					if calls++; after {
+						return &sandbox.Fault{After: true} // it is carried out, and the answer is lost
+					}
+					return &account.Error{Code: "InternalServerError", Message: "it is broken", Status: http.StatusInternalServerError}
+				}})
+				w.seen = func(e deploy.Event) {
+					if s, ok := e.(deploy.Step); ok && strings.Contains(s.Text, "can't be looked at for now") {
+						w.seen = nil
+					}
+				}
+				_, err := deploy.Recover(t.Context(), deploy.RecoverOptions{Target: w.target(a)})
+				if !errors.Is(err, deploy.ErrAbsent) {
+					t.Errorf("%s: %v, want that there is nothing to recover", operation, err)
+				}
+				if w.seen != nil || calls < 40 {
+					t.Errorf("%s: failed %d times, and nothing was told", operation, calls)
+				}
+				if left := w.leases(a.LeasePath()); left != nil {
+					t.Errorf("%s: left: %v", operation, left)
+				}
+			})
+		}
+	}
+}
+
 // TestL26AReadThatNeverSucceedsIsNamed: what can't be seen for half an hour ends
 // the run, which says what that was; the next one goes on.
 func TestL26AReadThatNeverSucceedsIsNamed(t *testing.T) {

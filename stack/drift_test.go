@@ -51,7 +51,7 @@ func TestDriftIsFoundAndReverted(t *testing.T) {
 			t.Errorf("drift, -want +got:\n%s", diff)
 		}
 		spec := stack.Spec{Name: "s", Template: group(30, 30, 30), Tags: map[string]string{"owner": "test"}}
-		if changes, err := w.Preview(t.Context(), spec); err != nil || len(changes) > 0 {
+		if changes, err := w.preview(t.Context(), t, spec); err != nil || len(changes) > 0 {
 			t.Errorf("without reverting, a preview lists %+v, %v", changes, err)
 		}
 		spec.RevertDrift = true
@@ -59,7 +59,7 @@ func TestDriftIsFoundAndReverted(t *testing.T) {
 			{LogicalID: "Group0", PhysicalID: "group-0", Type: "AWS::Logs::LogGroup", Action: stack.Modify, Drift: true, Properties: []stack.Property{{Path: "RetentionInDays", Before: "7", After: "30", Recreates: "Never", Drift: true}}},
 			{LogicalID: "Group1", Type: "AWS::Logs::LogGroup", Action: stack.Add, Drift: true},
 		}
-		got, err := w.Preview(t.Context(), spec)
+		got, err := w.preview(t.Context(), t, spec)
 		if diff := cmp.Diff(changes, got); diff != "" || err != nil {
 			t.Errorf("preview (%v), -want +got:\n%s", err, diff)
 		}
@@ -86,7 +86,7 @@ func TestWantedDriftIsNoChange(t *testing.T) {
 		if _, err := cloudwatchlogs.NewFromConfig(testkit.Config(w.box)).PutRetentionPolicy(t.Context(), &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: new("group-0"), RetentionInDays: aws.Int32(7)}); err != nil {
 			t.Fatal(err)
 		}
-		changes, err := w.Preview(t.Context(), stack.Spec{Name: "s", Template: group(7), Tags: map[string]string{"owner": "test"}, RevertDrift: true})
+		changes, err := w.preview(t.Context(), t, stack.Spec{Name: "s", Template: group(7), Tags: map[string]string{"owner": "test"}, RevertDrift: true})
 		want := []stack.Change{{LogicalID: "Group0", PhysicalID: "group-0", Type: "AWS::Logs::LogGroup", Action: stack.Sync}}
 		if diff := cmp.Diff(want, changes, cmpopts.IgnoreFields(stack.Change{}, "Properties")); diff != "" || err != nil {
 			t.Errorf("preview (%v), -want +got:\n%s", err, diff)

@@ -3,14 +3,10 @@ package stack
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
-
-	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 // RecoverOptions qualify [Driver.Recover]. Resources are named by logical id.
@@ -51,7 +47,11 @@ func (d *Driver) Recover(ctx context.Context, name string, o RecoverOptions) (*S
 	case Stuck:
 		err = d.continueRollback(ctx, st, o.RoleARN, o.Skip)
 	default:
-		for _, set := range []string{planSet, applySet} {
+		sets, err := d.StaleChangeSets(ctx, st)
+		if err != nil {
+			return nil, err
+		}
+		for _, set := range sets {
 			if err := d.deleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: &st.ID, ChangeSetName: &set}); err != nil {
 				return nil, err
 			}
@@ -61,30 +61,6 @@ func (d *Driver) Recover(ctx context.Context, name string, o RecoverOptions) (*S
 		return nil, err
 	}
 	return d.Describe(ctx, st.ID)
-}
-
-// StaleChangeSets are the change sets of this program that were made for a stack
-// and never executed, by name: stale, when no run is at work on it.
-func (d *Driver) StaleChangeSets(ctx context.Context, st *State) ([]string, error) {
-	var names []string
-	pages := cloudformation.NewListChangeSetsPaginator(d.CFN, &cloudformation.ListChangeSetsInput{StackName: &st.ID})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if awsapi.IsNotFound(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list change sets of stack %s: %w", st.Name, err)
-		}
-		for _, s := range page.Summaries {
-			open := s.ExecutionStatus == types.ExecutionStatusAvailable || s.ExecutionStatus == types.ExecutionStatusUnavailable
-			if n := aws.ToString(s.ChangeSetName); open && (n == planSet || n == applySet) {
-				names = append(names, n)
-			}
-		}
-	}
-	slices.Sort(names)
-	return names, nil
 }
 
 // Failed tells that CloudFormation could not do with the resource what it was

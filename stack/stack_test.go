@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,6 +64,16 @@ func (w *world) apply(t *testing.T, body []byte) *stack.Outcome {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// preview is what a spec would change of the stack as it is.
+func (w *world) preview(ctx context.Context, t *testing.T, spec stack.Spec) ([]stack.Change, error) {
+	t.Helper()
+	st, err := w.Describe(t.Context(), spec.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Preview(ctx, spec, st)
 }
 
 func (w *world) status(t *testing.T) types.StackStatus {
@@ -134,7 +145,7 @@ func TestPreviewLeavesNothing(t *testing.T) {
 	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
 		w.apply(t, group(30))
 		for range 2 {
-			changes, err := w.Preview(t.Context(), stack.Spec{Name: "s", Template: group(60), Tags: map[string]string{"owner": "test"}})
+			changes, err := w.preview(t.Context(), t, stack.Spec{Name: "s", Template: group(60), Tags: map[string]string{"owner": "test"}})
 			if err != nil || len(changes) != 1 {
 				t.Fatalf("preview: %+v, %v", changes, err)
 			}
@@ -461,7 +472,7 @@ func TestInterruptedPreviewLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		timer := time.AfterFunc(time.Second, cancel)
 		defer timer.Stop()
-		if _, err := w.Preview(ctx, stack.Spec{Name: "s", Template: group(60)}); !errors.Is(err, context.Canceled) {
+		if _, err := w.preview(ctx, t, stack.Spec{Name: "s", Template: group(60)}); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v, want that it was interrupted", err)
 		}
 		time.Sleep(time.Minute) // until CloudFormation would have made it
@@ -507,7 +518,7 @@ func TestLostAnswers(t *testing.T) {
 				}}
 				bubble(t, o, func(t *testing.T, w *world) {
 					w.apply(t, group(30))
-					if changes, err := w.Preview(t.Context(), stack.Spec{Name: "s", Template: group(60), Tags: map[string]string{"owner": "test"}}); err != nil || len(changes) != 1 {
+					if changes, err := w.preview(t.Context(), t, stack.Spec{Name: "s", Template: group(60), Tags: map[string]string{"owner": "test"}}); err != nil || len(changes) != 1 {
 						t.Errorf("preview: %+v, %v", changes, err)
 					}
 					w.apply(t, group(60))
@@ -521,4 +532,46 @@ func TestLostAnswers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestL25StaleChangeSets: change sets that others only read are theirs until they
+// are old, by CloudFormation's clock; one to be executed belongs to who holds the
+// lease, and is the caller's to delete.
+func TestL25StaleChangeSets(t *testing.T) {
+	bubble(t, sandbox.Options{}, func(t *testing.T, w *world) {
+		if _, err := w.CFN.CreateStack(t.Context(), &cloudformation.CreateStackInput{StackName: new("s"), TemplateBody: new(string(group(30)))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Rest(t.Context(), "s"); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"poolhouse-plan-1", "poolhouse-apply", "theirs"} {
+			if _, err := w.CFN.CreateChangeSet(t.Context(), &cloudformation.CreateChangeSetInput{StackName: new("s"), ChangeSetName: &name, TemplateBody: new(string(group(60)))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(31 * time.Minute)
+		for _, want := range [][]string{{"poolhouse-apply"}, nil} {
+			st, err := w.Describe(t.Context(), "s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := w.StaleChangeSets(t.Context(), st); err != nil || !slices.Equal(got, want) {
+				t.Errorf("stale: %v, %v; want %v", got, err, want)
+			}
+			if _, err := w.Recover(t.Context(), "s", stack.RecoverOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := w.openChangeSets(t); n != 2 {
+			t.Errorf("%d change sets are left, want that of a plan and theirs", n)
+		}
+		time.Sleep(31 * time.Minute)
+		if _, err := w.Recover(t.Context(), "s", stack.RecoverOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.openChangeSets(t); n != 1 {
+			t.Errorf("%d change sets are left, want theirs", n)
+		}
+	})
 }
