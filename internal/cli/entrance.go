@@ -18,6 +18,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/entrance"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/front"
 	"github.com/poolhouse/poolhouse/sandbox/objects"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
@@ -149,7 +150,7 @@ type visit struct {
 
 // openVisit makes the entrance of a sandbox that is to be made of the options,
 // which it changes. The listeners are there, and serve once it is attached.
-func openVisit(ctx context.Context, a *app, f entranceFlags, so *sandbox.Options, arch *architecture.Architecture, state string, hold func() func()) (_ *visit, err error) {
+func openVisit(ctx context.Context, a *app, f entranceFlags, so *sandbox.Options, arch *architecture.Architecture, state string, hold func() func(), t *trouble) (_ *visit, err error) {
 	targets, from, err := f.check()
 	if err != nil {
 		return nil, err
@@ -179,7 +180,7 @@ func openVisit(ctx context.Context, a *app, f entranceFlags, so *sandbox.Options
 	}
 	o := entrance.Options{Authority: v.authority, Targets: targets, From: from, Hold: hold, Report: func(err error) { fmt.Fprintln(a.Err, err) }}
 	if arch != nil && arch.Config.Access.SSO.Enabled && !slices.Contains(f.without, "oidc") {
-		if v.oidc, v.problem = startProvider(ctx, a, newProvider(arch, clientSecret)); v.problem == nil {
+		if v.oidc, v.problem = startProvider(ctx, a, newProvider(arch, clientSecret), t); v.problem == nil {
 			p := newProvider(arch, clientSecret)
 			v.Provider, v.Users = p.Issuer, p.Users
 			o.Sites = map[string]string{}
@@ -198,7 +199,7 @@ const clientSecret = "rehearsal"
 
 // startProvider runs the identity provider's program. Without one the sandbox
 // goes on: users then can't sign in.
-func startProvider(ctx context.Context, a *app, p provider) (*plane.Server, error) {
+func startProvider(ctx context.Context, a *app, p provider, t *trouble) (*plane.Server, error) {
 	program, err := plane.Program(ctx, "oidc", func(folder string) { fmt.Fprintf(a.Err, "Building the identity provider in %s, once.\n", folder) })
 	if err != nil {
 		return nil, err
@@ -207,12 +208,12 @@ func startProvider(ctx context.Context, a *app, p provider) (*plane.Server, erro
 	if a.verbose {
 		log = a.Err
 	}
-	return plane.Run(ctx, plane.Options{Name: "oidc", Program: program, Config: p, Log: log, Died: func(err error) { fmt.Fprintf(a.Err, "The identity provider ended, and is started again: %v\n", err) }})
+	return plane.Run(ctx, plane.Options{Name: "oidc", Program: program, Config: p, Log: log, Hold: t.hold(fault.ServerProvider), Died: func(err error) { fmt.Fprintf(a.Err, "The identity provider ended, and is started again: %v\n", err) }})
 }
 
 // attach opens the entrance to an account, and begins to serve.
 func (v *visit) attach(box *sandbox.Sandbox, now func() time.Time) error {
-	if err := v.entrance.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: now}); err != nil {
+	if err := v.entrance.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: now, Faults: box.Faults}); err != nil {
 		return err
 	}
 	// They end with close, which has the errors to tell.

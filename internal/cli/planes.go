@@ -11,6 +11,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/objects"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
 	"github.com/poolhouse/poolhouse/sandbox/s3"
@@ -27,7 +28,7 @@ type planes struct {
 // open starts the data planes that are not left out, for an account that is kept
 // in a folder, or "". One that there is no program for is left out too, and said
 // to be.
-func (p *planes) open(ctx context.Context, without []string, folder string, so *sandbox.Options, say io.Writer) error {
+func (p *planes) open(ctx context.Context, without []string, folder string, so *sandbox.Options, t *trouble, say io.Writer) error {
 	if slices.Contains(without, objects.Plane) {
 		return nil
 	}
@@ -38,7 +39,7 @@ func (p *planes) open(ctx context.Context, without []string, folder string, so *
 		fmt.Fprintf(say, "S3's objects are in the account itself, up to 64 MiB each: %v. --without %s leaves this line out.\n", err, objects.Plane)
 		return nil
 	}
-	o := plane.Options{Program: program}
+	o := plane.Options{Program: program, Hold: t.hold(fault.ServerS3)}
 	if folder != "" {
 		o.Dir = filepath.Join(folder, state.Planes, objects.Plane)
 		if err := os.MkdirAll(filepath.Dir(o.Dir), 0o700); err != nil {

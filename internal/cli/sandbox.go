@@ -113,7 +113,8 @@ type playground struct {
 	databases *rows.Databases
 	visit     *visit
 
-	planes planes
+	planes  planes
+	trouble trouble
 }
 
 // kept is what is said of an account that is kept.
@@ -243,14 +244,14 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 		}
 	}
 	so.Now = func() time.Time { return base.Add(p.clock.Now().Sub(began)) }
-	if p.visit, err = openVisit(ctx, a, o.entrance, &so, arch, o.state, p.clock.Hold); err != nil {
+	if p.visit, err = openVisit(ctx, a, o.entrance, &so, arch, o.state, p.clock.Hold, &p.trouble); err != nil {
 		return nil, err
 	}
 	if p.doors, err = rehearse.OpenDoors(ctx, &so, arch); err != nil {
 		return nil, errors.Join(err, p.visit.close())
 	}
 	ends := func(err error) error { return errors.Join(err, p.visit.close(), p.planes.close(), p.doors.Close()) }
-	if err := p.planes.open(ctx, o.entrance.without, o.state, &so, a.Err); err != nil {
+	if err := p.planes.open(ctx, o.entrance.without, o.state, &so, &p.trouble, a.Err); err != nil {
 		return nil, ends(err)
 	}
 	if err := p.open(so, arch); err != nil {
@@ -271,7 +272,7 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 	p.doors.Hold(p.clock)
 	if len(plan.Faults) > 0 {
 		show := view.NewRehearsal(a.Err, a.output == "json", a.verbose)
-		p.box.Break(fault.New(plan, fault.Options{Seed: o.seed, Sleep: p.clock.SleepHeld, Fired: func(f fault.Firing) { show.Event(rehearse.FaultFired{Firing: f}) }}))
+		p.box.Break(fault.New(plan, fault.Options{Seed: o.seed, Sleep: p.clock.SleepHeld, Kill: p.kill(a.Err), Fired: func(f fault.Firing) { show.Event(rehearse.FaultFired{Firing: f}) }}))
 	}
 	// Whether the account can be kept, its clients are told.
 	go func() { _ = pacer.Run(ctx, func(err error) { fmt.Fprintln(a.Err, err) }) }()
@@ -293,6 +294,7 @@ func (p *playground) open(so sandbox.Options, arch *architecture.Architecture) (
 	} else if p.box, err = sandbox.Open(so, p.store); err != nil {
 		return err
 	}
+	p.trouble.box.Store(p.box)
 	p.doors.Attach(p.box)
 	if p.kept != nil && p.kept.Found {
 		for _, err := range p.doors.Reopen() {

@@ -61,6 +61,12 @@ type Database struct {
 	Name string `json:"name,omitempty"`
 	// ForceTLS refuses clients without TLS.
 	ForceTLS bool `json:"forceTLS"`
+	// Starts counts how often it was started again: a server of another number is
+	// stopped first, Abruptly as one that crashes, and then recovers.
+	Starts   int  `json:"starts,omitempty"`
+	Abruptly bool `json:"abruptly,omitempty"`
+	// Full has no room for rows.
+	Full bool `json:"full,omitempty"`
 	// Certificate and Key, as PEM, are what it shows.
 	Certificate string `json:"certificate"`
 	Key         string `json:"key"`
@@ -268,7 +274,10 @@ func (k *keeper) converge(d Database) error {
 		}
 	}
 	s := k.servers[d.ID]
-	if s != nil && (!s.alive() || !d.Running || s.now.Address != d.Address) {
+	if s != nil && (!s.alive() || !d.Running || s.now.Address != d.Address || s.now.Starts != d.Starts) {
+		if d.Abruptly && s.now.Starts != d.Starts {
+			s.crash()
+		}
 		s.stop()
 		delete(k.servers, d.ID)
 		s = nil

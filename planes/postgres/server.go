@@ -134,7 +134,7 @@ func (s *server) start(d Database) error {
 	for until := time.Now().Add(startWithin); ; {
 		err := s.do(func(*session) error { return nil })
 		if err == nil {
-			s.now = Database{Address: d.Address, ForceTLS: d.ForceTLS, Certificate: d.Certificate, Key: d.Key}
+			s.now = Database{Address: d.Address, ForceTLS: d.ForceTLS, Certificate: d.Certificate, Key: d.Key, Starts: d.Starts}
 			return nil
 		}
 		if !s.alive() || time.Now().After(until) {
@@ -178,6 +178,16 @@ func (s *server) stop() {
 	<-s.ended
 }
 
+// crash ends it as a failure would: connections are cut without a word, and
+// nothing is written.
+//
+// https://www.postgresql.org/docs/current/server-shutdown.html
+func (s *server) crash() {
+	if s.process != nil {
+		_ = s.process.Signal(syscall.SIGQUIT) // it may have ended
+	}
+}
+
 // become sets the running server up.
 func (s *server) become(d Database) error {
 	if s.now == d {
@@ -198,6 +208,9 @@ func (s *server) become(d Database) error {
 		return c.database(d)
 	})
 	if err == nil {
+		err = s.fill(d)
+	}
+	if err == nil {
 		s.now = d
 	}
 	return err
@@ -205,7 +218,7 @@ func (s *server) become(d Database) error {
 
 // do has a function talk with the server as its administrator.
 func (s *server) do(f func(*session) error) error {
-	c, err := connect(s.socket)
+	c, err := connect(s.socket, "postgres")
 	if err != nil {
 		return err
 	}

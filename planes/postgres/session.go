@@ -20,14 +20,14 @@ type session struct {
 	in   *bufio.Reader
 }
 
-func connect(socket string) (*session, error) {
+func connect(socket, database string) (*session, error) {
 	c, err := net.DialTimeout("unix", socket, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{conn: c, in: bufio.NewReader(c)}
 	body := binary.BigEndian.AppendUint32(nil, 3<<16)
-	for _, v := range []string{"user", administrator, "database", "postgres", ""} {
+	for _, v := range []string{"user", administrator, "database", database, ""} {
 		body = append(append(body, v...), 0)
 	}
 	_, err = c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...))

@@ -357,6 +357,7 @@ func databases() map[string]rule {
 			return snapshot(c)
 		}},
 		"rds:DescribeDBSubnetGroups": {on: group},
+		"rds:DescribeEvents":         {},
 		"rds:ModifyDBSubnetGroup":    {on: group},
 		"rds:ListTagsForResource":    {on: tagged},
 	}

@@ -371,12 +371,16 @@ func describeTargetHealth(tx *account.Tx, r *wire.Request) (any, error) {
 	used := len(usersOf(tx, g.ID)) > 0
 	var out []any
 	found := tx.TargetHealth(g.ID)
+	b, _ := tx.Breaker().(interface{ Unhealthy(group string) bool })
+	fails := b != nil && b.Unhealthy(GroupName(g.ID))
 	for _, t := range props.Maps(g.Data, "targets") {
 		port := props.Int(t, props.Int(g.Props, 0, "Port"), "Port")
 		health := object{"State": "healthy"}
 		switch {
 		case !used:
 			health = object{"State": "unused", "Reason": "Target.NotInUse", "Description": "Target group is not configured to receive traffic from the load balancer"}
+		case fails:
+			health = object{"State": "unhealthy", "Reason": "Target.FailedHealthChecks", "Description": "Health checks failed"}
 		case !there(tx, g, props.Str(t, "Id")):
 			health = object{"State": "unhealthy", "Reason": "Target.Timeout", "Description": "Request timed out"}
 		}

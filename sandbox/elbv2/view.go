@@ -141,6 +141,13 @@ type Group struct {
 	HealthCheckedPort string
 }
 
+// GroupName is the name in a target group's ARN.
+func GroupName(arn string) string {
+	_, name, _ := strings.Cut(arn, ":targetgroup/")
+	name, _, _ = strings.Cut(name, "/")
+	return name
+}
+
 // HealthCheck is a target group's.
 type HealthCheck struct {
 	HTTPS              bool

@@ -32,6 +32,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/elbv2"
 	"github.com/poolhouse/poolhouse/sandbox/elbv2/signon"
 	"github.com/poolhouse/poolhouse/sandbox/elbv2/traffic"
+	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/front"
 )
 
@@ -63,6 +64,7 @@ type Entrance struct {
 	mu      sync.Mutex
 	traffic *traffic.Server
 	region  string
+	faults  func() *fault.Injector
 	api     *front.Site
 	keys    *front.Site
 	sites   map[string]*front.Site
@@ -96,10 +98,16 @@ type Account struct {
 	API http.Handler
 	// Now is the account's clock.
 	Now func() time.Time
+	// Faults are what goes wrong at a moment. Nil is nothing, ever.
+	Faults func() *fault.Injector
 }
 
 // Attach says which account is entered, once.
 func (e *Entrance) Attach(a Account) error {
+	if a.Faults == nil {
+		a.Faults = func() *fault.Injector { return nil }
+	}
+	e.opts.Authority.Spoil(func(names []string) front.Wrong { return front.Wrong(a.Faults().Certificate(names)) })
 	var secret string
 	if err := a.Do(func(tx *account.Tx) error {
 		tx.Reads()
@@ -128,7 +136,8 @@ func (e *Entrance) Attach(a Account) error {
 			return v, err
 		},
 		Certificate: e.opts.Authority.Certificate, SignOn: s, From: e.opts.From, Now: a.Now, Hold: e.opts.Hold, Report: e.opts.Report,
-		Dial: e.dial, Carries: func(address string) bool { return e.opts.Targets[address] != "" },
+		Fails: func(arn string) bool { return a.Faults().Unhealthy(elbv2.GroupName(arn)) },
+		Dial:  e.dial, Carries: func(address string) bool { return e.opts.Targets[address] != "" },
 		Deliver: func(bucket, key string, body []byte, balancer string) error {
 			return a.Do(func(tx *account.Tx) error { return elbv2.DeliverLog(tx, balancer, bucket, key, string(body)) })
 		},
@@ -138,7 +147,7 @@ func (e *Entrance) Attach(a Account) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.traffic, e.region = t, a.Region
+	e.traffic, e.region, e.faults = t, a.Region, a.Faults
 	e.api, e.keys = front.NewSite(e.opts.Authority, a.API), front.NewSite(e.opts.Authority, s.Keys())
 	for name, address := range e.opts.Sites {
 		e.sites[name] = front.NewSite(e.opts.Authority, site(address))
@@ -181,17 +190,20 @@ func (e *Entrance) certificate(w http.ResponseWriter, r *http.Request) {
 // find leads a name to its door.
 func (e *Entrance) find(name string, port int) (front.Door, error) {
 	e.mu.Lock()
-	t, region := e.traffic, e.region
+	t, region, faults := e.traffic, e.region, e.faults
 	api, keys, site := e.api, e.keys, e.sites[name]
 	e.mu.Unlock()
 	if t == nil {
 		return nil, errors.New("the sandbox is not ready yet")
 	}
 	if site != nil {
-		return site.Door(name, port), nil
+		if faults().Down(fault.ServerProvider) {
+			return nil, fmt.Errorf("%s is down: it refuses connections", name)
+		}
+		return slow(site.Door(name, port), faults, fault.ServerProvider), nil
 	}
 	if door := t.Door(name, port); door != nil {
-		return door, nil
+		return slow(door, faults, fault.ServerLoadBalancer), nil
 	}
 	domain := "amazonaws.com"
 	if strings.HasPrefix(region, "cn-") {

@@ -116,7 +116,7 @@ func served(t testing.TB, local, idpAddress string) (box *sandbox.Sandbox, e *en
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: time.Now}); err != nil {
+	if err := e.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: time.Now, Faults: box.Faults}); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

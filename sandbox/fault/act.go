@@ -90,6 +90,8 @@ func (i *Injector) act(tx *account.Tx, w World, f *Fault) (string, error) {
 		}
 		m, _ := in.(map[string]any)
 		return what, w.Call(tx, f.Call.Service, f.Call.Operation, caller, m)
+	case f.Crash != nil, f.Failover != nil, f.Full != nil:
+		return i.breakServer(tx, f)
 	case f.InFlight.Stack != "":
 		return "somebody updates stack " + f.InFlight.Stack, touch(tx, w, caller, f.InFlight.Stack)
 	case f.InFlight.Cluster != "":

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"reflect"
@@ -27,7 +28,7 @@ type Resource struct{ Stack, LogicalID, Type string }
 const stackType = "AWS::CloudFormation::Stack"
 
 // once are the kinds that happen once.
-var once = []string{"call", "inFlight", "zone"}
+var once = []string{"call", "inFlight", "zone", "crash", "failover", "full"}
 
 // shared are the kinds that share can thin out.
 var shared = []string{"throttle", "error", "slow", "cut", "fail"}
@@ -76,7 +77,7 @@ func (p *Plan) complete() {
 				if f.Share == 0 && f.For == 0 {
 					f.Times = 1
 				}
-			case "call", "inFlight", "zone":
+			case "call", "inFlight", "zone", "failover", "full":
 				f.Times = 1
 			}
 		}
@@ -94,6 +95,10 @@ func (p *Plan) complete() {
 		}
 		if f.InFlight != nil && f.For == 0 {
 			f.For = 5 * time.Minute
+		}
+		if f.Crash != nil {
+			// Whoever asks meanwhile meets it, too.
+			f.For, f.Times = cmp.Or(f.For, time.Minute), Always
 		}
 	}
 }
@@ -227,6 +232,8 @@ func (c *checker) fault(f *Fault) {
 			c.wrong("zone.name", "is missing", "name a zone, such as us-east-1a")
 		}
 		c.zone("zone.name", f.Zone.Name)
+	default:
+		c.servers(f)
 	}
 }
 

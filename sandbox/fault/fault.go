@@ -25,7 +25,7 @@ type Fault struct {
 	ID    string        `yaml:"id" doc:"Its name in reports: letters, digits and hyphens; no two are alike."`
 	When  Moment        `yaml:"when" doc:"From when on it can happen. The default is from the start."`
 	For   time.Duration `yaml:"for" doc:"For how long after that it can happen. The default is for ever."`
-	Times Times         `yaml:"times" doc:"How often it happens: a number, or always. The default is once for cut, fail, call, inFlight and zone, unless for or share is given, and always for the rest."`
+	Times Times         `yaml:"times" doc:"How often it happens: a number, or always. The default is once for cut, fail, call, inFlight, zone, crash, failover and full, unless for or share is given, and always for the rest."`
 	Share float64       `yaml:"share" doc:"The share of calls or operations that it happens to, drawn by the seed: more than 0, at most 1. The default is 1."`
 
 	Throttle    *Calls       `yaml:"throttle" doc:"Calls are refused because there are too many, in each service's own words."`
@@ -41,6 +41,12 @@ type Fault struct {
 	InFlight    *InFlight    `yaml:"inFlight" doc:"Somebody else's operation is under way, and others are refused until it is over."`
 	Call        *Call        `yaml:"call" doc:"Somebody else makes an API call."`
 	Zone        *Zone        `yaml:"zone" doc:"An availability zone is lost, for good."`
+	Crash       *Crash       `yaml:"crash" doc:"A server ends as if it was killed, and is there again when for is over, a minute by default."`
+	Failover    *Failover    `yaml:"failover" doc:"The primary of a Multi-AZ database fails: connections are cut, and its standby takes over in the other zone, at another address."`
+	Full        *Full        `yaml:"full" doc:"The storage of a database is used up: it is storage-full and refuses rows with PostgreSQL's error 53100, until it gets more storage or for is over."`
+	Lag         *Lag         `yaml:"lag" doc:"What a server sends comes late, or slowly. Who comes in by names notices, and so does a load balancer that asks an identity provider."`
+	Certificate *Certificate `yaml:"certificate" doc:"A server shows a certificate that clients refuse."`
+	Targets     *Targets     `yaml:"targets" doc:"Health checks of targets fail. If all targets of a group are unhealthy, a load balancer routes to all of them."`
 }
 
 // Moment is when a fault begins; the zero value is the start.
@@ -161,4 +167,39 @@ type Call struct {
 // Zone is an availability zone.
 type Zone struct {
 	Name string `yaml:"name" doc:"Its name or id, such as us-east-1a or use1-az1."`
+}
+
+// Crash is a server that ends unasked.
+type Crash struct {
+	Server   string `yaml:"server" doc:"Which: s3, whose every call is refused with 503 SlowDown meanwhile; database, which cuts its connections, recovers and tells of it by events; or provider, the identity provider, which nobody reaches, so that load balancers answer sign-ons with 500."`
+	Database string `yaml:"database" doc:"Which databases, by their identifiers; a pattern. The default is all."`
+}
+
+// Failover is the failure of a primary.
+type Failover struct {
+	Database string `yaml:"database" doc:"Which databases, by their identifiers; a pattern. The default is all that are Multi-AZ."`
+}
+
+// Full is storage that is used up.
+type Full struct {
+	Server   string `yaml:"server" doc:"What is full: database, which is the default. S3 can't be: a bucket has no bound."`
+	Database string `yaml:"database" doc:"Which databases, by their identifiers; a pattern. The default is all."`
+}
+
+// Lag is a slow server.
+type Lag struct {
+	Server string        `yaml:"server" doc:"Which: s3, provider, or load-balancer."`
+	Delay  time.Duration `yaml:"delay" doc:"How late each answer begins."`
+	Rate   int           `yaml:"rate" doc:"How many bytes come in a second. The default has no bound."`
+}
+
+// Certificate is one that clients refuse.
+type Certificate struct {
+	Host  string `yaml:"host" doc:"Whose: the name of a load balancer, an identity provider or a database, as clients call it; a pattern. The default is all."`
+	Wrong string `yaml:"wrong" doc:"What is wrong with it: expired, name (it is for another one), or authority (nobody trusts who issued it)."`
+}
+
+// Targets are those of a load balancer that are unhealthy.
+type Targets struct {
+	Group string `yaml:"group" doc:"The name of their target group; a pattern. The default is all."`
 }

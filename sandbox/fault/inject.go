@@ -35,6 +35,10 @@ type Options struct {
 	Seed uint64
 	// Sleep passes simulated time, for slow answers. Nil answers at once.
 	Sleep func(context.Context, time.Duration) error
+	// Kill ends the process of a server, "s3" or "provider", that is started again
+	// once it isn't [Injector.Down] any more. It must be safe for concurrent use.
+	// Nil where there are none.
+	Kill func(server string)
 	// Fired is told of what happens, while the account may be held: it must
 	// not ask the account. It must be safe for concurrent use. May be nil.
 	Fired func(Firing)
@@ -81,6 +85,8 @@ type state struct {
 	tally Tally
 	// stacks are how many events of each stack were looked at.
 	stacks map[string]int
+	// met are the names that a lasting fault was met under.
+	met map[string]bool
 }
 
 var _ account.Breaker = (*Injector)(nil)
@@ -92,7 +98,7 @@ const EventKind = "fault"
 func New(p Plan, o Options) *Injector {
 	i := &Injector{plan: p, opts: o, states: make([]state, len(p.Faults))}
 	for n, f := range p.Faults {
-		i.states[n] = state{tally: Tally{ID: f.ID, Kind: f.Kind()}, stacks: map[string]int{}}
+		i.states[n] = state{tally: Tally{ID: f.ID, Kind: f.Kind()}, stacks: map[string]int{}, met: map[string]bool{}}
 	}
 	return i
 }
@@ -137,7 +143,7 @@ func (i *Injector) begin(tx *account.Tx, n int) {
 		return
 	}
 	s.begun = tx.Now().Add(f.When.After)
-	if f.Call != nil || f.InFlight != nil || f.Zone != nil {
+	if f.acts() {
 		tx.After(f.When.After, account.Event{Calendar: true, Kind: EventKind, Data: map[string]any{"fault": f.ID}})
 	}
 	if f.Capacity != nil && f.For > 0 {
@@ -294,6 +300,13 @@ func (i *Injector) strike(now time.Time, service, operation string) (time.Durati
 				i.fired(n, now, call+" is cut off")
 			}
 			return 0, &wire.Fault{After: f.Cut.CarriedOut}
+		case f.Crash != nil && f.Crash.Server == ServerS3 && hits("s3", ""):
+			e := throttled(service)
+			i.fired(n, now, fmt.Sprintf("%s is answered with %d %s", call, e.Status, e.Code))
+			return 0, e
+		case f.Lag != nil && f.Lag.Server == ServerS3 && f.Lag.Delay > 0 && hits("s3", ""):
+			i.fired(n, now, fmt.Sprintf("%s is answered %s late", call, f.Lag.Delay))
+			return f.Lag.Delay, nil
 		case f.Slow != nil && hits(f.Slow.Service, f.Slow.Operation):
 			i.fired(n, now, fmt.Sprintf("%s is answered %s late", call, f.Slow.By))
 			if !f.Slow.CarriedOut {
@@ -544,9 +557,9 @@ func (i *Injector) Fork() account.Breaker {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	c := &Injector{plan: i.plan, opts: i.opts, start: i.start, states: slices.Clone(i.states)}
-	c.opts.Fired = nil
+	c.opts.Fired, c.opts.Kill = nil, nil
 	for n := range c.states {
-		c.states[n].stacks = maps.Clone(c.states[n].stacks)
+		c.states[n].stacks, c.states[n].met = maps.Clone(c.states[n].stacks), maps.Clone(c.states[n].met)
 	}
 	return c
 }

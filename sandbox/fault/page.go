@@ -8,6 +8,20 @@ import (
 	"time"
 )
 
+// served are examples of what happens to the servers behind a sandbox, by kind.
+var served = map[string][]string{
+	"crash": {
+		"{id: objects-gone, when: {after: 5m}, for: 30s, crash: {server: s3}}",
+		"{id: recovery, when: {call: {service: rds, operation: DescribeDBInstances}}, crash: {server: database, database: \"poolside-*\"}}",
+		"{id: nobody-signs-in, for: 10m, crash: {server: provider}}",
+	},
+	"failover":    {"{id: standby-takes-over, when: {after: 20m}, failover: {database: \"${poolside-database/Database}\"}}"},
+	"full":        {"{id: no-storage, when: {after: 20m}, for: 1h, full: {}}"},
+	"lag":         {"{id: slow-provider, lag: {server: provider, delay: 2s}}", "{id: thin-line, for: 5m, lag: {server: load-balancer, rate: 20000}}"},
+	"certificate": {"{id: forgotten, certificate: {host: \"*.rds.amazonaws.com\", wrong: expired}}", "{id: strange-provider, certificate: {host: id.example.com, wrong: authority}}"},
+	"targets":     {"{id: deaf-targets, when: {after: 10m}, for: 5m, targets: {group: \"*web*\"}}"},
+}
+
 // Page is the reference page of the language of faults, as Markdown.
 func Page() []byte {
 	var b bytes.Buffer
@@ -36,6 +50,9 @@ Patterns are those of file names: ` + "`*`" + ` is any text, ` + "`?`" + ` one c
 		if f := t.Field(i); f.Type.Kind() == reflect.Pointer {
 			fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", f.Tag.Get("yaml"), f.Tag.Get("doc"))
 			table(&b, f.Type.Elem(), nil)
+			if list := served[f.Tag.Get("yaml")]; list != nil {
+				fmt.Fprintf(&b, "\n```yaml\nfaults:\n  - %s\n```\n", strings.Join(list, "\n  - "))
+			}
 		}
 	}
 	b.WriteString("\n## Errors of resources\n\nWhat `fail.error` can be, with what it happens to.\n\n| Error | Happens to | At | The service says |\n|---|---|---|---|\n")

@@ -45,6 +45,29 @@ type Authority struct {
 
 	mu     sync.Mutex
 	issued map[string]*tls.Certificate
+	spoils func(names []string) Wrong
+	// stranger issues what nobody trusts; nil before that.
+	stranger *Authority
+}
+
+// Wrong is what is wrong with a certificate.
+type Wrong string
+
+// The kinds of wrong certificates: over, for another name, of an authority that
+// nobody knows.
+const (
+	Right   Wrong = ""
+	Expired Wrong = "expired"
+	Name    Wrong = "name"
+	Unknown Wrong = "authority"
+)
+
+// Spoil has certificates for some names be wrong, as a function says each time
+// that one is asked for. The function must be safe for concurrent use.
+func (a *Authority) Spoil(f func(names []string) Wrong) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spoils = f
 }
 
 // NewAuthority makes one with a key of its own. Its clock is the one that
@@ -129,9 +152,33 @@ func (a *Authority) Certificate(names ...string) (*tls.Certificate, error) {
 	if len(names) == 0 {
 		return nil, errors.New("a certificate needs a name")
 	}
-	id := strings.Join(names, " ")
+	a.mu.Lock()
+	spoils := a.spoils
+	a.mu.Unlock()
+	wrong := Right
+	if spoils != nil {
+		wrong = spoils(names)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	id := strings.Join(names, " ")
+	switch wrong {
+	case Unknown:
+		if a.stranger == nil {
+			var err error
+			if a.stranger, err = NewAuthority(a.now); err != nil {
+				return nil, err
+			}
+		}
+		return a.stranger.Certificate(names...)
+	case Name:
+		id, names = "of another", []string{"another.invalid"}
+	case Expired:
+		id += " expired"
+		if c := a.issued[id]; c != nil {
+			return c, nil
+		}
+	}
 	if c := a.issued[id]; c != nil && c.Leaf.NotAfter.After(a.now().Add(before)) {
 		return c, nil
 	}
@@ -143,13 +190,16 @@ func (a *Authority) Certificate(names ...string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	until := a.now().Add(leaf)
+	from, until := a.now().Add(-before), a.now().Add(leaf)
+	if wrong == Expired {
+		from, until = a.now().Add(-leaf), a.now().Add(-before)
+	}
 	if until.After(a.cert.NotAfter) {
 		until = a.cert.NotAfter
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]}, DNSNames: slices.Clone(names),
-		NotBefore: a.now().Add(-before), NotAfter: until,
+		NotBefore: from, NotAfter: until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, a.cert, &key.PublicKey, a.key)
 	if err != nil {

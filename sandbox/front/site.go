@@ -15,6 +15,7 @@ import (
 type Site struct {
 	authority *Authority
 	plain     *pipe.Listener
+	conns     pipe.Cutter
 	server    *http.Server
 }
 
@@ -31,6 +32,7 @@ func NewSite(a *Authority, h http.Handler) *Site {
 // Door is the site under a name, at a port.
 func (s *Site) Door(name string, port int) Door {
 	return func(conn net.Conn) {
+		conn = s.conns.Hold(conn)
 		if port != 80 {
 			conn = tls.Server(conn, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 				return s.authority.Certificate(name)
@@ -47,4 +49,7 @@ func (s *Site) Door(name string, port int) Door {
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // Close ends the site and its connections.
-func (s *Site) Close() error { return s.server.Close() }
+func (s *Site) Close() error {
+	s.conns.Cut()
+	return s.server.Close()
+}

@@ -74,7 +74,7 @@ type Options struct {
 // How long a server may take to answer, and to end.
 const (
 	readyWithin = time.Minute
-	endWithin   = 10 * time.Second
+	endWithin   = 30 * time.Second
 )
 
 // Server is a child and what is needed to start it again. It is safe for

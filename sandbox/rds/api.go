@@ -19,6 +19,7 @@ func Service() wire.Service {
 		Name: "rds", Version: "2014-10-31", Namespace: "http://rds.amazonaws.com/doc/2014-10-31/", Protocol: wire.Query,
 		Operations: unfiltered([]wire.Operation{
 			{Name: "DescribeDBInstances", Do: describeInstances},
+			{Name: "DescribeEvents", Do: describeEvents},
 			{Name: "CreateDBInstance", Do: apiCreateInstance},
 			{Name: "RestoreDBInstanceFromDBSnapshot", Do: apiCreateInstance},
 			{Name: "ModifyDBInstance", Do: modifyInstance},

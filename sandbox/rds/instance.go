@@ -460,10 +460,10 @@ func settleInstance(tx *account.Tx, r *account.Resource, op string) error {
 			return account.Later(optimization)
 		}
 	}
-	if op == "update" && !slices.Contains([]string{"modifying", optimizingStatus, "available"}, r.Status) {
+	if op == "update" && !slices.Contains([]string{"modifying", optimizingStatus, "available", Full}, r.Status) {
 		return nil // stopped, rebooting or without its key meanwhile
 	}
-	r.Status = "available"
+	r.Status = serving(r)
 	r.Attrs["DBInstanceStatus"], r.Attrs["InstanceCreateTime"], r.Attrs["SecondaryAvailabilityZone"] = r.Status, r.Created.UTC().Format(time.RFC3339), props.Str(r.Data, "standby")
 	if err := keepBackups(tx, r, op == "create"); err != nil {
 		return err

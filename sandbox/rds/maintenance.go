@@ -115,9 +115,10 @@ func maintain(tx *account.Tx, e account.Event) {
 	tx.After(tx.Duration(r, "update"), account.Event{Type: TypeInstance, ID: r.ID, Data: map[string]any{"op": "update"}})
 }
 
-// modifiable tells whether an instance takes changes.
+// modifiable tells whether an instance takes changes. One that is full does, so
+// that it can get more storage.
 func modifiable(r *account.Resource) bool {
-	return r.Status == "available" || r.Status == optimizingStatus
+	return r.Status == "available" || r.Status == optimizingStatus || r.Status == Full
 }
 
 // begins is when a window, which was checked, begins next after a time.
@@ -167,7 +168,7 @@ func backUp(tx *account.Tx, e account.Event) {
 		delete(r.Data, "backupAt")
 		return
 	}
-	if !modifiable(r) {
+	if !modifiable(r) || r.Status == Full {
 		// A stopped instance keeps what it has, for longer than it says.
 		backUpNext(tx, r)
 		return

@@ -24,8 +24,7 @@ func ZoneLost(tx *account.Tx, zone string) {
 		if standby := props.Str(r.Data, "standby"); standby == "" || tx.Lost(standby) {
 			r.Status = "failed"
 		} else {
-			r.Status = "rebooting"
-			tx.After(failoverTime, account.Event{Kind: eventFailover, Type: TypeInstance, ID: r.ID})
+			failOver(tx, r, true)
 		}
 		r.Attrs["DBInstanceStatus"] = r.Status
 	}
@@ -39,6 +38,7 @@ func failedOver(tx *account.Tx, e account.Event) {
 		return
 	}
 	r.Data["zone"], r.Data["standby"] = r.Data["standby"], r.Data["zone"]
-	r.Status = "available"
+	r.Status = serving(r)
 	r.Attrs["DBInstanceStatus"], r.Attrs["SecondaryAvailabilityZone"] = r.Status, props.Str(r.Data, "standby")
+	tell(tx, r, "RDS-EVENT-0049")
 }

@@ -45,7 +45,10 @@ func became(tx *account.Tx, e account.Event) {
 	if r == nil || r.Status != props.Str(e.Data, "from") {
 		return
 	}
-	if r.Status = props.Str(e.Data, "to"); r.Status == "stopped" {
+	if r.Status = props.Str(e.Data, "to"); r.Status == "available" {
+		r.Status = serving(r)
+	}
+	if r.Status == "stopped" {
 		until := tx.Now().Add(stopLimit)
 		r.Data["stoppedUntil"] = until
 		tx.After(stopLimit, account.Event{Calendar: true, Kind: eventAutorun, Type: TypeInstance, ID: r.ID})
@@ -109,14 +112,14 @@ func rebootInstance(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	force := r.Bool("ForceFailover", false)
 	switch {
-	case !modifiable(i):
+	case !modifiable(i) || i.Status == Full:
 		return nil, account.Errorf("InvalidDBInstanceState", "Instance %s is not in available state.", i.ID)
 	case force && props.Str(i.Data, "standby") == "":
 		return nil, combination("Cannot specify ForceFailover when the instance is not configured for MultiAZ.")
 	case force:
-		i.Status = "rebooting"
-		tx.After(failoverTime, account.Event{Kind: eventFailover, Type: TypeInstance, ID: i.ID})
+		failOver(tx, i, false)
 	default:
+		again(i, false)
 		become(tx, i, "rebooting", "available", rebootTime)
 	}
 	return oneInstance{instanceOut(tx, i)}, nil

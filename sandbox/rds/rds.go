@@ -42,6 +42,8 @@ func Events() map[string]func(*account.Tx, account.Event) {
 		rotation:                rotate,
 		"secretsmanager:rotate": rotateNow,
 		eventFailover:           failedOver,
+		eventRecovered:          recovered,
+		eventSpace:              space,
 		eventMaintenance:        maintain,
 		eventBackup:             backUp,
 		eventPower:              became,

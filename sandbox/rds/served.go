@@ -27,6 +27,10 @@ type Server struct {
 	// Database is the one to make, or empty.
 	Database string
 	ForceTLS bool
+	// Starts counts how often it was started again, the last time Abruptly: its
+	// connections were cut. Full tells that it takes no more rows.
+	Starts         int
+	Abruptly, Full bool
 	// From is the Copy that a new one begins with, or empty.
 	From string
 }
@@ -53,6 +57,7 @@ func Served(tx *account.Tx) (servers []Server, copies []Copy, err error) {
 			Resource: props.Str(r.Attrs, "DbiResourceId"), ID: r.ID, Endpoint: props.Str(r.Attrs, "Endpoint.Address"), Port: props.Int(r.Attrs, 5432, "Endpoint.Port"),
 			Zone: props.Str(r.Data, "zone"), Running: !slices.Contains(down, r.Status), User: props.Str(r.Data, "user"), Password: password,
 			Database: props.Str(r.Data, "database"), ForceTLS: forceTLS(tx, r),
+			Starts: props.Int(r.Data, 0, "starts"), Abruptly: props.Bool(r.Data, false, "abruptly"), Full: props.Int(r.Data, 0, "full") > 0,
 		}
 		if snapshot := tx.Get(TypeSnapshot, strings.ToLower(props.Str(r.Props, "DBSnapshotIdentifier"))); snapshot != nil {
 			s.From = copyKey(snapshot)

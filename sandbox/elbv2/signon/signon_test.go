@@ -269,6 +269,14 @@ func verify(t *testing.T, s *signon.SignOn, data, want string) {
 	}
 }
 
+// another is a letter that isn't the one given.
+func another(letter byte) string {
+	if letter == 'A' {
+		return "B"
+	}
+	return "A"
+}
+
 // A session that is forged, has ended or is another host's counts as none, and
 // the user signs in again, goes on without claims or is refused, as
 // OnUnauthenticatedRequest says.
@@ -282,9 +290,11 @@ func TestNoSession(t *testing.T) {
 		ask    string
 		reason string
 	}{
-		"no cookie":         {func(b *browser) { delete(b.cookies, first) }, start, ""},
-		"forged":            {func(b *browser) { b.cookies[first] = strings.Repeat("A", len(b.cookies[first])) }, start, "AuthInvalidCookie"},
-		"one bit":           {func(b *browser) { b.cookies[first] = b.cookies[first][:9] + "_" + b.cookies[first][10:] }, start, "AuthInvalidCookie"},
+		"no cookie": {func(b *browser) { delete(b.cookies, first) }, start, ""},
+		"forged":    {func(b *browser) { b.cookies[first] = strings.Repeat("A", len(b.cookies[first])) }, start, "AuthInvalidCookie"},
+		"one bit": {func(b *browser) {
+			b.cookies[first] = b.cookies[first][:9] + another(b.cookies[first][9]) + b.cookies[first][10:]
+		}, start, "AuthInvalidCookie"},
 		"cut off":           {func(b *browser) { b.cookies[first] = b.cookies[first][:40] }, start, "AuthInvalidCookie"},
 		"another host's":    {func(*browser) {}, "https://admin.example.com/a?b=c", "AuthInvalidCookie"},
 		"another client's":  {func(b *browser) { b.action.ClientID = "admin" }, start, "AuthInvalidCookie"},

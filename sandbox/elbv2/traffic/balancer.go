@@ -44,8 +44,9 @@ func (s *state) at(number int) *elbv2.Listener {
 
 // port is the HTTP server behind a listener's port.
 type port struct {
-	in   *pipe.Listener
-	http *http.Server
+	in    *pipe.Listener
+	http  *http.Server
+	conns pipe.Cutter
 }
 
 func (s *Server) newBalancer(v elbv2.View) *balancer {
@@ -78,7 +79,10 @@ func (b *balancer) follow(v elbv2.Balancer, groups map[string]*group) {
 	}
 }
 
-func (p *port) close() { _ = p.http.Close() }
+func (p *port) close() {
+	p.conns.Cut()
+	_ = p.http.Close() // there is nothing left to fail
+}
 
 func (b *balancer) close() {
 	b.mu.Lock()
@@ -104,13 +108,13 @@ func (b *balancer) take(conn net.Conn, number int) error {
 	if !slices.ContainsFunc(l.Sources, func(p netip.Prefix) bool { return p.Contains(from) }) {
 		return errors.New("the security groups let nobody in from there")
 	}
-	conn = &placed{conn, &net.TCPAddr{IP: from.AsSlice(), Port: portOf(conn.RemoteAddr())}}
-	if l.HTTPS {
-		conn = tls.Server(conn, b.tls(st, l))
-	}
 	p := b.port(number)
 	if p == nil {
 		return net.ErrClosed
+	}
+	conn = p.conns.Hold(&placed{conn, &net.TCPAddr{IP: from.AsSlice(), Port: portOf(conn.RemoteAddr())}})
+	if l.HTTPS {
+		conn = tls.Server(conn, b.tls(st, l))
 	}
 	return p.in.Put(conn)
 }

@@ -67,6 +67,9 @@ func (g *group) judge(c elbv2.HealthCheck, t *target, found account.Health) {
 
 // check asks a target once, on a connection of its own.
 func (g *group) check(ctx context.Context, v elbv2.Group, t *target) account.Health {
+	if g.server.opts.Fails(v.ARN) {
+		return account.Health{State: "unhealthy", Reason: "Target.FailedHealthChecks", Description: "Health checks failed"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, v.Health.Timeout)
 	defer cancel()
 	port := v.HealthCheckedPort

@@ -45,6 +45,9 @@ type Options struct {
 	// Carries tells whether something real stands behind an address of a VPC;
 	// where nothing does, health is what the account says. Nil means everywhere.
 	Carries func(address string) bool
+	// Fails tells whether health checks of a target group fail, whatever its targets
+	// say, by the group's ARN. Nil is never.
+	Fails func(arn string) bool
 	// SignOn carries out authenticate-oidc. Required where rules have it.
 	SignOn SignOn
 	// Deliver writes a log file into a bucket, in the name of a load balancer.
@@ -85,6 +88,9 @@ type Server struct {
 func New(o Options) *Server {
 	if o.Carries == nil {
 		o.Carries = func(string) bool { return true }
+	}
+	if o.Fails == nil {
+		o.Fails = func(string) bool { return false }
 	}
 	if o.Hold == nil {
 		o.Hold = func() func() { return func() {} }

@@ -315,6 +315,14 @@ func TestHealth(t *testing.T) {
 		after(15 * time.Second)
 		check("10.0.0.1:8443", account.Health{State: "healthy"})
 
+		w.failing.Store(true)
+		after(45 * time.Second)
+		check("10.0.0.1:8443", account.Health{State: "unhealthy", Reason: "Target.FailedHealthChecks", Description: "Health checks failed"})
+		if status, _, _ := w.get("https://" + name + "/"); status != 200 {
+			t.Errorf("with all targets unhealthy the answer is %d, want a target's", status)
+		}
+		w.failing.Store(false)
+
 		w.register(target("10.0.0.3"))
 		w.up("10.0.0.3:8443", func(rw http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/healthz" {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,7 @@ const (
 
 // world is a load balancer with targets, in a bubble of virtual time.
 type world struct {
+	failing   atomic.Bool // health checks fail
 	t         *testing.T
 	server    *traffic.Server
 	authority *front.Authority
@@ -111,6 +113,7 @@ func in(t *testing.T, f func(w *world)) {
 				w.logs[bucket+"/"+key] = body
 				return nil
 			},
+			Fails: func(string) bool { return w.failing.Load() },
 			Report: func(err error) {
 				w.mu.Lock()
 				defer w.mu.Unlock()

@@ -188,6 +188,9 @@ type (
 		Password    string `json:"password,omitempty"`
 		Name        string `json:"name,omitempty"`
 		ForceTLS    bool   `json:"forceTLS"`
+		Starts      int    `json:"starts,omitempty"`
+		Abruptly    bool   `json:"abruptly,omitempty"`
+		Full        bool   `json:"full,omitempty"`
 		Certificate string `json:"certificate"`
 		Key         string `json:"key"`
 	}
@@ -236,7 +239,7 @@ func (d *Databases) state() (text []byte, any bool, err error) {
 		addresses[strings.ToLower(s.Endpoint)] = at
 		db := database{
 			ID: s.Resource, Address: netip.AddrPortFrom(at, uint16(s.Port)).String(), Running: s.Running, User: s.User, Password: s.Password, Name: s.Database,
-			ForceTLS: s.ForceTLS, Certificate: string(cert), Key: string(key),
+			ForceTLS: s.ForceTLS, Certificate: string(cert), Key: string(key), Starts: s.Starts, Abruptly: s.Abruptly, Full: s.Full,
 		}
 		if there[s.From] && !d.isBlank(s.From) {
 			db.From = s.From
