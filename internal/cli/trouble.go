@@ -14,7 +14,9 @@ import (
 
 // trouble is what goes wrong in a sandbox, as the servers behind it see it, which
 // are there before it is.
-type trouble struct{ box atomic.Pointer[sandbox.Sandbox] }
+type trouble struct {
+	box atomic.Pointer[sandbox.Sandbox]
+}
 
 // hold waits as long as a server has to stay away.
 func (t *trouble) hold(server string) func(context.Context) {

@@ -31,6 +31,89 @@ func seed(s *sandbox.Sandbox, id string) error {
 	})
 }
 
+// client is psql, and an instance that it can reach.
+type client struct {
+	*world
+	authority *front.Authority
+	ca        string // the file of the authority's certificate
+}
+
+func newClient(t *testing.T) *client {
+	t.Helper()
+	if os.Getenv("POOLHOUSE_POSTGRES") == "" {
+		t.Skip("POOLHOUSE_POSTGRES names no folder of PostgreSQL's programs, psql among them: apt-get install postgresql, then POOLHOUSE_POSTGRES=/usr/lib/postgresql/15/bin")
+	}
+	program, err := plane.Program(t.Context(), "postgres", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{ca: filepath.Join(t.TempDir(), "ca.pem")}
+	if c.authority, err = front.NewAuthority(time.Now); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.ca, c.authority.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.world = newWorld(t, program, rows.Options{Certificate: func(name string) (cert, key []byte, err error) {
+		issued, err := c.authority.Certificate(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, der := range issued.Certificate {
+			cert = append(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(issued.PrivateKey)
+		return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
+	}})
+	c.pass(time.Hour)
+	return c
+}
+
+func (c *client) instance() (endpoint, secret string) {
+	out, err := c.c.DescribeDBInstances(c.t.Context(), &sdk.DescribeDBInstancesInput{})
+	c.must(err)
+	i := out.DBInstances[0]
+	if i.MasterUserSecret != nil {
+		secret = *i.MasterUserSecret.SecretArn
+	}
+	return *i.Endpoint.Address, secret
+}
+
+func (c *client) password(secret string) string {
+	out, err := secretsmanager.NewFromConfig(testkit.Config(c.box)).GetSecretValue(c.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &secret})
+	c.must(err)
+	_, p, _ := strings.Cut(*out.SecretString, `"password":"`)
+	p, _, _ = strings.Cut(p, `"`)
+	return p
+}
+
+// command is psql with a statement.
+func (c *client) command(mode, password, sql string) *exec.Cmd {
+	name, _ := c.instance()
+	cmd := exec.CommandContext(c.t.Context(), filepath.Join(os.Getenv("POOLHOUSE_POSTGRES"), "psql"), "-XAtqc", sql, fmt.Sprintf("host=%s dbname=app user=owner sslmode=%s sslrootcert=%s connect_timeout=5", name, mode, c.ca))
+	cmd.Env = []string{"PGHOSTADDR=" + c.rows.Address(name).String(), "PGPASSWORD=" + password, "HOME=" + filepath.Dir(c.ca)}
+	return cmd
+}
+
+func (c *client) try(mode, password, sql string) (string, error) {
+	out, err := c.command(mode, password, sql).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// eventually wants an answer within a minute: the server follows some tenths of a
+// second behind.
+func (c *client) eventually(what, password, sql, want string) {
+	c.t.Helper()
+	var got string
+	var err error
+	for until := time.Now().Add(time.Minute); time.Now().Before(until); {
+		if got, err = c.try("verify-full", password, sql); err == nil && got == want {
+			return
+		}
+	}
+	c.t.Fatalf("%s: got %q, %v, want %q", what, got, err, want)
+}
+
 // psql, as it is, reaches an instance by its endpoint's name with verify-full and
 // the password in the managed secret, and is refused without TLS; rows outlive a
 // failover, the rotation of the password, a stop, and the instance itself in its
@@ -39,68 +122,9 @@ func seed(s *sandbox.Sandbox, id string) error {
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/PostgreSQL.Concepts.General.SSL.html
 func TestPsql(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("POOLHOUSE_POSTGRES") == "" {
-		t.Skip("POOLHOUSE_POSTGRES names no folder of PostgreSQL's programs, psql among them: apt-get install postgresql, then POOLHOUSE_POSTGRES=/usr/lib/postgresql/15/bin")
-	}
-	ctx := t.Context()
-	program, err := plane.Program(ctx, "postgres", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := front.NewAuthority(time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, authority.PEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w := newWorld(t, program, rows.Options{Certificate: func(name string) (cert, key []byte, err error) {
-		c, err := authority.Certificate(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, der := range c.Certificate {
-			cert = append(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-		return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
-	}})
-	w.pass(time.Hour)
-	instance := func() (endpoint, secret string) {
-		out, err := w.c.DescribeDBInstances(ctx, &sdk.DescribeDBInstancesInput{})
-		w.must(err)
-		i := out.DBInstances[0]
-		if i.MasterUserSecret != nil {
-			secret = *i.MasterUserSecret.SecretArn
-		}
-		return *i.Endpoint.Address, secret
-	}
-	password := func(secret string) string {
-		out, err := secretsmanager.NewFromConfig(testkit.Config(w.box)).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &secret})
-		w.must(err)
-		_, p, _ := strings.Cut(*out.SecretString, `"password":"`)
-		p, _, _ = strings.Cut(p, `"`)
-		return p
-	}
-	try := func(mode, password, sql string) (string, error) {
-		name, _ := instance()
-		c := exec.CommandContext(ctx, filepath.Join(os.Getenv("POOLHOUSE_POSTGRES"), "psql"), "-XAtqc", sql, fmt.Sprintf("host=%s dbname=app user=owner sslmode=%s sslrootcert=%s connect_timeout=5", name, mode, ca))
-		c.Env = []string{"PGHOSTADDR=" + w.rows.Address(name).String(), "PGPASSWORD=" + password, "HOME=" + filepath.Dir(ca)}
-		out, err := c.CombinedOutput()
-		return strings.TrimSpace(string(out)), err
-	}
-	// The server follows some tenths of a second behind.
-	eventually := func(what, password, sql, want string) {
-		t.Helper()
-		var got string
-		for until := time.Now().Add(time.Minute); time.Now().Before(until); {
-			if got, err = try("verify-full", password, sql); err == nil && got == want {
-				return
-			}
-		}
-		t.Fatalf("%s: got %q, %v, want %q", what, got, err, want)
-	}
+	c := newClient(t)
+	w, ctx := c.world, t.Context()
+	instance, password, try, eventually := c.instance, c.password, c.try, c.eventually
 	_, secret := instance()
 	first := password(secret)
 	eventually("available", first, "CREATE TABLE IF NOT EXISTS t (x int); TRUNCATE t; INSERT INTO t SELECT generate_series(1, 500); SELECT count(*) FROM t", "500")
@@ -113,7 +137,7 @@ func TestPsql(t *testing.T) {
 
 	name, _ := instance()
 	before := w.rows.Address(name)
-	_, err = w.c.RebootDBInstance(ctx, &sdk.RebootDBInstanceInput{DBInstanceIdentifier: aws.String("db"), ForceFailover: aws.Bool(true)})
+	_, err := w.c.RebootDBInstance(ctx, &sdk.RebootDBInstanceInput{DBInstanceIdentifier: aws.String("db"), ForceFailover: aws.Bool(true)})
 	w.must(err)
 	w.pass(5 * time.Minute)
 	for until := time.Now().Add(time.Minute); w.rows.Address(name) == before; {

@@ -8,7 +8,7 @@
 // moment at which it was seen first; what the account has no more is removed.
 //
 // An instance's server listens at the instance's own port on an address of
-// 127.0.0.0/8 that is made of its id and its Availability Zone: a failover moves
+// 127.0.0.0/8 of its own, another one in each Availability Zone: a failover moves
 // it.
 //
 // Limits: those of the module planes/postgres. The account is followed some
@@ -235,7 +235,7 @@ func (d *Databases) state() (text []byte, any bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		at := place(s.Resource, s.Zone)
+		at := d.place(s.Resource, s.Zone)
 		addresses[strings.ToLower(s.Endpoint)] = at
 		db := database{
 			ID: s.Resource, Address: netip.AddrPortFrom(at, uint16(s.Port)).String(), Running: s.Running, User: s.User, Password: s.Password, Name: s.Database,
@@ -259,10 +259,11 @@ func (d *Databases) isBlank(key string) bool {
 	return d.blank[key]
 }
 
-// place is the loopback address of an instance in a zone.
-func place(resource, zone string) netip.Addr {
+// place is the loopback address of an instance in a zone, for as long as this
+// runs: another sandbox, whose instances may have the same ids, has others.
+func (d *Databases) place(resource, zone string) netip.Addr {
 	h := fnv.New32a()
-	h.Write([]byte(resource + " " + zone))
+	h.Write([]byte(d.token + " " + resource + " " + zone))
 	n := h.Sum32()
 	// Low addresses are for others, and the last of a network for none.
 	return netip.AddrFrom4([4]byte{127, byte(64 + n>>16%64), byte(n >> 8), byte(1 + n%254)})
