@@ -183,8 +183,14 @@ func (s *server) stop() {
 //
 // https://www.postgresql.org/docs/current/server-shutdown.html
 func (s *server) crash() {
-	if s.process != nil {
-		_ = s.process.Signal(syscall.SIGQUIT) // it may have ended
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Signal(syscall.SIGQUIT) // it may have ended
+	// A gentler signal, sent now, would come first.
+	select {
+	case <-s.ended:
+	case <-time.After(stopWithin):
 	}
 }
 
