@@ -16,72 +16,137 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
-// stuck are the stacks that a deletion which failed has left, by what in them
-// could not be deleted.
+// stuck are the stacks that a deletion which failed has left: by what in them
+// could not be deleted, by what failed before that, or by those that must go
+// before them.
 func (d *deleting) stuck(ctx context.Context, failed error) ([]Blocker, error) {
-	reasons := map[string]*stack.Error{}
-	for _, e := range stackErrors(failed) {
-		reasons[e.Stack] = e
-	}
-	var out []Blocker
-	for _, name := range slices.Sorted(maps.Keys(d.owned)) {
-		if !slices.Contains(d.going, name) {
-			continue
-		}
+	left := map[architecture.StackName]*stack.State{}
+	for _, name := range d.going {
 		st, err := d.driver.Describe(ctx, d.Architecture.StackName(name))
 		if err != nil {
 			return nil, err
 		}
+		if st.Exists() {
+			left[name] = st
+		}
+	}
+	var out, waiting []Blocker
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		st := left[name]
+		found, err := d.stuckAt(ctx, name, st, failed)
 		switch {
-		case st == nil || !st.Exists():
-			continue
-		case stack.ConditionOf(st.Status) == stack.Moving:
-			out = append(out, Blocker{Type: "AWS::CloudFormation::Stack", ID: st.Name, Stack: name, Reason: "it is still " + string(st.Status), Next: "poolhouse status FILE shows what goes on; then repeat the delete"})
-			continue
-		case stack.ConditionOf(st.Status) != stack.Undeleted && reasons[st.Name] == nil:
-			continue // its turn never came
-		}
-		held, err := d.driver.Resources(ctx, st.ID)
-		if err != nil {
+		case err != nil:
 			return nil, err
-		}
-		for _, r := range held {
-			if r.Status != cfntypes.ResourceStatusDeleteFailed {
-				continue
-			}
-			b := Blocker{Type: r.Type, ID: r.PhysicalID, Stack: name, Reason: cmp.Or(r.Reason, "its deletion failed"), Next: again}
-			holder, next := d.holder(ctx, r.Type, r.PhysicalID)
-			if b.Holder = holder; next != "" {
-				b.Next = next + ", then " + again
-			}
-			out = append(out, b)
+		case len(found) > 0:
+			out = append(out, found...)
+		default:
+			waiting = append(waiting, d.waiting(name, st, left))
 		}
 	}
 	if len(out) == 0 {
-		out = append(out, Blocker{Reason: failed.Error(), Next: "mend the cause and " + again})
+		out = append(out, Blocker{Reason: failed.Error(), Next: d.next(failed)})
 	}
-	return out, nil
+	return append(out, waiting...), nil
 }
 
-// stackErrors are all failures of stacks in an error.
-func stackErrors(err error) []*stack.Error {
-	var out []*stack.Error
-	switch e := err.(type) {
-	case nil:
-	case *stack.Error:
-		out = append(out, e)
-	case interface{ Unwrap() []error }:
-		for _, x := range e.Unwrap() {
-			out = append(out, stackErrors(x)...)
-		}
-	default:
-		out = stackErrors(errors.Unwrap(err))
+// stuckAt is what a stack is stuck at; nothing if its turn never came.
+func (d *deleting) stuckAt(ctx context.Context, name architecture.StackName, st *stack.State, failed error) ([]Blocker, error) {
+	itself := Blocker{Type: "AWS::CloudFormation::Stack", ID: st.Name, Stack: name}
+	if stack.ConditionOf(st.Status) == stack.Moving {
+		itself.Reason, itself.Next = "it is still "+string(st.Status), "poolhouse status FILE shows what goes on; then "+d.next(failed)
+		return []Blocker{itself}, nil
 	}
-	return out
+	d.mu.Lock()
+	own := d.failed[name]
+	d.mu.Unlock()
+	if own == nil && stack.ConditionOf(st.Status) != stack.Undeleted {
+		return nil, nil
+	}
+	var out []Blocker
+	held, err := d.driver.Resources(ctx, st.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range held {
+		if r.Status != cfntypes.ResourceStatusDeleteFailed {
+			continue
+		}
+		b := Blocker{Type: r.Type, ID: r.PhysicalID, Stack: name, Reason: cmp.Or(r.Reason, "its deletion failed"), Next: again}
+		holder, next := d.holder(ctx, r.Type, r.PhysicalID)
+		if b.Holder = holder; next != "" {
+			b.Next = next + ", then " + again
+		}
+		out = append(out, b)
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	itself.Reason, itself.Next = "it is "+string(st.Status), again
+	if own != nil {
+		itself.Reason, itself.Next = own.Error(), d.next(own)
+	}
+	return []Blocker{itself}, nil
+}
+
+// waiting is a stack whose turn never came, by the stacks that must go before it.
+func (d *deleting) waiting(name architecture.StackName, st *stack.State, left map[architecture.StackName]*stack.State) Blocker {
+	b := Blocker{Type: "AWS::CloudFormation::Stack", ID: st.Name, Stack: name, Reason: "its turn never came", Next: again}
+	var before []string
+	for _, n := range reversed(architecture.Catalogue())(name) {
+		if left[n] != nil {
+			before = append(before, left[n].Name)
+		}
+	}
+	slices.Sort(before)
+	if len(before) > 0 {
+		b.Reason += ": others must go before it"
+		b.Holder = "stack " + strings.Join(before, ", ")
+		b.Next = again + ", which goes on to it when they are gone"
+	}
+	return b
+}
+
+// next is how to go on after a failure: what only takes longer is given longer.
+func (d *deleting) next(failed error) string {
+	var late *OverdueError
+	switch {
+	case !errors.As(failed, &late):
+		return "mend the cause and " + again
+	case late.Stalled:
+		return fmt.Sprintf("see what it waited for, and %s, which goes on from here: poolhouse delete FILE --data %s; if it may stand still for longer, with --stall %s", again, d.opts.Data, 2*d.stall)
+	}
+	return fmt.Sprintf("%s, which goes on from here: poolhouse delete FILE --data %s; if all of it may take longer at once, with --deadline %s", again, d.opts.Data, 2*d.deadline)
+}
+
+// unkept are the stacks that were to stay and are not whole: what they hold is not
+// kept as it was meant to be until that is mended.
+func (d *deleting) unkept(ctx context.Context) ([]Blocker, error) {
+	var out []Blocker
+	for _, name := range d.staying {
+		st, err := d.driver.Describe(ctx, d.owned[name].ID)
+		if err != nil {
+			return nil, err
+		}
+		b := Blocker{Type: "AWS::CloudFormation::Stack", ID: d.owned[name].Name, Stack: name, Next: "poolhouse recover FILE shows what it needs"}
+		switch c := stack.ConditionOf(st.Status); {
+		case !st.Exists():
+			b.Reason = "it was to stay, and is gone: a deletion that had begun before took it"
+			b.Next = "poolhouse create FILE makes it again; poolhouse status FILE names the data that is left"
+		case c == stack.Whole:
+			continue
+		case c == stack.Moving:
+			b.Reason, b.Next = "it is to stay, and is still "+string(st.Status), "poolhouse status FILE shows what goes on; then "+again
+		default:
+			b.Reason = fmt.Sprintf("it is to stay, and is %s: %s", st.Status, c.Means())
+		}
+		out = append(out, b)
+	}
+	return out, nil
 }
 
 // letsGo is how a holder is described that goes by itself.

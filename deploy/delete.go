@@ -55,7 +55,11 @@ type deleting struct {
 	opts  DeleteOptions
 	owned map[architecture.StackName]*stack.State
 	going []architecture.StackName
-	kept  []Kept
+	// staying are the stacks that are kept, and failed is why the deletion of one
+	// that goes ended.
+	staying []architecture.StackName
+	failed  map[architecture.StackName]error
+	kept    []Kept
 	needs needs              // nil until it was looked at
 	had   map[[2]string]bool // types and ids that stacks held in this run
 	gone  []past             // nil until it was looked at
@@ -138,7 +142,7 @@ func newDeleting(ctx context.Context, o DeleteOptions) (*deleting, error) {
 	for _, s := range architecture.Catalogue() {
 		names[o.Architecture.StackName(s.Name)] = s.Name
 	}
-	d := &deleting{opts: o, had: map[[2]string]bool{}, watchdog: newWatchdog(o.AWS.Clock, o.Deadline, o.Stall)}
+	d := &deleting{opts: o, had: map[[2]string]bool{}, failed: map[architecture.StackName]error{}, watchdog: newWatchdog(o.AWS.Clock, o.Deadline, o.Stall)}
 	clients := *o.AWS
 	clients.Clock = d.watchdog
 	o.AWS = &clients
@@ -167,6 +171,7 @@ func newDeleting(ctx context.Context, o DeleteOptions) (*deleting, error) {
 			if err := d.keepStack(ctx, st); err != nil {
 				return nil, err
 			}
+			d.staying = append(d.staying, n)
 			continue
 		}
 		d.going = append(d.going, n)
@@ -198,13 +203,25 @@ func (d *deleting) reviewed(ctx context.Context) error {
 
 // removeAll removes what is to go.
 func (d *deleting) removeAll(ctx context.Context) error {
+	if err := d.settleKept(ctx); err != nil {
+		return err
+	}
 	if err := d.operations(ctx); err != nil {
 		return err
 	}
 	if err := d.lift(ctx); err != nil {
 		return err
 	}
-	if err := inOrder(ctx, d.going, reversed(architecture.Catalogue()), d.delete); err != nil {
+	err := inOrder(ctx, d.going, reversed(architecture.Catalogue()), func(ctx context.Context, name architecture.StackName) error {
+		err := d.delete(ctx, name)
+		if err != nil {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.failed[name] = err
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := d.deleteFormerCertificates(ctx); err != nil {

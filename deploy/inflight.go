@@ -25,13 +25,21 @@ const underWay = 3 * time.Hour
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
 var restful = []string{"available", "storage-optimization", "stopped", "failed", "storage-full", "incompatible-parameters", "incompatible-restore", "incompatible-network", "incompatible-option-group", "inaccessible-encryption-credentials"}
 
+// inFlight is an operation that is under way on something.
+type inFlight struct {
+	on, text string
+	ends     bool // it is the deletion of what it is on
+}
+
 // settle waits, before a stack is changed, until no operation is under way on
 // what it holds, whoever began it: AWS takes one at a time, and would refuse
 // ours half-way. Node groups are looked at for the stack that has them, since
-// others are changed side by side with it.
+// others are changed side by side with it. What somebody deletes meanwhile the
+// stack could not be changed without: that ends the run, and the next one finds
+// what is gone before it touches anything.
 func (a *applying) settle(ctx context.Context, stackName string) error {
 	name, cluster := a.names[stackName], a.Architecture.ClusterName()
-	return a.await(ctx, name, func() ([]string, error) {
+	gone, err := a.await(ctx, name, func() ([]inFlight, error) {
 		switch name {
 		case architecture.Cluster, architecture.Addons:
 			return a.busyCluster(ctx, cluster)
@@ -58,6 +66,10 @@ func (a *applying) settle(ctx context.Context, stackName string) error {
 		}
 		return nil, nil
 	})
+	if err == nil && len(gone) > 0 {
+		err = fmt.Errorf("stack %s is not changed: %s was deleted meanwhile, by somebody else; repeat the command, whose plan says what is gone and what becomes of it", stackName, strings.Join(gone, ", "))
+	}
+	return err
 }
 
 // operations waits until no operation is under way on the cluster, its node
@@ -68,8 +80,8 @@ func (d *deleting) operations(ctx context.Context) error {
 		st := d.owned[name]
 		return st.Exists() && stack.ConditionOf(st.Status) != stack.Moving
 	}
-	return d.await(ctx, "", func() ([]string, error) {
-		var all []string
+	_, err := d.await(ctx, "", func() ([]inFlight, error) {
+		var all []inFlight
 		if cluster := d.Architecture.ClusterName(); atRest(architecture.Cluster) {
 			groups, err := d.nodegroups(ctx, cluster)
 			if err != nil {
@@ -90,34 +102,42 @@ func (d *deleting) operations(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, busy...)
+			// One that is being deleted is for who deletes it.
+			all = append(all, slices.DeleteFunc(busy, func(o inFlight) bool { return o.ends })...)
 		}
 		return all, nil
 	})
+	return err
 }
 
-// await waits until nothing is busy any more, and names what it waits for.
-func (r *run) await(ctx context.Context, name architecture.StackName, busy func() ([]string, error)) error {
+// await waits until nothing is busy any more, and names what it waits for. It
+// returns what was being deleted.
+func (r *run) await(ctx context.Context, name architecture.StackName, busy func() ([]inFlight, error)) (gone []string, err error) {
 	named := map[string]bool{}
 	w := poll.Wait{For: "an operation under way", AtMost: underWay, Next: "repeat the command when it is over"}
-	return r.until(ctx, name, w, func(context.Context, time.Duration) (bool, string, error) {
+	err = r.until(ctx, name, w, func(context.Context, time.Duration) (bool, string, error) {
 		all, err := busy()
 		if err != nil {
 			return false, "", err
 		}
-		for _, b := range all {
-			if !named[b] {
-				named[b] = true
-				r.step(name, "waiting for an operation under way: %s", b)
+		var texts []string
+		for _, o := range all {
+			if texts = append(texts, o.text); !named[o.text] {
+				named[o.text] = true
+				r.step(name, "waiting for an operation under way: %s", o.text)
+			}
+			if o.ends && !slices.Contains(gone, o.on) {
+				gone = append(gone, o.on)
 			}
 		}
-		return len(all) == 0, strings.Join(all, ", "), nil
+		return len(all) == 0, strings.Join(texts, ", "), nil
 	})
+	return gone, err
 }
 
 // busyCluster names the operations under way on a cluster.
 // https://docs.aws.amazon.com/eks/latest/APIReference/API_Cluster.html
-func (r *run) busyCluster(ctx context.Context, cluster string) ([]string, error) {
+func (r *run) busyCluster(ctx context.Context, cluster string) ([]inFlight, error) {
 	out, err := r.AWS.EKS.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &cluster})
 	if err != nil {
 		return nil, r.blind(err, "cluster "+cluster)
@@ -125,7 +145,8 @@ func (r *run) busyCluster(ctx context.Context, cluster string) ([]string, error)
 	switch s := out.Cluster.Status; s {
 	case ekstypes.ClusterStatusUpdating, ekstypes.ClusterStatusPending, ekstypes.ClusterStatusCreating, ekstypes.ClusterStatusDeleting:
 		what, err := r.updatesOf(ctx, cluster, nil)
-		return []string{fmt.Sprintf("cluster %s is %s%s", cluster, s, what)}, err
+		on := "cluster " + cluster
+		return []inFlight{{on, fmt.Sprintf("%s is %s%s", on, s, what), s == ekstypes.ClusterStatusDeleting}}, err
 	}
 	return nil, nil
 }
@@ -146,8 +167,8 @@ func (r *run) nodegroups(ctx context.Context, cluster string) ([]string, error) 
 
 // busyNodegroups names the operations under way on node groups.
 // https://docs.aws.amazon.com/eks/latest/APIReference/API_Nodegroup.html
-func (r *run) busyNodegroups(ctx context.Context, cluster string, groups []string) ([]string, error) {
-	var busy []string
+func (r *run) busyNodegroups(ctx context.Context, cluster string, groups []string) ([]inFlight, error) {
+	var busy []inFlight
 	for _, g := range groups {
 		out, err := r.AWS.EKS.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &g})
 		if err != nil {
@@ -162,7 +183,8 @@ func (r *run) busyNodegroups(ctx context.Context, cluster string, groups []strin
 			if err != nil {
 				return nil, err
 			}
-			busy = append(busy, fmt.Sprintf("node group %s is %s%s", g, s, what))
+			on := "node group " + g
+			busy = append(busy, inFlight{on, fmt.Sprintf("%s is %s%s", on, s, what), s == ekstypes.NodegroupStatusDeleting})
 		}
 	}
 	return busy, nil
@@ -193,17 +215,17 @@ func (r *run) updatesOf(ctx context.Context, cluster string, group *string) (str
 	return ": " + strings.Join(names, ", "), nil
 }
 
-// busyDatabase names the operation under way on an instance. One that is being
-// deleted is for who deletes it.
-func (r *run) busyDatabase(ctx context.Context, id string) ([]string, error) {
+// busyDatabase names the operation under way on an instance.
+func (r *run) busyDatabase(ctx context.Context, id string) ([]inFlight, error) {
 	out, err := r.AWS.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &id})
 	if err != nil {
 		return nil, r.blind(err, "database "+id)
 	}
-	var busy []string
+	var busy []inFlight
 	for _, db := range out.DBInstances {
-		if s := aws.ToString(db.DBInstanceStatus); s != "deleting" && !slices.Contains(restful, s) {
-			busy = append(busy, fmt.Sprintf("database %s is %s", id, s))
+		if s := aws.ToString(db.DBInstanceStatus); !slices.Contains(restful, s) {
+			on := "database " + id
+			busy = append(busy, inFlight{on, on + " is " + s, s == "deleting"})
 		}
 	}
 	return busy, nil

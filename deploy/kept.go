@@ -58,7 +58,8 @@ type Deleted struct {
 	Took     time.Duration `json:"-"`
 }
 
-// Blocker is something that should be gone and is not.
+// Blocker is something that should be gone and is not, or a stack that was to stay
+// and is not whole.
 type Blocker struct {
 	Type string `json:"type,omitempty"`
 	// ID is empty if it isn't one thing, such as a list that can't be read.
@@ -142,6 +143,30 @@ func (d *deleting) keepStack(ctx context.Context, st *stack.State) error {
 	}
 	d.keep(k)
 	return nil
+}
+
+// settleKept waits for the stacks that stay and are in motion, and says what they
+// come to.
+func (d *deleting) settleKept(ctx context.Context) error {
+	none := func(architecture.StackName) []architecture.StackName { return nil }
+	return inOrder(ctx, d.staying, none, func(ctx context.Context, name architecture.StackName) error {
+		was := d.owned[name]
+		if stack.ConditionOf(was.Status) != stack.Moving {
+			return nil
+		}
+		d.step(name, "waiting for stack %s, which is to stay: %s", was.Name, was.Status)
+		st, err := d.driver.Rest(ctx, was.ID)
+		if err != nil {
+			return err
+		}
+		if !st.Exists() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.kept = slices.DeleteFunc(d.kept, func(k Kept) bool { return k.ARN == was.ID })
+			return nil
+		}
+		return d.keepStack(ctx, st)
+	})
 }
 
 // isKept tells that it was noted to stay.

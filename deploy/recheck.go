@@ -83,7 +83,8 @@ func (r *run) protectResource(ctx context.Context, res stack.Resource) error {
 		if _, err := r.AWS.EKS.UpdateClusterConfig(ctx, &eks.UpdateClusterConfigInput{Name: id, DeletionProtection: aws.Bool(true)}); err != nil {
 			return err
 		}
-		return r.await(ctx, architecture.Cluster, func() ([]string, error) { return r.busyCluster(ctx, *id) })
+		_, err := r.await(ctx, architecture.Cluster, func() ([]inFlight, error) { return r.busyCluster(ctx, *id) })
+		return err
 	}
 	_, err := r.AWS.ELB.ModifyLoadBalancerAttributes(ctx, &elasticloadbalancingv2.ModifyLoadBalancerAttributesInput{
 		LoadBalancerArn: id, Attributes: []elbtypes.LoadBalancerAttribute{{Key: aws.String(protectedAttribute), Value: aws.String("true")}},

@@ -42,6 +42,11 @@ func (d *deleting) conclude(ctx context.Context, failed error) (*Deleted, error)
 		}
 		blockers = append(stuck, blockers...)
 	}
+	unkept, err := d.unkept(ctx)
+	if err != nil {
+		return d.result(Blocked, nil), errors.Join(failed, err)
+	}
+	blockers = append(unkept, blockers...)
 	if len(blockers) > 0 {
 		return d.result(Blocked, blockers), &BlockedError{Deployment: d.Architecture.Name(), Blockers: blockers, Err: failed}
 	}
