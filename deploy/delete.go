@@ -12,7 +12,6 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/stack"
-	"github.com/poolhouse/poolhouse/templates"
 )
 
 // Data is what becomes of the data when a deployment is deleted.
@@ -44,7 +43,9 @@ type DeleteOptions struct {
 	// nothing may move; zero is [DefaultDeadline] and [DefaultStall].
 	Deadline, Stall time.Duration
 	// Lift, if not nil, is told what is protected against deletion before the
-	// protection goes, and may refuse by an error. Nothing was touched by then.
+	// protection goes, and may refuse by an error. Nothing was touched by then. It
+	// is told again what only comes to be protected while stacks in motion are
+	// waited for.
 	Lift func(context.Context, []Protection) error
 }
 
@@ -59,10 +60,11 @@ type deleting struct {
 	// that goes ended.
 	staying []architecture.StackName
 	failed  map[architecture.StackName]error
+	asked   []Protection // to lift
 	kept    []Kept
-	needs needs              // nil until it was looked at
-	had   map[[2]string]bool // types and ids that stacks held in this run
-	gone  []past             // nil until it was looked at
+	needs   needs              // nil until it was looked at
+	had     map[[2]string]bool // types and ids that stacks held in this run
+	gone    []past             // nil until it was looked at
 }
 
 // Delete removes the deployment's stacks, those that depend on others first,
@@ -113,7 +115,15 @@ func remove(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 	if err := d.askToLift(ctx); err != nil {
 		return nil, err
 	}
-	return d.conclude(ctx, d.removeAll(ctx))
+	failed := d.atRest(ctx)
+	if failed == nil {
+		// What was in motion may have come to be protected.
+		if err := d.askToLift(ctx); err != nil {
+			return nil, err
+		}
+		failed = d.removeAll(ctx)
+	}
+	return d.conclude(ctx, failed)
 }
 
 // absent is the end of a deletion that found nothing to delete, though perhaps
@@ -203,12 +213,6 @@ func (d *deleting) reviewed(ctx context.Context) error {
 
 // removeAll removes what is to go.
 func (d *deleting) removeAll(ctx context.Context) error {
-	if err := d.settleKept(ctx); err != nil {
-		return err
-	}
-	if err := d.operations(ctx); err != nil {
-		return err
-	}
 	if err := d.lift(ctx); err != nil {
 		return err
 	}
@@ -228,66 +232,6 @@ func (d *deleting) removeAll(ctx context.Context) error {
 		return err
 	}
 	return d.noteShared(ctx)
-}
-
-// Protection is what keeps something from being deleted.
-type Protection struct {
-	Stack architecture.StackName `json:"stack"`
-	// Of is what is protected: "stack" against its deletion, or "resources" of
-	// it that AWS does not delete otherwise.
-	Of string `json:"of"`
-}
-
-// protections are those of the stacks that go.
-func (d *deleting) protections() []Protection {
-	var all []Protection
-	for _, n := range d.going {
-		st := d.owned[n]
-		if st.Protected {
-			all = append(all, Protection{n, "stack"})
-		}
-		if st.Parameters[templates.ProtectionParameter] == "true" {
-			all = append(all, Protection{n, "resources"})
-		}
-	}
-	return all
-}
-
-// askToLift asks whether the protection may go, if there is any.
-func (d *deleting) askToLift(ctx context.Context) error {
-	all := d.protections()
-	if len(all) == 0 || d.opts.Lift == nil {
-		return nil
-	}
-	return d.opts.Lift(ctx, all)
-}
-
-// lift switches all protection off, of the stacks that go.
-func (d *deleting) lift(ctx context.Context) error {
-	none := func(architecture.StackName) []architecture.StackName { return nil }
-	return inOrder(ctx, d.going, none, func(ctx context.Context, name architecture.StackName) error {
-		d.mu.Lock()
-		was := d.owned[name]
-		d.mu.Unlock()
-		if stack.ConditionOf(was.Status) == stack.Moving {
-			d.step(name, "waiting for stack %s: %s", was.Name, was.Status)
-		}
-		// By its ARN: another stack of the name is another stack.
-		st, err := d.driver.Rest(ctx, was.ID)
-		if err != nil || !st.Exists() {
-			return err
-		}
-		d.setOwned(name, st)
-		if st.Protected {
-			if err := d.driver.Protect(ctx, st.ID, false); err != nil {
-				return err
-			}
-		}
-		if st.Parameters[templates.ProtectionParameter] == "true" && stack.ConditionOf(st.Status) == stack.Whole {
-			return d.setProtection(ctx, name, st, "false")
-		}
-		return nil
-	})
 }
 
 func (d *deleting) setOwned(name architecture.StackName, st *stack.State) {

@@ -44,6 +44,7 @@ func (a *applying) protect(ctx context.Context, which []architecture.StackName) 
 	if !a.Architecture.Config.Database.DeletionProtection {
 		return a.unprotect(ctx, which)
 	}
+	a.tellHalf(which)
 	none := func(architecture.StackName) []architecture.StackName { return nil }
 	return inOrder(ctx, which, none, func(ctx context.Context, name architecture.StackName) error {
 		s, st := a.stacks[name], a.state(name)
@@ -71,6 +72,19 @@ func (a *applying) protect(ctx context.Context, which []architecture.StackName) 
 		}
 		return a.driver.Protect(ctx, st.ID, true)
 	})
+}
+
+// tellHalf says that some stacks lack protection that others have.
+func (a *applying) tellHalf(which []architecture.StackName) {
+	var on, off []Protection
+	for _, n := range which {
+		if st := a.state(n); st.Exists() {
+			on, off = append(on, ofStack(n, st)...), append(off, bare(n, st)...)
+		}
+	}
+	if len(on) > 0 && len(off) > 0 {
+		a.step("", "some stacks lack protection that others have, because they are new or a run was cut off: %s; it is switched on now", stacksOf(off))
+	}
 }
 
 // unprotect lifts the protection that an earlier configuration asked for. The

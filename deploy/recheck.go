@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -34,7 +35,7 @@ func (a *applying) recheck(ctx context.Context, name architecture.StackName, st 
 			continue
 		}
 		a.step(name, "somebody switched the deletion protection of %s off: it is put back", res.PhysicalID)
-		if err := a.protectResource(ctx, res); err != nil {
+		if err := a.setResource(ctx, res, true); err != nil {
 			return fmt.Errorf("protect %s from deletion again: %w", res.PhysicalID, err)
 		}
 	}
@@ -71,23 +72,23 @@ func (r *run) isProtected(ctx context.Context, res stack.Resource) (bool, error)
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#load-balancer-attributes
 const protectedAttribute = "deletion_protection.enabled"
 
-// protectResource switches deletion protection on, and nothing else. Of a
+// setResource switches deletion protection on or off, and nothing else. Of a
 // cluster it waits until EKS has done it.
-func (r *run) protectResource(ctx context.Context, res stack.Resource) error {
+func (r *run) setResource(ctx context.Context, res stack.Resource, on bool) error {
 	id := &res.PhysicalID
 	switch res.Type {
 	case "AWS::RDS::DBInstance":
-		_, err := r.AWS.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: id, DeletionProtection: aws.Bool(true), ApplyImmediately: aws.Bool(true)})
+		_, err := r.AWS.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: id, DeletionProtection: &on, ApplyImmediately: aws.Bool(true)})
 		return err
 	case "AWS::EKS::Cluster":
-		if _, err := r.AWS.EKS.UpdateClusterConfig(ctx, &eks.UpdateClusterConfigInput{Name: id, DeletionProtection: aws.Bool(true)}); err != nil {
+		if _, err := r.AWS.EKS.UpdateClusterConfig(ctx, &eks.UpdateClusterConfigInput{Name: id, DeletionProtection: &on}); err != nil {
 			return err
 		}
 		_, err := r.await(ctx, architecture.Cluster, func() ([]inFlight, error) { return r.busyCluster(ctx, *id) })
 		return err
 	}
 	_, err := r.AWS.ELB.ModifyLoadBalancerAttributes(ctx, &elasticloadbalancingv2.ModifyLoadBalancerAttributesInput{
-		LoadBalancerArn: id, Attributes: []elbtypes.LoadBalancerAttribute{{Key: aws.String(protectedAttribute), Value: aws.String("true")}},
+		LoadBalancerArn: id, Attributes: []elbtypes.LoadBalancerAttribute{{Key: aws.String(protectedAttribute), Value: aws.String(strconv.FormatBool(on))}},
 	})
 	return err
 }

@@ -56,6 +56,11 @@ type Status struct {
 	// it should; ValidationUnknown is why that can't be told.
 	Validation        []Record `json:"validation,omitempty"`
 	ValidationUnknown string   `json:"validationUnknown,omitempty"`
+	// Unprotected is the protection that the file asks for and a complete
+	// deployment lacks: create switches it on. Besides is what is switched on that
+	// the file doesn't ask for; a deletion asks before it lifts that.
+	Unprotected []Protection `json:"unprotected,omitempty"`
+	Besides     []Protection `json:"protectedBesides,omitempty"`
 	// Resources counts what the stacks hold, and Outside is what belongs to the
 	// deployment and no stack holds; Unknown is what could not be looked at. Look
 	// leaves them empty, see [Status.Add].
@@ -131,7 +136,12 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 			return nil, err
 		}
 	}
+	s.protection(t.Architecture.Config.Database.DeletionProtection, owned)
 	switch s.Phase {
+	case Complete:
+		if len(s.Unprotected) > 0 {
+			s.Next = "create"
+		}
 	case Missing, Incomplete, GPUPending:
 		s.Next = "create"
 	case Failed:
@@ -144,6 +154,21 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		}
 	}
 	return s, nil
+}
+
+// protection compares that of the stacks with what the file asks for. It comes
+// last, so a deployment that is not complete yet lacks none.
+func (s *Status) protection(wanted bool, owned map[architecture.StackName]*stack.State) {
+	for _, line := range s.Stacks {
+		st := owned[line.Stack]
+		switch {
+		case !st.Exists():
+		case !wanted:
+			s.Besides = append(s.Besides, ofStack(line.Stack, st)...)
+		case s.Phase == Complete || s.Phase == GPUPending:
+			s.Unprotected = append(s.Unprotected, bare(line.Stack, st)...)
+		}
+	}
 }
 
 // beside is what becomes of a failed look at something beside the stacks: it is

@@ -45,6 +45,7 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 		}
 	}
 	notOurs(w, s.NotOurs)
+	protectionStatus(w, s)
 	outside(w, s)
 	kubernetesStatus(w, s.Kubernetes)
 	if s.KubernetesUnknown != "" {
@@ -199,10 +200,33 @@ func Result(w io.Writer, a *architecture.Architecture, r *deploy.Result) {
 func Protections(w io.Writer, all []deploy.Protection) {
 	fmt.Fprintln(w, "Protected against deletion:")
 	for _, p := range all {
-		if p.Of == "stack" {
-			fmt.Fprintf(w, "  stack %s, by termination protection\n", p.Stack)
-		} else {
-			fmt.Fprintf(w, "  what stack %s holds, by deletion protection\n", p.Stack)
+		paragraph(w, "  ", "    ", "%s", protection(p))
+	}
+}
+
+func protection(p deploy.Protection) string {
+	switch p.Of {
+	case "stack":
+		return fmt.Sprintf("stack %s, by termination protection", p.Stack)
+	case "resource":
+		return fmt.Sprintf("%s (%s) of stack %s, by deletion protection that somebody switched on by hand", safe(p.ID), p.Type, p.Stack)
+	}
+	return fmt.Sprintf("what stack %s holds, by deletion protection", p.Stack)
+}
+
+// protectionStatus says what of a deployment is protected otherwise than its file
+// says.
+func protectionStatus(w io.Writer, s *deploy.Status) {
+	if len(s.Unprotected) > 0 {
+		fmt.Fprintln(w, "not protected against deletion, though the file asks for it; create switches it on:")
+		for _, p := range s.Unprotected {
+			paragraph(w, "  ", "    ", "%s", protection(p))
+		}
+	}
+	if len(s.Besides) > 0 {
+		fmt.Fprintln(w, "protected against deletion, though the file doesn't ask for it; delete asks before it lifts it:")
+		for _, p := range s.Besides {
+			paragraph(w, "  ", "    ", "%s", protection(p))
 		}
 	}
 }
