@@ -142,6 +142,10 @@ func (d *deleting) absent(ctx context.Context, going int, namesakes []inventory.
 	}
 	for _, i := range namesakes {
 		d.keepForeign(i)
+		if i.Holder != "" {
+			err = fmt.Errorf("%w; %s %s stays: %s", err, i.Type, i.ID, i.Why)
+			continue
+		}
 		err = fmt.Errorf("%w; %s %s has a name like its own and not its tag, and stays; %s takes it away", err, i.Type, i.ID, removal(i))
 	}
 	return d.result(Clean, nil), err

@@ -23,6 +23,7 @@ import (
 	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/poll"
+	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -87,9 +88,20 @@ func (a *applying) takenNames(ctx context.Context) ([]guard.Refusal, error) {
 		return nil, fmt.Errorf("look whether names are free: %w", err)
 	}
 	var all []guard.Refusal
+	var own *inventory.Inventory
 	for i, c := range claims {
 		if !taken[i] {
 			continue
+		}
+		if own == nil {
+			var err error
+			if own, err = inventory.Read(ctx, a.AWS, a.Architecture); err != nil {
+				return nil, err
+			}
+		}
+		fix := "find out whose it is; choose another name, or if nobody needs it: " + fmt.Sprintf(named[c.typ].remove, c.name)
+		if it := own.Find(c.typ, c.name); it != nil && takenAway(*it) {
+			fix = ownAdvice(*it)
 		}
 		path := "name"
 		if c.typ == "AWS::S3::Bucket" {
@@ -97,7 +109,7 @@ func (a *applying) takenNames(ctx context.Context) ([]guard.Refusal, error) {
 		}
 		all = append(all, guard.Refusal{
 			Fault: a.Architecture.Config.Fault(path, fmt.Sprintf("leads to the name %s, which something of type %s has already that no stack of this deployment holds", c.name, c.typ),
-				"find out whose it is; choose another name, or if nobody needs it: "+fmt.Sprintf(named[c.typ].remove, c.name)),
+				fix),
 			Stack: c.stack, Resource: c.id,
 		})
 	}

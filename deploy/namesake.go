@@ -116,11 +116,15 @@ func (d *deleting) formerly(ctx context.Context) ([]past, error) {
 // keepForeign names something that is not known to be the deployment's, and
 // leaves it to its owner.
 func (d *deleting) keepForeign(i inventory.Item) {
-	d.keep(Kept{
+	k := Kept{
 		Type: i.Type, ID: i.ID, ARN: i.ARN, Passing: true, Monthly: i.Monthly,
 		Why:    fmt.Sprintf("it doesn't carry the tag %s: %s, so it stays as somebody else's; delete it if nobody needs it", Tag, d.Architecture.Name()),
 		Remove: []string{removal(i)},
-	})
+	}
+	if i.Holder != "" {
+		k.Why, k.Remove = "it stays as somebody else's: "+i.Why, nil
+	}
+	d.keep(k)
 }
 
 // nothing tells whether an inventory has nothing of the deployment that could

@@ -173,7 +173,7 @@ func (l *lastLook) takeAway(ctx context.Context, v *inventory.Inventory, i inven
 		if i.Why != "" {
 			why += ": " + i.Why
 		}
-		l.blockers = append(l.blockers, Blocker{Type: i.Type, ID: i.ID, Reason: why, Holder: holder, Next: cmp.Or(next, removal(i))})
+		l.blockers = append(l.blockers, Blocker{Type: i.Type, ID: i.ID, Reason: why, Holder: holder, Next: cmp.Or(next, l.onward(i))})
 	}
 	return did, nil
 }
@@ -197,6 +197,15 @@ func (d *deleting) stays(i inventory.Item) bool {
 	return i.Origin == inventory.ByVPC && d.isKept("AWS::CloudFormation::Stack", d.Architecture.StackName(architecture.Network))
 }
 
+// onward is the next step for an item that is left: what a deletion takes away
+// once it has deleted the stacks, nobody has to.
+func (l *lastLook) onward(i inventory.Item) string {
+	if l.opts.Data == DestroyData && !l.whole && i.Own() && i.Data {
+		return again + ", which takes it away once the stacks are gone"
+	}
+	return removal(i)
+}
+
 // dispose takes an item away that no stack has, or notes why it stays. It tells
 // whether it took it away.
 func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i inventory.Item, clear bool) (did bool, err error) {
@@ -216,22 +225,13 @@ func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i invent
 		if err := d.disposeKey(ctx, v, i, destroy); err != nil || d.isKept(i.Type, i.ID) {
 			return false, err
 		}
-	case "AWS::EC2::Snapshot", "AWS::EC2::Volume", "AWS::RDS::DBInstanceAutomatedBackup", "AWS::Backup::BackupVault":
+	case "AWS::EC2::Snapshot", "AWS::EC2::Volume", "AWS::RDS::DBInstanceAutomatedBackup":
 		if destroy {
 			return d.deleteData(ctx, i)
 		}
-	case "AWS::S3::Bucket":
-		if destroy {
-			err := d.deleteBucket(ctx, architecture.Storage, false, i.ID)
-			return err == nil && !d.isKept(i.Type, i.ID), err
-		}
-	case "AWS::ECR::Repository":
-		if destroy {
-			return true, d.deleteRepository(ctx, architecture.Storage, i.ID)
-		}
-	case "AWS::RDS::DBInstance":
-		if destroy {
-			return true, d.deleteDatabase(ctx, architecture.Database, i.ID, false)
+	case "AWS::S3::Bucket", "AWS::ECR::Repository", "AWS::RDS::DBInstance", "AWS::Backup::BackupVault":
+		if clear {
+			return d.disposeLeft(ctx, i)
 		}
 	case "AWS::KMS::Alias":
 		if destroy {
@@ -270,25 +270,6 @@ func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i invent
 	}
 	d.keepItem(i)
 	return false, nil
-}
-
-// keepItem notes an item with data that stays, because the data is to be kept or
-// because somebody asked for it before.
-func (d *deleting) keepItem(i inventory.Item) {
-	k := Kept{Type: i.Type, ID: i.ID, ARN: i.ARN, Until: i.Until, Monthly: i.Monthly, Remove: []string{removal(i)}}
-	switch {
-	case i.Type == "AWS::RDS::DBSnapshot":
-		d.keepSnapshot(i.ID, i.ARN, "a snapshot of the database, which only its owner deletes")
-		return
-	case d.opts.Data != DestroyData && (i.Data || i.Type == "AWS::Logs::LogGroup"):
-		k.Why = "the data is to be kept, and no stack has it: " + i.Why
-		if i.Type == "AWS::RDS::DBInstanceAutomatedBackup" {
-			k.Restore = []string{restoreBackup(i.ID, "NAME")}
-		}
-	default:
-		return
-	}
-	d.keep(k)
 }
 
 // removals are the commands that take things away, by type, for the id.

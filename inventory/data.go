@@ -40,6 +40,9 @@ func (r *reading) databases(ctx context.Context) error {
 			default:
 				continue
 			}
+			if i.Origin == ByTag {
+				r.made(&i, texts(db.TagList, func(t rdstypes.Tag) (k, v *string) { return t.Key, t.Value }))
+			}
 			r.add(i)
 		}
 	}
@@ -269,12 +272,13 @@ func (r *reading) buckets(ctx context.Context) error {
 				}
 			}
 			if !r.has(i.Type, name) {
-				ours, err := r.bucketTagged(ctx, name)
+				tags, err := r.bucketTags(ctx, name)
 				if err != nil {
 					return err
 				}
-				if ours {
+				if tags[Tag] == r.arch.Name() {
 					i.Origin = ByTag
+					r.made(&i, tags)
 				}
 			}
 			r.add(i)
@@ -284,15 +288,15 @@ func (r *reading) buckets(ctx context.Context) error {
 }
 
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketTagging.html
-func (r *reading) bucketTagged(ctx context.Context, name string) (bool, error) {
+func (r *reading) bucketTags(ctx context.Context, name string) (map[string]string, error) {
 	out, err := r.aws.S3.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: &name})
 	switch {
 	case awsapi.Code(err) == "NoSuchTagSet" || awsapi.Code(err) == "NoSuchBucket":
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, err
+		return nil, err
 	}
-	return slices.ContainsFunc(out.TagSet, func(t s3types.Tag) bool { return aws.ToString(t.Key) == Tag && aws.ToString(t.Value) == r.arch.Name() }), nil
+	return texts(out.TagSet, func(t s3types.Tag) (k, v *string) { return t.Key, t.Value }), nil
 }
 
 // repositories are those whose names the deployment's begins.
@@ -318,8 +322,9 @@ func (r *reading) repositories(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				if slices.ContainsFunc(tags.Tags, func(t ecrtypes.Tag) bool { return aws.ToString(t.Key) == Tag && aws.ToString(t.Value) == r.arch.Name() }) {
+				if all := texts(tags.Tags, func(t ecrtypes.Tag) (k, v *string) { return t.Key, t.Value }); all[Tag] == r.arch.Name() {
 					i.Origin = ByTag
+					r.made(&i, all)
 				}
 			}
 			r.add(i)

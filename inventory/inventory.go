@@ -72,6 +72,11 @@ type Item struct {
 	Until time.Time `json:"until,omitzero"`
 	// Key is the ARN of the KMS key without which it can't be read.
 	Key string `json:"key,omitempty"`
+	// LeftBy is the stack that made it and no longer has it: the creation and the
+	// rollback of that failed, or its deletion left it. Holder is a stack of
+	// somebody else's that has it. Both are known by CloudFormation's own tags.
+	LeftBy string `json:"leftBy,omitempty"`
+	Holder string `json:"holder,omitempty"`
 	// Monthly is what it costs; nil is unknown.
 	Monthly *Price `json:"monthly,omitempty"`
 }
@@ -109,6 +114,9 @@ func (v *Inventory) Outside() []Item {
 // it may be that of somebody else's. A key tells of its aliases and of backups
 // that bear the database's name besides; others may have put the rest under it.
 func (i Item) Own() bool {
+	if i.Holder != "" {
+		return false
+	}
 	switch i.Origin {
 	case ByName:
 		return false
@@ -136,6 +144,10 @@ type reading struct {
 	arch   *architecture.Architecture
 	aws    *awsapi.Clients
 	driver *stack.Driver
+
+	// standing are the names of all stacks of the region, by their ids; nil if
+	// they are not known.
+	standing map[string]string
 
 	mu    sync.Mutex
 	held  map[string][]string // physical ids by type
@@ -281,7 +293,11 @@ func (r *reading) stacks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.standing = map[string]string{}
 	for _, st := range all {
+		if st.Exists() {
+			r.standing[st.ID] = st.Name
+		}
 		rest, ours := strings.CutPrefix(st.Name, r.arch.StackName(""))
 		name := architecture.StackName(rest)
 		if ours && st.Tags[Tag] != r.arch.Name() && catalogued(name) {
@@ -295,6 +311,7 @@ func (r *reading) stacks(ctx context.Context) error {
 		if !ours {
 			continue
 		}
+		r.hold("AWS::CloudFormation::Stack", st.Name)
 		r.add(Item{Type: "AWS::CloudFormation::Stack", ID: st.Name, ARN: st.ID, Stack: name, Origin: InStack, State: string(st.Status)})
 		if !st.Exists() {
 			continue

@@ -1,0 +1,95 @@
+package deploy_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/inventory"
+	"github.com/poolhouse/poolhouse/sandbox"
+)
+
+// bucketNames are the names of a deployment's buckets in the sandbox.
+func bucketNames(a *architecture.Architecture) (names []string) {
+	for _, b := range a.Buckets {
+		names = append(names, strings.NewReplacer("${AWS::AccountId}", "123456789012", "${AWS::Region}", a.Config.Region).Replace(b.Name))
+	}
+	return names
+}
+
+// TestL07LeftoversFollowTheData: a stack that is gone has left two buckets, as a
+// creation does whose rollback failed too; a third one is in a stack of somebody
+// else's. An inventory says so, and a creation that needs the names what takes
+// them away. A deletion that keeps the data takes the empty one away and no other,
+// one that destroys it takes the full one too, and theirs stays.
+func TestL07LeftoversFollowTheData(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		names := bucketNames(a)
+		empty, full, theirs := names[0], names[1], names[2]
+		bucket := func(name string) string {
+			return `{"Type":"AWS::S3::Bucket","DeletionPolicy":"Retain","Properties":{"BucketName":"` + name + `"}}`
+		}
+		w.stackOf(a, "theirs", `{"Resources":{"B":`+bucket(theirs)+`}}`)
+		w.stack(a, architecture.Storage, `{"Resources":{"B":`+bucket(empty)+`,"C":`+bucket(full)+`}}`)
+		name := a.StackName(architecture.Storage)
+		api := w.target(a).AWS
+		if _, err := api.CloudFormation.DeleteStack(t.Context(), &cloudformation.DeleteStackInput{StackName: &name}); err != nil {
+			t.Fatal(err)
+		}
+		if err := cloudformation.NewStackDeleteCompleteWaiter(api.CloudFormation).Wait(t.Context(), &cloudformation.DescribeStacksInput{StackName: &name}, 1<<40); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := api.S3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &full, Key: new("x"), Body: strings.NewReader("x")}); err != nil {
+			t.Fatal(err)
+		}
+		v, err := inventory.Read(t.Context(), api, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range []string{empty, full} {
+			if i := v.Find("AWS::S3::Bucket", b); i == nil || i.LeftBy != name || !i.Own() || !strings.Contains(i.Why, "left by stack "+name) {
+				t.Errorf("the inventory has %s as %+v", b, i)
+			}
+		}
+		if i := v.Find("AWS::S3::Bucket", theirs); i == nil || i.Holder != "theirs" || i.Own() {
+			t.Errorf("the inventory has what is somebody else's as %+v", i)
+		}
+		if _, err := deploy.MakePlan(t.Context(), w.target(a)); err == nil || strings.Contains(err.Error(), "s3 rb s3://"+full) {
+			t.Errorf("a creation that needs the names: %v", err)
+		}
+		p, _ := deploy.MakePlan(t.Context(), w.target(a))
+		for _, r := range p.Refusals {
+			if strings.Contains(r.Reason, full) && !strings.Contains(r.Fix, "poolhouse delete FILE --data keep takes it away if it holds nothing") {
+				t.Errorf("a creation that needs the name says: %s", r.Fix)
+			}
+		}
+
+		d := w.delete(a, deploy.KeepData)
+		if k := keptAs(t, d, "AWS::S3::Bucket", full); k.Passing || !strings.Contains(k.Why, "left by stack "+name) || !strings.Contains(k.Why, "it holds objects") || !slices.Equal(k.Remove, []string{"poolhouse delete FILE --data destroy"}) {
+			t.Errorf("what holds data is kept as %+v", k)
+		}
+		if k := keptAs(t, d, "AWS::S3::Bucket", theirs); !k.Passing || !strings.Contains(k.Why, "stack theirs has it") || len(k.Remove) > 0 {
+			t.Errorf("what is somebody else's is kept as %+v", k)
+		}
+		if left := w.buckets(); slices.Contains(left, empty) || !slices.Contains(left, full) {
+			t.Errorf("left: %q", left)
+		}
+		if want := "deleted bucket " + empty + ", which stack " + name + " had left"; !strings.Contains(w.steps(), want) {
+			t.Errorf("%q is not told:\n%s", want, w.steps())
+		}
+
+		d = w.destroy(a)
+		if left := w.buckets(); !slices.Contains(left, theirs) || slices.Contains(left, full) || d.Outcome != deploy.Clean {
+			t.Errorf("%s, left: %q, %+v", d.Outcome, left, d.Kept)
+		}
+	})
+}
