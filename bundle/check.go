@@ -1,0 +1,138 @@
+package bundle
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/bundle/chart"
+	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/bundle/image"
+)
+
+// check compares the parts of a bundle with each other, and with what it says of
+// itself.
+func (r *reader) check() {
+	if r.sums != nil {
+		r.out.Summed = true
+		r.checkSums()
+	}
+	if r.manifest != nil {
+		r.out.Described = true
+		if m := parseManifest(r.manifest, r.b.List); m != nil {
+			r.out.Name, r.out.Version = m.Name, m.Version
+			r.compare(m)
+		}
+	}
+	r.twice()
+	for _, c := range r.out.Charts {
+		for _, ref := range c.Images {
+			if m, missing := r.missing(c, ref); missing {
+				r.out.Missing = append(r.out.Missing, m)
+				r.b.Add(m.Place, m.Fix, "names the image %s, %s", m.Image, m.Reason)
+			}
+		}
+	}
+}
+
+var sumForm = regexp.MustCompile(`^([0-9a-f]{64}) [ *](.+)$`)
+
+// sumLine reads a line as sha256sum writes it.
+func sumLine(line string) (sum, name string, ok bool) {
+	m := sumForm.FindStringSubmatch(line)
+	if m == nil {
+		return "", "", false
+	}
+	return m[1], strings.TrimPrefix(m[2], "./"), true
+}
+
+// checkSums holds every file to the list of digests, and the list to the files.
+func (r *reader) checkSums() {
+	const fix = "fetch or make the bundle again"
+	listed := map[string]bool{}
+	n := 0
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(r.sums), "\n"), "\n") {
+		n++
+		place := fmt.Sprintf("%s:%d", Sums, n)
+		sum, name, ok := sumLine(line)
+		f, there := r.out.files[name]
+		switch {
+		case !ok:
+			r.b.Add(place, fix, "is no line of sha256sum")
+		case listed[name]:
+			r.b.Add(place, fix, "has %s a second time", fault.Quoted(name))
+		case !there:
+			r.b.Add(place, fix, "has %s, which is not in the bundle", fault.Quoted(name))
+		case f.Digest != "sha256:"+sum:
+			r.b.Add(name, fix, "is not what %s says: its digest is %s", Sums, f.Digest)
+		}
+		listed[name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.out.files)) {
+		if !listed[name] && name != Sums {
+			r.b.Add(name, fix, "is not in %s", Sums)
+		}
+	}
+}
+
+// twice refuses names that stand for two different things.
+func (r *reader) twice() {
+	charts := map[string]string{}
+	for _, c := range r.out.Charts {
+		key := c.Name + " " + c.Version
+		if other, ok := charts[key]; ok {
+			r.b.Add(c.File, "keep one of the two", "is the chart %s, as %s is", key, other)
+		}
+		charts[key] = c.File
+	}
+	type named struct{ file, digest string }
+	images := map[string]named{}
+	for _, i := range r.out.Images {
+		for _, name := range i.Names {
+			ref, _ := image.Parse(name)
+			key := ref.String()
+			if other, ok := images[key]; ok && other.digest != i.Digest {
+				r.b.Add(i.File, "keep one of the two", "has another image %s than %s has", name, other.file)
+			}
+			images[key] = named{i.File, i.Digest}
+		}
+	}
+}
+
+// missing says whether an image that a chart names is not there.
+func (r *reader) missing(c Chart, ref chart.Reference) (Missing, bool) {
+	want, _ := image.Parse(ref.Image)
+	m := Missing{
+		Chart: c.File, Image: ref.Image, Place: ref.Place,
+		Reason: "which is not in the bundle",
+		Fix:    "add its archive: poolhouse bundle build --image",
+	}
+	if want.Tag == "" {
+		want.Tag = "latest"
+	}
+	for _, i := range r.out.Images {
+		if want.Digest != "" && slices.Contains(i.Digests(), want.Digest) {
+			return m, false
+		}
+		for _, name := range i.Names {
+			is, _ := image.Parse(name)
+			if is.Tag == "" {
+				is.Tag = "latest"
+			}
+			switch {
+			case !is.Same(want), want.Digest == "" && !ref.Assumed && is.Tag != want.Tag:
+			case want.Digest == "":
+				return m, false
+			case i.Made:
+				m.Reason = "and " + i.File + ", which has it by name, carries no digest to compare"
+				m.Fix = "save the image as an OCI layout, for example with: skopeo copy --all docker://NAME oci-archive:FILE"
+			case is.Tag == want.Tag:
+				m.Reason = "and " + i.File + " has another one of this name: " + i.Digest
+				m.Fix = "put the image in that the chart asks for, or correct the digest in the chart"
+			}
+		}
+	}
+	return m, true
+}

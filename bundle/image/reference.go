@@ -1,0 +1,88 @@
+package image
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Reference is the name of an image.
+type Reference struct {
+	// Registry is empty if the name has none; Docker then means docker.io.
+	Registry   string
+	Repository string
+	Tag        string
+	Digest     string
+}
+
+var (
+	// https://github.com/distribution/reference/blob/main/reference.go
+	registryForm   = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(:[0-9]+)?$`)
+	repositoryForm = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagForm        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$`)
+	digestForm     = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
+)
+
+// Valid tells whether a digest is one: of SHA-256, in small letters.
+func Valid(digest string) bool { return digestForm.MatchString(digest) }
+
+// Parse reads a name. It is not ok if there can be no image of this name.
+func Parse(s string) (r Reference, ok bool) {
+	if len(s) > 512 {
+		return r, false
+	}
+	s, digest, has := strings.Cut(s, "@")
+	if has && !Valid(digest) {
+		return r, false
+	}
+	r.Digest = digest
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '/') {
+		s, r.Tag = s[:i], s[i+1:]
+		if !tagForm.MatchString(r.Tag) {
+			return r, false
+		}
+	}
+	if first, rest, ok := strings.Cut(s, "/"); ok && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		if !registryForm.MatchString(first) {
+			return r, false
+		}
+		r.Registry, s = first, rest
+	}
+	r.Repository = s
+	return r, repositoryForm.MatchString(s)
+}
+
+// String is the name as it is written.
+func (r Reference) String() string {
+	s := r.Repository
+	if r.Registry != "" {
+		s = r.Registry + "/" + s
+	}
+	if r.Tag != "" {
+		s += ":" + r.Tag
+	}
+	if r.Digest != "" {
+		s += "@" + r.Digest
+	}
+	return s
+}
+
+// Same tells whether two names are of the same repository. Docker Hub has names
+// of its own, and a name without a registry gets one when it is installed.
+func (r Reference) Same(o Reference) bool {
+	return r.path() == o.path() && (r.host() == o.host() || r.Registry == "" || o.Registry == "")
+}
+
+func (r Reference) host() string {
+	switch r.Registry {
+	case "index.docker.io", "registry-1.docker.io":
+		return "docker.io"
+	}
+	return r.Registry
+}
+
+func (r Reference) path() string {
+	if r.Registry == "" || r.host() == "docker.io" {
+		return strings.TrimPrefix(r.Repository, "library/")
+	}
+	return r.Repository
+}
