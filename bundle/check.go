@@ -12,6 +12,38 @@ import (
 	"github.com/poolhouse/poolhouse/bundle/image"
 )
 
+// Checked says what of a bundle was compared with what, and what could not be,
+// since the bundle does not say it.
+func (c *Contents) Checked() (checked, unchecked []string) {
+	checked = []string{"images: configurations and layers with their digests", "charts: the images that they name with those that are there"}
+	unchecked = []string{}
+	for _, s := range []struct {
+		done    bool
+		yes, no string
+	}{
+		{c.Described, "charts, images and checkpoints with " + Description, "there is no " + Description + " to compare names and versions with"},
+		{c.Summed, "every file with " + Sums, "there is no " + Sums + " to compare every file with"},
+		{c.Sealed, "the archive with the digest beside it", "there is no digest beside it to compare the whole with"},
+	} {
+		if s.done {
+			checked = append(checked, s.yes)
+			continue
+		}
+		unchecked = append(unchecked, s.no)
+	}
+	for _, h := range c.Charts {
+		if n := len(h.NotRendered); n > 0 {
+			unchecked = append(unchecked, fmt.Sprintf("%s: references that templates make, %d, which are not rendered", h.File, n))
+		}
+	}
+	for _, p := range c.Checkpoints {
+		if !p.There {
+			unchecked = append(unchecked, "checkpoint "+p.Name+": it lies beside the bundle")
+		}
+	}
+	return checked, unchecked
+}
+
 // check compares the parts of a bundle with each other, and with what it says of
 // itself.
 func (r *reader) check() {

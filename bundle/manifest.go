@@ -20,24 +20,24 @@ const APIVersion = "poolhouse/bundle/v1"
 
 // Manifest is bundle.yaml: what a bundle says is in it.
 type Manifest struct {
-	// APIVersion is the version of the format.
+	// Format of the file; always poolhouse/bundle/v1.
 	APIVersion string `yaml:"apiVersion" jsonschema:"required,enum=poolhouse/bundle/v1"`
 	// Name of the bundle.
 	Name string `yaml:"name" jsonschema:"required,pattern=^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$,maxLength=63"`
 	// Version of the bundle.
 	Version string `yaml:"version" jsonschema:"required,pattern=^[0-9A-Za-z][0-9A-Za-z.+_-]*$,maxLength=63"`
-	// Charts are the Helm charts.
+	// Helm charts.
 	Charts []ManifestChart `yaml:"charts,omitempty"`
-	// Images are the images, each with its archive or layout.
+	// Images, each with its archive or layout.
 	Images []ManifestImage `yaml:"images,omitempty"`
-	// Checkpoints are the checkpoints of models that belong to the bundle, in it
+	// Checkpoints of models that belong to the bundle, in it
 	// or beside it.
 	Checkpoints []Checkpoint `yaml:"checkpoints,omitempty"`
 }
 
 // ManifestChart is a chart in bundle.yaml.
 type ManifestChart struct {
-	// File is the packed chart or the chart's folder.
+	// The packed chart or the chart's folder.
 	File string `yaml:"file" jsonschema:"required"`
 	// Name of the chart.
 	Name string `yaml:"name" jsonschema:"required"`
@@ -50,7 +50,7 @@ type ManifestChart struct {
 
 // ManifestImage is an image in bundle.yaml.
 type ManifestImage struct {
-	// File is the archive or the folder of the layout.
+	// The archive or the folder of the layout.
 	File string `yaml:"file" jsonschema:"required"`
 	// Names of the image.
 	Names []string `yaml:"names,omitempty"`
@@ -67,7 +67,7 @@ type Checkpoint struct {
 	// Name of the checkpoint, with its version: that of its folder in the bucket
 	// of models.
 	Name string `json:"name" yaml:"name" jsonschema:"required,pattern=^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$,maxLength=128"`
-	// File is the archive: in the bundle below checkpoints, else the name that it
+	// The archive: in the bundle below checkpoints, else the name that it
 	// has beside the bundle.
 	File string `json:"file,omitempty" yaml:"file,omitempty"`
 	// Size of the archive in bytes.
@@ -134,6 +134,24 @@ func parseManifest(text []byte, l *fault.List) *Manifest {
 	}
 	checkCheckpoints(m.Checkpoints, Description, l)
 	return &m
+}
+
+// ParseCheckpoints reads a file that has nothing but the checkpoints of a
+// bundle.yaml. The error is all faults.
+func ParseCheckpoints(text []byte, name string) ([]Checkpoint, error) {
+	var (
+		l   fault.List
+		all struct {
+			Checkpoints []Checkpoint `yaml:"checkpoints"`
+		}
+	)
+	if decode(text, &all, name, &l) {
+		checkCheckpoints(all.Checkpoints, name, &l)
+	}
+	if l.Len() > 0 {
+		return nil, l.Faults()
+	}
+	return all.Checkpoints, nil
 }
 
 func checkCheckpoints(list []Checkpoint, file string, l *fault.List) {

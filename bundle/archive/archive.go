@@ -134,10 +134,10 @@ func Walk(path string, b *Budget, o Options, visit Visit) (Format, error) {
 	}
 	defer f.Close()
 	if o.Raw == nil {
-		return b.stream(f, o, visit)
+		return Stream(f, b, o, visit)
 	}
 	raw := io.TeeReader(f, o.Raw)
-	format, err := b.stream(raw, o, visit)
+	format, err := Stream(raw, b, o, visit)
 	if err != nil {
 		return format, err
 	}
@@ -145,8 +145,8 @@ func Walk(path string, b *Budget, o Options, visit Visit) (Format, error) {
 	return format, b.settle(err)
 }
 
-// stream is [Walk] on the bytes of an archive.
-func (b *Budget) stream(r io.Reader, o Options, visit Visit) (Format, error) {
+// Stream is [Walk] on the bytes of an archive, compressed or not.
+func Stream(r io.Reader, b *Budget, o Options, visit Visit) (Format, error) {
 	src, c, err := Decompress(&source{r: r, b: b, place: o.Place}, b, o.Place)
 	if err != nil {
 		return "", b.settle(err)

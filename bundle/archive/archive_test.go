@@ -59,12 +59,20 @@ func gz(t testing.TB, body []byte) []byte {
 	return b.Bytes()
 }
 
-// walk visits a file and returns the names and contents, and the faults.
-func walk(t testing.TB, path string, l archive.Limits, o archive.Options) (map[string]string, fault.Faults) {
+// walk reads an archive and returns the names and contents, and the faults.
+func walk(t testing.TB, body []byte, l archive.Limits, o archive.Options) (map[string]string, fault.Faults) {
+	t.Helper()
+	return collect(t, l, func(b *archive.Budget, visit archive.Visit) error {
+		_, err := archive.Stream(bytes.NewReader(body), b, o, visit)
+		return err
+	})
+}
+
+func collect(t testing.TB, l archive.Limits, walk func(*archive.Budget, archive.Visit) error) (map[string]string, fault.Faults) {
 	t.Helper()
 	b := archive.NewBudget(t.Context(), l)
 	got := map[string]string{}
-	_, err := archive.Walk(path, b, o, func(m archive.Member, r io.Reader) error {
+	err := walk(b, func(m archive.Member, r io.Reader) error {
 		body, err := io.ReadAll(r)
 		got[m.Name] = string(body) + m.Link
 		return err
@@ -195,7 +203,7 @@ func TestHostile(t *testing.T) {
 	for _, c := range hostile(t) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, faults := walk(t, onDisk(t, c.body), archive.Default(), archive.Options{})
+			got, faults := walk(t, c.body, archive.Default(), archive.Options{})
 			if c.reason == "" && len(faults) > 0 || c.reason != "" && (len(faults) != 1 || !strings.Contains(faults[0].Reason, c.reason)) {
 				t.Errorf("faults are %v, want %q", faults, c.reason)
 			}
@@ -226,7 +234,7 @@ func TestAllFaults(t *testing.T) {
 	for i := range 150 {
 		entries = append(entries, file(fmt.Sprintf("../%d", i), "x"))
 	}
-	_, faults := walk(t, onDisk(t, pack(t, entries...)), archive.Default(), archive.Options{})
+	_, faults := walk(t, pack(t, entries...), archive.Default(), archive.Options{})
 	if len(faults) != fault.Most+1 || !strings.Contains(faults[fault.Most].Reason, "has 50 more faults") {
 		t.Errorf("%d faults, the last %v", len(faults), faults[len(faults)-1])
 	}
@@ -265,7 +273,7 @@ func TestLimits(t *testing.T) {
 			t.Parallel()
 			l := archive.Default()
 			c.limit(&l)
-			_, faults := walk(t, onDisk(t, c.body), l, archive.Options{})
+			_, faults := walk(t, c.body, l, archive.Options{})
 			if c.reason == "" && len(faults) > 0 || c.reason != "" && (len(faults) != 1 || !strings.Contains(faults[0].Reason, c.reason)) {
 				t.Errorf("faults are %v, want %q", faults, c.reason)
 			}
@@ -280,8 +288,8 @@ func TestLinks(t *testing.T) {
 	link := func(name, to string) entry {
 		return entry{tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to, Mode: 0o777}, ""}
 	}
-	got, faults := walk(t, onDisk(t, pack(t,
-		link("a/layer.tar", "../b/layer.tar"), link("out", "../x"), link("abs", "/etc/passwd"), file("b/layer.tar", "b"))),
+	got, faults := walk(t, pack(t,
+		link("a/layer.tar", "../b/layer.tar"), link("out", "../x"), link("abs", "/etc/passwd"), file("b/layer.tar", "b")),
 		archive.Default(), archive.Options{Links: true})
 	if d := cmp.Diff(map[string]string{"a/layer.tar": "b/layer.tar", "b/layer.tar": "b"}, got); d != "" {
 		t.Error(d)
@@ -308,7 +316,10 @@ func TestFolder(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	got, faults := walk(t, dir, archive.Default(), archive.Options{})
+	got, faults := collect(t, archive.Default(), func(b *archive.Budget, visit archive.Visit) error {
+		_, err := archive.Walk(dir, b, archive.Options{}, visit)
+		return err
+	})
 	if d := cmp.Diff(map[string]string{"A": "", "b": "b"}, got); d != "" {
 		t.Error(d)
 	}
@@ -367,7 +378,7 @@ func FuzzWalk(f *testing.F) {
 	l := archive.Default()
 	l.Bytes, l.RatioFrom = 8<<20, 1<<20
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, _ := walk(t, onDisk(t, body), l, archive.Options{Links: true})
+		got, _ := walk(t, body, l, archive.Options{Links: true})
 		for name := range got {
 			if !filepath.IsLocal(name) || strings.ContainsAny(name, "\\\x00\n") {
 				t.Errorf("visited %q", name)

@@ -50,14 +50,14 @@ func Of(head []byte) Compression {
 	return None
 }
 
-// Stream is what comes out of a decompressor.
-type Stream struct {
+// Unpacked is what comes out of a decompressor.
+type Unpacked struct {
 	*bufio.Reader
 	close func()
 }
 
 // Close gives memory back. It does not close what is read from.
-func (s *Stream) Close() {
+func (s *Unpacked) Close() {
 	if s.close != nil {
 		s.close()
 	}
@@ -65,7 +65,7 @@ func (s *Stream) Close() {
 
 // Decompress finds out how a stream is compressed and returns what comes out.
 // What is not compressed comes out as it is.
-func Decompress(r io.Reader, b *Budget, place string) (*Stream, Compression, error) {
+func Decompress(r io.Reader, b *Budget, place string) (*Unpacked, Compression, error) {
 	in := &meter{r: r}
 	br := bufio.NewReaderSize(in, 64<<10)
 	head, err := br.Peek(4)
@@ -77,7 +77,7 @@ func Decompress(r io.Reader, b *Budget, place string) (*Stream, Compression, err
 	var release func()
 	switch c {
 	case None:
-		return &Stream{Reader: br}, None, nil
+		return &Unpacked{Reader: br}, None, nil
 	case Gzip:
 		z, err := gzip.NewReader(br)
 		if err != nil {
@@ -91,7 +91,7 @@ func Decompress(r io.Reader, b *Budget, place string) (*Stream, Compression, err
 		}
 		out.r, release = z, z.Close
 	}
-	return &Stream{bufio.NewReaderSize(out, 64<<10), release}, c, nil
+	return &Unpacked{bufio.NewReaderSize(out, 64<<10), release}, c, nil
 }
 
 // meter counts what goes into a decompressor, and remembers its error.

@@ -95,6 +95,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddGroup(
 		&cobra.Group{ID: "file", Title: "The file:"},
+		&cobra.Group{ID: "bundle", Title: "The bundle:"},
 		&cobra.Group{ID: "life", Title: "The deployment:"},
 		&cobra.Group{ID: "look", Title: "Looking:"},
 		&cobra.Group{ID: "try", Title: "Trying out, without an account:"},
@@ -102,6 +103,7 @@ func (a *app) root() *cobra.Command {
 	)
 	root.AddCommand(
 		a.initCommand(), a.validateCommand(), a.exportCommand(),
+		a.bundleCommand(),
 		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(), a.recoverCommand(),
 		a.statusCommand(), a.verifyCommand(), a.driftCommand(), a.outputsCommand(), a.listCommand(),
 		a.rehearseCommand(), a.sandboxCommand(),

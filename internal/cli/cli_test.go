@@ -83,6 +83,7 @@ func TestScripts(t *testing.T) {
 			"bytes":     writeBytes,
 			"vary":      varyExample,
 			"web":       serveWeb,
+			"sample":    writeSample,
 		},
 	})
 }

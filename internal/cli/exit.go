@@ -32,6 +32,7 @@ func ExitCode(err error) int {
 		pending       *deploy.PendingError
 		paused        *deploy.PausedError
 		unrecoverable *deploy.UnrecoverableError
+		broken        *bundleError
 	)
 	switch {
 	case err == nil:
@@ -45,7 +46,7 @@ func ExitCode(err error) int {
 			return Usage
 		}
 		return Failed
-	case errors.As(err, &faults), errors.As(err, &mistakes), errors.As(err, &usage), errors.As(err, &access):
+	case errors.As(err, &faults), errors.As(err, &mistakes), errors.As(err, &usage), errors.As(err, &access), errors.As(err, &broken):
 		return Usage
 	case errors.As(err, &pending), errors.As(err, &paused):
 		return Pending

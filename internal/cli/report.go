@@ -128,6 +128,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		changed       *stack.ChangedError
 		blocked       *deploy.BlockedError
 		paused        *deploy.PausedError
+		broken        *bundleError
 	)
 	if errors.As(err, &h) {
 		p.Hint = h.hint
@@ -154,6 +155,8 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	case errors.As(err, &mistakes):
 		p.Error = fmt.Sprintf("what shall go wrong has %s", view.Count(len(mistakes), "mistake"))
 		p.Faults = listed(mistakes)
+	case errors.As(err, &broken):
+		p.Faults = broken.listed()
 	case errors.As(err, &usage) || !a.started:
 		p.Code = Usage
 		hint("poolhouse help lists the commands, and poolhouse COMMAND --help their flags")

@@ -277,6 +277,33 @@ func TestPure(t *testing.T) {
 	}
 }
 
+// TestBundle holds bundles to being read from bytes alone: without AWS, network or
+// programs of others, whoever wrote the bytes.
+func TestBundle(t *testing.T) {
+	t.Parallel()
+	others := []string{"github.com/klauspost/compress", "go.yaml.in/yaml/v3"}
+	seen := 0
+	for _, p := range packages(t) {
+		if !within(p.path, "bundle") {
+			continue
+		}
+		seen++
+		for _, imported := range p.imports {
+			own, ours := strings.CutPrefix(imported, module+"/")
+			foreign := !ours && strings.Contains(strings.Split(imported, "/")[0], ".")
+			switch {
+			case ours && !within(own, "bundle"),
+				foreign && !slices.ContainsFunc(others, func(m string) bool { return within(imported, m) }),
+				within(imported, "net"), within(imported, "os/exec"), imported == "unsafe":
+				t.Errorf("%s imports %s", p.path, imported)
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("looked at %d packages only", seen)
+	}
+}
+
 // TestDoc holds every package to an opening comment in the usual form.
 // https://go.dev/doc/comment
 func TestDoc(t *testing.T) {

@@ -29,7 +29,7 @@ standard error.
 		{cli.Done, "done"},
 		{cli.Failed, "failed, or interrupted"},
 		{cli.Usage, "usage, configuration or credentials are wrong: nothing was touched"},
-		{cli.Pending, "`plan --exit-code`: there are changes; `verify`: a required check failed or could not look; `drift`: there is drift; `recover --dry-run`: something is stuck; `create`, `update`, `delete`: paused because the credentials have expired, or something is pending; AWS goes on, and so does the same command"},
+		{cli.Pending, "`plan --exit-code`: there are changes; `verify`: a required check failed or could not look; `drift`: there is drift; `bundle verify`: there are faults; `bundle inspect`: the bundle is damaged; `recover --dry-run`: something is stuck; `create`, `update`, `delete`: paused because the credentials have expired, or something is pending; AWS goes on, and so does the same command"},
 	} {
 		fmt.Fprintf(&b, "| %d | %s |\n", c.code, c.means)
 	}
@@ -38,16 +38,23 @@ standard error.
 	for _, group := range root.Groups() {
 		fmt.Fprintf(&b, "\n## %s\n", strings.TrimSuffix(group.Title, ":"))
 		for _, c := range root.Commands() {
-			if c.GroupID == group.ID {
-				command(&b, c)
+			if c.GroupID != group.ID {
+				continue
+			}
+			command(&b, c, "###")
+			for _, sub := range c.Commands() {
+				if group.ID != "self" { // cobra's own commands explain themselves
+					command(&b, sub, "####")
+				}
 			}
 		}
 	}
 	return b.Bytes()
 }
 
-func command(b *bytes.Buffer, c *cobra.Command) {
-	fmt.Fprintf(b, "\n### %s\n\n%s.\n\n```\n%s\n```\n", c.Name(), c.Short, c.UseLine())
+func command(b *bytes.Buffer, c *cobra.Command, heading string) {
+	name := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+	fmt.Fprintf(b, "\n%s %s\n\n%s.\n\n```\n%s\n```\n", heading, name, c.Short, c.UseLine())
 	if c.HasAvailableSubCommands() {
 		for _, sub := range c.Commands() {
 			fmt.Fprintf(b, "\n- `%s`: %s.", sub.UseLine(), strings.ToLower(sub.Short[:1])+sub.Short[1:])

@@ -44,7 +44,8 @@ func Name(image string) string { return "poolhouse-sample/" + image + ":" + Vers
 
 func names[V any](content map[string]V) []string { return slices.Sorted(maps.Keys(content)) }
 
-func sum(body []byte) string {
+// Digest is the SHA-256 of bytes, in hexadecimal.
+func Digest(body []byte) string {
 	s := sha256.Sum256(body)
 	return hex.EncodeToString(s[:])
 }
@@ -55,7 +56,7 @@ type object = map[string]any
 func configuration(architecture string, layers ...[]byte) ([]byte, error) {
 	ids := []string{}
 	for _, l := range layers {
-		ids = append(ids, "sha256:"+sum(l))
+		ids = append(ids, "sha256:"+Digest(l))
 	}
 	return json.Marshal(object{
 		"architecture": architecture, "os": "linux",
@@ -85,12 +86,12 @@ func Saved(image string, program []byte) (map[string][]byte, error) {
 		return nil, err
 	}
 	list, err := json.Marshal([]object{{
-		"Config": sum(conf) + ".json", "RepoTags": []string{Name(image)},
-		"Layers": []string{sum(shared) + "/layer.tar", sum(own) + "/layer.tar"},
+		"Config": Digest(conf) + ".json", "RepoTags": []string{Name(image)},
+		"Layers": []string{Digest(shared) + "/layer.tar", Digest(own) + "/layer.tar"},
 	}})
 	return map[string][]byte{
-		"manifest.json": list, sum(conf) + ".json": conf,
-		sum(shared) + "/layer.tar": shared, sum(own) + "/layer.tar": own,
+		"manifest.json": list, Digest(conf) + ".json": conf,
+		Digest(shared) + "/layer.tar": shared, Digest(own) + "/layer.tar": own,
 	}, err
 }
 
@@ -98,8 +99,8 @@ func Saved(image string, program []byte) (map[string][]byte, error) {
 func Layout(image string, programs map[string][]byte, c Compression) (map[string][]byte, error) {
 	content := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`)}
 	blob := func(mediaType string, body []byte) object {
-		content["blobs/sha256/"+sum(body)] = body
-		return object{"mediaType": mediaType, "digest": "sha256:" + sum(body), "size": len(body)}
+		content["blobs/sha256/"+Digest(body)] = body
+		return object{"mediaType": mediaType, "digest": "sha256:" + Digest(body), "size": len(body)}
 	}
 	manifests := []object{}
 	for _, architecture := range names(programs) {

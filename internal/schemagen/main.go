@@ -1,6 +1,7 @@
 // Command schemagen writes what is generated from the types, comments, rules
 // and defaults of package config: the JSON Schema for editors and the reference
-// page of the configuration. Run it at the top of the repository:
+// page of the configuration; and from those of package bundle the JSON Schema of
+// bundle.yaml. Run it at the top of the repository:
 //
 //	go run ./internal/schemagen
 //
@@ -62,7 +63,12 @@ func generate(top string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	described, err := bundleSchema(top)
+	if err != nil {
+		return nil, err
+	}
 	return map[string][]byte{
+		"bundle/schema.json":              described,
 		"config/schema.json":              s,
 		"docs/reference/configuration.md": page(list),
 	}, nil
