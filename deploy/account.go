@@ -63,7 +63,7 @@ func (a *applying) readSizes(ctx context.Context) error {
 		if !st.Exists() {
 			continue
 		}
-		held, err := a.driver.Resources(ctx, st.Name)
+		held, err := a.driver.Resources(ctx, st.ID)
 		if err != nil {
 			return err
 		}

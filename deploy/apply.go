@@ -79,9 +79,11 @@ func interrupted(ctx context.Context, err error) error {
 // applying is a converge in progress.
 type applying struct {
 	*run
-	opts   CreateOptions
-	stacks map[architecture.StackName]templates.Stack
-	states map[architecture.StackName]*stack.State
+	opts CreateOptions
+	// creating: what is gone is made again or refused, and not left out.
+	creating bool
+	stacks   map[architecture.StackName]templates.Stack
+	states   map[architecture.StackName]*stack.State
 	// foreign are stacks of others that have names of this deployment.
 	foreign []*stack.State
 	// origin is where the database that is yet to be made has its data from.
@@ -120,7 +122,7 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	r := newRun(o.Target, names)
 	start := r.AWS.Clock.Now()
 	a := &applying{
-		run: r, opts: o, stacks: map[architecture.StackName]templates.Stack{}, outputs: map[architecture.StackName]map[string]string{},
+		run: r, opts: o, creating: !update, stacks: map[architecture.StackName]templates.Stack{}, outputs: map[architecture.StackName]map[string]string{},
 		costs: map[architecture.StackName]time.Duration{},
 	}
 	for _, s := range all {

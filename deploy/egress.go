@@ -81,7 +81,7 @@ func (a *applying) planEgress(ctx context.Context) (*Egress, error) {
 	if a.Architecture.Config.Network.Exists() || !st.Exists() || stack.ConditionOf(st.Status) == stack.Stillborn {
 		return nil, nil
 	}
-	allocated, err := a.allocated(ctx, st.Name)
+	allocated, err := a.allocated(ctx, st.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -225,7 +225,15 @@ func (a *applying) lostRefusals() []guard.Refusal {
 				changes = append(changes, stack.Change{LogicalID: r.LogicalID, PhysicalID: r.PhysicalID, Type: r.Type, Action: stack.Add, Drift: true})
 			}
 		}
-		all = append(all, guard.Lost(a.Architecture.StackName(n), changes)...)
+		lost := guard.Lost(a.Architecture.StackName(n), changes)
+		for i := range lost {
+			if a.creating {
+				// A creation does not leave anything out; a deletion that was begun is
+				// the usual reason.
+				lost[i].Fix = "see poolhouse drift; to go on with a deletion that was begun: poolhouse delete FILE"
+			}
+		}
+		all = append(all, lost...)
 	}
 	slices.SortFunc(all, func(x, y guard.Refusal) int { return strings.Compare(x.Stack+x.Resource, y.Stack+y.Resource) })
 	return all

@@ -199,7 +199,7 @@ func (a *applying) announce(ctx context.Context) error {
 	if !st.Exists() || a.Architecture.Config.Network.Exists() {
 		return nil
 	}
-	current, err := a.driver.Template(ctx, st.Name)
+	current, err := a.driver.Template(ctx, st.ID)
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func compare(ctx context.Context, t Target, what purpose) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &applying{run: newRun(t, names), stacks: map[architecture.StackName]templates.Stack{}, outputs: map[architecture.StackName]map[string]string{}}
+	a := &applying{run: newRun(t, names), creating: what == forCreate, stacks: map[architecture.StackName]templates.Stack{}, outputs: map[architecture.StackName]map[string]string{}}
 	for _, s := range all {
 		a.stacks[s.Name] = s
 	}
@@ -244,7 +244,7 @@ func compare(ctx context.Context, t Target, what purpose) (*Plan, error) {
 		if _, wanted := a.stacks[n]; wanted || !st.Exists() {
 			continue
 		}
-		body, err := a.driver.Template(ctx, st.Name)
+		body, err := a.driver.Template(ctx, st.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -282,7 +282,7 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 		return newStack(s), nil
 	}
 	p := StackPlan{Stack: s.Name, Name: s.StackName, Action: UpdateStack, Drift: a.shown(s.Name)}
-	current, err := a.driver.Template(ctx, st.Name)
+	current, err := a.driver.Template(ctx, st.ID)
 	if err != nil {
 		return p, err
 	}
