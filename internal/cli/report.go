@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -148,7 +149,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	case errors.Is(context.Cause(ctx), ErrInterrupted):
 		p.Error, p.Code = "interrupted; nothing was changed", Failed
 	case errors.As(err, &refused): // which are faults of the file too
-		p.refused(refused)
+		p.refused(refused, a.file)
 	case errors.As(err, &faults):
 		p.Error = fmt.Sprintf("the configuration has %s", view.Count(len(faults), "fault"))
 		p.Faults = faults
@@ -175,6 +176,8 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	case awsapi.IsExpired(err):
 		p.Error = "the AWS credentials have expired; AWS goes on with what it has begun"
 		hint("sign in again and repeat the command: it goes on where it stopped")
+	case errors.Is(err, deploy.ErrAbsent) && (a.command == "poolhouse update" || a.command == "poolhouse recover"):
+		hint("poolhouse create " + a.file + " makes it; poolhouse list shows the deployments of a region")
 	case errors.Is(err, deploy.ErrAbsent):
 		hint("poolhouse list shows the deployments of a region; check name and region in the file, and the account of the credentials")
 	case errors.As(err, &unrecoverable):
@@ -204,8 +207,11 @@ func (a *app) explain(ctx context.Context, err error) problem {
 }
 
 // refused explains what is not carried out, and what would be.
-func (p *problem) refused(e *deploy.RefusedError) {
-	p.Refusals = e.Refusals
+func (p *problem) refused(e *deploy.RefusedError, file string) {
+	p.Refusals = slices.Clone(e.Refusals)
+	for i := range p.Refusals {
+		p.Refusals[i].Fix = view.WithFile(p.Refusals[i].Fix, file)
+	}
 	p.Error = fmt.Sprintf("refused for %s", view.Count(len(e.Refusals), "reason"))
 	if e.Untouched {
 		p.Error += "; nothing was changed"
