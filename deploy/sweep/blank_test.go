@@ -73,6 +73,7 @@ func isMadeUp(path string) bool {
 // Made-up parts of values that are no ids.
 var (
 	suffixed = regexp.MustCompile(`(:secret:[^\s"]*-)[0-9A-Za-z]{6}\b`)
+	taken    = regexp.MustCompile(`(-final-)\d{8}-\d{6}\b`) // a last snapshot
 	moment   = regexp.MustCompile(`^\d{4}-\d\d-\d\d[^\s"]*`)
 	address  = regexp.MustCompile(`^(?:\d{1,3}[.-]){3}\d{1,3}\b(?:/\d+)?`)
 )
@@ -85,6 +86,9 @@ func blank(line string, names map[string]string) string {
 	}
 	if strings.Contains(line, ":secret:") {
 		line = suffixed.ReplaceAllString(line, "$1#")
+	}
+	if strings.Contains(line, "-final-") {
+		line = taken.ReplaceAllString(line, "$1#")
 	}
 	var b strings.Builder
 	b.Grow(len(line) + 16)
@@ -145,6 +149,7 @@ func TestBlank(t *testing.T) {
 		"  props.CidrIp = 203.0.113.0/24\n":                            "  props.CidrIp = 203.0.113.0/24\n",
 		"  attrs.PrivateDnsName = ip-10-0-12-7.ec2.internal\n":         "  attrs.PrivateDnsName = ip-<address>.ec2.internal\n",
 		"  props.Arn = arn:x:secret:poolside-database-Secret-DejIll\n": "  props.Arn = arn:x:secret:poolside-database-Secret-#\n",
+		"rds:snapshot poolside-final-20000103-000116\n":                "rds:snapshot poolside-final-#\n",
 		"  data.versions[0].sealed = UFNLASQ\n":                        "  data.versions[0].sealed = <made up>\n",
 		"  attrs.Id = Z0123456789ABCDEFGHIJ\n":                         "  attrs.Id = #\n",
 		"  attrs.RoleId = AROAOQJITBXZVHEFZPJEP\n":                     "  attrs.RoleId = #\n",

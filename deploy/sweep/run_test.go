@@ -14,6 +14,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/deploy/sweep/life"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/sandbox"
@@ -21,10 +22,11 @@ import (
 
 // command is a command of a life: what an account is changed by.
 type command struct {
-	name string // create, delete-keep
-	verb life.Verb
-	data deploy.Data
-	a    *architecture.Architecture
+	name  string // create, delete-keep
+	verb  life.Verb
+	data  deploy.Data
+	a     *architecture.Architecture
+	allow guard.Allowed // what it is told to allow
 }
 
 // doing is a command of a life by its verb. A deletion destroys the data.
@@ -61,7 +63,8 @@ func (c command) persist(ctx context.Context, as lease.Holder, on *line) ([]depl
 // says that it keeps. Whether one that finds nothing left nothing is looked at by
 // the caller.
 func (c command) run(ctx context.Context, as lease.Holder, on *line) ([]deploy.Kept, error) {
-	res, err := life.Process{Box: on.box, Holder: as, Transport: on, Clock: on, Data: c.data}.Run(ctx, c.verb, c.a)
+	allow := func(t *deploy.Target) { t.Allow = c.allow }
+	res, err := life.Process{Box: on.box, Holder: as, Transport: on, Clock: on, Data: c.data, Adjust: allow}.Run(ctx, c.verb, c.a)
 	return res.Kept(), life.Gone(err)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
 // share is which part of the points is swept when it is not all of them, of
@@ -45,10 +46,25 @@ const (
 
 // crash is an account as a killed run has left it.
 type crash struct {
-	name string // evaluation/create/12/before
+	point
 	call call
 	at   time.Time
 	box  *sandbox.Sandbox
+}
+
+// point is where a run can be killed, and what is tried after it.
+type point struct {
+	name   string // evaluation/create/12/before
+	again  bool   // the same command
+	others []life.Verb
+}
+
+// point is a point by its name, and whether anything is tried after it.
+func (s *sweep) point(c call, k kind) (p point, wanted bool) {
+	p.name = fmt.Sprintf("%s/%s/%d/%s", s.life, s.name, c.writing, k)
+	p.again = life.Wanted(p.name, share)
+	p.others = s.others(p.name)
+	return p, p.again || len(p.others) > 0
 }
 
 func (c crash) String() string {
@@ -56,9 +72,7 @@ func (c crash) String() string {
 }
 
 // tally counts what a sweep has come to.
-type tally struct{ points, survived, failed, lives atomic.Int64 }
-
-func TestMain(m *testing.M) { life.Main(m) }
+type tally struct{ points, survived, failed, lives, orders, refused atomic.Int64 }
 
 // TestL11CrashSweep kills create, update and delete of every example before and
 // after each call that changes something, and once between each two; of the
@@ -66,7 +80,8 @@ func TestMain(m *testing.M) { life.Main(m) }
 // creations that adopt or restore it (L06). The next run of the same command makes
 // the account what the undisturbed run makes it, and a delete leaves it as it was
 // found. A run that is killed while it creates is survived when both create and
-// delete get over it (L05).
+// delete get over it (L05). Other commands than the same come after crashes too:
+// see [otherwise].
 func TestL11CrashSweep(t *testing.T) {
 	var total tally
 	start, spent := time.Now(), cpu(t)
@@ -84,9 +99,10 @@ func TestL11CrashSweep(t *testing.T) {
 			})
 		}
 	})
-	survived := total.survived.Load()
-	t.Logf("seed %d: %d crash points survived in %s (%.2f CPU-seconds each), %d not, of %d that there are; %d lives went on to their end", life.Seed(), survived, time.Since(start).Round(time.Second), (cpu(t)-spent).Seconds()/float64(max(survived, 1)), total.failed.Load(), total.points.Load(), total.lives.Load())
-	if survived == 0 || life.Full() && life.Only() == "" && survived < least {
+	survived, orders := total.survived.Load(), total.orders.Load()
+	t.Logf("seed %d: %d crash points survived in %s (%.0f CPU-seconds), %d not, of %d that there are; %d lives went on to their end", life.Seed(), survived, time.Since(start).Round(time.Second), (cpu(t) - spent).Seconds(), total.failed.Load(), total.points.Load(), total.lives.Load())
+	t.Logf("seed %d: %d times another command came after a crash, and was refused %d times", life.Seed(), orders, total.refused.Load())
+	if survived+orders == 0 || life.Full() && life.Only() == "" && survived < least {
 		t.Errorf("%d crash points were survived", survived)
 	}
 }
@@ -144,11 +160,12 @@ func adopting(t *testing.T, a *architecture.Architecture, box *sandbox.Sandbox) 
 type sweep struct {
 	command
 	life  string
-	start []byte           // the account as it was found
-	from  *sandbox.Sandbox // as it is when the command begins
-	at    time.Time        // when that is
-	until time.Time        // when accounts are compared
-	want  []string         // what the account is then
+	start []byte              // the account as it was found
+	from  *sandbox.Sandbox    // as it is when the command begins
+	at    time.Time           // when that is
+	until time.Time           // when accounts are compared
+	want  []string            // what the account is then
+	holds []*account.Resource // what holds data when the command begins
 	total *tally
 }
 
@@ -170,6 +187,7 @@ func (s *sweep) reference(t *testing.T) (box *sandbox.Sandbox, ok bool) {
 	s.until = s.at.Add(day)
 	life.Bubble(t, s.at, func(t *testing.T) {
 		box = testkit.Clone(t, s.from, time.Now)
+		s.holds = s.stateful(box)
 		_, err := s.run(t.Context(), killed, &line{box: box, seed: life.Seed(), spread: spread})
 		if err == nil {
 			err = settle(s.until)
@@ -197,9 +215,8 @@ func (s *sweep) crashes(t *testing.T) {
 	life.Bubble(t, s.at, func(t *testing.T) {
 		box := testkit.Clone(t, s.from, time.Now)
 		l := &line{box: box, seed: life.Seed(), spread: spread}
-		name := func(c call, k kind) string { return fmt.Sprintf("%s/%s/%d/%s", s.life, s.name, c.writing, k) }
-		offer := func(name string, c call, box *sandbox.Sandbox, at time.Time) {
-			found <- crash{name: name, call: c, at: at, box: box}
+		offer := func(p point, c call, box *sandbox.Sandbox, at time.Time) {
+			found <- crash{point: p, call: c, at: at, box: box}
 		}
 		// The last writing call, and the account after it if that is wanted.
 		var last call
@@ -207,8 +224,8 @@ func (s *sweep) crashes(t *testing.T) {
 		var done time.Time
 		gap := func() {
 			if then != nil {
-				n := name(last, between)
-				offer(n, last, then, done.Add(time.Duration(life.Draw(life.Seed(), n, "moment")*float64(time.Since(done)))))
+				p, _ := s.point(last, between)
+				offer(p, last, then, done.Add(time.Duration(life.Draw(life.Seed(), p.name, "moment")*float64(time.Since(done)))))
 				then = nil
 			}
 		}
@@ -217,18 +234,19 @@ func (s *sweep) crashes(t *testing.T) {
 				return
 			}
 			gap()
-			if n := name(c, before); life.Wanted(n, share) {
-				offer(n, c, box.Clone(time.Now), time.Now())
+			if p, ok := s.point(c, before); ok {
+				offer(p, c, box.Clone(time.Now), time.Now())
 			}
 		}
 		l.after = func(c call) {
 			if c.writing == 0 {
 				return
 			}
-			if n := name(c, after); life.Wanted(n, share) {
-				offer(n, c, box.Clone(time.Now), time.Now())
+			if p, ok := s.point(c, after); ok {
+				offer(p, c, box.Clone(time.Now), time.Now())
 			}
-			if last, done = c, time.Now(); life.Wanted(name(c, between), share) {
+			last, done = c, time.Now()
+			if _, ok := s.point(c, between); ok {
 				then = box.Clone(time.Now)
 			}
 		}
@@ -258,11 +276,19 @@ func (s *sweep) survives(t *testing.T, c crash) {
 			t.Logf("%s\n%s", c, life.Repeat(t, "deploy/sweep", c.name))
 			return
 		}
-		s.total.survived.Add(1)
+		if c.again {
+			s.total.survived.Add(1)
+		}
 	}()
 	as := here
 	if life.Draw(life.Seed(), c.name, "machine") < 0.5 {
 		as = there
+	}
+	for _, v := range c.others {
+		s.goesOtherwise(t, c, v, as)
+	}
+	if !c.again {
+		return
 	}
 	life.Bubble(t, c.at, func(t *testing.T) {
 		box := testkit.Clone(t, c.box, time.Now)

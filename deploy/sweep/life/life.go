@@ -29,6 +29,8 @@ const (
 	Create Verb = "create"
 	Update Verb = "update"
 	Delete Verb = "delete"
+	// Recover is no part of an undisturbed life.
+	Recover Verb = "recover"
 )
 
 // Verbs are the commands of a life, in order.

@@ -79,6 +79,8 @@ func (p Process) Run(ctx context.Context, v Verb, a *architecture.Architecture) 
 		made, err = deploy.Create(ctx, deploy.CreateOptions{Target: t})
 	case Update:
 		made, err = deploy.Update(ctx, deploy.CreateOptions{Target: t})
+	case Recover:
+		_, err = deploy.Recover(ctx, deploy.RecoverOptions{Target: t})
 	default:
 		data := p.Data
 		if data == "" {
