@@ -16,8 +16,8 @@ var bucketActions = map[string]string{
 	"GetBucketAcl": "GetBucketAcl", "GetBucketCors": "GetBucketCORS", "GetBucketLocation": "GetBucketLocation", "GetBucketLogging": "GetBucketLogging",
 	"GetBucketEncryption": "GetEncryptionConfiguration", "PutBucketEncryption": "PutEncryptionConfiguration", "DeleteBucketEncryption": "PutEncryptionConfiguration",
 	"GetBucketLifecycleConfiguration": "GetLifecycleConfiguration", "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration", "DeleteBucketLifecycle": "PutLifecycleConfiguration",
-	"GetBucketNotificationConfiguration": "GetBucketNotification",
-	"GetBucketOwnershipControls":         "GetBucketOwnershipControls", "PutBucketOwnershipControls": "PutBucketOwnershipControls", "DeleteBucketOwnershipControls": "PutBucketOwnershipControls",
+	"GetBucketAccelerateConfiguration": "GetAccelerateConfiguration", "GetBucketNotificationConfiguration": "GetBucketNotification",
+	"GetBucketOwnershipControls": "GetBucketOwnershipControls", "PutBucketOwnershipControls": "PutBucketOwnershipControls", "DeleteBucketOwnershipControls": "PutBucketOwnershipControls",
 	"GetBucketPolicy": "GetBucketPolicy", "PutBucketPolicy": "PutBucketPolicy", "DeleteBucketPolicy": "DeleteBucketPolicy", "GetBucketPolicyStatus": "GetBucketPolicyStatus",
 	"GetBucketReplication": "GetReplicationConfiguration", "GetBucketRequestPayment": "GetBucketRequestPayment",
 	"GetBucketTagging": "GetBucketTagging", "PutBucketTagging": "PutBucketTagging", "DeleteBucketTagging": "PutBucketTagging",
@@ -144,6 +144,9 @@ func buckets() map[string]rule {
 	out["s3:AbortMultipartUpload"] = rule{on: object}
 	out["s3:ListParts"] = rule{action: "s3:ListMultipartUploadParts", on: object}
 	nothing := func(*call) []Demand { return nil }
+	attributes := versioned("s3:GetObjectAttributes", "s3:GetObjectVersionAttributes", nothing)
+	out["s3:GetObjectAttributes"] = rule{action: "s3:GetObjectAttributes", make: func(c *call) []Demand { return append(attributes.make(c), out["s3:GetObject"].make(c)...) }}
+	out["s3:GetObjectAcl"] = versioned("s3:GetObjectAcl", "s3:GetObjectVersionAcl", nothing)
 	out["s3:GetObjectTagging"] = versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging", nothing)
 	out["s3:PutObjectTagging"] = versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging", nothing)
 	out["s3:DeleteObjectTagging"] = versioned("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging", nothing)

@@ -85,6 +85,8 @@ func Service(b Bodies) wire.Service {
 			op("GetObjectLockConfiguration", "GET", bucket, "object-lock", on(getObjectLockConfiguration)),
 			op("PutObjectLockConfiguration", "PUT", bucket, "object-lock", on(putObjectLockConfiguration)),
 			op("GetBucketAcl", "GET", bucket, "acl", on(getBucketACL)),
+			// Transfer acceleration is off, which is said by nothing.
+			op("GetBucketAccelerateConfiguration", "GET", bucket, "accelerate", on(nothing("AccelerateConfiguration"))),
 			op("GetBucketNotificationConfiguration", "GET", bucket, "notification", on(nothing("NotificationConfiguration"))),
 			op("GetBucketRequestPayment", "GET", bucket, "requestPayment", on(func(*account.Tx, *wire.Request, *account.Resource) (any, error) {
 				return wire.Document{Root: "RequestPaymentConfiguration", Fields: map[string]any{"Payer": "BucketOwner"}}, nil
@@ -109,6 +111,8 @@ func Service(b Bodies) wire.Service {
 			{Name: "CompleteMultipartUpload", Method: "POST", Path: key, Query: []string{"uploadId"}, Do: on(a.completeUpload), SumsOfObject: true},
 			op("AbortMultipartUpload", "DELETE", key, "uploadId", on(a.abortUpload)),
 			op("ListParts", "GET", key, "uploadId", on(listParts)),
+			op("GetObjectAttributes", "GET", key, "attributes", on(getObjectAttributes)),
+			op("GetObjectAcl", "GET", key, "acl", on(getObjectACL)),
 			op("GetObjectTagging", "GET", key, "tagging", on(getObjectTagging)),
 			op("PutObjectTagging", "PUT", key, "tagging", on(putObjectTagging)),
 			op("DeleteObjectTagging", "DELETE", key, "tagging", on(deleteObjectTagging)),

@@ -124,8 +124,8 @@ func admitObject(tx *account.Tx, b *account.Resource, key string, header map[str
 	if acl := header["x-amz-acl"]; acl != "" && acl != "bucket-owner-full-control" && acl != "private" && ownership(b.Props) == "BucketOwnerEnforced" {
 		return nil, errorf("AccessControlListNotSupported", "The bucket does not allow ACLs")
 	}
-	if header["x-amz-server-side-encryption-customer-algorithm"] != "" {
-		return nil, account.NotModelled("encryption with keys of customers (SSE-C) is not modelled by the sandbox")
+	if err := customerKey(b, header); err != nil {
+		return nil, err
 	}
 	if _, err := parseTags(header["x-amz-tagging"]); err != nil {
 		return nil, err

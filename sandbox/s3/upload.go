@@ -138,8 +138,8 @@ func admitPart(tx *account.Tx, r *wire.Request, b *account.Resource) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if headers(r)["x-amz-server-side-encryption-customer-algorithm"] != "" {
-		return nil, account.NotModelled("encryption with keys of customers (SSE-C) is not modelled by the sandbox")
+	if err := customerKey(b, headers(r)); err != nil {
+		return nil, err
 	}
 	// A part is encrypted with the upload's key, and read again at the end.
 	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
