@@ -192,16 +192,16 @@ func (d *deleting) interfaceOf(ctx context.Context, where types.Filter) (holder,
 		by, managed := inventory.Attached(eni)
 		text, then := id+" ("+by+")", ""
 		stays, _ := d.balanced(ctx, by)
-		switch name, classic := strings.CutPrefix(by, "ELB "); {
+		switch name, balancer := strings.CutPrefix(by, "ELB "); {
 		case eni.Status == types.NetworkInterfaceStatusAvailable:
 			text, then = text+", detached", "aws ec2 delete-network-interface --network-interface-id "+id
 		case strings.HasPrefix(by, "instance "):
 			then = "aws ec2 terminate-instances --instance-ids " + strings.TrimPrefix(by, "instance ") + ", if nobody needs it"
-		case classic && !strings.Contains(name, "/"):
-			then = "aws elb delete-load-balancer --load-balancer-name " + name
-		case classic:
+		case balancer:
 			if parts := strings.Split(name, "/"); len(parts) == 3 {
 				then = "aws elbv2 describe-load-balancers --names " + parts[1] + " and delete it if it is there"
+			} else if len(parts) == 1 { // a classic one
+				then = "aws elb delete-load-balancer --load-balancer-name " + name
 			}
 			if !stays {
 				text += ", " + letsGo

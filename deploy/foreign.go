@@ -12,6 +12,7 @@ import (
 	cfntypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -104,11 +105,22 @@ func (d *deleting) awaitInterfaces(ctx context.Context, name architecture.StackN
 func (d *deleting) balanced(ctx context.Context, by string) (bool, error) {
 	rest, ok := strings.CutPrefix(by, "ELB ")
 	parts := strings.Split(rest, "/")
-	if !ok || len(parts) != 3 {
+	switch {
+	case ok && len(parts) == 1: // a classic one, which is called by its name alone
+		_, err := d.AWS.ClassicELB.DescribeLoadBalancers(ctx, &classic.DescribeLoadBalancersInput{LoadBalancerNames: parts})
+		switch {
+		case awsapi.IsDenied(err):
+			d.hidden("", "load balancer "+rest, err)
+			return false, nil
+		case err != nil && absent(err) != nil:
+			return false, fmt.Errorf("look for load balancer %s: %w", rest, err)
+		}
+		return err == nil, nil
+	case !ok || len(parts) != 3:
 		return false, nil
 	}
 	out, err := d.AWS.ELB.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{Names: []string{parts[1]}})
-	if err := absentBalancer(err); err != nil {
+	if err := absent(err); err != nil {
 		if awsapi.IsDenied(err) {
 			d.hidden("", "load balancer "+parts[1], err)
 			return false, nil

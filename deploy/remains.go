@@ -254,7 +254,7 @@ func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i invent
 				return true, err
 			}
 		}
-	case "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::EC2::SecurityGroup":
+	case inventory.ClassicLoadBalancer, "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::EC2::SecurityGroup":
 		if clear && i.Origin == inventory.ByCluster {
 			return d.sweepOne(ctx, i)
 		}
@@ -284,6 +284,7 @@ var removals = map[string]string{
 	"AWS::EC2::Volume":                          "aws ec2 delete-volume --volume-id %s",
 	"AWS::ECR::Repository":                      "aws ecr delete-repository --force --repository-name %s",
 	"AWS::EKS::Cluster":                         "aws eks delete-cluster --name %s",
+	inventory.ClassicLoadBalancer:               "aws elb delete-load-balancer --load-balancer-name %s",
 	"AWS::ElasticLoadBalancingV2::LoadBalancer": "aws elbv2 delete-load-balancer --load-balancer-arn %s",
 	"AWS::ElasticLoadBalancingV2::TargetGroup":  "aws elbv2 delete-target-group --target-group-arn %s",
 	"AWS::KMS::Alias":                           "aws kms delete-alias --alias-name %s",

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -20,18 +21,19 @@ import (
 )
 
 // sweep deletes what controllers made for the cluster's objects and left: load
-// balancers, their target groups and security groups, by the tags that name the
-// cluster. It tells how many it deleted. What is still in use stays for the next
+// balancers, classic ones too, their target groups and security groups, by the
+// tags that name the cluster. It tells how many it deleted. What is still in use stays for the next
 // sweep.
 //
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/annotations/#resource-tags
+// https://docs.aws.amazon.com/eks/latest/userguide/network-load-balancing.html
 func (d *deleting) sweep(ctx context.Context) (removed int, err error) {
 	v, err := inventory.OfCluster(ctx, d.AWS, d.Architecture)
 	if err != nil {
 		return 0, err
 	}
 	// Load balancers hold the others.
-	order := []string{"AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::EC2::SecurityGroup"}
+	order := []string{inventory.ClassicLoadBalancer, "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::EC2::SecurityGroup"}
 	for _, typ := range order {
 		for _, i := range v.Items {
 			if i.Type != typ {
@@ -52,6 +54,9 @@ func (d *deleting) sweep(ctx context.Context) (removed int, err error) {
 
 func (d *deleting) sweepOne(ctx context.Context, i inventory.Item) (gone bool, err error) {
 	switch i.Type {
+	case inventory.ClassicLoadBalancer:
+		_, err = d.AWS.ClassicELB.DeleteLoadBalancer(ctx, &classic.DeleteLoadBalancerInput{LoadBalancerName: &i.ID})
+		return err == nil, absent(err)
 	case "AWS::ElasticLoadBalancingV2::LoadBalancer":
 		_, err = d.AWS.ELB.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: &i.ID})
 		if awsapi.Code(err) == "OperationNotPermitted" { // it is protected
@@ -62,24 +67,15 @@ func (d *deleting) sweepOne(ctx context.Context, i inventory.Item) (gone bool, e
 				_, err = d.AWS.ELB.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: &i.ID})
 			}
 		}
-		return err == nil, absentBalancer(err)
+		return err == nil, absent(err)
 	case "AWS::ElasticLoadBalancingV2::TargetGroup":
 		_, err = d.AWS.ELB.DeleteTargetGroup(ctx, &elb.DeleteTargetGroupInput{TargetGroupArn: &i.ID})
 		if awsapi.Code(err) == "ResourceInUse" {
 			return false, nil
 		}
-		return err == nil, absentBalancer(err)
+		return err == nil, absent(err)
 	}
 	return d.deleteGroup(ctx, i.ID)
-}
-
-// absentBalancer is absent, by the codes of Elastic Load Balancing.
-func absentBalancer(err error) error {
-	switch awsapi.Code(err) {
-	case "LoadBalancerNotFound", "TargetGroupNotFound":
-		return nil
-	}
-	return absent(err)
 }
 
 // deleteGroup deletes a security group, and before it the rules of the

@@ -176,6 +176,7 @@ func Read(ctx context.Context, c *awsapi.Clients, a *architecture.Architecture) 
 			{"volumes and snapshots of volumes", r.volumes},
 			{"addresses", r.addresses},
 			{"load balancers", r.balancers},
+			{"classic load balancers", r.classicBalancers},
 			{"target groups", r.targetGroups},
 			{"databases", r.databases},
 			{"database snapshots", r.snapshots},

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -244,6 +245,9 @@ func (r *reading) addresses(ctx context.Context) error {
 	return nil
 }
 
+// ClassicLoadBalancer is CloudFormation's name of load balancers before version 2.
+const ClassicLoadBalancer = "AWS::ElasticLoadBalancing::LoadBalancer"
+
 // tagBatch is how many resources ELB tells the tags of at a time.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html
 const tagBatch = 20
@@ -339,12 +343,87 @@ func (r *reading) targetGroups(ctx context.Context) error {
 	return nil
 }
 
+// classicBalancers are those that Kubernetes makes for a Service where no load
+// balancer controller is installed: what bears a hash for a name and the tag
+// kubernetes.io/cluster/NAME. No stack of the deployment has one.
+//
+// https://docs.aws.amazon.com/eks/latest/userguide/network-load-balancing.html
+func (r *reading) classicBalancers(ctx context.Context) error {
+	vpc := map[string]string{}
+	var names []string
+	for page, err := range awsapi.Pages(ctx, classic.NewDescribeLoadBalancersPaginator(r.aws.ClassicELB, &classic.DescribeLoadBalancersInput{})) {
+		if err != nil {
+			return err
+		}
+		for _, b := range page.LoadBalancerDescriptions {
+			name := aws.ToString(b.LoadBalancerName)
+			names = append(names, name)
+			vpc[name] = aws.ToString(b.VPCId)
+		}
+	}
+	tags, err := r.classicTags(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		o := r.origin(tags[name])
+		if o == "" && r.has("AWS::EC2::VPC", vpc[name]) {
+			o = ByVPC
+		}
+		if o == "" {
+			continue
+		}
+		why := "classic load balancer " + name
+		if service := tags[name]["kubernetes.io/service-name"]; service != "" {
+			why += " of the Service " + service
+		}
+		r.add(Item{Type: ClassicLoadBalancer, ID: name, Origin: o, Why: why})
+	}
+	return nil
+}
+
+// classicTags are the tags of classic load balancers by name. One that has just
+// gone has none.
+// https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_DescribeTags.html
+func (r *reading) classicTags(ctx context.Context, names []string) (map[string]map[string]string, error) {
+	out := map[string]map[string]string{}
+	read := func(names ...string) error {
+		got, err := r.aws.ClassicELB.DescribeTags(ctx, &classic.DescribeTagsInput{LoadBalancerNames: names})
+		if err != nil {
+			return err
+		}
+		for _, d := range got.TagDescriptions {
+			tags := map[string]string{}
+			for _, t := range d.Tags {
+				tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+			}
+			out[aws.ToString(d.LoadBalancerName)] = tags
+		}
+		return nil
+	}
+	for batch := range slices.Chunk(names, tagBatch) {
+		err := read(batch...)
+		if awsapi.IsNotFound(err) {
+			for _, name := range batch {
+				if err := read(name); err != nil && !awsapi.IsNotFound(err) {
+					return nil, err
+				}
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // OfCluster are the load balancers, target groups and security groups that
 // controllers or EKS made for the cluster, by their tags. Unlike [Read] it fails
 // if one of these can't be listed, unless the caller may not list it.
 func OfCluster(ctx context.Context, c *awsapi.Clients, a *architecture.Architecture) (*Inventory, error) {
 	r := &reading{arch: a, aws: c, held: map[string][]string{}, found: map[[2]string]Item{}}
-	for _, s := range []source{{"load balancers", r.balancers}, {"target groups", r.targetGroups}, {"security groups", r.groups}} {
+	for _, s := range []source{{"load balancers", r.balancers}, {"classic load balancers", r.classicBalancers}, {"target groups", r.targetGroups}, {"security groups", r.groups}} {
 		if err := s.read(ctx); err != nil && !awsapi.IsDenied(err) {
 			return nil, fmt.Errorf("list %s: %w", s.what, err)
 		}

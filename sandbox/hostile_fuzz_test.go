@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -75,7 +76,7 @@ func targets(t testing.TB) []target {
 			}
 			var model apiModel
 			if models := os.Getenv("POOLHOUSE_API_MODELS"); models != "" {
-				name := s.Name
+				name := cmp.Or(s.API, s.Name)
 				if name == "elasticloadbalancing" {
 					name = dir
 				}

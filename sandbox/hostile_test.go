@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -78,9 +79,9 @@ func TestHostileInput(t *testing.T) {
 	files := map[string]string{"elasticloadbalancing": "elbv2"}
 	for _, m := range modules(nil) {
 		for _, s := range m.services {
-			t.Run(s.Name, func(t *testing.T) {
+			name := cmp.Or(s.API, s.Name)
+			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				name := s.Name
 				if files[name] != "" {
 					name = files[name]
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/ecr"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
 	"github.com/poolhouse/poolhouse/sandbox/elbv2"
+	"github.com/poolhouse/poolhouse/sandbox/elbv2/classic"
 	"github.com/poolhouse/poolhouse/sandbox/graph"
 	"github.com/poolhouse/poolhouse/sandbox/guardduty"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
@@ -59,7 +60,7 @@ func modules(objects s3.Bodies) []module {
 		{services: []wire.Service{rds.Service()}, types: rds.Types(), events: rds.Events(), seed: rds.Seed},
 		{services: []wire.Service{route53.Service()}, types: route53.Types()},
 		{services: []wire.Service{acm.Service()}, types: acm.Types()},
-		{services: []wire.Service{elbv2.Service()}, types: elbv2.Types()},
+		{services: []wire.Service{elbv2.Service(), classic.Service()}, types: append(elbv2.Types(), classic.Types()...)},
 		{services: []wire.Service{logs.Service()}, types: logs.Types(), events: logs.Events()},
 		{services: []wire.Service{sns.Service()}, types: sns.Types(), policies: sns.Policies},
 		{services: cloudwatch.Services(), types: cloudwatch.Types()},

@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
+	classictypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
@@ -269,6 +271,18 @@ func balancerWrecks() []wreck {
 				return err
 			}),
 		},
+		{check: "lb-no-classic", by: func(w *wrecker) error {
+			subnet, err := w.id("AWS::EC2::Subnet", "PrivateSubnet1")
+			if err != nil {
+				return err
+			}
+			_, err = w.aws.ClassicELB.CreateLoadBalancer(w.ctx, &classic.CreateLoadBalancerInput{
+				LoadBalancerName: aws.String("a0123456789abcdef0123456789abcde"), Scheme: aws.String("internal"), Subnets: []string{subnet},
+				Listeners: []classictypes.Listener{{Protocol: aws.String("TCP"), LoadBalancerPort: 80, InstancePort: aws.Int32(31080)}},
+				Tags:      []classictypes.Tag{{Key: aws.String("kubernetes.io/service-name"), Value: aws.String("default/web")}},
+			})
+			return err
+		}},
 		{check: "lb-ports", by: open("AlbWebSecurityGroup", "203.0.113.0/24", 8080)},
 		{check: "lb-invalid-headers", by: attribute("routing.http.drop_invalid_header_fields.enabled", "false")},
 		{check: "lb-desync", by: attribute("routing.http.desync_mitigation_mode", "monitor")},

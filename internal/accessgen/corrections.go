@@ -8,8 +8,8 @@ type correction struct{ on []string }
 // resource types of the classic ones only. Those of the newer ones are in
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
 func corrections() map[string]correction {
-	balancer := []string{"loadbalancer/app/", "loadbalancer/net/"}
-	all := []string{"listener-rule/app", "listener-rule/net", "listener/app", "listener/net", "loadbalancer/app/", "loadbalancer/net/", "targetgroup"}
+	balancer := []string{"loadbalancer", "loadbalancer/app/", "loadbalancer/net/"}
+	all := []string{"loadbalancer", "listener-rule/app", "listener-rule/net", "listener/app", "listener/net", "loadbalancer/app/", "loadbalancer/net/", "targetgroup"}
 	return map[string]correction{
 		"elasticloadbalancing:AddTags":                      {all},
 		"elasticloadbalancing:RemoveTags":                   {all},

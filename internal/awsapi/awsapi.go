@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -86,6 +87,8 @@ type Clients struct {
 	ECR            *ecr.Client
 	EKS            *eks.Client
 	ELB            *elasticloadbalancingv2.Client
+	// ClassicELB is Elastic Load Balancing before version 2.
+	ClassicELB     *elasticloadbalancing.Client
 	IAM            *iam.Client
 	KMS            *kms.Client
 	RDS            *rds.Client
@@ -150,6 +153,7 @@ func connect(cfg aws.Config, c clock.Clock) *Clients {
 		ECR:            ecr.NewFromConfig(cfg),
 		EKS:            eks.NewFromConfig(cfg),
 		ELB:            elasticloadbalancingv2.NewFromConfig(cfg),
+		ClassicELB:     elasticloadbalancing.NewFromConfig(cfg),
 		IAM:            iam.NewFromConfig(cfg),
 		KMS:            kms.NewFromConfig(cfg),
 		RDS:            rds.NewFromConfig(cfg),

@@ -50,7 +50,7 @@ func RequestID(err error) string {
 func IsNotFound(err error) bool {
 	c := Code(err)
 	switch c {
-	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchEntity", "NoSuchHostedZone", "ParameterNotFound", "ChangeSetNotFound", "DBInstanceNotFound", "DBSnapshotNotFound", "WAFNonexistentItemException", "NotFound", "404":
+	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchEntity", "NoSuchHostedZone", "ParameterNotFound", "ChangeSetNotFound", "LoadBalancerNotFound", "TargetGroupNotFound", "DBInstanceNotFound", "DBSnapshotNotFound", "WAFNonexistentItemException", "NotFound", "404":
 		return true
 	case "ValidationError":
 		// CloudFormation has no code of its own for it.
@@ -165,7 +165,7 @@ func retryables() retry.IsErrorRetryables {
 // in small letters.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 var prefixes = map[string]string{
-	"Auto Scaling": "autoscaling", "CloudWatch Logs": "logs", "Elastic Load Balancing v2": "elasticloadbalancing", "Route 53": "route53", "Secrets Manager": "secretsmanager",
+	"Auto Scaling": "autoscaling", "CloudWatch Logs": "logs", "Elastic Load Balancing": "elasticloadbalancing", "Elastic Load Balancing v2": "elasticloadbalancing", "Route 53": "route53", "Secrets Manager": "secretsmanager",
 }
 
 // actions are the permissions of operations that IAM calls otherwise. See

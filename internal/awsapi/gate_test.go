@@ -113,6 +113,7 @@ func TestGateIsAskedBeforeEachAttempt(t *testing.T) {
 var writing = map[string][]string{
 	"ACM":            {"DeleteCertificate"},
 	"Backup":         {"DeleteBackupVault", "DeleteRecoveryPoint"},
+	"ClassicELB":     {"DeleteLoadBalancer"},
 	"CloudFormation": {"ContinueUpdateRollback", "CreateChangeSet", "DeleteChangeSet", "DeleteStack", "ExecuteChangeSet", "RollbackStack", "SetStackPolicy", "UpdateTerminationProtection"},
 	"EC2":            {"DeleteNetworkInterface", "DeleteSecurityGroup", "DeleteSnapshot", "DeleteVolume", "DeleteVpcEndpoints", "RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress"},
 	"ECR":            {"DeleteRepository"},

@@ -182,6 +182,13 @@ func TestAWSCLI(t *testing.T) {
 		t.Errorf("s3 ls: %q", out)
 	}
 
+	c.ok("elb", "create-load-balancer", "--load-balancer-name", "a0123", "--scheme", "internal", "--subnets", fields[2],
+		"--listeners", "Protocol=TCP,LoadBalancerPort=80,InstancePort=31080", "--tags", "Key=kubernetes.io/service-name,Value=default/web")
+	c.want("a0123\tdefault/web", text("TagDescriptions[].[LoadBalancerName,Tags[0].Value]", "elb", "describe-tags", "--load-balancer-names", "a0123")...)
+	c.want("a0123\tinternal\t"+fields[2], text("LoadBalancerDescriptions[].[LoadBalancerName,Scheme,Subnets[0]]", "elb", "describe-load-balancers")...)
+	c.ok("elb", "delete-load-balancer", "--load-balancer-name", "a0123")
+	c.refused("There is no ACTIVE Load Balancer named 'a0123'", "elb", "describe-load-balancers", "--load-balancer-names", "a0123")
+
 	deploy := with("cloudformation", "deploy", "--template-file", template)
 	if out := c.ok(append(deploy, "--parameter-overrides", "Greeting=moin")...); !strings.HasSuffix(out, "Successfully created/updated stack - "+stack) {
 		t.Errorf("deploy: %q", out)

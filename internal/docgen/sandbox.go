@@ -21,7 +21,7 @@ func folders(service string) []string {
 	case "ec2":
 		return []string{"ec2", "ec2/instance", "ec2/endpoint", "ec2/flowlog"}
 	case "elasticloadbalancing":
-		return []string{"elbv2"}
+		return []string{"elbv2", "elbv2/classic"}
 	case "monitoring":
 		return []string{"cloudwatch"}
 	}

@@ -46,6 +46,7 @@ var kinds = map[string]kind{
 	"AWS::EKS::Cluster":                         {iam: "eks:cluster", attr: "Arn"},
 	"AWS::EKS::IdentityProviderConfig":          {iam: "eks:identityproviderconfig", attr: "Arn"},
 	"AWS::EKS::Nodegroup":                       {iam: "eks:nodegroup", attr: "Arn"},
+	"AWS::ElasticLoadBalancing::LoadBalancer":   {iam: "elasticloadbalancing:loadbalancer"},
 	"AWS::ElasticLoadBalancingV2::Listener":     {iam: "elasticloadbalancing:listener/app", attr: "ListenerArn"},
 	"AWS::ElasticLoadBalancingV2::ListenerRule": {iam: "elasticloadbalancing:listener-rule/app", attr: "RuleArn"},
 	"AWS::ElasticLoadBalancingV2::LoadBalancer": {iam: "elasticloadbalancing:loadbalancer/app/", attr: "LoadBalancerArn"},

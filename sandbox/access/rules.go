@@ -229,7 +229,17 @@ func balancers() map[string]rule {
 	const p = "AWS::ElasticLoadBalancingV2::"
 	balancer, listener := one(p+"LoadBalancer", "LoadBalancerArn"), one(p+"Listener", "ListenerArn")
 	rules, group := one(p+"ListenerRule", "RuleArn"), one(p+"TargetGroup", "TargetGroupArn")
-	tagged := byARN("ResourceArns", p+"LoadBalancer", p+"Listener", p+"ListenerRule", p+"TargetGroup")
+	const classic = "AWS::ElasticLoadBalancing::LoadBalancer"
+	// Both APIs have these operations; the classic one names its load balancers.
+	either := func(parameter string, v1, v2 func(*call) []target) func(*call) []target {
+		return func(c *call) []target {
+			if c.r.Has(parameter) {
+				return v1(c)
+			}
+			return v2(c)
+		}
+	}
+	tagged := either("LoadBalancerNames", each(classic, "LoadBalancerNames"), byARN("ResourceArns", p+"LoadBalancer", p+"Listener", p+"ListenerRule", p+"TargetGroup"))
 	tags := func(under string) func(*call) []Demand {
 		return func(c *call) []Demand {
 			if len(c.tags) == 0 {
@@ -241,10 +251,11 @@ func balancers() map[string]rule {
 	return map[string]rule{
 		"elasticloadbalancing:AddTags":                      {on: tagged},
 		"elasticloadbalancing:RemoveTags":                   {on: tagged},
+		"elasticloadbalancing:CreateLoadBalancer":           {on: named("elasticloadbalancing:loadbalancer", "LoadBalancerName"), also: tags("elasticloadbalancing:loadbalancer")},
 		"elasticloadbalancing:CreateListener":               {on: balancer, also: tags("elasticloadbalancing:listener/app")},
 		"elasticloadbalancing:CreateRule":                   {on: listener, also: tags("elasticloadbalancing:listener-rule/app")},
 		"elasticloadbalancing:DeleteListener":               {on: listener},
-		"elasticloadbalancing:DeleteLoadBalancer":           {on: balancer},
+		"elasticloadbalancing:DeleteLoadBalancer":           {on: either("LoadBalancerName", one(classic, "LoadBalancerName"), balancer)},
 		"elasticloadbalancing:DeleteRule":                   {on: rules},
 		"elasticloadbalancing:DeleteTargetGroup":            {on: group},
 		"elasticloadbalancing:DeregisterTargets":            {on: group},

@@ -124,6 +124,15 @@ func attributes(known map[string]attribute, list []map[string]any) map[string]st
 // hexID is the last part of this service's ARNs.
 func hexID(tx *account.Tx) string { return tx.HexID(16) }
 
+// DNSName is the name of a load balancer, by its own name and a hexadecimal id.
+func DNSName(tx *account.Tx, name, hex string, internal bool) string {
+	dns := name + "-" + decimal(hex) + "." + tx.Region() + ".elb.amazonaws.com"
+	if internal {
+		return "internal-" + dns
+	}
+	return dns
+}
+
 // decimal makes a number of nine digits of an id, as DNS names have it.
 func decimal(hex string) string {
 	n, err := strconv.ParseUint(hex[:12], 16, 64)

@@ -119,15 +119,12 @@ func createLoadBalancer(tx *account.Tx, r *account.Resource) error {
 		return err
 	}
 	iam.EnsureServiceLinkedRole(tx, service)
-	dns := name + "-" + decimal(id) + "." + tx.Region() + ".elb.amazonaws.com"
-	if internal(p) {
-		dns = "internal-" + dns
-	}
+	dns := DNSName(tx, name, id, internal(p))
 	r.ID, r.Status, r.Tags = arn, "provisioning", props.Tags(p, "Tags")
 	r.Data = map[string]any{"vpc": vpc}
 	r.Attrs = map[string]any{
 		"LoadBalancerArn": arn, "LoadBalancerName": name, "LoadBalancerFullName": full, "DNSName": dns,
-		"CanonicalHostedZoneID": hostedZone(tx.Region()), "SecurityGroups": []any{},
+		"CanonicalHostedZoneID": HostedZone(tx.Region()), "SecurityGroups": []any{},
 	}
 	return place(tx, r, p)
 }
@@ -324,9 +321,9 @@ var zones = map[string]string{
 	"sa-east-1": "Z2P70J7HTTTPLU", "us-gov-west-1": "Z33AYJ8TM3BH4J", "us-gov-east-1": "Z166TLBEWOO7G0",
 }
 
-// hostedZone is the zone of a region's load balancers; for regions that aren't
-// in the table, one in the same form.
-func hostedZone(region string) string {
+// HostedZone is the zone of a region's application and classic load balancers;
+// for regions that aren't in the table, one in the same form.
+func HostedZone(region string) string {
 	if z, ok := zones[region]; ok {
 		return z
 	}

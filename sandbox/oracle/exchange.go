@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
@@ -24,15 +25,16 @@ func (ms *Models) Check(x wire.Exchange) []string {
 	if x.Intercepted || x.Service == "" || x.Operation == "" || x.Code == wire.NotModelled {
 		return nil
 	}
-	m, err := ms.model(x.Service)
+	service := cmp.Or(x.API, x.Service)
+	m, err := ms.model(service)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	if m == nil {
-		if slices.Contains(Unchecked(), x.Service) {
+		if slices.Contains(Unchecked(), service) {
 			return nil
 		}
-		return []string{x.Service + ": there is no model of it"}
+		return []string{service + ": there is no model of it"}
 	}
 	op := m.Operations[x.Operation]
 	if op == nil {
@@ -69,7 +71,7 @@ var seed = maphash.MakeSeed()
 func fingerprint(x wire.Exchange) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
-	for _, s := range []string{x.Service, x.Operation, x.Request.Method, strconv.Itoa(x.Answer.Status)} {
+	for _, s := range []string{x.Service, x.API, x.Operation, x.Request.Method, strconv.Itoa(x.Answer.Status)} {
 		h.WriteString(s)
 		h.WriteByte(0)
 	}

@@ -81,6 +81,7 @@ var others = map[string]*Quota{
 	"AWS::EC2::VPC":                             VPCs,
 	"AWS::ECR::Repository":                      Repositories,
 	"AWS::ElasticLoadBalancingV2::LoadBalancer": LoadBalancers,
+	"AWS::ElasticLoadBalancing::LoadBalancer":   ClassicLoadBalancers,
 	"AWS::ElasticLoadBalancingV2::TargetGroup":  TargetGroups,
 	"AWS::Logs::LogGroup":                       LogGroups,
 	"AWS::Route53::HostedZone":                  HostedZones,

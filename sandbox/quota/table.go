@@ -102,10 +102,12 @@ func elb(code, name string, value int, refusal, message string) *Quota {
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
 var (
 	LoadBalancers = elb("L-53DA6B97", "Application Load Balancers per Region", 50, "TooManyLoadBalancers", "The maximum number of load balancers has been reached")
-	TargetGroups  = elb("L-B22855CB", "Target Groups per Region", 3000, "TooManyTargetGroups", "The maximum number of target groups has been reached")
-	Listeners     = elb("L-B6DF7632", "Listeners per Application Load Balancer", 50, "TooManyListeners", "The maximum number of listeners has been reached")
-	ListenerRules = elb("L-7EED9B64", "Rules per Application Load Balancer", 100, "TooManyRules", "The maximum number of rules has been reached")
-	Targets       = elb("L-A0D0B863", "Targets per Target Group per Region", 1000, "TooManyTargets", "The maximum number of targets has been reached")
+	// https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/elb-limits.html
+	ClassicLoadBalancers = elb("L-E9E9831D", "Classic Load Balancers per Region", 20, "TooManyLoadBalancers", "The maximum number of load balancers has been reached")
+	TargetGroups         = elb("L-B22855CB", "Target Groups per Region", 3000, "TooManyTargetGroups", "The maximum number of target groups has been reached")
+	Listeners            = elb("L-B6DF7632", "Listeners per Application Load Balancer", 50, "TooManyListeners", "The maximum number of listeners has been reached")
+	ListenerRules        = elb("L-7EED9B64", "Rules per Application Load Balancer", 100, "TooManyRules", "The maximum number of rules has been reached")
+	Targets              = elb("L-A0D0B863", "Targets per Target Group per Region", 1000, "TooManyTargets", "The maximum number of targets has been reached")
 )
 
 // Other services.
@@ -184,7 +186,7 @@ func All() []*Quota {
 		Addresses, StandardVCPUs, DLVCPUs, FVCPUs, GVCPUs, HighMemoryVCPUs, InfVCPUs, PVCPUs, TrnVCPUs, XVCPUs, StandardSpotVCPUs, GSpotVCPUs, PSpotVCPUs,
 		Repositories,
 		Clusters, NodeGroups,
-		LoadBalancers, TargetGroups, Listeners, ListenerRules, Targets,
+		LoadBalancers, ClassicLoadBalancers, TargetGroups, Listeners, ListenerRules, Targets,
 		Roles, InstanceProfiles, ManagedPolicies, OIDCProviders,
 		Keys,
 		LogGroups,

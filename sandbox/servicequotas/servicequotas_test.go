@@ -101,7 +101,7 @@ func TestListsOfQuotas(t *testing.T) {
 				break
 			}
 		}
-		if d := cmp.Diff([]string{"L-53DA6B97", "L-7EED9B64", "L-A0D0B863", "L-B22855CB", "L-B6DF7632"}, codes); d != "" {
+		if d := cmp.Diff([]string{"L-53DA6B97", "L-7EED9B64", "L-A0D0B863", "L-B22855CB", "L-B6DF7632", "L-E9E9831D"}, codes); d != "" {
 			t.Errorf("%s: %s", op, d)
 		}
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -26,6 +27,14 @@ func required(service, operation string) []string {
 		return []string{"repositoryName", "lifecyclePolicyText"}
 	case "eks.AssociateAccessPolicy":
 		return []string{"policyArn", "accessScope"}
+	case "elb.AddTags", "elb.RemoveTags":
+		return []string{"LoadBalancerNames", "Tags"}
+	case "elb.CreateLoadBalancer":
+		return []string{"LoadBalancerName", "Listeners"}
+	case "elb.DeleteLoadBalancer":
+		return []string{"LoadBalancerName"}
+	case "elb.DescribeTags":
+		return []string{"LoadBalancerNames"}
 	case "elasticloadbalancing.AddTags":
 		return []string{"ResourceArns", "Tags"}
 	case "elasticloadbalancing.DeleteLoadBalancer":
@@ -86,7 +95,7 @@ func required(service, operation string) []string {
 // the service has for it.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 func complete(s *Service, operation string, in map[string]any) error {
-	for _, name := range required(s.Name, operation) {
+	for _, name := range required(cmp.Or(s.API, s.Name), operation) {
 		if in[name] != nil {
 			continue
 		}

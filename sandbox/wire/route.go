@@ -43,7 +43,7 @@ func (s *Server) service(r *http.Request, sig *signature, params url.Values) *Se
 				continue
 			}
 			isJSON, isQuery := svc.Protocol == JSON10 || svc.Protocol == JSON11, svc.Protocol == Query || svc.Protocol == EC2Query
-			if found == nil || isJSON && target != "" || isQuery && params != nil && target == "" {
+			if found == nil || isJSON && target != "" || isQuery && params != nil && target == "" && (svc.API == "" || svc.Version == params.Get("Version")) {
 				found = svc
 			}
 		}

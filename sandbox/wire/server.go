@@ -81,6 +81,8 @@ type Exchange struct {
 	// here.
 	Request *http.Request
 	Body    []byte
+	// API is the service's, see [Service.API].
+	API string
 	// Intercepted tells that Options.Intercept made the answer up, or cut it.
 	Intercepted bool
 	Answer      Raw
@@ -209,7 +211,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.onCall(c.Call)
 	}
 	if s.observe != nil {
-		s.observe(Exchange{Call: c.Call, Request: r, Body: c.body, Intercepted: c.intercepted, Answer: *answer})
+		x := Exchange{Call: c.Call, Request: r, Body: c.body, Intercepted: c.intercepted, Answer: *answer}
+		if c.service != nil {
+			x.API = c.service.API
+		}
+		s.observe(x)
 	}
 	if c.cut && cut(w) {
 		return

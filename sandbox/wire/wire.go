@@ -35,6 +35,9 @@ const (
 type Service struct {
 	// Name is the signing name: "ec2", "elasticloadbalancing".
 	Name string
+	// API names one of several APIs of a signing name, by AWS's name of its model
+	// ("elb"); empty for the only one, or the one that most clients mean.
+	API string
 	// Target is the prefix of X-Amz-Target for the JSON protocols, and
 	// Version the API version for the query protocols.
 	Target, Version string

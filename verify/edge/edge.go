@@ -123,6 +123,10 @@ func balancerChecks() []check.Check {
 			Level: check.Required, Rows: []string{"S3", "S6"}, Run: lbPorts,
 		},
 		{
+			ID: "lb-no-classic", Proves: "No Service in the cluster has a Classic Load Balancer, by which people would come in beside the two load balancers.",
+			Level: check.Advised, Rows: []string{"C5"}, Run: lbNoClassic,
+		},
+		{
 			ID: "lb-invalid-headers", Proves: "Load balancers drop headers that are not valid.",
 			Level: check.Required, Rows: []string{"B25"},
 			Run: attributeCheck("routing.http.drop_invalid_header_fields.enabled", "true", equals("true")),

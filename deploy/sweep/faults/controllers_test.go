@@ -30,9 +30,13 @@ func lived() []string {
 }
 
 // controllers makes what controllers in the cluster would, by the tags that they
-// set: a load balancer with a target group and a security group, and a pod's
-// volume.
+// set: a load balancer with a target group and a security group, a pod's volume,
+// and what Kubernetes itself makes of a Service without the load balancer
+// controller: a classic load balancer, named by a hash, with a security group
+// that the nodes' group lets in.
 //
+// https://docs.aws.amazon.com/eks/latest/userguide/network-load-balancing.html
+// https://github.com/kubernetes/cloud-provider-aws/blob/master/pkg/providers/v1/aws.go
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/deploy/configurations/
 // https://github.com/kubernetes-sigs/aws-ebs-csi-driver/blob/master/docs/tagging.md
 func controllers(t *testing.T, a *architecture.Architecture, box *sandbox.Sandbox) {
@@ -67,6 +71,20 @@ func controllers(t *testing.T, a *architecture.Architecture, box *sandbox.Sandbo
 	testkit.MustCreate(t, box, "AWS::ElasticLoadBalancingV2::Listener", map[string]any{
 		"LoadBalancerArn": balancer, "Port": 80, "Protocol": "HTTP", "DefaultActions": []any{map[string]any{"Type": "forward", "TargetGroupArn": target}},
 	})
+	owned := tags("kubernetes.io/cluster/"+a.ClusterName(), "owned", "kubernetes.io/service-name", "default/web")
+	const hash = "a0123456789abcdef0123456789abcde"
+	front := testkit.MustCreate(t, box, "AWS::EC2::SecurityGroup", map[string]any{
+		"VpcId": vpc, "GroupName": "k8s-elb-" + hash, "GroupDescription": "Security group for Kubernetes ELB " + hash + " (default/web)", "Tags": owned,
+	}).ID
+	testkit.MustCreate(t, box, "AWS::ElasticLoadBalancing::LoadBalancer", map[string]any{
+		"LoadBalancerName": hash, "Scheme": "internal", "Subnets": subnets, "SecurityGroups": []any{front}, "Tags": owned,
+		"Listeners": []any{map[string]any{"Protocol": "TCP", "LoadBalancerPort": 80, "InstanceProtocol": "TCP", "InstancePort": 31080}},
+	})
+	for _, r := range box.Account().Resources() {
+		if r.Type == "AWS::EC2::SecurityGroup" && r.Tags["aws:eks:cluster-name"] == a.ClusterName() {
+			testkit.MustCreate(t, box, "AWS::EC2::SecurityGroupIngress", map[string]any{"GroupId": r.ID, "IpProtocol": "-1", "SourceSecurityGroupId": front})
+		}
+	}
 	_, err := ec2.NewFromConfig(testkit.Config(box)).CreateVolume(t.Context(), &ec2.CreateVolumeInput{
 		AvailabilityZone: &zone, Size: aws.Int32(8), TagSpecifications: []types.TagSpecification{{
 			ResourceType: types.ResourceTypeVolume, Tags: []types.Tag{{Key: aws.String(deploy.Tag), Value: aws.String(a.Name())}, {Key: aws.String("CSIVolumeName"), Value: aws.String("pvc-1")}},
