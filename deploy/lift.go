@@ -76,7 +76,7 @@ func (r *run) guardedOf(ctx context.Context, name architecture.StackName, st *st
 			continue
 		}
 		protected, err := r.isProtected(ctx, res)
-		if absentBalancer(err) != nil {
+		if absent(err) != nil {
 			if err = r.blind(err, res.PhysicalID); err != nil {
 				return nil, err
 			}
