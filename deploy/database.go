@@ -182,6 +182,28 @@ func restoreBackup(resource, target string) string {
 	return fmt.Sprintf("aws rds restore-db-instance-to-point-in-time --source-dbi-resource-id %s --target-db-instance-identifier %s --use-latest-restorable-time", resource, target)
 }
 
+// restoreBackups are the commands that lead from the automated backups of a
+// database that is gone to one of the deployment's. While its stack stands it comes
+// back under its own name, and the deletion takes a snapshot of it; without the
+// stack a snapshot is made by hand.
+func (d *deleting) restoreBackups(resource string) []string {
+	name := d.Architecture.DatabaseName()
+	if st := d.owned[architecture.Database]; st.Exists() {
+		return []string{
+			restoreBackup(resource, name), "aws rds wait db-instance-available --db-instance-identifier " + name,
+			"poolhouse delete FILE --data snapshot", "poolhouse create FILE, with database.snapshot: the snapshot that the deletion names",
+		}
+	}
+	name += "-restored"
+	return []string{
+		restoreBackup(resource, name), "aws rds wait db-instance-available --db-instance-identifier " + name,
+		"aws rds create-db-snapshot --db-instance-identifier " + name + " --db-snapshot-identifier " + name,
+		"aws rds wait db-snapshot-available --db-snapshot-identifier " + name,
+		"aws rds delete-db-instance --skip-final-snapshot --db-instance-identifier " + name,
+		"poolhouse create FILE, with database.snapshot: " + name,
+	}
+}
+
 // keepSnapshot notes a snapshot of the database. Its ARN is like that of an
 // instance or snapshot given.
 func (d *deleting) keepSnapshot(id, like, what string) {

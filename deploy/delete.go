@@ -60,7 +60,8 @@ type deleting struct {
 	// that goes ended.
 	staying []architecture.StackName
 	failed  map[architecture.StackName]error
-	asked   []Protection // to lift
+	asked   []Protection     // to lift
+	last    []inventory.Item // of the last inventory
 	kept    []Kept
 	needs   needs              // nil until it was looked at
 	had     map[[2]string]bool // types and ids that stacks held in this run

@@ -40,8 +40,10 @@ type Kept struct {
 	// Passing tells that it is not what the deletion was to keep: AWS removes it
 	// by itself, or shares it with other deployments.
 	Passing bool `json:"passing,omitempty"`
-	// Monthly is what it costs; nil is unknown.
+	// Monthly is what it costs; nil is unknown. A stack costs what it holds.
 	Monthly *inventory.Price `json:"monthly,omitempty"`
+	// Holds is what a stack holds that costs something.
+	Holds []Held `json:"holds,omitempty"`
 	// NeededBy is what can't be read without it: it may go only after that.
 	NeededBy []string `json:"neededBy,omitempty"`
 	// Remove and Restore are commands, to be run one after the other.
@@ -54,6 +56,7 @@ type Kept struct {
 type Deleted struct {
 	Outcome  Outcome       `json:"outcome"`
 	Kept     []Kept        `json:"kept"`
+	Costs    Costs         `json:"costs"`
 	Blockers []Blocker     `json:"blockers,omitempty"`
 	Took     time.Duration `json:"-"`
 }

@@ -66,8 +66,11 @@ func (d *deleting) keepItem(i inventory.Item) {
 		if takenAway(i) {
 			k.Remove = []string{destroyAll}
 		}
+		if i.Type == "AWS::RDS::DBInstance" && i.Own() {
+			k.Restore = []string{"poolhouse delete FILE --data snapshot", "poolhouse create FILE, with database.snapshot: the snapshot that the deletion names"}
+		}
 		if i.Type == "AWS::RDS::DBInstanceAutomatedBackup" {
-			k.Restore = []string{restoreBackup(i.ID, "NAME")}
+			k.Restore = d.restoreBackups(i.ID)
 		}
 	default:
 		return

@@ -67,7 +67,8 @@ func silent(ctx context.Context, err error) bool {
 func (d *deleting) result(o Outcome, blockers []Blocker) *Deleted {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &Deleted{Outcome: o, Kept: slices.Clone(d.kept), Blockers: blockers, Took: d.AWS.Clock.Now().Sub(d.start)}
+	kept := slices.Clone(d.kept)
+	return &Deleted{Outcome: o, Kept: kept, Costs: d.expand(kept), Blockers: blockers, Took: d.AWS.Clock.Now().Sub(d.start)}
 }
 
 // remains takes the last inventory. What is left and no stack has is taken away
@@ -96,7 +97,7 @@ type lastLook struct {
 	// clear tells to take away what can go; whole, that all stacks went.
 	clear, whole bool
 	blockers     []Blocker
-	last         string // what they were
+	seen         string // what they were
 	since        time.Time
 	taken        map[[2]string]bool
 }
@@ -106,7 +107,7 @@ func (l *lastLook) look(ctx context.Context, _ time.Duration) (over bool, seen s
 	if err != nil {
 		return false, "", err
 	}
-	l.blockers = nil
+	l.blockers, l.deleting.last = nil, v.Items
 	moved := false
 	// What needs a key is known once nothing else is to be taken away.
 	slices.SortStableFunc(v.Items, func(a, b inventory.Item) int { return boolCompare(isKey(a), isKey(b)) })
@@ -134,8 +135,8 @@ func (l *lastLook) look(ctx context.Context, _ time.Duration) (over bool, seen s
 		l.blockers = append(l.blockers, Blocker{Reason: fmt.Sprintf("%s can't be looked at: %s", u.What, u.Reason), Next: next})
 	}
 	now := fmt.Sprint(l.blockers)
-	if now != l.last {
-		l.last, l.since = now, l.AWS.Clock.Now()
+	if now != l.seen {
+		l.seen, l.since = now, l.AWS.Clock.Now()
 	}
 	var names []string
 	releasing := false

@@ -265,7 +265,7 @@ func TestL06RetainedBackups(t *testing.T) {
 		if !k.Until.Equal(until.Truncate(time.Second)) || !strings.Contains(k.Why, "can be restored as it was at any time from ") {
 			t.Errorf("the backups stay until %v, want %v: %s", k.Until, until, k.Why)
 		}
-		if d.Outcome != deploy.Retained || len(k.Remove) != 1 || len(k.Restore) != 1 || !strings.Contains(k.Restore[0], "restore-db-instance-to-point-in-time --source-dbi-resource-id "+backups[0]) {
+		if d.Outcome != deploy.Retained || len(k.Remove) != 1 || len(k.Restore) != 4 || !strings.Contains(k.Restore[0], "restore-db-instance-to-point-in-time --source-dbi-resource-id "+backups[0]) {
 			t.Errorf("kept: %s, and the backups are kept as %+v", d.Outcome, k)
 		}
 		_, err = deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.SnapshotData})

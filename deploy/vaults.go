@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -58,10 +59,7 @@ func (d *deleting) releaseVault(ctx context.Context, name architecture.StackName
 // keepVault notes a vault that stays because of its points, until when the last
 // of them is removed by AWS Backup.
 func (d *deleting) keepVault(vault string, points []types.RecoveryPointByBackupVault, why string) {
-	k := Kept{
-		Type: "AWS::Backup::BackupVault", ID: vault, Why: why,
-		Restore: []string{"aws backup start-restore-job --recovery-point-arn RECOVERY_POINT --iam-role-arn ROLE --metadata file://metadata.json"},
-	}
+	k := Kept{Type: "AWS::Backup::BackupVault", ID: vault, Why: why, Restore: restorePoints(vault, points)}
 	for _, p := range points {
 		k.ARN = aws.ToString(p.BackupVaultArn)
 		var until time.Time
@@ -75,6 +73,33 @@ func (d *deleting) keepVault(vault string, points []types.RecoveryPointByBackupV
 	}
 	k.Remove = append(k.Remove, "aws backup delete-backup-vault --backup-vault-name "+vault)
 	d.keep(k)
+}
+
+// restorePoints are the commands that restore the newest point of a database and
+// one of anything else. A database's is a snapshot, which a creation begins from;
+// what else there is AWS Backup restores by itself.
+// https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-rds.html
+func restorePoints(vault string, points []types.RecoveryPointByBackupVault) []string {
+	var newest *types.RecoveryPointByBackupVault
+	var other string
+	for i, p := range points {
+		switch arn := aws.ToString(p.RecoveryPointArn); {
+		case !strings.Contains(arn, ":snapshot:awsbackup:"):
+			other = arn
+		case newest == nil || aws.ToTime(p.CreationDate).After(aws.ToTime(newest.CreationDate)):
+			newest = &points[i]
+		}
+	}
+	var all []string
+	if newest != nil {
+		all = append(all, "poolhouse create FILE, with database.snapshot: "+aws.ToString(newest.RecoveryPointArn))
+	}
+	if other != "" {
+		all = append(all,
+			fmt.Sprintf("aws backup get-recovery-point-restore-metadata --query RestoreMetadata --backup-vault-name %s --recovery-point-arn %s > metadata.json", vault, other),
+			fmt.Sprintf("aws backup start-restore-job --iam-role-arn ROLE --metadata file://metadata.json --recovery-point-arn %s", other))
+	}
+	return all
 }
 
 // deleteVault removes the vault's recovery points, then the vault. Points that

@@ -160,7 +160,7 @@ func (a *app) delete(cmd *cobra.Command, path string, f deleteFlags) error {
 		return err
 	}
 	v := manifest{name, status.Region, account, data, res.Took.Seconds(), res}
-	errs := []error{err, a.print(v, func() { view.Deleted(a.Out, name, res) })}
+	errs := []error{err, a.print(v, func() { view.Deleted(a.Out, name, path, res) })}
 	if f.manifest != "" {
 		errs = append(errs, v.write(f.manifest))
 	}

@@ -258,7 +258,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 	}
 	if len(r.Kept) > 0 || len(r.LinkedRoles) > 0 {
 		section("Kept after the deletion")
-		kept(w, r.Kept)
+		kept(w, "", r.Kept)
 		if len(r.LinkedRoles) > 0 {
 			paragraph(w, "  ", "    ", "%s: service-linked roles belong to the account's services and cost nothing", strings.Join(r.LinkedRoles, ", "))
 		}

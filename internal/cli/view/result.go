@@ -231,35 +231,47 @@ func protectionStatus(w io.Writer, s *deploy.Status) {
 	}
 }
 
-// Deleted prints what a deletion came to.
-func Deleted(w io.Writer, deployment string, d *deploy.Deleted) {
+// Deleted prints what a deletion came to. File is the configuration's name.
+func Deleted(w io.Writer, deployment, file string, d *deploy.Deleted) {
 	if d.Outcome == deploy.Blocked {
-		fmt.Fprintf(w, "%s is not wholly deleted, after %s; what should be gone and is there:\n", deployment, Span(d.Took))
+		fmt.Fprintf(w, "%s is not wholly deleted, after %s; what is left to do:\n", deployment, Span(d.Took))
 		for _, b := range d.Blockers {
 			paragraph(w, "  ", "    ", "%s", safe(b.String()))
-			paragraph(w, "    next: ", "      ", "%s", safe(b.Next))
+			paragraph(w, "    next: ", "      ", "%s", safe(WithFile(b.Next, file)))
 		}
-		if len(d.Kept) > 0 {
-			Kept(w, d.Kept)
+		if len(d.Kept) == 0 {
+			return
 		}
-		return
+	} else {
+		fmt.Fprintf(w, "%s is deleted, in %s\n", deployment, Span(d.Took))
 	}
-	fmt.Fprintf(w, "%s is deleted, in %s\n", deployment, Span(d.Took))
-	Kept(w, d.Kept)
+	Kept(w, file, d.Kept)
+	altogether(w, d.Costs)
+}
+
+// altogether prints what all that stays costs.
+func altogether(w io.Writer, c deploy.Costs) {
+	switch n := len(c.Unknown); {
+	case n == 0 && c.USD == 0:
+	case n == 0:
+		fmt.Fprintf(w, "Altogether it costs USD %.2f a month.\n", c.USD)
+	default:
+		fmt.Fprintf(w, "Altogether it costs USD %.2f a month, and what is not known here of %s.\n", c.USD, Count(n, "thing"))
+	}
 }
 
 // Kept prints what a deletion left in the account.
-func Kept(w io.Writer, list []deploy.Kept) {
+func Kept(w io.Writer, file string, list []deploy.Kept) {
 	if len(list) == 0 {
 		fmt.Fprintln(w, "Nothing of it is left in the account.")
 		return
 	}
 	fmt.Fprintln(w, "What stays in the account, and why:")
-	kept(w, list)
+	kept(w, file, list)
 }
 
 // kept lists things; those that stay for one reason share it.
-func kept(w io.Writer, list []deploy.Kept) {
+func kept(w io.Writer, file string, list []deploy.Kept) {
 	type reason struct {
 		why   string
 		until time.Time
@@ -276,6 +288,7 @@ func kept(w io.Writer, list []deploy.Kept) {
 	for _, r := range order {
 		for _, k := range things[r] {
 			fmt.Fprintf(w, "  %s (%s)\n", k.ID, k.Type)
+			holds(w, k.Holds)
 		}
 		first := things[r][0]
 		until := ""
@@ -285,40 +298,74 @@ func kept(w io.Writer, list []deploy.Kept) {
 		if !first.After.IsZero() {
 			until += "; can be removed after " + moment(first.After)
 		}
-		paragraph(w, "    ", "    ", "%s%s", r.why, until)
+		paragraph(w, "    ", "    ", "%s%s", safe(WithFile(r.why, file)), until)
 		if !first.Passing {
 			paragraph(w, "    costs: ", "      ", "%s", cost(things[r]))
-			commands(w, things[r])
+			commands(w, file, things[r])
 		}
 	}
 }
 
-// cost is what things cost together in a month.
+// holds prints what a kept stack holds that costs something, by its type.
+func holds(w io.Writer, all []deploy.Held) {
+	for len(all) > 0 {
+		typ, n, sum := all[0].Type, 0, 0.0
+		for ; n < len(all) && all[n].Type == typ; n++ {
+			if p := all[n].Monthly; p != nil {
+				sum += p.Amount
+			}
+		}
+		price := fmt.Sprintf("USD %.2f a month", sum)
+		if all[0].Monthly == nil {
+			price = "billed by " + all[0].By
+		}
+		paragraph(w, "    holds ", "      ", "%d %s: %s", n, typ, price)
+		all = all[n:]
+	}
+}
+
+// cost is what things cost together in a month; a stack costs what it holds.
 func cost(things []deploy.Kept) string {
-	sum, unknown := 0.0, 0
-	source := ""
+	var all []deploy.Held
 	for _, k := range things {
-		if k.Monthly == nil {
+		if k.Type == "AWS::CloudFormation::Stack" {
+			all = append(all, k.Holds...)
+		} else {
+			all = append(all, deploy.Held{Monthly: k.Monthly})
+		}
+	}
+	sum, unknown := 0.0, 0
+	var sources []string
+	for _, h := range all {
+		if h.Monthly == nil {
 			unknown++
 			continue
 		}
-		sum += k.Monthly.Amount
-		source = fmt.Sprintf(" (%s, %s)", k.Monthly.Source, k.Monthly.Date.Format(time.DateOnly))
+		sum += h.Monthly.Amount
+		if s := fmt.Sprintf("%s, %s", h.Monthly.Source, h.Monthly.Date.Format(time.DateOnly)); !slices.Contains(sources, s) {
+			sources = append(sources, s)
+		}
+	}
+	known := fmt.Sprintf("USD %.2f a month", sum)
+	if len(sources) > 0 {
+		known += " (" + strings.Join(sources, "; ") + ")"
 	}
 	switch {
-	case unknown == len(things):
+	case len(all) == 0:
+		return "nothing by itself"
+	case unknown == len(all):
 		return "not known here: it depends on how much they hold"
 	case unknown > 0:
-		return fmt.Sprintf("USD %.2f a month%s, and what is not known here of %s", sum, source, Count(unknown, "thing"))
+		return fmt.Sprintf("%s, and what is not known here of %s", known, Count(unknown, "thing"))
 	}
-	return fmt.Sprintf("USD %.2f a month%s", sum, source)
+	return known
 }
 
 // most is how many commands are listed for people; programs get all.
 const most = 12
 
 // commands lists how things are restored and removed.
-func commands(w io.Writer, things []deploy.Kept) {
+func commands(w io.Writer, file string, things []deploy.Kept) {
 	list := func(what string, of func(deploy.Kept) []string) {
 		var all []string
 		for _, k := range things {
@@ -333,7 +380,7 @@ func commands(w io.Writer, things []deploy.Kept) {
 				fmt.Fprintf(w, "      and %d more, in the manifest\n", len(all)-most)
 				return
 			}
-			fmt.Fprintf(w, "    %s: %s\n", what, safe(c))
+			fmt.Fprintf(w, "    %s: %s\n", what, safe(WithFile(c, file)))
 		}
 	}
 	list("restore", func(k deploy.Kept) []string { return k.Restore })
