@@ -1,6 +1,10 @@
 package deploy
 
-import "github.com/poolhouse/poolhouse/inventory"
+import (
+	"strings"
+
+	"github.com/poolhouse/poolhouse/inventory"
+)
 
 // Held is something that a kept stack holds and that costs something.
 type Held struct {
@@ -31,6 +35,7 @@ func (d *deleting) expand(list []Kept) Costs {
 			c.Unknown = append(c.Unknown, typ+" "+id)
 		}
 	}
+	last := d.lastOf(list)
 	for n := range list {
 		k := &list[n]
 		if k.Passing {
@@ -39,6 +44,9 @@ func (d *deleting) expand(list []Kept) Costs {
 		if k.Type != "AWS::CloudFormation::Stack" {
 			count(k.Type, k.ID, k.Monthly)
 			continue
+		}
+		if last != "" && k.Restore != nil {
+			k.Restore = []string{createFrom(last)}
 		}
 		k.Holds = nil
 		for _, i := range d.last {
@@ -51,4 +59,24 @@ func (d *deleting) expand(list []Kept) Costs {
 		}
 	}
 	return c
+}
+
+// lastOf is the last snapshot that a deletion which was to leave one has left:
+// without it no creation goes on from the stacks. "" is none.
+func (d *deleting) lastOf(list []Kept) (id string) {
+	if d.opts.Data != SnapshotData {
+		return ""
+	}
+	for _, k := range list {
+		// Their names end with the time.
+		if k.Type == "AWS::RDS::DBSnapshot" && strings.HasPrefix(k.ID, finalSnapshot(d.Architecture.DatabaseName())) {
+			id = max(id, k.ID)
+		}
+	}
+	return id
+}
+
+// createFrom is the command that makes the deployment with the data of a snapshot.
+func createFrom(snapshot string) string {
+	return "poolhouse create FILE, with database.snapshot: " + snapshot
 }

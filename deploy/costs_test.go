@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -52,6 +54,11 @@ func TestL33WhatStaysIsExpandedAndSummed(t *testing.T) {
 			want, unknown := 0.0, 0
 			types := map[string]bool{}
 			restore := ""
+			for _, k := range d.Kept {
+				if !k.Passing && !slices.Equal(k.Restore, d.Kept[len(d.Kept)-1].Restore) {
+					t.Errorf("%s: %s is restored by %q, and %s by %q", c.data, k.ID, k.Restore, d.Kept[len(d.Kept)-1].ID, d.Kept[len(d.Kept)-1].Restore)
+				}
+			}
 			for _, k := range d.Kept {
 				switch {
 				case k.Passing:
@@ -95,6 +102,16 @@ func TestL33WhatStaysIsExpandedAndSummed(t *testing.T) {
 			if id, _ := db.Props["DBSnapshotIdentifier"].(string); c.data == deploy.SnapshotData && (id == "" || !strings.HasSuffix(restore, id)) {
 				t.Errorf("%s: %q makes a database of %q", c.data, restore, id)
 			}
+		}
+		// The snapshot stays, and with it its key, which no other deletion takes.
+		w.destroy(a)
+		s, err1 := deploy.Look(t.Context(), w.target(a))
+		v, err2 := inventory.Read(t.Context(), w.target(a).AWS, a)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if s.Add(v); len(s.Outside) < 2 || s.Next != "create" {
+			t.Errorf("in the end status has %+v outside of stacks, and goes on with %q", s.Outside, s.Next)
 		}
 	})
 }

@@ -191,7 +191,7 @@ func (d *deleting) restoreBackups(resource string) []string {
 	if st := d.owned[architecture.Database]; st.Exists() {
 		return []string{
 			restoreBackup(resource, name), "aws rds wait db-instance-available --db-instance-identifier " + name,
-			"poolhouse delete FILE --data snapshot", "poolhouse create FILE, with database.snapshot: the snapshot that the deletion names",
+			"poolhouse delete FILE --data snapshot", createFrom("the snapshot that the deletion names"),
 		}
 	}
 	name += "-restored"
@@ -200,7 +200,7 @@ func (d *deleting) restoreBackups(resource string) []string {
 		"aws rds create-db-snapshot --db-instance-identifier " + name + " --db-snapshot-identifier " + name,
 		"aws rds wait db-snapshot-available --db-snapshot-identifier " + name,
 		"aws rds delete-db-instance --skip-final-snapshot --db-instance-identifier " + name,
-		"poolhouse create FILE, with database.snapshot: " + name,
+		createFrom(name),
 	}
 }
 
@@ -215,7 +215,7 @@ func (d *deleting) keepSnapshot(id, like, what string) {
 		Type: "AWS::RDS::DBSnapshot", ID: id, ARN: arn,
 		Why:     what + "; set database.snapshot to it to start from it again",
 		Remove:  []string{"aws rds delete-db-snapshot --db-snapshot-identifier " + id},
-		Restore: []string{"poolhouse create FILE, with database.snapshot: " + id},
+		Restore: []string{createFrom(id)},
 	})
 }
 

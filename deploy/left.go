@@ -67,7 +67,7 @@ func (d *deleting) keepItem(i inventory.Item) {
 			k.Remove = []string{destroyAll}
 		}
 		if i.Type == "AWS::RDS::DBInstance" && i.Own() {
-			k.Restore = []string{"poolhouse delete FILE --data snapshot", "poolhouse create FILE, with database.snapshot: the snapshot that the deletion names"}
+			k.Restore = []string{"poolhouse delete FILE --data snapshot", createFrom("the snapshot that the deletion names")}
 		}
 		if i.Type == "AWS::RDS::DBInstanceAutomatedBackup" {
 			k.Restore = d.restoreBackups(i.ID)

@@ -193,9 +193,23 @@ func (s *Status) Add(v *inventory.Inventory) {
 			s.Resources++
 		}
 	}
-	if s.Phase == Missing && len(s.Outside) > 0 && slices.ContainsFunc(s.Outside, func(i inventory.Item) bool { return i.Until.IsZero() }) {
+	if s.Phase == Missing && slices.ContainsFunc(s.Outside, func(i inventory.Item) bool { return goes(v, i) }) {
 		s.Next = "delete"
 	}
+}
+
+// goes tells that a deletion may take away what no stack has: not what goes by
+// itself, is somebody else's, or is a snapshot, which only its owner deletes, nor
+// the key that such a thing needs.
+func goes(v *inventory.Inventory, i inventory.Item) bool {
+	switch {
+	case !i.Until.IsZero(), i.Type == "AWS::RDS::DBSnapshot", !i.Own() && slices.Contains(nameable, i.Type):
+		return false
+	case !isKey(i):
+		return true
+	}
+	needs, err := needed(v)
+	return err != nil || len(needs[i.ID]) == 0
 }
 
 func phase(owned map[architecture.StackName]*stack.State, wanted map[architecture.StackName]bool) Phase {

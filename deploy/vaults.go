@@ -92,7 +92,7 @@ func restorePoints(vault string, points []types.RecoveryPointByBackupVault) []st
 	}
 	var all []string
 	if newest != nil {
-		all = append(all, "poolhouse create FILE, with database.snapshot: "+aws.ToString(newest.RecoveryPointArn))
+		all = append(all, createFrom(aws.ToString(newest.RecoveryPointArn)))
 	}
 	if other != "" {
 		all = append(all,

@@ -242,6 +242,8 @@ func Deleted(w io.Writer, deployment, file string, d *deploy.Deleted) {
 		if len(d.Kept) == 0 {
 			return
 		}
+	} else if d.Outcome == deploy.Retained {
+		fmt.Fprintf(w, "%s is deleted but for what stays, in %s\n", deployment, Span(d.Took))
 	} else {
 		fmt.Fprintf(w, "%s is deleted, in %s\n", deployment, Span(d.Took))
 	}
