@@ -48,13 +48,13 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 	if t.Holder.Owner == "" {
 		id, err := patient.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 		if err != nil {
-			return none, fmt.Errorf("ask who the caller is: %w", err)
+			return none, paused(name, fmt.Errorf("ask who the caller is: %w", err))
 		}
 		t.Holder.Owner = aws.ToString(id.Arn)
 	}
 	held, err := acquire(ctx, t, tell)
 	if err != nil {
-		return none, fmt.Errorf("work on %s: %w", name, err)
+		return none, paused(name, fmt.Errorf("work on %s: %w", name, err))
 	}
 	if from := held.From(); from != nil {
 		say("taking over from a run that is over: %s", from.Holder)
@@ -62,7 +62,7 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 	if t.Expected > 0 {
 		s, err := sessionOf(ctx, t.AWS, t.Expected)
 		if err != nil {
-			return none, errors.Join(err, release(ctx, held))
+			return none, paused(name, errors.Join(err, release(ctx, held)))
 		}
 		if s.Short {
 			emit(SessionShort{t.AWS.Clock.Now(), *s})

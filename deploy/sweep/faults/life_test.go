@@ -61,7 +61,7 @@ type story struct {
 	start  []byte // the account as it was found
 	stages map[string]stage
 	// ops are the operations of each command, and calls those that a run made from
-	// a stage until its stack was done.
+	// a stage until its stack was done, or in a whole command.
 	ops   map[life.Verb][]operation
 	calls map[string][]string
 }
@@ -115,9 +115,11 @@ func tell(t *testing.T, l life.Life) *story {
 					}
 				}
 			}}
+			first := calls.len()
 			if err := r.to(t.Context(), ""); err != nil {
 				t.Fatalf("undisturbed: %v", err)
 			}
+			s.calls[key(v, "")] = calls.since(first)
 			names := map[string]architecture.StackName{}
 			for _, st := range architecture.Catalogue() {
 				names[l.First.StackName(st.Name)] = st.Name
