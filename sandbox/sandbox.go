@@ -282,7 +282,7 @@ func model(o Options) *account.Model {
 	var seeds []func(*account.Tx)
 	for _, mod := range modules(nil) {
 		for _, t := range mod.types {
-			m.Types[t.Name] = quota.Guard(t)
+			m.Types[t.Name] = quota.Guard(modelled(t))
 		}
 		maps.Copy(m.Events, mod.events)
 		if mod.policies != nil {

@@ -47,7 +47,7 @@ type module struct {
 // modules are all service packages, with what holds objects, or nil for the
 // account itself. Seeds run in this order.
 func modules(objects s3.Bodies) []module {
-	return []module{
+	all := []module{
 		{services: []wire.Service{sts.Service()}},
 		{services: []wire.Service{iam.Service()}, types: iam.Types(), seed: iam.Seed, policies: iam.Policies},
 		{services: []wire.Service{kms.Service()}, types: kms.Types(), events: kms.Events(), policies: kms.Policies},
@@ -72,4 +72,10 @@ func modules(objects s3.Bodies) []module {
 		{services: []wire.Service{servicequotas.Service()}},
 		{services: []wire.Service{secretsmanager.Service()}, types: secretsmanager.Types(), events: secretsmanager.Events(), policies: secretsmanager.Policies},
 	}
+	for _, m := range all {
+		for i, s := range m.services {
+			m.services[i] = heeding(s)
+		}
+	}
+	return all
 }

@@ -280,14 +280,29 @@ func IsNotModelled(err error) bool {
 }
 
 // Unmodelled refuses, as [NotModelled], those of the properties of a type that
-// the sandbox has no behaviour for.
+// the sandbox has no behaviour for. One that is false, or an empty
+// text or list, asks for nothing.
 func Unmodelled(typ string, p map[string]any, properties ...string) error {
 	for _, k := range properties {
-		if p[k] != nil {
+		if asks(p[k]) {
 			return NotModelled("%s of %s is not modelled by the sandbox", k, typ)
 		}
 	}
 	return nil
+}
+
+func asks(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return false
+	case bool:
+		return v
+	case string:
+		return v != "" && v != "false"
+	case []any:
+		return len(v) > 0
+	}
+	return true
 }
 
 // New returns an account with what AWS puts into a new one.

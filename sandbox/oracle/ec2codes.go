@@ -11,7 +11,7 @@ func ec2Codes() []string {
 		"IdempotentParameterMismatch", "IncorrectInstanceState", "IncorrectState", "InstanceLimitExceeded", "InsufficientCapacity",
 		"InsufficientFreeAddressesInSubnet", "InsufficientInstanceCapacity", "InternetGatewayLimitExceeded", "InvalidAMIID.Malformed",
 		"InvalidAMIID.NotFound", "InvalidAddress.NotFound", "InvalidAddressID.NotFound", "InvalidAllocationID.NotFound",
-		"InvalidAssociationID.NotFound", "InvalidAttachmentID.NotFound", "InvalidAvailabilityZone", "InvalidBlockDeviceMapping",
+		"InvalidAssociationID.NotFound", "InvalidAttachment.NotFound", "InvalidAttachmentID.NotFound", "InvalidAvailabilityZone", "InvalidBlockDeviceMapping",
 		"InvalidCapacityReservationId.NotFound", "InvalidCidr.InUse", "InvalidCidrBlock.InUse", "InvalidDhcpOptionsID.NotFound", "InvalidElasticIpID.Malformed", "InvalidFilter",
 		"InvalidFlowLogId.NotFound", "InvalidGroup.Duplicate", "InvalidGroup.InUse", "InvalidGroup.NotFound", "InvalidGroup.Reserved",
 		"InvalidGroupId.Malformed", "InvalidID", "InvalidIPAddress.InUse", "InvalidInstanceID", "InvalidInstanceID.Malformed",

@@ -725,6 +725,9 @@ func TestManagedSecretRotates(t *testing.T) {
 		if got := get("AWSPREVIOUS"); got != "ResourceNotFoundException" {
 			t.Errorf("before the first rotation: %s", got)
 		}
+		if _, err := m.RotateSecret(ctx, &secrets.RotateSecretInput{SecretId: arn, RotateImmediately: aws.Bool(false)}); testkit.Code(err) != "NotModelled" {
+			t.Errorf("in the next window: %v", err)
+		}
 		former := first
 		for name, rotate := range map[string]func() error{
 			"in time": func() error { time.Sleep(7 * 24 * time.Hour); return nil },

@@ -127,6 +127,11 @@ func admitObject(tx *account.Tx, b *account.Resource, key string, header map[str
 	if err := customerKey(b, header); err != nil {
 		return nil, err
 	}
+	// Objects there can't be read until they are restored.
+	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/archived-objects.html
+	if class := header["x-amz-storage-class"]; class == "GLACIER" || class == "DEEP_ARCHIVE" {
+		return nil, account.NotModelled("the storage class %s is not modelled by the sandbox", class)
+	}
 	if _, err := parseTags(header["x-amz-tagging"]); err != nil {
 		return nil, err
 	}

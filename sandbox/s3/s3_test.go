@@ -172,6 +172,9 @@ func TestObjects(t *testing.T) {
 				}
 			}
 			head, err := c.HeadObject(ctx, &sdk.HeadObjectInput{Bucket: bucket, Key: aws.String("z")})
+			if _, err := c.PutObject(ctx, &sdk.PutObjectInput{Bucket: bucket, Key: aws.String("archived"), StorageClass: types.StorageClassDeepArchive}); testkit.Code(err) != "NotModelled" {
+				t.Errorf("an archived object: %v", err)
+			}
 			if err != nil || *head.ContentLength != 9 || head.ServerSideEncryption != types.ServerSideEncryptionAes256 {
 				t.Errorf("head: %+v %v", head, err)
 			}

@@ -162,6 +162,8 @@ func rotateSecret(tx *account.Tx, r *wire.Request, s *account.Resource) (any, er
 		return nil, account.Errorf("InvalidRequestException", "No Lambda rotation function ARN is associated with this secret.")
 	case r.Has("RotationRules"):
 		return nil, account.NotModelled("RotationRules of RotateSecret is not modelled by the sandbox")
+	case !r.Bool("RotateImmediately", true):
+		return nil, account.NotModelled("rotations that wait for the next window are not modelled by the sandbox")
 	}
 	tx.After(0, account.Event{Kind: EventRotate, ID: s.ID})
 	return map[string]any{"ARN": s.ID, "Name": s.Data["Name"], "VersionId": s.Data["VersionId"]}, nil

@@ -349,7 +349,7 @@ func Service() wire.Service {
 	return wire.Service{
 		Name: "wafv2", Target: "AWSWAF_20190729", Protocol: wire.JSON11,
 		Version: "2019-07-29",
-		Operations: []wire.Operation{
+		Operations: regional([]wire.Operation{
 			{Name: "ListWebACLs", Do: listWebACLs},
 			{Name: "GetWebACL", Do: getWebACL},
 			{Name: "GetWebACLForResource", Do: getWebACLForResource},
@@ -365,8 +365,21 @@ func Service() wire.Service {
 			{Name: "ListTagsForResource", Do: listTags},
 			{Name: "TagResource", Do: tag},
 			{Name: "UntagResource", Do: untag},
-		},
+		}),
 	}
+}
+
+// regional refuses what is asked of distributions.
+func regional(operations []wire.Operation) []wire.Operation {
+	for i, op := range operations {
+		operations[i].Do = func(tx *account.Tx, r *wire.Request) (any, error) {
+			if scope := r.String("Scope"); scope == "CLOUDFRONT" {
+				return nil, account.NotModelled("the scope %s is not modelled by the sandbox", scope)
+			}
+			return op.Do(tx, r)
+		}
+	}
+	return operations
 }
 
 func summary(r *account.Resource) map[string]any {
@@ -452,9 +465,10 @@ func listResourcesForWebACL(tx *account.Tx, r *wire.Request) (any, error) {
 	if aclByARN(tx, arn) == nil {
 		return nil, missing()
 	}
+	kind := r.String("ResourceType")
 	list := []any{}
 	for _, a := range tx.List(TypeAssociation) {
-		if props.Str(a.Props, "WebACLArn") == arn {
+		if props.Str(a.Props, "WebACLArn") == arn && (kind == "" || kind == "APPLICATION_LOAD_BALANCER") {
 			list = append(list, props.Str(a.Props, "ResourceArn"))
 		}
 	}

@@ -239,6 +239,12 @@ func TestChanges(t *testing.T) {
 	for range 2 { // an association replaces the one before
 		call("AssociateWebACL", obj{"ResourceArn": balancer, "WebACLArn": arn})
 	}
+	for kind, n := range map[string]int{"": 1, "APPLICATION_LOAD_BALANCER": 1, "API_GATEWAY": 0} {
+		if got := props.List(call("ListResourcesForWebACL", obj{"WebACLArn": arn, "ResourceType": kind}), "ResourceArns"); len(got) != n {
+			t.Errorf("resources of kind %q: %v", kind, got)
+		}
+	}
+	call("ListWebACLs", obj{"Scope": "CLOUDFRONT", "want": "NotModelled: "})
 	got := call("GetWebACLForResource", obj{"ResourceArn": balancer})
 	if b, err := json.Marshal(got); err != nil || !strings.Contains(string(b), `"SearchString":"YWRtaW4="`) || !strings.Contains(string(b), `"Name":"b"`) {
 		t.Errorf("after the update: %s, %v", b, err)

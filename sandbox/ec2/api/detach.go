@@ -128,6 +128,9 @@ func detachVolume(tx *account.Tx, r *wire.Request) (any, error) {
 	if v.Status != "in-use" {
 		return nil, account.Errorf("IncorrectState", "Volume '%s' is in the 'available' state.", v.ID)
 	}
+	if i := r.String("InstanceId"); i != "" && i != props.Str(v.Data, "instance") {
+		return nil, account.Errorf("InvalidAttachment.NotFound", "Volume '%s' is not attached to instance '%s'.", v.ID, i)
+	}
 	out := attachmentItem(v, "detaching")
 	v.Status = "available"
 	delete(v.Data, "instance")

@@ -211,7 +211,10 @@ func TestVolumeByItself(t *testing.T) {
 	if _, err := m.client.DeleteVolume(ctx, &sdk.DeleteVolumeInput{VolumeId: v.VolumeId}); testkit.Code(err) != "VolumeInUse" {
 		t.Errorf("delete: got %v", err)
 	}
-	if _, err := m.client.DetachVolume(ctx, &sdk.DetachVolumeInput{VolumeId: v.VolumeId}); err != nil {
+	if _, err := m.client.DetachVolume(ctx, &sdk.DetachVolumeInput{VolumeId: v.VolumeId, InstanceId: aws.String("i-a")}); testkit.Code(err) != "InvalidAttachment.NotFound" {
+		t.Errorf("detach from another instance: got %v", err)
+	}
+	if _, err := m.client.DetachVolume(ctx, &sdk.DetachVolumeInput{VolumeId: v.VolumeId, InstanceId: aws.String("i-b")}); err != nil {
 		t.Error(err)
 	}
 	if _, err := m.client.DeleteVolume(ctx, &sdk.DeleteVolumeInput{VolumeId: v.VolumeId}); err != nil {
