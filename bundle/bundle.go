@@ -43,8 +43,12 @@ type Contents struct {
 	// Faults are all that is wrong with it, Missing among them.
 	Faults fault.Faults `json:"faults"`
 
-	files map[string]File
+	files   map[string]File
+	damaged bool
 }
+
+// Damaged tells whether there are faults besides images that are missing.
+func (c *Contents) Damaged() bool { return c.damaged }
 
 // Chart is a chart of a bundle.
 type Chart struct {

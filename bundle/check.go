@@ -59,6 +59,7 @@ func (r *reader) check() {
 		}
 	}
 	r.twice()
+	r.out.damaged = r.b.Len() > 0
 	for _, c := range r.out.Charts {
 		for _, ref := range c.Images {
 			if m, missing := r.missing(c, ref); missing {

@@ -86,6 +86,9 @@ var (
 	yamlField      = regexp.MustCompile(`^field (.*) not found in type .*$`)
 )
 
+// maxEntries is how many charts, images or checkpoints bundle.yaml may have.
+const maxEntries = 5000
+
 const correct = "correct it, or make the bundle again with: poolhouse bundle build"
 
 // ParseManifest reads a bundle.yaml. The error is all faults.
@@ -107,6 +110,10 @@ func parseManifest(text []byte, l *fault.List) *Manifest {
 	}
 	add := func(path, reason string, args ...any) {
 		l.Add(fault.Inside(Description, path), correct, reason, args...)
+	}
+	if max(len(m.Charts), len(m.Images), len(m.Checkpoints)) > maxEntries {
+		l.Add(Description, correct, "has more than %d charts, images or checkpoints", maxEntries)
+		return nil
 	}
 	if m.APIVersion != APIVersion {
 		add("apiVersion", "is %s, not %s", fault.Quoted(m.APIVersion), APIVersion)

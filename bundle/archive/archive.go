@@ -38,6 +38,8 @@ type Limits struct {
 	// Documents is how many bytes of documents are kept in memory, and Document
 	// how many of one.
 	Documents, Document int64
+	// Items is how many images, layers and references there may be.
+	Items int
 }
 
 // Default are the limits for bundles: 1 TiB in 50,000 files. The images of a
@@ -49,6 +51,7 @@ func Default() Limits {
 		Headers: 4 << 20,
 		Name:    512, Depth: 24, Names: 8 << 20,
 		Documents: 32 << 20, Document: 4 << 20,
+		Items: 100_000,
 	}
 }
 
@@ -60,6 +63,7 @@ type Budget struct {
 	ctx context.Context
 
 	members, names   int
+	items            int
 	bytes, documents int64
 }
 
@@ -232,6 +236,16 @@ func (b *Budget) spend(place string, n int) error {
 		return stop(place, "look at what made it before you use it", "unpacks to more than %d bytes in all", b.Bytes)
 	}
 	return nil
+}
+
+// Items takes things that are kept, such as an image's layers, off the budget. It
+// is false, with a fault taken down, if there are too many.
+func (b *Budget) Items(place string, n int) bool {
+	if b.items += n; b.items > b.Limits.Items {
+		b.Add(place, "look at what made it before you use it", "is beyond %d images, layers and references in all", b.Limits.Items)
+		return false
+	}
+	return true
 }
 
 // member takes a file or folder off the budget.

@@ -311,6 +311,7 @@ func TestFolder(t *testing.T) {
 	if err := errors.Join(
 		os.Symlink(secret, filepath.Join(dir, "link")),
 		os.Symlink("/etc", filepath.Join(dir, "folder")),
+		os.Symlink("b", filepath.Join(dir, "within")),
 		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644),
 		os.WriteFile(filepath.Join(dir, "A"), nil, 0o644),
 	); err != nil {
@@ -323,7 +324,7 @@ func TestFolder(t *testing.T) {
 	if d := cmp.Diff(map[string]string{"A": "", "b": "b"}, got); d != "" {
 		t.Error(d)
 	}
-	if len(faults) != 4 {
+	if len(faults) != 5 {
 		t.Error(faults)
 	}
 }

@@ -164,6 +164,9 @@ func (c *Collector) Chart() (Chart, bool) {
 		c.b.Add(c.place, "look at what made it", "names more than %d images", maxReferences)
 		return Chart{}, false
 	}
+	if !c.b.Items(c.place, 1+len(out.Images)+len(out.NotRendered)) {
+		return Chart{}, false
+	}
 	slices.SortFunc(out.Images, compare)
 	out.Images = slices.CompactFunc(out.Images, func(a, b Reference) bool { return a.Image == b.Image })
 	slices.Sort(out.NotRendered)

@@ -180,6 +180,26 @@ func without(content map[string][]byte, mark string) map[string][]byte {
 	return content
 }
 
+// docker is a layout of Docker's types, whose layers are not what they are listed
+// as.
+func docker(t testing.TB) map[string][]byte {
+	content := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`)}
+	blob := func(mediaType, text string) string {
+		sum := samplebundle.Digest([]byte(text))
+		content["blobs/sha256/"+sum] = []byte(text)
+		d, err := json.Marshal(map[string]any{"mediaType": mediaType, "digest": "sha256:" + sum, "size": len(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(d)
+	}
+	layer := blob("application/vnd.docker.image.rootfs.diff.tar.gzip", "not gzip")
+	config := blob("application/vnd.docker.container.image.v1+json", `{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["sha256:`+samplebundle.Digest([]byte("not gzip"))+`"]}}`)
+	manifest := blob("application/vnd.docker.distribution.manifest.v2+json", `{"schemaVersion":2,"config":`+config+`,"layers":[`+layer+`]}`)
+	content["index.json"] = []byte(`{"schemaVersion":2,"manifests":[` + manifest + `]}`)
+	return content
+}
+
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	clash := layout(t, samplebundle.Gzipped) // whose layers are not those of the other
@@ -199,6 +219,8 @@ func TestFaults(t *testing.T) {
 		{"size", replace(layout(t, samplebundle.Stored), "index.json", `"size":`, `"size":1`), "bytes; it has"},
 		{"digest", replace(layout(t, samplebundle.Stored), "index.json", `sha256:`, `sha512:`), "is no digest of SHA-256"},
 		{"type", replace(layout(t, samplebundle.Stored), "index.json", `"mediaType":"application/vnd.oci.image.index.v1+json","size"`, `"mediaType":"text/plain","size"`), "and listed as"},
+		{"compression", replace(layout(t, samplebundle.Gzipped), `"layers":`, "tar+gzip", "tar+zstd"), "is not what its name says"},
+		{"compression of docker", docker(t), "is not compressed like that"},
 		{"both", clash, "that index.json does not have"},
 		{"diff id", replace(saved(t), "diff_ids", `"sha256:`, `"sha256:0`), "and the configuration says"},
 		{"layers", replace(saved(t), "diff_ids", `["sha256:`, `["x","sha256:`), "is about 3 layers"},
@@ -240,6 +262,23 @@ func TestEveryByte(t *testing.T) {
 			if _, faults := read(t, tarball(t, changed)); len(faults) == 0 {
 				t.Fatalf("byte %d of %s changed, and nothing was found", i, name)
 			}
+		}
+	}
+}
+
+// What is kept of images is bounded, whatever a few bytes say.
+func TestItems(t *testing.T) {
+	t.Parallel()
+	l := archive.Default()
+	l.Items = 5
+	for name, body := range map[string][]byte{"saved": tarball(t, saved(t)), "layout": tarball(t, layout(t, samplebundle.Stored))} {
+		b := archive.NewBudget(t.Context(), l)
+		if _, _, err := image.Read(bytes.NewReader(body), "x.tar", b); err != nil {
+			t.Fatal(err)
+		}
+		tooMany := b.Len() == 1 && strings.Contains(b.Faults()[0].Reason, "is beyond 5 images")
+		if tooMany != (name == "layout") { // six for two platforms, four for one
+			t.Errorf("%s: %v", name, b.Faults())
 		}
 	}
 }

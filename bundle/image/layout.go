@@ -197,6 +197,9 @@ func (c *Collector) manifest(doc document, d descriptor, place string, sizes map
 		c.b.Add(place, again, "names no configuration")
 		return p, false
 	}
+	if !c.b.Items(place, 1+len(doc.Layers)) {
+		return p, false
+	}
 	var layers []*file
 	for _, l := range doc.Layers {
 		f := c.resolve(l, place)

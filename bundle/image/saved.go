@@ -37,6 +37,9 @@ func (c *Collector) saved(f *file) []Image {
 	list, place := c.list(f)
 	var images []Image
 	for _, s := range list {
+		if !c.b.Items(place, 1+len(s.Layers)+len(s.RepoTags)) {
+			break
+		}
 		conf := c.find(s.Config)
 		if conf == nil {
 			c.b.Add(place, again, "names the configuration %s, which is not there", fault.Quoted(s.Config))

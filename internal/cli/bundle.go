@@ -89,7 +89,7 @@ func (a *app) bundleInspectCommand() *cobra.Command {
 			if err := a.print(c, func() { view.Bundle(a.Out, c) }); err != nil {
 				return err
 			}
-			if len(c.Faults) > len(c.Missing) {
+			if c.Damaged() {
 				return silent{Pending}
 			}
 			return nil
