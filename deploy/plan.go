@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -71,6 +70,9 @@ type StackPlan struct {
 	Drift *stack.Drift `json:"drift,omitempty"`
 	// Before are the updates that come first, each on its own, in words.
 	Before []string `json:"before,omitempty"`
+	// Besides is what goes or stays with a stack that is deleted and that its
+	// deletion by itself would not touch, in words.
+	Besides []string `json:"besides,omitempty"`
 	// Status of the stack when it stands in the way: an operation under way,
 	// or a failed one that will be cleared up first.
 	Status string `json:"status,omitempty"`
@@ -239,16 +241,12 @@ func compare(ctx context.Context, t Target, what purpose) (*Plan, error) {
 			return nil, err
 		}
 	}
-	for _, n := range slices.Sorted(maps.Keys(a.states)) {
-		st := a.states[n]
-		if _, wanted := a.stacks[n]; wanted || !st.Exists() {
-			continue
-		}
-		body, err := a.driver.Template(ctx, st.ID)
+	for _, n := range a.surplus() {
+		goes, err := a.planSurplus(ctx, n)
 		if err != nil {
 			return nil, err
 		}
-		p.Stacks = append(p.Stacks, StackPlan{Stack: n, Name: st.Name, Action: DeleteStack, Expected: deleteTime(body), Changes: localChanges(body, nil)})
+		p.Stacks = append(p.Stacks, goes)
 	}
 	if p.Egress, err = a.planEgress(ctx); err != nil {
 		return nil, err

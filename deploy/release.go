@@ -31,13 +31,13 @@ func (d *deleting) release(ctx context.Context, name architecture.StackName, res
 	case "AWS::KMS::Key":
 		return d.releaseKey(ctx, res.PhysicalID, res.LogicalID)
 	case "AWS::Backup::BackupVault":
-		return d.releaseVault(ctx, name, res.PhysicalID)
+		return d.dropVault(ctx, name, res.PhysicalID)
 	case "AWS::Logs::LogGroup":
 		return d.deleteLogGroup(ctx, res.PhysicalID)
 	case "AWS::Route53::HostedZone":
 		return d.emptyZone(ctx, res.PhysicalID)
 	case "AWS::CertificateManager::Certificate":
-		return d.forgetValidation(ctx, res.PhysicalID, d.keep)
+		return d.forgetValidation(ctx, d.Architecture.Config.DNS.ZoneID, res.PhysicalID, d.keep)
 	}
 	return fmt.Errorf("the template retains it, and there is no way known to remove a %s", res.Type)
 }

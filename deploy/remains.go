@@ -250,8 +250,7 @@ func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i invent
 		}
 	case "AWS::CertificateManager::Certificate":
 		if clear {
-			err := d.deleteCertificate(ctx, i.ID, d.keep)
-			if awsapi.Code(err) != "ResourceInUseException" {
+			if user, err := d.deleteFormer(ctx, i.ID, d.keep); err != nil || user == "" {
 				return true, err
 			}
 		}

@@ -19,16 +19,15 @@ import (
 	"github.com/poolhouse/poolhouse/inventory"
 )
 
-// forgetValidation removes the validation records of our certificate from the
-// customer's zone, exactly those, unless another certificate of the account may
+// forgetValidation removes the validation records of our certificate from a zone,
+// which may be the customer's, exactly those, unless another certificate of the account may
 // need them too: ACM gives the same record to every certificate for a domain, in
 // all regions, and renews none whose record is gone. Left is told of those that
 // stay.
 //
 // https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
 // https://docs.aws.amazon.com/acm/latest/userguide/dns-renewal-validation.html
-func (r *run) forgetValidation(ctx context.Context, certificate string, left func(Kept)) error {
-	zone := r.Architecture.Config.DNS.ZoneID
+func (r *run) forgetValidation(ctx context.Context, zone, certificate string, left func(Kept)) error {
 	if zone == "" {
 		return nil
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/poolhouse/poolhouse/internal/poll"
 )
 
-func (d *deleting) points(ctx context.Context, vault string) ([]types.RecoveryPointByBackupVault, error) {
+func (r *run) points(ctx context.Context, vault string) ([]types.RecoveryPointByBackupVault, error) {
 	var all []types.RecoveryPointByBackupVault
-	pages := backup.NewListRecoveryPointsByBackupVaultPaginator(d.AWS.Backup, &backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: &vault})
+	pages := backup.NewListRecoveryPointsByBackupVaultPaginator(r.AWS.Backup, &backup.ListRecoveryPointsByBackupVaultInput{BackupVaultName: &vault})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -28,32 +28,17 @@ func (d *deleting) points(ctx context.Context, vault string) ([]types.RecoveryPo
 	return all, nil
 }
 
-// releaseVault deletes a vault. Unless the data is to be destroyed, one with
+// dropVault deletes a vault. Unless the data is to be destroyed, one with
 // recovery points stays.
-func (d *deleting) releaseVault(ctx context.Context, name architecture.StackName, vault string) error {
+func (d *deleting) dropVault(ctx context.Context, name architecture.StackName, vault string) error {
 	if d.opts.Data == DestroyData {
 		return d.deleteVault(ctx, name, vault)
 	}
-	// Backup refuses to delete one with points, also with one that a job made a
-	// moment ago.
-	// https://docs.aws.amazon.com/aws-backup/latest/devguide/API_DeleteBackupVault.html
-	_, err := d.AWS.Backup.DeleteBackupVault(ctx, &backup.DeleteBackupVaultInput{BackupVaultName: &vault})
-	if err == nil {
-		d.step(name, "deleted backup vault %s, which held no recovery points", vault)
-		return nil
+	points, err := d.releaseVault(ctx, name, vault)
+	if len(points) > 0 {
+		d.keepVault(vault, points, fmt.Sprintf("it holds %d recovery points, and the data is to be kept; delete --data destroy takes it away", len(points)))
 	}
-	if awsapi.Code(err) != "InvalidRequestException" {
-		return absent(err)
-	}
-	points, listed := d.points(ctx, vault)
-	if listed != nil {
-		return absent(listed)
-	}
-	if len(points) == 0 {
-		return err
-	}
-	d.keepVault(vault, points, fmt.Sprintf("it holds %d recovery points, and the data is to be kept; delete --data destroy takes it away", len(points)))
-	return nil
+	return err
 }
 
 // keepVault notes a vault that stays because of its points, until when the last

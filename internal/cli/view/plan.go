@@ -217,6 +217,9 @@ func stackPlan(w io.Writer, s deploy.StackPlan, all bool) {
 			change(w, c)
 		}
 	}
+	for _, b := range s.Besides {
+		paragraph(w, "  besides: ", "    ", "%s", b)
+	}
 	fmt.Fprintln(w)
 }
 
