@@ -42,6 +42,10 @@ type CreateOptions struct {
 	// Drift is the drift that a plan has found just before, see [Plan.Drift]:
 	// which stacks to put right. Create and Update look by themselves if it is nil.
 	Drift map[architecture.StackName]*stack.Drift
+	// Shown is the plan that was agreed to, whose drift counts in place of Drift.
+	// What it did not show is not done: then the error is a [*StaleError]. Nil is
+	// none, and everything is done that is due.
+	Shown *Plan
 }
 
 // Create makes the deployment, or goes on making it. A deployment that is
@@ -119,6 +123,9 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	if err != nil {
 		return nil, err
 	}
+	if o.Shown != nil {
+		o.Drift = o.Shown.drift
+	}
 	r := newRun(o.Target, names)
 	start := r.AWS.Clock.Now()
 	a := &applying{
@@ -134,6 +141,11 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 		return nil, err
 	}
 	a.states, a.foreign = owned, foreign
+	if o.Shown != nil {
+		if err := o.Shown.stale(owned); err != nil {
+			return nil, err
+		}
+	}
 	exists := slices.ContainsFunc(slices.Collect(maps.Values(owned)), (*stack.State).Exists)
 	if update && !exists {
 		return nil, fmt.Errorf("update %s: %w", o.Architecture.Config.Name, ErrAbsent)

@@ -47,7 +47,13 @@ func (a *applying) bring(ctx context.Context, spec stack.Spec, st *stack.State, 
 				return nil, err
 			}
 		}
-		out, err := a.driver.Apply(ctx, spec, approve)
+		out, err := a.driver.Apply(ctx, spec, func(changes []stack.Change) error {
+			if err := approve(changes); err != nil || a.opts.Shown == nil {
+				return err
+			}
+			// Those before it are steps on the way to what was shown.
+			return a.opts.Shown.shows(spec, changes)
+		})
 		if err == nil {
 			out.Changes = append(total, effective(out.Changes)...)
 		}

@@ -135,7 +135,7 @@ type run struct {
 
 func newRun(t Target, names map[string]architecture.StackName) *run {
 	r := &run{Target: t, names: names}
-	r.driver = &stack.Driver{CFN: t.AWS.CloudFormation, Clock: t.AWS.Clock}
+	r.driver = &stack.Driver{CFN: t.AWS.CloudFormation, Clock: t.AWS.Clock, Tell: func(stack, text string) { r.tell(r.names[stack], text) }}
 	if t.Emit != nil && !t.Terse {
 		r.driver.Emit = func(e stack.Event) {
 			r.emit(ResourceEvent{Stack: r.names[e.Stack], Event: e})

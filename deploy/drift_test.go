@@ -264,7 +264,7 @@ func TestKnownDriftIsNotLookedForAgain(t *testing.T) {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		planned := looks
-		res, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a), Drift: p.Drift()})
+		res, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(a), Shown: p})
 		if err != nil || res.Changes == 0 || looks != planned || planned != len(p.Stacks) || len(slices.Collect(maps.Keys(p.Drift()))) != planned {
 			t.Errorf("%v; %+v; %d looks for the plan of %d stacks, %d more for the update", err, res, planned, len(p.Stacks), looks-planned)
 		}

@@ -114,7 +114,7 @@ func (f *trial) life(a, next *architecture.Architecture) error {
 			}
 			if !p.Empty() {
 				first = false
-				_, err = deploy.Update(ctx, deploy.CreateOptions{Target: f.target(a), Drift: p.Drift()})
+				_, err = deploy.Update(ctx, deploy.CreateOptions{Target: f.target(a), Shown: p})
 			}
 			return err
 		}

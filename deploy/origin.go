@@ -250,6 +250,26 @@ func (a *applying) finalSnapshots(ctx context.Context) ([]types.DBSnapshot, erro
 	return found, nil
 }
 
+// LastSnapshot is the newest snapshot of the deployment's database that can be
+// restored, whoever took it, and when that was; "" if there is none.
+// https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBSnapshots.html
+func LastSnapshot(ctx context.Context, t Target) (id string, taken time.Time, err error) {
+	name := t.Architecture.DatabaseName()
+	pages := rds.NewDescribeDBSnapshotsPaginator(t.AWS.RDS, &rds.DescribeDBSnapshotsInput{DBInstanceIdentifier: &name})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", time.Time{}, fmt.Errorf("look for snapshots of database %s: %w", name, err)
+		}
+		for _, s := range page.DBSnapshots {
+			if at := aws.ToTime(s.SnapshotCreateTime); aws.ToString(s.Status) == "available" && (id == "" || at.After(taken)) {
+				id, taken = aws.ToString(s.DBSnapshotIdentifier), at
+			}
+		}
+	}
+	return id, taken, nil
+}
+
 // unrestorable are the faults of a file whose database can't be made from the
 // snapshot that it names. See
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_RestoreFromSnapshot.html

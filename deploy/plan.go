@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -53,6 +54,8 @@ type Plan struct {
 	Refusals []guard.Refusal `json:"refusals,omitempty"`
 
 	drift map[architecture.StackName]*stack.Drift
+	// seen are the stacks that the plan was made from.
+	seen map[architecture.StackName]*stack.State
 }
 
 // StackPlan is what would happen to one stack.
@@ -76,6 +79,10 @@ type StackPlan struct {
 	// Status of the stack when it stands in the way: an operation under way,
 	// or a failed one that will be cleared up first.
 	Status string `json:"status,omitempty"`
+
+	// parameters are those that Changes were read with; nil if CloudFormation was
+	// not asked.
+	parameters map[string]string
 }
 
 // Empty tells that nothing would change.
@@ -227,7 +234,7 @@ func compare(ctx context.Context, t Target, what purpose) (*Plan, error) {
 	}
 	p := &Plan{
 		Deployment: t.Architecture.Config.Name, Region: t.AWS.Region, Deviations: t.Architecture.Deviations, Stacks: make([]StackPlan, len(all)),
-		Kubernetes: t.Architecture.KubernetesAccess(), DriftUnknown: a.driftUnknown, Advice: a.advice, drift: a.drift,
+		Kubernetes: t.Architecture.KubernetesAccess(), DriftUnknown: a.driftUnknown, Advice: a.advice, drift: a.drift, seen: maps.Clone(a.states),
 		Adopted: a.adopted(), Database: a.origin, NotOurs: strays(a.foreign, t.Architecture.Config.Name),
 	}
 	var wg sync.WaitGroup
@@ -305,6 +312,7 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 		if p.Changes, err = a.driver.Preview(ctx, spec, st); err != nil {
 			return p, err
 		}
+		p.parameters = spec.Parameters
 		if p.Changes = effective(p.Changes); len(p.Changes) == 0 {
 			p.Action = NoChange
 			break

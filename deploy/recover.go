@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ type RecoverOptions struct {
 	Retain []string
 	// Force leaves behind whatever a repeated deletion can't delete.
 	Force bool
+	// Shown is the recovery that was agreed to; nil is none. Where it is another by
+	// now, nothing is done, and the error is a [*StaleError].
+	Shown *Recovery
 }
 
 // Recover brings the deployment's stacks out of their failures: it waits for what
@@ -46,7 +50,7 @@ func Recover(ctx context.Context, o RecoverOptions) (*Recovery, error) {
 			return nil, err
 		}
 		plan.Settled = settled
-		if err := plan.Err(); err != nil {
+		if err := errors.Join(plan.Err(), plan.stale(o.Shown)); err != nil {
 			return plan, err
 		}
 		var names []architecture.StackName

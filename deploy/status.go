@@ -39,6 +39,10 @@ type Status struct {
 	// NotOurs are stacks that have the deployment's tag and are none of its own:
 	// no command touches them.
 	NotOurs []string `json:"notOurs,omitempty"`
+	// Going is what is being deleted at the moment, whoever began it; GoingUnknown
+	// is why that can't be told.
+	Going        []string `json:"going,omitempty"`
+	GoingUnknown string   `json:"goingUnknown,omitempty"`
 	// Lease is held by who works on it; nil if nobody does.
 	Lease *lease.Held `json:"lease,omitempty"`
 	// LeaseUnknown is why that can't be told.
@@ -122,6 +126,13 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		s.Stacks = append(s.Stacks, line)
 	}
 	s.Phase = phase(owned, wanted)
+	s.Going, err = r.going(ctx, owned)
+	if s.GoingUnknown, err = beside(ctx, err); err != nil {
+		return nil, err
+	}
+	if len(s.Going) > 0 {
+		s.Phase = InMotion
+	}
 	s.Kubernetes, err = lookAtKubernetes(ctx, t, owned)
 	if s.KubernetesUnknown, err = beside(ctx, err); err != nil {
 		return nil, err

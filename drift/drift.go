@@ -24,6 +24,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/guard"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -79,6 +80,10 @@ type Item struct {
 	Why string `json:"why,omitempty"`
 	// Left are the differences, by path, that an update does not put back.
 	Left []string `json:"left,omitempty"`
+	// Snapshot has the data of a database that is gone, as it was when Taken; "" if
+	// there is none.
+	Snapshot string    `json:"snapshot,omitempty"`
+	Taken    time.Time `json:"taken,omitzero"`
 	// Events are the calls that may have done it, the newest first.
 	Events []Event `json:"events,omitempty"`
 }
@@ -121,10 +126,36 @@ func Look(ctx context.Context, o Options) (*Report, error) {
 	for _, s := range status.Stacks {
 		l.updated[s.Name] = s.Updated
 	}
+	if err := l.findData(ctx); err != nil {
+		return nil, err
+	}
 	if err := l.join(ctx); err != nil {
 		return nil, err
 	}
 	return r, l.events(ctx)
+}
+
+// findData says of a database that is gone which snapshot has its data.
+func (l *looking) findData(ctx context.Context) error {
+	for n := range l.report.Items {
+		i := &l.report.Items[n]
+		if !i.Deleted || i.Type != "AWS::RDS::DBInstance" {
+			continue
+		}
+		id, taken, err := deploy.LastSnapshot(ctx, l.Target)
+		switch {
+		case awsapi.IsDenied(err):
+			i.Why += "; whether a snapshot has its data can't be told: " + awsapi.Message(err)
+		case err != nil:
+			return err
+		case id == "":
+			i.Why += "; no snapshot of it is there"
+		default:
+			i.Snapshot, i.Taken = id, taken
+			i.Why += fmt.Sprintf("; its data is in snapshot %s, of %s: to restore it, poolhouse delete --data snapshot, then write database.snapshot: %s and poolhouse create", id, taken.UTC().Format("2006-01-02 15:04Z"), id)
+		}
+	}
+	return nil
 }
 
 // looking is a Look in progress.

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -244,7 +245,7 @@ func TestDriftIsNamedPlannedAndReverted(t *testing.T) {
 		if planned != 7 {
 			t.Errorf("the plan marks %d changes as drift, want 7", planned)
 		}
-		res, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(), Drift: plan.Drift()})
+		res, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.target(), Shown: plan})
 		w.must(err)
 		if res.Changes < 7 {
 			t.Errorf("%d changes, want at least 7", res.Changes)
@@ -310,6 +311,32 @@ func TestKeyThatWaitsForItsEnd(t *testing.T) {
 			t.Errorf("%+v", r.Items)
 		}
 	})
+}
+
+// TestL06ALostDatabaseLeadsToItsSnapshot: of a database that somebody deleted, the
+// snapshot is named that has its data, or that there is none.
+func TestL06ALostDatabaseLeadsToItsSnapshot(t *testing.T) {
+	t.Parallel()
+	for _, kept := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, sandbox.Options{})
+			api, id := rds.NewFromConfig(w.other), w.id("Database")
+			_, err := api.ModifyDBInstance(t.Context(), &rds.ModifyDBInstanceInput{DBInstanceIdentifier: &id, DeletionProtection: new(false), ApplyImmediately: new(true)})
+			w.must(err)
+			in, want := &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, SkipFinalSnapshot: new(true)}, "no snapshot of it is there"
+			if kept {
+				in, want = &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, FinalDBSnapshotIdentifier: new("by-hand")}, "its data is in snapshot by-hand, of "
+			}
+			_, err = api.DeleteDBInstance(t.Context(), in)
+			w.must(err)
+			time.Sleep(time.Hour)
+			r := w.look()
+			at := slices.IndexFunc(r.Items, func(i drift.Item) bool { return i.LogicalID == "Database" })
+			if at < 0 || r.Items[at].Verdict != drift.Refuses || !strings.Contains(r.Items[at].Why, want) || (r.Items[at].Snapshot == "by-hand") != kept {
+				t.Errorf("%+v", r.Items)
+			}
+		})
+	}
 }
 
 func TestNothingThere(t *testing.T) {

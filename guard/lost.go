@@ -103,7 +103,7 @@ func losing(name string, c stack.Change) Refusal {
 	r.Fix = "undo what causes it in the file"
 	if c.Drift {
 		r.Reason += ", which somebody deleted"
-		r.Fix = "see poolhouse drift; to leave it so, repeat with --keep-drift"
+		r.Fix = "see poolhouse drift; poolhouse update --keep-drift leaves it so"
 	}
 	return r
 }

@@ -78,8 +78,10 @@ func (d *Driver) changeSet(ctx context.Context, spec Spec, name, on string, kind
 	}
 	set := changeSet{id: aws.ToString(out.Id), stack: aws.ToString(out.StackId)}
 	var got *cloudformation.DescribeChangeSetOutput
-	wait := poll.Wait{For: "change set " + set.id, Pace: poll.Every(pollEvery / 2), Next: "repeat the command"}
-	err = d.poller().Until(ctx, wait, func(ctx context.Context, _ time.Duration) (over bool, seen string, err error) {
+	wait := poll.Wait{For: "change set " + set.id, Pace: poll.Every(pollEvery / 2), Next: "repeat the command", Tell: d.tells(spec.Name)}
+	slowly := d.once(spec.Name, "waiting for CloudFormation to make a change set")
+	err = d.poller().Until(ctx, wait, func(ctx context.Context, waited time.Duration) (over bool, seen string, err error) {
+		slowly(waited)
 		got, err = d.CFN.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{ChangeSetName: &set.id, IncludePropertyValues: aws.Bool(true)})
 		if err != nil {
 			return false, "", fmt.Errorf("read change set of stack %s: %w", spec.Name, err)
@@ -134,7 +136,9 @@ func (d *Driver) discard(ctx context.Context, set string) error {
 // finished making it.
 func (d *Driver) deleteChangeSet(ctx context.Context, in *cloudformation.DeleteChangeSetInput) error {
 	wait := poll.Wait{For: "change set " + *in.ChangeSetName + " to be finished, so that it can be deleted", Pace: poll.Every(pollEvery), Next: "repeat the command"}
-	return d.poller().Until(ctx, wait, func(ctx context.Context, _ time.Duration) (bool, string, error) {
+	slowly := d.once(aws.ToString(in.StackName), "waiting until CloudFormation has made change set "+*in.ChangeSetName+", so that it can be deleted")
+	return d.poller().Until(ctx, wait, func(ctx context.Context, waited time.Duration) (bool, string, error) {
+		slowly(waited)
 		_, err := d.CFN.DeleteChangeSet(ctx, in)
 		switch {
 		case err == nil || awsapi.IsNotFound(err):

@@ -75,7 +75,7 @@ func (d *Driver) DetectDrift(ctx context.Context, name string) (*Drift, error) {
 	}
 	found := &Drift{}
 	wait := detection(name)
-	wait.Pace = easing
+	wait.Pace, wait.Tell = easing, d.tells(name)
 	err = d.poller().Until(ctx, wait, func(ctx context.Context, _ time.Duration) (bool, string, error) {
 		out, err := d.CFN.DescribeStackDriftDetectionStatus(ctx, &cloudformation.DescribeStackDriftDetectionStatusInput{StackDriftDetectionId: &id})
 		if err != nil {
@@ -118,13 +118,19 @@ func detection(name string) poll.Wait {
 // startDetection begins a detection and returns its id, once no other one is
 // under way.
 func (d *Driver) startDetection(ctx context.Context, name string) (id string, err error) {
-	err = d.poller().Until(ctx, detection(name), func(ctx context.Context, _ time.Duration) (bool, string, error) {
+	wait, told := detection(name), d.Tell == nil
+	wait.Tell = d.tells(name)
+	err = d.poller().Until(ctx, wait, func(ctx context.Context, _ time.Duration) (bool, string, error) {
 		out, err := d.CFN.DetectStackDrift(ctx, &cloudformation.DetectStackDriftInput{StackName: &name})
 		switch {
 		case err == nil:
 			id = aws.ToString(out.StackDriftDetectionId)
 			return true, "", nil
 		case strings.Contains(awsapi.Message(err), "already in progress"):
+			if !told {
+				told = true
+				d.Tell(name, "somebody else looks for drift of the stack: waiting until that is over")
+			}
 			return false, awsapi.Message(err), nil
 		}
 		return false, "", fmt.Errorf("detect drift of stack %s: %w", name, err)

@@ -32,6 +32,9 @@ type Driver struct {
 	// Emit receives the events of stacks in motion, in order for each stack,
 	// from several goroutines. May be nil, which spares most reads of events.
 	Emit func(Event)
+	// Tell receives, in words, what is waited for on a stack, from several
+	// goroutines. May be nil.
+	Tell func(stack, text string)
 	// Seed draws by how much the pauses between looks differ.
 	Seed uint64
 }

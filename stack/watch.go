@@ -89,6 +89,28 @@ func (d *Driver) follow(ctx context.Context, w *watch) (*State, error) {
 	return last, nil
 }
 
+// tells are what a wait that has to do with a stack tells.
+func (d *Driver) tells(stack string) func(string) {
+	if d.Tell == nil {
+		return nil
+	}
+	return func(text string) { d.Tell(stack, text) }
+}
+
+// slow is how long a wait is not worth a word.
+const slow = 20 * time.Second
+
+// once tells of a wait that is slow, at most once.
+func (d *Driver) once(stack, text string) func(waited time.Duration) {
+	told := d.Tell == nil
+	return func(waited time.Duration) {
+		if !told && waited >= slow {
+			told = true
+			d.Tell(stack, text)
+		}
+	}
+}
+
 func (d *Driver) poller() poll.Poller { return poll.Poller{Clock: d.Clock, Seed: d.Seed} }
 
 // easing is a pace that slows down the longer something takes.

@@ -30,28 +30,25 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, all
 		return err
 	}
 	t.KeepDrift, t.Allow = keepDrift, allowed
-	plan, err := makePlan(ctx, t)
-	if err != nil {
-		return err
-	}
-	if a.output != "json" {
-		view.Plan(a.Err, plan, a.verbose)
-	}
-	if !plan.Empty() {
-		if a.output != "json" && os.Getenv("AWS_ENDPOINT_URL") == "" {
-			// At an endpoint of its own, it is a sandbox.
-			view.Placeholders(a.Err, t.Architecture.Config.Placeholders())
-		}
-		if err := a.confirm(ctx, yes, fmt.Sprintf("%s %s in %s, account %s?", capital(verb), plan.Deployment, plan.Region, account)); err != nil {
+	var plan *deploy.Plan
+	var res *deploy.Result
+	for n := 1; ; n++ {
+		// What is carried out is what was shown; if that is another by then, it is
+		// shown anew.
+		if plan, err = a.agreed(ctx, t, verb, account, yes, makePlan); err != nil {
 			return err
 		}
+		t.Expected = plan.Expected
+		err = a.watch(ctx, &t, verb, path, plan, func() (err error) {
+			res, err = do(ctx, deploy.CreateOptions{Target: t, Shown: plan})
+			return err
+		})
+		var stale *deploy.StaleError
+		if !errors.As(err, &stale) || n == showings || ctx.Err() != nil {
+			break
+		}
+		a.outdated(stale)
 	}
-	t.Expected = plan.Expected
-	var res *deploy.Result
-	err = a.watch(ctx, &t, verb, path, plan, func() (err error) {
-		res, err = do(ctx, deploy.CreateOptions{Target: t, Drift: plan.Drift()})
-		return err
-	})
 	var pending *deploy.PendingError
 	if errors.As(err, &pending) {
 		if a.output != "json" {
@@ -80,6 +77,56 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, all
 		Kubernetes *cluster.Route                               `json:"kubernetes"`
 	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs), res.Kubernetes}
 	return a.print(v, func() { view.Result(a.Out, t.Architecture, res) })
+}
+
+// showings is how often a plan is shown that is out of date when it is carried out.
+const showings = 3
+
+// agreed makes a plan, shows it and asks.
+func (a *app) agreed(ctx context.Context, t deploy.Target, verb, account string, yes bool, makePlan planFunc) (*deploy.Plan, error) {
+	plan, err := a.planned(ctx, t, makePlan)
+	if err != nil {
+		return nil, err
+	}
+	if a.output != "json" {
+		view.Plan(a.Err, plan, a.verbose)
+	}
+	if plan.Empty() {
+		return plan, nil
+	}
+	if a.output != "json" && os.Getenv("AWS_ENDPOINT_URL") == "" {
+		// At an endpoint of its own, it is a sandbox.
+		view.Placeholders(a.Err, t.Architecture.Config.Placeholders())
+	}
+	return plan, a.confirm(ctx, yes, fmt.Sprintf("%s %s in %s, account %s?", capital(verb), plan.Deployment, plan.Region, account))
+}
+
+// planned makes a plan, and says what it waits for meanwhile.
+func (a *app) planned(ctx context.Context, t deploy.Target, makePlan planFunc) (*deploy.Plan, error) {
+	defer a.telling(&t)()
+	return makePlan(ctx, t)
+}
+
+// telling has it said what a look waits for, until what it returns is called.
+func (a *app) telling(t *deploy.Target) (done func()) {
+	var live view.Live = view.NewLines(a.Err, view.Results, t.AWS.Clock)
+	if a.output == "json" {
+		live = view.NewJSONLines(a.Err)
+	}
+	t.Emit = live.Event
+	return live.Close
+}
+
+// outdated says what has changed since it was shown.
+func (a *app) outdated(e *deploy.StaleError) {
+	if a.output == "json" {
+		return
+	}
+	fmt.Fprintln(a.Err, "Something else is to be done by now than was shown; nothing else was done than that:")
+	for _, c := range e.Changed {
+		fmt.Fprintln(a.Err, view.Wrap("  ", "    ", c))
+	}
+	fmt.Fprintln(a.Err)
 }
 
 // watch runs an operation with its events shown. An interrupt says what AWS is

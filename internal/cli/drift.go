@@ -23,6 +23,7 @@ func (a *app) driftCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer a.telling(&t)()
 			found, err := findings(cmd.Context(), t)
 			if err != nil {
 				return err

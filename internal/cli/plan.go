@@ -57,5 +57,6 @@ func (a *app) plan(ctx context.Context, path string, offline, keep bool, allowed
 		return nil, err
 	}
 	t.KeepDrift, t.Allow = keep, allowed
+	defer a.telling(&t)()
 	return deploy.MakePlan(ctx, t)
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -38,35 +40,49 @@ func (a *app) recover(cmd *cobra.Command, path string, yes, dry bool, o deploy.R
 		return err
 	}
 	o.Target = t
-	plan, err := deploy.PlanRecovery(ctx, o)
-	if err != nil {
-		return err
-	}
-	if plan.Empty() || dry {
-		if err := a.print(plan, func() { view.Recovery(a.Out, plan, path) }); err != nil {
+	for n := 1; ; n++ {
+		plan, err := a.planRecovery(ctx, o)
+		if err != nil {
 			return err
 		}
-		if !plan.Empty() {
-			return silent{Pending}
+		if plan.Empty() || dry {
+			if err := a.print(plan, func() { view.Recovery(a.Out, plan, path) }); err != nil {
+				return err
+			}
+			if !plan.Empty() {
+				return silent{Pending}
+			}
+			return nil
 		}
-		return nil
+		if a.output != "json" {
+			view.Recovery(a.Err, plan, path)
+		}
+		if err := plan.Err(); err != nil {
+			return err
+		}
+		if err := a.confirm(ctx, yes, fmt.Sprintf("Recover %s in %s, account %s?", plan.Deployment, plan.Region, account)); err != nil {
+			return err
+		}
+		o.Shown = plan
+		err = a.watch(ctx, &t, "recover", path, nil, func() (err error) {
+			o.Target = t
+			plan, err = deploy.Recover(ctx, o)
+			return err
+		})
+		var stale *deploy.StaleError
+		if errors.As(err, &stale) && n < showings && ctx.Err() == nil {
+			a.outdated(stale)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return a.print(plan, func() { view.Recovered(a.Out, plan, path) })
 	}
-	if a.output != "json" {
-		view.Recovery(a.Err, plan, path)
-	}
-	if err := plan.Err(); err != nil {
-		return err
-	}
-	if err := a.confirm(ctx, yes, fmt.Sprintf("Recover %s in %s, account %s?", plan.Deployment, plan.Region, account)); err != nil {
-		return err
-	}
-	err = a.watch(ctx, &t, "recover", path, nil, func() (err error) {
-		o.Target = t
-		plan, err = deploy.Recover(ctx, o)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return a.print(plan, func() { view.Recovered(a.Out, plan, path) })
+}
+
+// planRecovery finds out what is stuck, and says what it waits for meanwhile.
+func (a *app) planRecovery(ctx context.Context, o deploy.RecoverOptions) (*deploy.Recovery, error) {
+	defer a.telling(&o.Target)()
+	return deploy.PlanRecovery(ctx, o)
 }

@@ -127,6 +127,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		held          *lease.HeldError
 		lost          *lease.LostError
 		changed       *stack.ChangedError
+		stale         *deploy.StaleError
 		blocked       *deploy.BlockedError
 		paused        *deploy.PausedError
 		broken        *bundleError
@@ -171,6 +172,8 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		p.held(held, a.file)
 	case errors.As(err, &lost):
 		p.lost(lost, a.file)
+	case errors.As(err, &stale):
+		hint("somebody else works on the deployment; poolhouse status " + a.file + " shows what goes on; repeat the command: it shows what is to be done then")
 	case errors.As(err, &changed):
 		hint("poolhouse status " + a.file + " shows who works on it and what goes on; repeat the command: it starts from what there is then")
 	case awsapi.IsExpired(err):

@@ -264,7 +264,7 @@ func (r *run) update(ctx context.Context) error {
 			return "", err
 		}
 		defer p.end()
-		res, err := deploy.Update(p.ctx, deploy.CreateOptions{Target: r.target(p, r.next, StepUpdate, nil), Drift: plan.Drift()})
+		res, err := deploy.Update(p.ctx, deploy.CreateOptions{Target: r.target(p, r.next, StepUpdate, nil), Shown: plan})
 		if err != nil {
 			return "", err
 		}

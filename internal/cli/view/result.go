@@ -44,6 +44,12 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 			}
 		}
 	}
+	for _, what := range s.Going {
+		paragraph(w, "being deleted at the moment: ", "  ", "%s", what)
+	}
+	if s.GoingUnknown != "" {
+		paragraph(w, "whether something is being deleted is not known: ", "  ", "%s", s.GoingUnknown)
+	}
 	notOurs(w, s.NotOurs)
 	protectionStatus(w, s)
 	outside(w, s)
