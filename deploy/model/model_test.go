@@ -57,8 +57,8 @@ type model struct {
 	objects map[string]string
 }
 
-// TestModel takes deployments through random sequences of commands, disturbed by
-// faults and kills, with changes behind their back. The model foretells how each
+// TestModel takes deployments through random sequences of commands and of edits of
+// their files, disturbed by faults and kills, with changes behind their back. The model foretells how each
 // command ends; no data is lost, nothing that holds data is replaced, and in the
 // end the account is as it was found.
 func TestModel(t *testing.T) {
@@ -85,8 +85,7 @@ func walk(t *testing.T, n uint64, length int) {
 	if life.Full() {
 		name = life.Examples()[int(n)%len(life.Examples())]
 	}
-	m := &model{world: newWorld(t, name, r), state: absent, holds: map[string]bool{}, objects: map[string]string{}}
-	m.is = m.first
+	m := newModel(t, name, r)
 	defer func() {
 		t.Logf("%s; repeat it: go test ./deploy/model -run TestModel -v -seed %d -case %d%s; what was done:", name, n, n, map[bool]string{true: " -full"}[life.Full()])
 		for i, s := range m.said {
@@ -102,6 +101,14 @@ func walk(t *testing.T, n uint64, length int) {
 	if !t.Failed() {
 		m.end()
 	}
+}
+
+// newModel is the model of an example that is not there yet.
+func newModel(t *testing.T, name string, r *rand.Rand) *model {
+	t.Helper()
+	m := &model{world: newWorld(t, name, r), state: absent, holds: map[string]bool{}, objects: map[string]string{}}
+	m.is = m.first
+	return m
 }
 
 // step is one step of a sequence.
@@ -132,13 +139,13 @@ func (m *model) step() {
 	case complete:
 		switch m.r.IntN(10) {
 		case 0:
-			a := m.another()
+			a := m.another(false)
 			for len(a.Stacks) != len(m.is.Stacks) { // which create would make
-				a = m.another()
+				a = m.another(false)
 			}
 			m.create(a, false, nothing)
 		case 1:
-			m.refusal()
+			m.refusal(m.another(true))
 		case 2, 3:
 			m.meddle()
 		case 4:
@@ -148,7 +155,7 @@ func (m *model) step() {
 		case 6:
 			m.remove(deploy.DestroyData, disturbed)
 		default:
-			m.update(m.another(), disturbed)
+			m.update(m.another(false), disturbed)
 		}
 	}
 	m.invariants()
@@ -227,13 +234,13 @@ func (m *model) remove(data deploy.Data, disturbed bool) {
 	}
 }
 
-// refusal has an update lose data: it is refused, and nothing has changed.
-func (m *model) refusal() {
+// refusal has an update do what is refused: nothing has changed.
+func (m *model) refusal(next *architecture.Architecture) {
 	if m.drifted {
 		return
 	}
 	before := m.stateful()
-	m.command(life.Update, m.losing(), false, refused)
+	m.command(life.Update, next, false, refused)
 	if after := m.stateful(); !maps.Equal(before, after) {
 		m.t.Errorf("a refused update changed what holds data: %v, then %v", before, after)
 	}

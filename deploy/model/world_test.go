@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -44,13 +43,22 @@ type world struct {
 	timer *time.Timer // of the next death
 	data  deploy.Data
 	said  []string // what was done
+	// files are the files that configurations were made of, and given what they
+	// presuppose, which stays.
+	files map[*architecture.Architecture]file
+	given map[string]bool
 }
 
 func newWorld(t *testing.T, name string, r *rand.Rand) *world {
 	t.Helper()
 	l := life.Of(t, name)
+	f := read(t, name).explained()
+	var err error
+	if l.First, err = f.means(); err != nil {
+		t.Fatal(err)
+	}
 	l.Next = l.First
-	w := &world{t: t, r: r, data: deploy.DestroyData, first: l.First}
+	w := &world{t: t, r: r, data: deploy.DestroyData, first: l.First, files: map[*architecture.Architecture]file{l.First: f}, given: map[string]bool{"AWS::Logs::LogGroup RDSOSMetrics": true}} // the region's
 	w.box, w.start = l.Given(t, sandbox.Options{Seed: r.Uint64()})
 	return w
 }
@@ -92,10 +100,11 @@ func (w *world) run(ctx context.Context, v life.Verb, a *architecture.Architectu
 	}
 	unchanged := v == life.Create && res.Complete || v == life.Update && res.Changes == 0
 	var no *deploy.RefusedError
+	var faults config.Faults // what can't be, whatever is allowed
 	switch {
 	case errors.Is(err, deploy.ErrAbsent):
 		return gone, err
-	case errors.As(err, &no):
+	case errors.As(err, &no), errors.As(err, &faults):
 		return refused, err
 	case err != nil:
 		return broken, err
@@ -194,60 +203,50 @@ func survives(id string) bool {
 	return !slices.Contains([]string{"AWS::EKS::Cluster", "AWS::Route53::HostedZone", "AWS::Backup::BackupVault"}, typ)
 }
 
-// another is a configuration that differs from what is, in some values.
-func (m *model) another() *architecture.Architecture {
+// edited is what the deployment becomes by an edit; nil if it has nothing for it.
+func (m *model) edited(e edit) *architecture.Architecture {
 	m.t.Helper()
-	for {
-		c := *m.is.Config
-		for range 1 + m.r.IntN(3) {
-			m.edit(&c)
-		}
-		if a, err := architecture.New(&c); err == nil {
-			return a
-		}
+	f := e.make(m.r, m.is.Config, m.files[m.is])
+	if f == nil {
+		return nil
 	}
-}
-
-// edit changes one value, by none of which data is lost.
-func (m *model) edit(c *config.Config) {
-	days := []int{30, 60, 90, 180, 365}
-	switch m.r.IntN(9) {
-	case 0:
-		c.Compute = slices.Clone(c.Compute)
-		c.Compute[m.r.IntN(len(c.Compute))].Max += 1 + m.r.IntN(2)
-	case 1:
-		c.Database.BackupDays = min(c.Database.BackupDays+1+m.r.IntN(5), 35)
-	case 2:
-		c.Registry.Repositories = append(slices.Clone(c.Registry.Repositories), fmt.Sprintf("extra-%d", m.r.IntN(1000)))
-	case 3:
-		c.Cluster.LogRetentionDays = days[m.r.IntN(len(days))]
-	case 4:
-		c.Network.FlowLogs.RetentionDays = days[m.r.IntN(len(days))]
-	case 5:
-		c.Access.Web.AllowCIDRs = append(slices.Clone(c.Access.Web.AllowCIDRs[:1]), fmt.Sprintf("198.51.100.%d/32", m.r.IntN(256)))
-	case 6:
-		c.Tags = maps.Clone(c.Tags)
-		if c.Tags == nil {
-			c.Tags = map[string]string{}
-		}
-		c.Tags["team"] = fmt.Sprint(m.r.IntN(100))
-	case 7:
-		c.Database.MonitoringSeconds = 60 - c.Database.MonitoringSeconds
-	case 8:
-		c.Backups.Enabled = true
+	a, err := f.means()
+	if err != nil {
+		return nil // not valid in this one
 	}
-}
-
-// losing is a configuration that lacks a repository.
-func (m *model) losing() *architecture.Architecture {
-	m.t.Helper()
-	c := *m.is.Config
-	c.Registry.Repositories = c.Registry.Repositories[1:]
-	a, err := architecture.New(&c)
+	items, err := rehearse.Given(m.box, a)
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	for _, i := range items {
+		m.given[i.Type+" "+i.ID] = true
+	}
+	m.files[a] = f
 	return a
+}
+
+// another is a configuration that differs from what is in one to three edits, all
+// of which are accepted or the last of which is not.
+func (m *model) another(refused bool) *architecture.Architecture {
+	m.t.Helper()
+	was := m.is
+	defer func() { m.is = was }()
+	all := edits()
+	var names []string
+	for n := 1 + m.r.IntN(3); ; {
+		e := all[m.r.IntN(len(all))]
+		if last := n <= 1; e.refused != (refused && last) {
+			continue
+		}
+		if a := m.edited(e); a != nil {
+			m.is = a
+			names = append(names, e.name)
+			if n--; n < 1 {
+				m.said = append(m.said, "edit "+strings.Join(names, ", "))
+				return a
+			}
+		}
+	}
 }
 
 // bucket is the deployment's bucket for models.
@@ -303,7 +302,7 @@ func (m *model) change() string {
 // service-linked roles, and a log group that RDS shares.
 func (w *world) clean() {
 	w.t.Helper()
-	if diff := life.Left(w.start, w.box, map[string]bool{"AWS::Logs::LogGroup RDSOSMetrics": true}); diff != "" { // the region's
+	if diff := life.Left(w.start, w.box, w.given); diff != "" {
 		w.t.Errorf("in the end the account is not as it was found:\n%s", diff)
 	}
 }
