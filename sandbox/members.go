@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 
@@ -158,7 +159,7 @@ func unmodelledMembers(service, operation string) []string {
 func heeding(s wire.Service) wire.Service {
 	s.Operations = slices.Clone(s.Operations)
 	for i, o := range s.Operations {
-		names := unmodelledMembers(s.Name, o.Name)
+		names := unmodelledMembers(cmp.Or(s.API, s.Name), o.Name)
 		if len(names) == 0 {
 			continue
 		}

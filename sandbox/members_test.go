@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"os"
@@ -86,7 +87,7 @@ func TestOracleMembers(t *testing.T) {
 	files := map[string]string{"elasticloadbalancing": "elbv2", "servicequotas": "service-quotas"}
 	for _, m := range modules(nil) {
 		for _, s := range m.services {
-			file := s.Name
+			file := cmp.Or(s.API, s.Name)
 			if files[file] != "" {
 				file = files[file]
 			}
@@ -164,7 +165,7 @@ func TestUnmodelledMembersAreRefused(t *testing.T) {
 	for _, m := range modules(nil) {
 		for _, s := range m.services {
 			for _, o := range s.Operations {
-				for _, name := range unmodelledMembers(s.Name, o.Name) {
+				for _, name := range unmodelledMembers(cmp.Or(s.API, s.Name), o.Name) {
 					n++
 					if !refuses(box, s.Name, o, []string{name}) {
 						t.Errorf("%s of %s:%s is not refused", name, s.Name, o.Name)
