@@ -40,7 +40,11 @@ func Read(ctx context.Context, name string, o Options) (*Contents, error) {
 		r.b.Add("", "remove "+name+SumSuffix+", or write it with: sha256sum", "has a digest beside it that can't be read: %v", err)
 	}
 	sum := sha256.New()
-	r.out.Format, err = archive.Walk(name, r.b, archive.Options{Raw: sum}, r.visit)
+	var options archive.Options
+	if want != "" {
+		options.Raw = sum
+	}
+	r.out.Format, err = archive.Walk(name, r.b, options, r.visit)
 	if err != nil {
 		return nil, err
 	}

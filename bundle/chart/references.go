@@ -81,7 +81,7 @@ func (f *finder) shape(v *value, key, version string) bool {
 		if !imageKey(key) || v.scalar == "" || key != "image" && !strings.ContainsAny(v.scalar, ":/@") {
 			return false
 		}
-		f.take(v.scalar, v.place, false)
+		f.take(v.scalar, v.place(), false)
 		return true
 	}
 	repository, tag, digest := v.text("repository"), v.text("tag"), v.text("digest")
@@ -106,7 +106,7 @@ func (f *finder) shape(v *value, key, version string) bool {
 	if digest != "" {
 		name += "@" + digest
 	}
-	f.take(name, v.place, assumed)
+	f.take(name, v.place(), assumed)
 	return true
 }
 

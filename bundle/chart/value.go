@@ -19,7 +19,8 @@ const maxValues = 200_000
 // value is a node of a YAML document: of the values of a chart and those that it
 // passes on to charts within it.
 type value struct {
-	place  string
+	file   string
+	line   int
 	scalar string
 	list   []*value
 	keys   []string
@@ -32,7 +33,7 @@ func (c *Collector) parse(text []byte, place string) *value {
 	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return &value{place: place}
+		return &value{file: place, line: 1}
 	} else if err != nil {
 		c.b.Add(place, fix, "is not valid YAML: %v", err)
 		return nil
@@ -57,7 +58,7 @@ func (b *builder) value(n *yaml.Node, depth int) *value {
 		b.left = min(b.left, -1)
 		return nil
 	}
-	v := &value{place: fmt.Sprintf("%s:%d", b.place, n.Line)}
+	v := &value{file: b.place, line: n.Line}
 	switch n.Kind {
 	case yaml.DocumentNode:
 		return b.value(n.Content[0], depth+1)
@@ -94,6 +95,9 @@ func (v *value) merge(from *value) {
 		v.set(k, from.fields[k], false)
 	}
 }
+
+// place is where a value stands.
+func (v *value) place() string { return fmt.Sprintf("%s:%d", v.file, v.line) }
 
 // set gives a key a value; one that has one keeps it unless it is replaced.
 func (v *value) set(key string, of *value, replace bool) {
@@ -150,7 +154,7 @@ func (v *value) over(base *value) *value {
 	case base == nil || v.fields == nil || base.fields == nil:
 		return v
 	}
-	out := &value{place: v.place, fields: map[string]*value{}}
+	out := &value{file: v.file, line: v.line, fields: map[string]*value{}}
 	for _, k := range base.keys {
 		out.set(k, v.fields[k].over(base.fields[k]), true)
 	}
