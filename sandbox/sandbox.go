@@ -361,6 +361,14 @@ func (s *Sandbox) Clone(now func() time.Time) *Sandbox {
 	return c
 }
 
+// CloneWith is [Sandbox.Clone], with the same clock, whose new objects are held
+// elsewhere.
+func (s *Sandbox) CloneWith(objects s3.Bodies) *Sandbox {
+	o := s.opts
+	o.Objects = objects
+	return assemble(o, s.account.Clone(o.Now), 0)
+}
+
 // Observed is the same account, with another observer.
 func (s *Sandbox) Observed(observe func(Exchange)) *Sandbox {
 	o := s.opts

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +19,7 @@ func (a *app) rehearseCommand() *cobra.Command {
 	var o rehearse.Options
 	var faults faultFlags
 	var record, policies string
+	var without []string
 	c := &cobra.Command{
 		Use:   "rehearse FILE",
 		Short: "Play the whole life of the deployment in a sandbox",
@@ -24,7 +27,9 @@ func (a *app) rehearseCommand() *cobra.Command {
 			"whole life in it: plan, create (killed half-way and resumed), plan again, update,\n" +
 			"a change behind its back that verify must notice and update put right, the loss of\n" +
 			"a zone, delete, and a comparison of the account with its start. It needs no account\n" +
-			"and touches none. An evaluation is updated to a production, a production gets a change\n" +
+			"and touches none. Where the sandbox's servers of objects and of rows are at hand,\n" +
+			"an object goes into each bucket and back, and a row through a failover and out of\n" +
+			"a snapshot, in a copy of the account. An evaluation is updated to a production, a production gets a change\n" +
 			"over several stacks.\n\n" +
 			"With --record DIR the permissions that all of it takes are printed and written as\n" +
 			"policies: for who runs poolhouse, and for the role that CloudFormation assumes if the\n" +
@@ -56,6 +61,12 @@ func (a *app) rehearseCommand() *cobra.Command {
 			if o.Faults, err = faults.sources(); err != nil {
 				return err
 			}
+			for _, w := range without {
+				if !slices.Contains(held, w) {
+					return &usageError{fmt.Errorf("--without %s is none of: %s", w, strings.Join(held, ", "))}
+				}
+			}
+			o.Servers = behind(without)
 			o.Record = record != ""
 			if policies != "" {
 				if o.Policies, err = readPolicies(policies); err != nil {
@@ -71,6 +82,7 @@ func (a *app) rehearseCommand() *cobra.Command {
 	c.Flags().IntVar(&o.Attempts, "attempts", rehearse.DefaultAttempts, "under faults, how often a command is run before it is given up")
 	faults.register(c)
 	c.Flags().StringVar(&record, "record", "", "folder to write the policies into that all of it takes")
+	c.Flags().StringSliceVar(&without, "without", nil, "leave out of the rehearsal of data: "+strings.Join(held, ", "))
 	c.Flags().StringVar(&policies, "policies", "", "folder of such policies, which are all that may be done")
 	return c
 }

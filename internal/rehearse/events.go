@@ -31,8 +31,10 @@ const (
 	StepRepair     Step = "repair"
 	StepProve      Step = "verify again"
 	StepOutage     Step = "lose a zone"
-	StepDelete     Step = "delete"
-	StepCompare    Step = "compare"
+	// StepData is there if somebody says which servers there are.
+	StepData    Step = "data"
+	StepDelete  Step = "delete"
+	StepCompare Step = "compare"
 )
 
 // Event is something that happens in a rehearsal; one of the types below.

@@ -46,6 +46,9 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.outage(ctx); err != nil {
 		return err
 	}
+	if err := r.data(ctx); err != nil {
+		return err
+	}
 	if r.opts.Keep {
 		return r.keep(ctx)
 	}

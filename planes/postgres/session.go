@@ -104,7 +104,8 @@ func message(body []byte) string {
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 func quoted(s string) string  { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 
-// role makes the master user, with what RDS lets it do, and sets its password.
+// role makes the master user, with what RDS lets it do and the database postgres,
+// which is its own, and sets its password.
 //
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.MasterAccounts.html
 func (s *session) role(d Database) error {
@@ -113,7 +114,7 @@ func (s *session) role(d Database) error {
 		return err
 	}
 	if there == "" {
-		if _, err := s.query("CREATE ROLE " + quoted(d.User) + " LOGIN CREATEDB CREATEROLE; GRANT pg_monitor, pg_signal_backend TO " + quoted(d.User)); err != nil {
+		if _, err := s.query("CREATE ROLE " + quoted(d.User) + " LOGIN CREATEDB CREATEROLE; GRANT pg_monitor, pg_signal_backend TO " + quoted(d.User) + "; ALTER DATABASE postgres OWNER TO " + quoted(d.User)); err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,45 @@ func Program(ctx context.Context, name string, building func(folder string)) (st
 	return "", fmt.Errorf("there is no program %s: neither in PATH, nor named by %s, nor in a checkout of poolhouse here; go install %s/planes/%s/%s@latest makes it", program, variable, module, name, program)
 }
 
+// Found is [Program] where nothing needs to be built; if it does, or if there is
+// none, the error says what brings it.
+func Found(name string) (string, error) {
+	variable, program := "POOLHOUSE_PLANE_"+strings.ToUpper(name), "poolhouse-plane-"+name
+	if path := os.Getenv(variable); path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("find the program that %s names: %w", variable, err)
+		}
+		return path, nil
+	}
+	if wd, err := os.Getwd(); err == nil {
+		if folder, ok := checkout(wd, name); ok {
+			if path, err := cached(folder, program); err == nil {
+				if _, err := os.Stat(path); err == nil {
+					return path, nil
+				}
+			}
+			return "", fmt.Errorf("%s is not built yet; poolhouse sandbox builds it when it needs it, or go -C %s build -o %s ./%s and %s=%s", program, folder, program, program, variable, filepath.Join(folder, program))
+		}
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("there is no %s; go install %s/planes/%s/%s@latest brings it", program, module, name, program)
+}
+
+// cached is where the program of a module's folder is once it is built.
+func cached(folder, program string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	hash, err := fingerprint(folder)
+	if err != nil {
+		return "", fmt.Errorf("read the sources of %s: %w", program, err)
+	}
+	return filepath.Join(cache, "poolhouse", "planes", hash, program), nil
+}
+
 // checkout is the folder of a data plane in the checkout that a folder is in.
 func checkout(dir, name string) (string, bool) {
 	for {
@@ -60,16 +99,11 @@ func checkout(dir, name string) (string, bool) {
 
 // built is the program of a module's folder, in the cache.
 func built(ctx context.Context, folder, program string, building func(string)) (string, error) {
-	cache, err := os.UserCacheDir()
+	path, err := cached(folder, program)
 	if err != nil {
 		return "", err
 	}
-	hash, err := fingerprint(folder)
-	if err != nil {
-		return "", fmt.Errorf("read the sources of %s: %w", program, err)
-	}
-	dir := filepath.Join(cache, "poolhouse", "planes", hash)
-	path := filepath.Join(dir, program)
+	dir := filepath.Dir(path)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
