@@ -190,7 +190,7 @@ type Full struct {
 type Lag struct {
 	Server string        `yaml:"server" doc:"Which: s3, provider, or load-balancer."`
 	Delay  time.Duration `yaml:"delay" doc:"How late each answer begins."`
-	Rate   int           `yaml:"rate" doc:"How many bytes come in a second. The default has no bound."`
+	Rate   int           `yaml:"rate" doc:"How many bytes come in a second, not for s3. The default has no bound."`
 }
 
 // Certificate is one that clients refuse.

@@ -56,6 +56,9 @@ func (c *checker) servers(f *Fault) {
 		if f.Lag.Rate < 0 {
 			c.wrong("lag.rate", fmt.Sprintf("is %d", f.Lag.Rate), "write how many bytes come in a second, such as 100000")
 		}
+		if f.Lag.Rate > 0 && f.Lag.Server == ServerS3 {
+			c.wrong("lag.rate", "has no meaning for s3", "say how late its answers begin: delay")
+		}
 		if f.Lag.Rate == 0 && f.Lag.Delay == 0 && !c.skip("lag.delay") && !c.skip("lag.rate") {
 			c.wrong("lag", "has neither a delay nor a rate", "say how late answers begin, such as delay: 2s, or how many bytes come in a second, such as rate: 100000")
 		}

@@ -125,6 +125,21 @@ func TestServerIsDown(t *testing.T) {
 	})
 }
 
+// A slow S3 answers late, and others don't.
+func TestSlowS3(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := broken(t, "- {id: slow, lag: {server: s3, delay: 7s}}")
+		began := time.Now()
+		if err := w.describeVPCs(); err != nil || time.Since(began) != 0 {
+			t.Errorf("EC2 answers after %s: %v", time.Since(began), err)
+		}
+		_, err := s3.NewFromConfig(w.cfg, func(o *s3.Options) { o.UsePathStyle = true }).ListBuckets(t.Context(), &s3.ListBucketsInput{})
+		if err != nil || time.Since(began) != 7*time.Second {
+			t.Errorf("S3 answers after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
 // Targets whose health checks fail are unhealthy for who asks, too, until the
 // fault is over.
 //
@@ -185,12 +200,13 @@ func TestMistakesOfServers(t *testing.T) {
 - {id: i, targets: {group: "[x"}}
 - {id: j, times: 3, failover: {}}
 - {id: k, lag: {server: provider, rate: -1}}
+- {id: l, lag: {server: s3, rate: 5}}
 `), fault.Known{})
 	want := []string{
 		"f.yaml:2:11: faults[0].crash.server: is missing\n  fix: write one of s3, database, provider",
 		"s4\" is no server that this happens to", "crash.database: has no meaning for s3", "full.server: S3 can't be full: a bucket takes as much as is put into it",
 		"full.server: \"provider\" is no server", "lag.server: \"database\" is no server", "lag: has neither a delay nor a rate", "certificate.wrong: \"old\" is nothing that can be wrong",
-		"targets.group: \"[x\" is no pattern", "times: failover happens once", "lag.rate: is -1",
+		"targets.group: \"[x\" is no pattern", "times: failover happens once", "lag.rate: is -1", "lag.rate: has no meaning for s3",
 	}
 	if err == nil {
 		t.Fatal("no mistakes")
