@@ -64,7 +64,7 @@ func (r *run) data(ctx context.Context) error {
 		d := &Data{Rehearsed: []string{}, NotRehearsed: missing}
 		r.report.Data = d
 		if servers == nil {
-			return "not rehearsed: data: " + strings.Join(missing, "; "), nil
+			return "not rehearsed: data", nil
 		}
 		defer func() { err = errors.Join(err, servers.Close()) }()
 		at, err := serve(ctx, servers.Box, r.clock)
@@ -77,21 +77,20 @@ func (r *run) data(ctx context.Context) error {
 			return "", err
 		}
 		defer p.end()
+		var came []string
 		if servers.Objects {
+			came = append(came, "objects")
 			if err := r.objects(p, d); err != nil {
 				return "", err
 			}
 		}
 		if servers.Database != nil {
+			came = append(came, "rows")
 			if err := r.rows(p, servers, d); err != nil {
 				return "", errors.Join(err, servers.Problem())
 			}
 		}
-		out = strings.Join(d.Rehearsed, "; ")
-		if len(missing) > 0 {
-			out += "; not rehearsed: " + strings.Join(missing, "; ")
-		}
-		return out, nil
+		return strings.Join(came, " and ") + " came back", nil
 	})
 }
 

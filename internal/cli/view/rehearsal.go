@@ -273,6 +273,15 @@ func Report(w io.Writer, r *rehearse.Report) {
 			paragraph(w, "  lost: ", "    ", "%s", strings.Join(o.Lost, ", "))
 		}
 	}
+	if d := r.Data; d != nil {
+		section("Data, in a copy of the account")
+		for _, s := range d.Rehearsed {
+			paragraph(w, "  ", "    ", "%s", s)
+		}
+		for _, s := range d.NotRehearsed {
+			paragraph(w, "  not rehearsed: ", "    ", "%s", s)
+		}
+	}
 	if len(r.Survives) > 0 {
 		survives(w, r.Survives, false)
 	}
