@@ -103,7 +103,9 @@ func (d *deleting) waiting(name architecture.StackName, st *stack.State, left ma
 		}
 	}
 	slices.Sort(before)
-	if len(before) > 0 {
+	if len(before) == 0 {
+		b.Reason += ": the deletion ended before it; nothing has to go first any more"
+	} else {
 		b.Reason += ": others must go before it"
 		b.Holder = "stack " + strings.Join(before, ", ")
 		b.Next = again + ", which goes on to it when they are gone"
