@@ -1,0 +1,87 @@
+// Command poolhouse-plane-registry is the server that holds what the images of
+// the sandbox's ECR hold. Its parent starts it, and says on its standard input
+// what to be; it ends when that ends.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/poolhouse/poolhouse/planes/registry"
+)
+
+func main() {
+	// The answer is the only thing that goes to standard output: what the server
+	// prints is its log.
+	out := os.Stdout
+	os.Stdout = os.Stderr
+	os.Exit(run(os.Stdin, out))
+}
+
+// start is the line that the parent writes, ready is the answer to it.
+type start struct {
+	Config    registry.Config   `json:"config"`
+	Dir       string            `json:"dir"`
+	Temporary bool              `json:"temporary"`
+	Listen    map[string]string `json:"listen"`
+}
+
+type ready struct {
+	Addresses map[string]string `json:"addresses,omitempty"`
+	Error     string            `json:"error,omitempty"`
+}
+
+func run(in io.Reader, out io.Writer) int {
+	ctx, quiet := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer quiet()
+	// Nobody reads the log any more once the parent has ended, which must not
+	// cut the end short.
+	signal.Ignore(syscall.SIGPIPE)
+	// A signal that comes after the end of the input must not cut the end short.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	lines := bufio.NewReader(in)
+	line, err := lines.ReadBytes('\n')
+	var s start
+	if err == nil {
+		err = json.Unmarshal(line, &s)
+	}
+	if err != nil {
+		return fail(out, fmt.Errorf("read what to be: %w", err))
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, lines)
+		stop()
+	}()
+	if s.Temporary {
+		defer func() { _ = os.RemoveAll(s.Dir) }()
+	}
+	err = registry.Serve(ctx, registry.Options{Dir: s.Dir, Address: s.Listen["registry"], Config: s.Config, Ready: func(address string) {
+		say(out, ready{Addresses: map[string]string{"registry": address}})
+	}})
+	if err != nil {
+		return fail(out, err)
+	}
+	return 0
+}
+
+func fail(out io.Writer, err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	say(out, ready{Error: err.Error()})
+	return 1
+}
+
+func say(out io.Writer, r ready) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	fmt.Fprintf(out, "%s\n", text)
+}
