@@ -28,7 +28,7 @@ func Known(region string) (fault.Known, error) {
 	if err != nil {
 		return fault.Known{}, err
 	}
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, t := range m.types {
 			types = append(types, t.Name)
 		}
@@ -71,7 +71,7 @@ func (w world) LoseZone(tx *account.Tx, zone string) error { return loseZone(tx,
 
 // Call implements [fault.World].
 func (w world) Call(tx *account.Tx, service, operation, caller string, in map[string]any) error {
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			for _, o := range s.Operations {
 				if s.Name != service || o.Name != operation {

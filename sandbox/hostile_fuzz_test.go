@@ -62,7 +62,7 @@ var plain = regexp.MustCompile(`[^A-Za-z0-9._-]`)
 func targets(t testing.TB) []target {
 	t.Helper()
 	var out []target
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			dir := s.Name
 			switch dir {

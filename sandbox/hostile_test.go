@@ -77,7 +77,7 @@ func TestHostileInput(t *testing.T) {
 	const seed, rounds = 1, 150
 	dir := os.Getenv("POOLHOUSE_API_MODELS")
 	files := map[string]string{"elasticloadbalancing": "elbv2"}
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			name := cmp.Or(s.API, s.Name)
 			t.Run(name, func(t *testing.T) {

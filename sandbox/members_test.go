@@ -85,7 +85,7 @@ func TestOracleMembers(t *testing.T) {
 	}
 	said, used := source(t, Operations()), map[string]bool{}
 	files := map[string]string{"elasticloadbalancing": "elbv2", "servicequotas": "service-quotas"}
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			file := cmp.Or(s.API, s.Name)
 			if files[file] != "" {
@@ -162,7 +162,7 @@ func TestUnmodelledMembersAreRefused(t *testing.T) {
 	t.Parallel()
 	box := New(Options{Now: func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }})
 	n := 0
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			for _, o := range s.Operations {
 				for _, name := range unmodelledMembers(cmp.Or(s.API, s.Name), o.Name) {

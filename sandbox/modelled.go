@@ -10,7 +10,7 @@ import (
 // the services' signing names.
 func Operations() map[string][]string {
 	out := map[string][]string{}
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			for _, o := range s.Operations {
 				out[s.Name] = append(out[s.Name], o.Name)
@@ -32,7 +32,7 @@ func ResourceTypes() ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, t := range m.types {
 			if _, ok := known[t.Name]; ok {
 				out = append(out, t.Name)

@@ -31,6 +31,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/cloudformation/stack"
 	"github.com/poolhouse/poolhouse/sandbox/cloudtrail"
+	"github.com/poolhouse/poolhouse/sandbox/ecr"
 	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/graph"
 	"github.com/poolhouse/poolhouse/sandbox/iam"
@@ -120,6 +121,9 @@ type Options struct {
 	// Clones have the same ones: an object that is deleted in one is then without
 	// its body in the other.
 	Objects s3.Bodies
+	// Layers hold what the layers of ECR's images hold, also those of clones; nil
+	// leaves them out.
+	Layers ecr.Layers
 	// Recording takes note of every permission that is asked for. Nil means no
 	// note is taken.
 	Recording *recording.Recording
@@ -214,7 +218,7 @@ func (o Options) account() account.Options {
 // requests, or more, before.
 func assemble(o Options, a *account.Account, requests uint64) *Sandbox {
 	var services []wire.Service
-	for _, m := range modules(o.Objects) {
+	for _, m := range modules(o.Objects, o.Layers) {
 		services = append(services, m.services...)
 	}
 	var credentials []wire.Credential
@@ -270,7 +274,7 @@ func (o Options) authorize(tx *account.Tx, r *wire.Request) *account.Error {
 // Kinds are the types of state that resources have, for [state.Open].
 func Kinds() (*graph.Kinds, error) {
 	var all []graph.Kind
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		all = append(all, m.kinds...)
 	}
 	return graph.New(all...)
@@ -280,7 +284,7 @@ func Kinds() (*graph.Kinds, error) {
 func model(o Options) *account.Model {
 	m := &account.Model{Permit: o.permit, Asked: o.asked, Types: map[string]*account.Type{}, Events: map[string]func(*account.Tx, account.Event){}, Policies: map[string]func(*account.Tx, string) []*policy.Document{}}
 	var seeds []func(*account.Tx)
-	for _, mod := range modules(nil) {
+	for _, mod := range modules(nil, nil) {
 		for _, t := range mod.types {
 			m.Types[t.Name] = quota.Guard(modelled(t))
 		}
@@ -324,6 +328,12 @@ func partition(region string) string {
 
 // ServeHTTP answers one request of an AWS client.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.server.ServeHTTP(w, r) }
+
+// Call carries out an operation for someone who has shown who he is by other
+// means than a signature; see [wire.Server.Call].
+func (s *Sandbox) Call(r *http.Request, by wire.Credential, service, operation string, in map[string]any, body io.Reader) (*wire.Raw, error) {
+	return s.server.Call(r, by, service, operation, in, body)
+}
 
 // Account is the account behind the wire, for dumps and direct inspection.
 func (s *Sandbox) Account() *account.Account { return s.account }

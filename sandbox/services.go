@@ -45,8 +45,9 @@ type module struct {
 }
 
 // modules are all service packages, with what holds objects, or nil for the
-// account itself. Seeds run in this order.
-func modules(objects s3.Bodies) []module {
+// account itself, and with what holds layers of images, or nil for nothing. Seeds
+// run in this order.
+func modules(objects s3.Bodies, layers ecr.Layers) []module {
 	all := []module{
 		{services: []wire.Service{sts.Service()}},
 		{services: []wire.Service{iam.Service()}, types: iam.Types(), seed: iam.Seed, policies: iam.Policies},
@@ -66,7 +67,7 @@ func modules(objects s3.Bodies) []module {
 		{services: cloudwatch.Services(), types: cloudwatch.Types()},
 		{services: []wire.Service{wafv2.Service()}, types: wafv2.Types()},
 		{services: []wire.Service{backup.Service()}, types: backup.Types(), events: backup.Events(), policies: backup.Policies},
-		{services: []wire.Service{ecr.Service()}, types: ecr.Types(), events: ecr.Events(), policies: ecr.Policies},
+		{services: []wire.Service{ecr.Service(layers)}, types: ecr.Types(), events: ecr.Events(), policies: ecr.Policies},
 		{services: []wire.Service{s3.Service(objects)}, types: s3.Types(), policies: s3.Policies},
 		{services: []wire.Service{ssm.Service()}, types: ssm.Types(), events: ssm.Events()},
 		{services: []wire.Service{servicequotas.Service()}},

@@ -21,7 +21,7 @@ func TestServices(t *testing.T) {
 		protocol     wire.Protocol
 	}
 	services, types, events := map[protocol]bool{}, map[string]bool{}, map[string]bool{}
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			if s.Name == "" || services[protocol{s.Name, s.API, s.Protocol}] {
 				t.Errorf("service %q is there twice or has no name", s.Name)
@@ -97,7 +97,7 @@ func TestOracle(t *testing.T) {
 	files := map[string]string{"elasticloadbalancing": "elbv2", "servicequotas": "service-quotas", "tagging": "resourcegroupstaggingapi"}
 	// The folder has no models of these.
 	without := []string{"cloudtrail", "elb", "monitoring", "sns"}
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, s := range m.services {
 			name := cmp.Or(s.API, s.Name)
 			if slices.Contains(without, name) {

@@ -51,7 +51,7 @@ func TestStateTypes(t *testing.T) {
 		t.Errorf("it can't be kept that %s", fault)
 	}
 	registered := map[string]bool{}
-	for _, m := range modules(nil) {
+	for _, m := range modules(nil, nil) {
 		for _, k := range m.kinds {
 			registered[k.Type().String()] = true
 		}

@@ -94,7 +94,7 @@ func (l *lines) String() string {
 func sandbox(t *testing.T, program, application string) (served, []string) {
 	t.Helper()
 	out := &lines{line: "\n}\n", seen: make(chan struct{})}
-	c := exec.Command(program, "sandbox", "--listen", "127.0.0.1:0", "--speed", "100000", "--without", "s3,postgres", "--for", file, "--target", target+"="+application, "-o", "json")
+	c := exec.Command(program, "sandbox", "--listen", "127.0.0.1:0", "--speed", "100000", "--without", "s3,ecr,postgres", "--for", file, "--target", target+"="+application, "-o", "json")
 	var errs lines
 	c.Stdout, c.Stderr = out, &errs
 	if err := c.Start(); err != nil {

@@ -150,7 +150,7 @@ func (c *awsCLI) want(want string, args ...string) {
 // TestAWSCLI takes a stack through its life with the ordinary AWS CLI.
 func TestAWSCLI(t *testing.T) {
 	t.Parallel()
-	c := newAWSCLI(t, "--without", "s3")
+	c := newAWSCLI(t, "--without", "s3,ecr")
 	template := filepath.Join(t.TempDir(), "template.yaml")
 	if err := os.WriteFile(template, []byte(awsTemplate), 0o644); err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ Resources:
 // set, and finds what was changed by hand, all with the ordinary AWS CLI.
 func TestAWSCLIServices(t *testing.T) {
 	t.Parallel()
-	c := newAWSCLI(t, "--without", "s3")
+	c := newAWSCLI(t, "--without", "s3,ecr")
 	template := filepath.Join(t.TempDir(), "template.yaml")
 	if err := os.WriteFile(template, []byte(awsPlatform), 0o644); err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ func TestCDK(t *testing.T) {
 	if modules == "" {
 		t.Skip("POOLHOUSE_NODE_MODULES names no folder with npm's aws-cdk and aws-cdk-lib: npm install aws-cdk@2.1148.1 aws-cdk-lib@2.276.0 constructs, then POOLHOUSE_NODE_MODULES=$PWD/node_modules")
 	}
-	e, env := serveSandbox(t, "--without", "s3")
+	e, env := serveSandbox(t, "--without", "s3,ecr")
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "app.js"), []byte(cdkApp), 0o644); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -16,26 +17,30 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/entrance"
 	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/front"
+	"github.com/poolhouse/poolhouse/sandbox/images"
 	"github.com/poolhouse/poolhouse/sandbox/objects"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
 )
 
 // entranceFlags say how a sandbox is entered by names.
 type entranceFlags struct {
-	proxy, names, from string
-	targets, without   []string
+	proxy, names, registry, from string
+	targets, without             []string
 }
 
 // parts are what --without leaves out.
-var parts = []string{"oidc", "postgres", objects.Plane}
+var parts = []string{images.Plane, "oidc", "postgres", objects.Plane}
 
 func (f *entranceFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.proxy, "proxy", "127.0.0.1:0", "loopback address of the HTTP proxy that leads by names")
 	c.Flags().StringVar(&f.names, "names", "127.0.0.1:0", "loopback address that TLS and HTTP are led from by name")
+	c.Flags().StringVar(&f.registry, "registry", "127.0.0.1:0", "loopback address of ECR's registry, besides its name")
 	c.Flags().StringVar(&f.from, "from", "", "address that visitors come from (default one that is let in)")
 	c.Flags().StringArrayVar(&f.targets, "target", nil, "what stands behind an address of a VPC, as ADDRESS:PORT=LOCAL:PORT; can be repeated")
 	c.Flags().StringSliceVar(&f.without, "without", nil, "leave out: "+strings.Join(parts, ", "))
@@ -139,6 +144,9 @@ type visit struct {
 	// Users can sign in at the identity provider, which is at Provider's URL.
 	Provider string `json:"provider,omitempty"`
 	Users    []user `json:"users,omitempty"`
+	// Registry is where ECR's registry answers, which docker knows by the name
+	// that is its Host.
+	Registry *servedRegistry `json:"registry,omitempty"`
 
 	authority *front.Authority
 	entrance  *entrance.Entrance
@@ -146,6 +154,14 @@ type visit struct {
 	problem   error
 	proxied   net.Listener
 	named     net.Listener
+	pushed    net.Listener
+	plain     *http.Server
+}
+
+// servedRegistry is a registry as programs see it.
+type servedRegistry struct {
+	Host    string `json:"host"`
+	Address string `json:"address"`
 }
 
 // openVisit makes the entrance of a sandbox that is to be made of the options,
@@ -165,6 +181,9 @@ func openVisit(ctx context.Context, a *app, f entranceFlags, so *sandbox.Options
 		return nil, err
 	}
 	if v.named, err = loopback(ctx, "names", f.names); err != nil {
+		return nil, err
+	}
+	if v.pushed, err = loopback(ctx, "registry", f.registry); err != nil {
 		return nil, err
 	}
 	v.Proxy, v.Names = "http://"+v.proxied.Addr().String(), v.named.Addr().String()
@@ -211,14 +230,25 @@ func startProvider(ctx context.Context, a *app, p provider, t *trouble) (*plane.
 	return plane.Run(ctx, plane.Options{Name: "oidc", Program: program, Config: p, Log: log, Hold: t.hold(fault.ServerProvider), Died: func(err error) { fmt.Fprintf(a.Err, "The identity provider ended, and is started again: %v\n", err) }})
 }
 
-// attach opens the entrance to an account, and begins to serve.
-func (v *visit) attach(box *sandbox.Sandbox, now func() time.Time) error {
-	if err := v.entrance.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: now, Faults: box.Faults}); err != nil {
+// attach opens the entrance to an account, and begins to serve: also a registry,
+// unless that is nil. The clock is held while that answers.
+func (v *visit) attach(box *sandbox.Sandbox, registry *images.Registry, now func() time.Time, c *clock.Scaled) error {
+	a := entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: now, Faults: box.Faults}
+	if registry != nil {
+		h := rehearse.Holding(registry, c)
+		a.Sites = map[string]http.Handler{registry.Host(): h, registry.DownloadHost(): h}
+		v.Registry = &servedRegistry{registry.Host(), v.pushed.Addr().String()}
+		v.plain = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	}
+	if err := v.entrance.Attach(a); err != nil {
 		return err
 	}
 	// They end with close, which has the errors to tell.
 	go func() { _ = v.entrance.ServeProxy(v.proxied) }()
 	go func() { _ = v.entrance.Serve(v.named) }()
+	if v.plain != nil {
+		go func() { _ = v.plain.Serve(v.pushed) }()
+	}
 	return nil
 }
 
@@ -227,7 +257,10 @@ func (v *visit) close() error {
 	if v.entrance != nil {
 		errs = append(errs, v.entrance.Close())
 	}
-	for _, l := range []net.Listener{v.proxied, v.named} {
+	if v.plain != nil {
+		errs = append(errs, v.plain.Close())
+	}
+	for _, l := range []net.Listener{v.proxied, v.named, v.pushed} {
 		if l == nil {
 			continue
 		}
@@ -251,6 +284,9 @@ func (v *visit) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "curl --proxy %s --cacert %s https://HOST/\n", v.Proxy, ca)
 	fmt.Fprintf(w, "curl --connect-to ::%s --cacert %s https://HOST/\n", v.Names, ca)
+	if r := v.Registry; r != nil {
+		fmt.Fprintf(w, "\nECR's registry answers so too, as https://%s, and at %s for clients that know no proxy:\n\n  aws ecr get-login-password | crane auth login -u AWS --password-stdin %s\n  crane copy IMAGE %s/REPOSITORY:TAG\n", r.Host, r.Address, r.Address, r.Address)
+	}
 	if v.Provider != "" {
 		fmt.Fprintf(w, "\nUsers sign in at %s as", v.Provider)
 		for i, u := range v.Users {

@@ -23,7 +23,7 @@ func TestFaultsOfTargets(t *testing.T) {
 	if code != cli.Usage {
 		t.Errorf("exit code %d, want %d", code, cli.Usage)
 	}
-	for _, want := range []string{"--target 10.0.0.1:8443=10.0.0.2:1 is not", "--target web=127.0.0.1:1 is not", "--from home is no IP address", "--without s4 is none of: oidc, postgres, s3"} {
+	for _, want := range []string{"--target 10.0.0.1:8443=10.0.0.2:1 is not", "--target web=127.0.0.1:1 is not", "--from home is no IP address", "--without s4 is none of: ecr, oidc, postgres, s3"} {
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("%q says nothing of %q", errs.String(), want)
 		}
@@ -34,7 +34,7 @@ func TestFaultsOfTargets(t *testing.T) {
 func TestSandboxIsEnteredByNames(t *testing.T) {
 	t.Parallel()
 	out, errs := watch("\n}\n"), watch("")
-	r := command(t, cli.Streams{Out: out, Err: errs}, "sandbox", "--without", "s3", "--listen", "127.0.0.1:0", "-o", "json")
+	r := command(t, cli.Streams{Out: out, Err: errs}, "sandbox", "--without", "s3,ecr", "--listen", "127.0.0.1:0", "-o", "json")
 	r.until(t, out.seen, "the sandbox", errs)
 	var e struct{ Proxy, Names, CA string }
 	if err := json.Unmarshal([]byte(out.String()), &e); err != nil {

@@ -88,7 +88,7 @@ func (r *running) until(t *testing.T, said <-chan struct{}, what string, out *wa
 func useSandbox(t *testing.T, args ...string) *running {
 	t.Helper()
 	out, errs := watch("\n}\n"), watch("")
-	r := command(t, cli.Streams{Out: out, Err: errs}, append([]string{"sandbox", "--without", "s3", "--listen", "127.0.0.1:0", "-o", "json"}, args...)...)
+	r := command(t, cli.Streams{Out: out, Err: errs}, append([]string{"sandbox", "--without", "s3,ecr", "--listen", "127.0.0.1:0", "-o", "json"}, args...)...)
 	r.until(t, out.seen, "the sandbox", errs)
 	var e rehearse.Endpoint
 	if err := json.Unmarshal([]byte(out.String()), &e); err != nil {

@@ -30,7 +30,7 @@ func objectsCLI(t *testing.T, state string) *awsCLI {
 	if os.Getenv("POOLHOUSE_PLANE_S3") == "" {
 		t.Skip("POOLHOUSE_PLANE_S3 names no program: go -C planes/s3 build -o DIR ./poolhouse-plane-s3, then POOLHOUSE_PLANE_S3=DIR/poolhouse-plane-s3")
 	}
-	c := newAWSCLI(t, "--state", state)
+	c := newAWSCLI(t, "--without", "ecr", "--state", state)
 	c.env = append(c.env, "AWS_MAX_ATTEMPTS=6", "AWS_RETRY_MODE=standard")
 	if len(c.served.Planes) != 1 || c.served.Planes[0].Name != "s3" {
 		t.Fatalf("data planes: %+v", c.served.Planes)

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
-	"github.com/poolhouse/poolhouse/sandbox/fault"
+	"github.com/poolhouse/poolhouse/sandbox/ecr"
+	"github.com/poolhouse/poolhouse/sandbox/images"
 	"github.com/poolhouse/poolhouse/sandbox/objects"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
 	"github.com/poolhouse/poolhouse/sandbox/s3"
@@ -22,71 +24,111 @@ import (
 // account's services hold.
 type planes struct {
 	objects *objects.Store
-	log     *os.File
+	images  *images.Store
+	logs    []*os.File
 }
 
 // open starts the data planes that are not left out, for an account that is kept
 // in a folder, or "". One that there is no program for is left out too, and said
 // to be.
 func (p *planes) open(ctx context.Context, without []string, folder string, so *sandbox.Options, t *trouble, say io.Writer) error {
-	if slices.Contains(without, objects.Plane) {
-		return nil
-	}
-	program, err := plane.Program(ctx, objects.Plane, func(folder string) {
-		fmt.Fprintf(say, "Building the data plane %s in %s, once.\n", objects.Plane, folder)
-	})
+	o, err := p.options(ctx, objects.Plane, objects.Plane, "S3's objects are in the account itself, up to 64 MiB each", without, folder, t, say)
 	if err != nil {
-		fmt.Fprintf(say, "S3's objects are in the account itself, up to 64 MiB each: %v. --without %s leaves this line out.\n", err, objects.Plane)
-		return nil
-	}
-	o := plane.Options{Program: program, Hold: t.hold(fault.ServerS3)}
-	if folder != "" {
-		o.Dir = filepath.Join(folder, state.Planes, objects.Plane)
-		if err := os.MkdirAll(filepath.Dir(o.Dir), 0o700); err != nil {
-			return err
-		}
-		if p.log, err = os.OpenFile(o.Dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
-			return err
-		}
-		o.Log = p.log
-	}
-	o.Died = func(err error) { fmt.Fprintf(say, "The data plane %v; it is started again.\n", err) }
-	if p.objects, err = objects.Open(ctx, o); err != nil {
 		return err
 	}
-	so.Objects = p.objects
+	if o != nil {
+		if p.objects, err = objects.Open(ctx, *o); err != nil {
+			return err
+		}
+		so.Objects = p.objects
+	}
+	if o, err = p.options(ctx, images.Plane, images.Program, "ECR has no registry: images can't be pushed or pulled", without, folder, t, say); err != nil || o == nil {
+		return err
+	}
+	if p.images, err = images.Open(ctx, *o); err != nil {
+		return err
+	}
+	so.Layers = p.images
 	return nil
+}
+
+// options are those of a data plane; nil if it is left out, or if there is no
+// program for it, and then what that means is said.
+func (p *planes) options(ctx context.Context, name, program, otherwise string, without []string, folder string, t *trouble, say io.Writer) (*plane.Options, error) {
+	if slices.Contains(without, name) {
+		return nil, nil
+	}
+	path, err := plane.Program(ctx, program, func(folder string) {
+		fmt.Fprintf(say, "Building the data plane %s in %s, once.\n", name, folder)
+	})
+	if err != nil {
+		fmt.Fprintf(say, "%s: %v. --without %s leaves this line out.\n", otherwise, err, name)
+		return nil, nil
+	}
+	o := &plane.Options{Program: path, Hold: t.hold(name), Died: func(err error) { fmt.Fprintf(say, "The data plane %v; it is started again.\n", err) }}
+	if folder == "" {
+		return o, nil
+	}
+	o.Dir = filepath.Join(folder, state.Planes, name)
+	if err := os.MkdirAll(filepath.Dir(o.Dir), 0o700); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(o.Dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p.logs = append(p.logs, log)
+	o.Log = log
+	return o, nil
 }
 
 // sweep forgets what an account that was kept doesn't know of.
 func (p *planes) sweep(ctx context.Context, a *account.Account) error {
-	if p.objects == nil {
-		return nil
-	}
-	var known map[string]bool
+	var bodies map[string]bool
+	var layers []string
 	err := a.Do(func(tx *account.Tx) error {
 		tx.Reads()
-		known = s3.Names(tx)
+		bodies, layers = s3.Names(tx), ecr.Digests(tx)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := p.objects.Sweep(ctx, known); err != nil {
-		return fmt.Errorf("remove objects that no bucket has: %w", err)
+	if p.objects != nil {
+		if _, err := p.objects.Sweep(ctx, bodies); err != nil {
+			return fmt.Errorf("remove objects that no bucket has: %w", err)
+		}
+	}
+	if p.images != nil {
+		if _, err := p.images.Sweep(ctx, layers); err != nil {
+			return fmt.Errorf("remove layers that no repository has: %w", err)
+		}
 	}
 	return nil
 }
 
+// registry is what docker pushes to and pulls from; nil if it is left out.
+func (p *planes) registry(box *sandbox.Sandbox) (*images.Registry, error) {
+	if p.images == nil {
+		return nil, nil
+	}
+	return images.New(images.Options{Account: box.Account(), Call: box.Call, Get: func(r *http.Request, digest string) (*http.Response, error) {
+		return p.images.Get(r.Context(), r.Method, digest, r.Header)
+	}})
+}
+
 func (p *planes) close() error {
-	var err error
+	var errs []error
 	if p.objects != nil {
-		err = p.objects.Close()
+		errs = append(errs, p.objects.Close())
 	}
-	if p.log != nil {
-		err = errors.Join(err, p.log.Close())
+	if p.images != nil {
+		errs = append(errs, p.images.Close())
 	}
-	return err
+	for _, l := range p.logs {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // servedPlane is a data plane that runs, as programs see it.
@@ -99,6 +141,9 @@ func (p *planes) served() []servedPlane {
 	out := []servedPlane{}
 	if p.objects != nil {
 		out = append(out, servedPlane{objects.Plane, p.objects.Server().Process()})
+	}
+	if p.images != nil {
+		out = append(out, servedPlane{images.Plane, p.images.Server().Process()})
 	}
 	return out
 }

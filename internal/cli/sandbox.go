@@ -51,6 +51,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 			"What the objects of its S3 hold is in a server of its own, a program that is\n" +
 			"found in PATH or built from a checkout, once. --without s3 leaves it out, and\n" +
 			"then objects are in the account, up to 64 MiB each.\n\n" +
+			"So is what images in its ECR consist of: docker, crane and others push and pull\n" +
+			"at the registry's own name, or at the loopback address that it prints, with\n" +
+			"tokens of aws ecr get-login-password. --without ecr leaves it out.\n\n" +
 			"With --faults FILE things go wrong in it, and standard error says which.",
 		Example: "  poolhouse sandbox --speed 60 --for deployment.yaml\n  poolhouse sandbox --listen 127.0.0.1:0 --region eu-central-1\n  poolhouse sandbox --state ~/account\n  poolhouse sandbox --for deployment.yaml --target 10.0.64.10:8443=127.0.0.1:9443",
 		GroupID: "try", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
@@ -260,7 +263,11 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 	if err := p.planes.sweep(ctx, p.box.Account()); err != nil {
 		return nil, ends(err)
 	}
-	if err := p.visit.attach(p.box, so.Now); err != nil {
+	registry, err := p.planes.registry(p.box)
+	if err != nil {
+		return nil, ends(err)
+	}
+	if err := p.visit.attach(p.box, registry, so.Now, p.clock); err != nil {
 		return nil, ends(err)
 	}
 	if !slices.Contains(o.entrance.without, "postgres") {

@@ -42,7 +42,7 @@ type keptSandbox struct {
 func startKept(t *testing.T, args ...string) *keptSandbox {
 	t.Helper()
 	k := &keptSandbox{}
-	k.command = exec.Command("poolhouse", append([]string{"sandbox", "--without", "s3", "--listen", "127.0.0.1:0", "--output", "json"}, args...)...)
+	k.command = exec.Command("poolhouse", append([]string{"sandbox", "--without", "s3,ecr", "--listen", "127.0.0.1:0", "--output", "json"}, args...)...)
 	k.command.Stderr = &k.stderr
 	out, err := k.command.StdoutPipe()
 	if err != nil {
@@ -114,7 +114,7 @@ func TestStateHasOneProcess(t *testing.T) {
 	dir := t.TempDir()
 	k := startKept(t, "--state", dir, "--region", "eu-central-1", "--seed", "3")
 	run := func(args ...string) string {
-		out, err := exec.Command("poolhouse", append([]string{"sandbox", "--without", "s3", "--listen", "127.0.0.1:0", "--state", dir}, args...)...).CombinedOutput()
+		out, err := exec.Command("poolhouse", append([]string{"sandbox", "--without", "s3,ecr", "--listen", "127.0.0.1:0", "--state", dir}, args...)...).CombinedOutput()
 		if err == nil {
 			t.Errorf("%v: it was taken", args)
 		}
@@ -158,7 +158,7 @@ func TestFoundStateIsTold(t *testing.T) {
 		"Found in " + dir + ": 0 stacks, 0 resources; its clock goes on from 20",
 	} {
 		out, errs := watch("Ctrl-C ends it; the account is kept.\n"), watch("")
-		r := command(t, cli.Streams{Out: out, Err: errs}, "sandbox", "--without", "s3", "--listen", "127.0.0.1:0", "--state", dir)
+		r := command(t, cli.Streams{Out: out, Err: errs}, "sandbox", "--without", "s3,ecr", "--listen", "127.0.0.1:0", "--state", dir)
 		r.until(t, out.seen, "the sandbox", errs)
 		if got := out.String(); !strings.Contains(got, want) {
 			t.Errorf("round %d: got %s, want %q", round, got, want)

@@ -130,8 +130,9 @@ func registries() map[string]rule {
 		"ecr:UntagResource":                           {on: byARN},
 	}
 	for _, op := range []string{
-		"BatchDeleteImage", "BatchGetImage", "DeleteRepository", "DescribeImages", "GetLifecyclePolicy", "GetRepositoryPolicy", "ListImages",
-		"PutImage", "PutImageScanningConfiguration", "PutImageTagMutability", "PutLifecyclePolicy", "SetRepositoryPolicy",
+		"BatchCheckLayerAvailability", "BatchDeleteImage", "BatchGetImage", "CompleteLayerUpload", "DeleteRepository", "DescribeImages", "GetDownloadUrlForLayer", "GetLifecyclePolicy", "GetRepositoryPolicy",
+		"InitiateLayerUpload", "ListImages", "PutImage", "PutImageScanningConfiguration", "PutImageTagMutability", "PutLifecyclePolicy", "SetRepositoryPolicy",
+		"UploadLayerPart",
 	} {
 		out["ecr:"+op] = rule{on: repo}
 	}

@@ -162,6 +162,9 @@ func parameters(r *wire.Request) any {
 	if r.Service == "ssm" && in["value"] != nil {
 		in["value"] = hidden
 	}
+	if r.Service == "ecr" {
+		delete(in, "layerPartBlob")
+	}
 	if r.Service == "s3" && in["bucket"] != nil {
 		in["bucketName"] = in["bucket"]
 		delete(in, "bucket")

@@ -1,13 +1,20 @@
 // Package ecr is Amazon Elastic Container Registry: repositories, their
-// policies and the manifests in them.
+// policies, and the images in them.
 //
 // Invariants: repository names are unique; an immutable tag never moves; a
-// repository with images is deleted only by force or with EmptyOnDelete.
+// repository with images is deleted only by force or with EmptyOnDelete; what an
+// image consists of is in its repository.
 //
-// Images live in the account ("ecr:image", one resource a manifest). Limits:
-// layers, scanning, replication, pull-through caches and the registry's own
-// protocol (docker push) are not modelled; lifecycle policies expire images once
-// a day, and move none.
+// Manifests and tags live in the account ("ecr:image", one resource a manifest),
+// and so does which repository has which layer ("ecr:layer"): a clone has them
+// too. What layers hold is in [Layers], a registry of its own; it keeps them for
+// as long as it runs, since a clone may have them still. Docker's protocol is
+// package images'.
+//
+// Limits: without [Layers], manifests are kept whatever they name, and layers are
+// not modelled. Scanning, replication, pull-through caches, referrers and
+// signing are not modelled; lifecycle policies expire images once a day, and move
+// none. Who revokes the grants that ECR made on a key sees no difference.
 package ecr
 
 import (
@@ -24,22 +31,28 @@ import (
 )
 
 // The resource types of this package. A repository's id is its name, an
-// image's "repository@digest".
+// image's and a layer's "repository@digest".
 const (
 	TypeRepository = "AWS::ECR::Repository"
 	TypeImage      = "ecr:image"
+	TypeLayer      = "ecr:layer"
+	TypeUpload     = "ecr:upload"
+	typeSetting    = "ecr:setting"
 )
 
 // Types are the resource types of this package.
-func Types() []*account.Type { return []*account.Type{repositoryType(), {Name: TypeImage}} }
+func Types() []*account.Type {
+	return []*account.Type{repositoryType(), {Name: TypeImage}, {Name: TypeLayer}, {Name: TypeUpload}, {Name: typeSetting}}
+}
 
 // arn is a repository's ARN.
 func arn(tx *account.Tx, name string) string { return tx.ARN("ecr", "repository/"+name) }
 
 // uri is where clients push and pull.
-func uri(tx *account.Tx, name string) string { return registry(tx) + "/" + name }
+func uri(tx *account.Tx, name string) string { return Registry(tx) + "/" + name }
 
-func registry(tx *account.Tx) string {
+// Registry is the name of the account's registry.
+func Registry(tx *account.Tx) string {
 	suffix := ".amazonaws.com"
 	if tx.Partition() == "aws-cn" {
 		suffix += ".cn"
@@ -96,9 +109,7 @@ func repositoryType() *account.Type {
 			return nil
 		},
 		Gone: func(tx *account.Tx, r *account.Resource) {
-			for _, i := range images(tx, r.ID) {
-				tx.Drop(TypeImage, i.ID)
-			}
+			wipe(tx, r.ID)
 		},
 	}
 }
@@ -109,10 +120,24 @@ func notEmpty(tx *account.Tx, r *account.Resource) error {
 
 // images are a repository's images by digest.
 func images(tx *account.Tx, repository string) []*account.Resource {
-	return tx.Where(TypeImage, "repository", func(i *account.Resource) string {
+	return of(tx, TypeImage, repository)
+}
+
+// of are the resources of a type that a repository has.
+func of(tx *account.Tx, typ, repository string) []*account.Resource {
+	return tx.Where(typ, "repository", func(i *account.Resource) string {
 		name, _, _ := strings.Cut(i.ID, "@")
 		return name
 	}, repository)
+}
+
+// wipe removes all that is in a repository.
+func wipe(tx *account.Tx, repository string) {
+	for _, typ := range []string{TypeImage, TypeLayer, TypeUpload} {
+		for _, x := range of(tx, typ, repository) {
+			tx.Drop(typ, x.ID)
+		}
+	}
 }
 
 var (

@@ -66,7 +66,7 @@ func lifecycleRules(repo *account.Resource) []lifecycleRule {
 // expire deletes the images that the rules expire. An image that a rule selects
 // by its tags is out of reach of the rules of lower priority, whether it
 // expires or not. Rules that move images, or that go by when they were pulled,
-// do nothing here.
+// do nothing here. An image that a manifest list has stays as long as that.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
 func expire(tx *account.Tx, repo *account.Resource) {
 	left := images(tx, repo.ID)
@@ -80,8 +80,8 @@ func expire(tx *account.Tx, repo *account.Resource) {
 				rest = append(rest, i)
 				continue
 			}
-			if r.Action.Type == "expire" && r.over(tx, i, kept) {
-				tx.Drop(TypeImage, i.ID)
+			if r.Action.Type == "expire" && r.over(tx, i, kept) && !referenced(tx, repo, i) {
+				remove(tx, repo, i)
 				continue
 			}
 			kept++

@@ -96,6 +96,8 @@ type Account struct {
 	Region string
 	// API answers AWS's clients.
 	API http.Handler
+	// Sites answer behind other names of AWS's, such as the registry's of ECR.
+	Sites map[string]http.Handler
 	// Now is the account's clock.
 	Now func() time.Time
 	// Faults are what goes wrong at a moment. Nil is nothing, ever.
@@ -151,6 +153,9 @@ func (e *Entrance) Attach(a Account) error {
 	e.api, e.keys = front.NewSite(e.opts.Authority, a.API), front.NewSite(e.opts.Authority, s.Keys())
 	for name, address := range e.opts.Sites {
 		e.sites[name] = front.NewSite(e.opts.Authority, site(address))
+	}
+	for name, h := range a.Sites {
+		e.sites[name] = front.NewSite(e.opts.Authority, h)
 	}
 	e.running.Go(t.Run)
 	return nil

@@ -19,12 +19,8 @@ func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
 	found := s.objectOperation(r, sig)
 	receives := found != nil && found.Receive != nil
 	if !receives {
-		limit := int64(maxBody)
-		if sig != nil && sig.service == "s3" {
-			limit = maxS3Body
-		}
 		var err error
-		if body, err = read(r, limit); err != nil {
+		if body, err = read(r, s.limit(r, sig)); err != nil {
 			if sig != nil {
 				c.service = s.service(r, sig, nil)
 			}
@@ -75,29 +71,14 @@ func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.intercept != nil {
-		if err := s.intercept(r, c.Service, c.Operation); err != nil {
-			c.intercepted = true
-			if !errors.As(err, &c.fault) {
-				return nil, err
-			}
-			if !c.fault.After && c.fault.Wait == nil {
-				c.cut = c.fault.Err == nil
-				return nil, c.fault.answer()
-			}
-		}
+	if err := s.intercepted(c, r); err != nil {
+		return nil, err
 	}
 	if err := complete(c.service, c.Operation, in); err != nil {
 		return nil, err
 	}
-	from, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		from = r.RemoteAddr
-	}
-	req := &Request{
-		Service: c.Service, Operation: c.Operation, ID: c.RequestID, Caller: c.Caller, In: in, Body: body, Header: header,
-		AccessKeyID: principal.AccessKeyID, Region: region, SourceIP: from, UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"),
-	}
+	req := c.request(r, in, principal, region)
+	req.Body, req.Header = body, header
 	answer, err := s.settled(r.Context(), c, op, req, principal, payload)
 	c.Resource = req.Resource
 	if err != nil || answer.Content == nil || r.Method == http.MethodHead {
@@ -105,6 +86,55 @@ func (s *Server) answer(c *call, r *http.Request) (*Raw, error) {
 	}
 	c.content, err = answer.Content(r.Context())
 	return answer, err
+}
+
+// intercepted breaks a call that is to be broken.
+func (s *Server) intercepted(c *call, r *http.Request) error {
+	if s.intercept == nil {
+		return nil
+	}
+	err := s.intercept(r, c.Service, c.Operation)
+	if err == nil {
+		return nil
+	}
+	c.intercepted = true
+	if !errors.As(err, &c.fault) {
+		return err
+	}
+	if !c.fault.After && c.fault.Wait == nil {
+		c.cut = c.fault.Err == nil
+		return c.fault.answer()
+	}
+	return nil
+}
+
+// request is what an operation sees of a request.
+func (c *call) request(r *http.Request, in map[string]any, by Credential, region string) *Request {
+	from, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		from = r.RemoteAddr
+	}
+	return &Request{
+		Service: c.Service, Operation: c.Operation, ID: c.RequestID, Caller: by.ARN, In: in, Header: r.Header,
+		AccessKeyID: by.AccessKeyID, Region: region, SourceIP: from, UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"),
+	}
+}
+
+// limit is the size of the largest body that a request may have.
+func (s *Server) limit(r *http.Request, sig *signature) int64 {
+	if sig == nil {
+		return maxBody
+	}
+	if sig.service == "s3" {
+		return maxS3Body
+	}
+	target := r.Header.Get("X-Amz-Target")
+	if svc := s.service(r, sig, nil); svc != nil && target != "" {
+		if op := operation(svc, target[strings.LastIndexByte(target, '.')+1:]); op != nil {
+			return max(maxBody, op.MaxBody)
+		}
+	}
+	return maxBody
 }
 
 // objectOperation is the operation of a request to S3, which is found before its
@@ -163,7 +193,9 @@ func (s *Server) received(ctx context.Context, c *call, op *Operation, req *Requ
 	})
 	if err == nil {
 		err = op.Receive(ctx, req, payload)
-		req.Header = payload.headers()
+		if payload != nil {
+			req.Header = payload.headers()
+		}
 	}
 	if err != nil && s.record != nil {
 		// Whatever the record comes to, the refusal is the answer.

@@ -70,9 +70,14 @@ type Operation struct {
 	// in memory as a whole. It runs while the account is free for others, after
 	// Admit has let the request in, with the account, and before Do, to which it
 	// hands on what it made of the body in Request.Work. Nil for operations
-	// whose bodies are small: Do finds them in Request.Body.
+	// whose bodies are small: Do finds them in Request.Body. Operations of other
+	// services may have one too, to work outside of the account; they get no
+	// Payload.
 	Admit   func(tx *account.Tx, r *Request) error
 	Receive func(ctx context.Context, r *Request, body *Payload) error
+	// MaxBody is the size of the largest body, where it is more than usual; for
+	// the JSON protocols only.
+	MaxBody int64
 	// SumsOfObject tells that checksums in headers are not the body's.
 	SumsOfObject bool
 	// Do carries the operation out. The output is encoded as the protocol
@@ -116,6 +121,8 @@ type Request struct {
 	Header map[string][]string
 	// Work is what Admit, Receive and Do hand on to each other.
 	Work any
+	// Stream is the body of a [Server.Call]; else nil.
+	Stream io.Reader
 	// Settle are called with what came of the request, before it is answered and
 	// while the account is free for others.
 	Settle []func(ctx context.Context, err error)

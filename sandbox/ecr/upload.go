@@ -1,0 +1,236 @@
+package ecr
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
+)
+
+// Layers hold what layers hold, by their digests. They are safe for concurrent
+// use.
+type Layers interface {
+	// Begin begins an upload, and returns where it goes on.
+	Begin(ctx context.Context) (upload string, err error)
+	// Append adds a part, and returns where the upload goes on then, and how much
+	// was added.
+	Append(ctx context.Context, upload string, part io.Reader) (next string, n int64, err error)
+	// Complete ends an upload. It is refused with [ErrOtherDigest] if that is not
+	// of what was uploaded.
+	Complete(ctx context.Context, upload, digest string) error
+}
+
+// ErrOtherDigest tells that what was uploaded is not what was said.
+var ErrOtherDigest = errors.New("the digest is another one")
+
+// The sizes of parts of layers that clients upload by themselves: what is
+// suggested, what a part that others follow has at least, and the most.
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html
+const (
+	suggestedPart = 10 << 20
+	minPart       = 5 << 20
+	maxPart       = 20 << 20
+)
+
+// uploads are the operations on layers, which are held outside of the account.
+type uploads struct{ layers Layers }
+
+// work is what the steps of an upload hand on to each other.
+type work struct {
+	at   string // where the upload goes on
+	size int64
+	part io.Reader
+}
+
+// admits makes the first step of an operation on a repository.
+func admits(do handler) func(*account.Tx, *wire.Request) error {
+	on := onRepository(do)
+	return func(tx *account.Tx, r *wire.Request) error {
+		_, err := on(tx, r)
+		return err
+	}
+}
+
+// unavailable is the answer while the data plane doesn't do its part.
+func unavailable(err error) error {
+	e := account.Errorf("ServerException", "The service encountered an error. (ECR's data plane: %v)", err)
+	e.Status = http.StatusInternalServerError
+	return e
+}
+
+func (l *uploads) mayBegin(tx *account.Tx, _ *wire.Request, repo *account.Resource) (any, error) {
+	if l.layers == nil {
+		return nil, noLayers()
+	}
+	return nil, keyWorks(tx, repo)
+}
+
+func (l *uploads) begin(ctx context.Context, r *wire.Request, _ *wire.Payload) error {
+	at, err := l.layers.Begin(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	r.Work = &work{at: at}
+	return nil
+}
+
+func (l *uploads) began(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
+	w, ok := r.Work.(*work)
+	if !ok {
+		return nil, errors.New("no upload was begun")
+	}
+	h := tx.HexID(32)
+	id := h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	tx.Put(&account.Resource{
+		Type: TypeUpload, ID: repo.ID + "@" + id, Owner: tx.Caller, Props: map[string]any{}, Attrs: map[string]any{}, Tags: map[string]string{},
+		Data: map[string]any{"at": w.at, "size": 0},
+	})
+	return map[string]any{"uploadId": id, "partSize": suggestedPart}, nil
+}
+
+// upload finds the one that a request is about.
+func upload(tx *account.Tx, r *wire.Request, repo *account.Resource) (*account.Resource, error) {
+	u := tx.Get(TypeUpload, repo.ID+"@"+r.String("uploadId"))
+	if u == nil {
+		return nil, account.Errorf("UploadNotFoundException", "The upload with id '%s' does not exist in the repository with name '%s' in the registry with id '%s'", r.String("uploadId"), repo.ID, tx.AccountID())
+	}
+	return u, nil
+}
+
+func (l *uploads) mayAppend(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
+	if l.layers == nil {
+		return nil, noLayers()
+	}
+	u, err := upload(tx, r, repo)
+	if err != nil {
+		return nil, err
+	}
+	w := &work{at: props.Str(u.Data, "at"), size: int64(props.Int(u.Data, 0, "size")), part: r.Stream}
+	if first := int64(r.Int("partFirstByte", -1)); first != w.size && (first >= 0 || r.Stream == nil) {
+		return nil, account.Errorf("InvalidLayerPartException", "Invalid layer part: it begins with byte %d, and the upload has %d bytes", first, w.size)
+	}
+	if r.Stream == nil {
+		part, err := base64.StdEncoding.DecodeString(r.String("layerPartBlob"))
+		// Nobody needs it again.
+		delete(r.In, "layerPartBlob")
+		if err != nil || len(part) > maxPart {
+			return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'layerPartBlob' failed to satisfy constraint: 'Member must have length less than or equal to %d'", maxPart)
+		}
+		if n := int64(r.Int("partLastByte", -1)) + 1 - w.size; n != int64(len(part)) {
+			return nil, account.Errorf("InvalidLayerPartException", "Invalid layer part: it has %d bytes, not the %d that it should have", len(part), n)
+		}
+		w.part = bytes.NewReader(part)
+	}
+	r.Work = w
+	return nil, keyWorks(tx, repo)
+}
+
+// incoming keeps the error that reading a body ended with.
+type incoming struct {
+	io.Reader
+	err error
+}
+
+func (i *incoming) Read(p []byte) (int, error) {
+	n, err := i.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		i.err = err
+	}
+	return n, err
+}
+
+func (l *uploads) append(ctx context.Context, r *wire.Request, _ *wire.Payload) error {
+	w, ok := r.Work.(*work)
+	if !ok {
+		return errors.New("no upload goes on")
+	}
+	in := &incoming{Reader: w.part}
+	at, n, err := l.layers.Append(ctx, w.at, in)
+	switch {
+	case in.err != nil:
+		return account.Errorf("InvalidLayerPartException", "The layer part ended early: %v", in.err)
+	case err != nil:
+		return unavailable(err)
+	}
+	w.at, w.size = at, w.size+n
+	return nil
+}
+
+func (l *uploads) appended(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
+	w, ok := r.Work.(*work)
+	if !ok {
+		return nil, errors.New("no upload goes on")
+	}
+	u, err := upload(tx, r, repo)
+	if err != nil {
+		return nil, err
+	}
+	if before := int64(props.Int(u.Data, 0, "size")); r.Stream == nil {
+		// Of parts, only the last may be small.
+		if last := int64(props.Int(u.Data, minPart, "last")); last < minPart {
+			u.Data["small"] = true
+		}
+		u.Data["last"] = int(w.size - before)
+	}
+	u.Data["at"], u.Data["size"] = w.at, int(w.size)
+	return map[string]any{"registryId": tx.AccountID(), "repositoryName": repo.ID, "uploadId": r.String("uploadId"), "lastByteReceived": w.size - 1}, nil
+}
+
+func (l *uploads) mayComplete(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
+	if l.layers == nil {
+		return nil, noLayers()
+	}
+	u, err := upload(tx, r, repo)
+	if err != nil {
+		return nil, err
+	}
+	digests := r.Strings("layerDigests")
+	switch {
+	case len(digests) != 1 || !digestForm.MatchString(digests[0]):
+		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'layerDigests' failed to satisfy constraint: 'the sandbox takes one digest, of SHA-256'")
+	case props.Int(u.Data, 0, "size") == 0:
+		return nil, account.Errorf("EmptyUploadException", "The upload with id '%s' has no layer parts", r.String("uploadId"))
+	case props.Bool(u.Data, false, "small"):
+		return nil, account.Errorf("LayerPartTooSmallException", "Layer parts must be at least 5 MiB in size")
+	case tx.Get(TypeLayer, repo.ID+"@"+digests[0]) != nil:
+		return nil, account.Errorf("LayerAlreadyExistsException", "The layer with digest '%s' already exists in the repository with name '%s' in registry with id '%s'", digests[0], repo.ID, tx.AccountID())
+	}
+	r.Work = &work{at: props.Str(u.Data, "at"), size: int64(props.Int(u.Data, 0, "size"))}
+	return nil, keyWorks(tx, repo)
+}
+
+func (l *uploads) complete(ctx context.Context, r *wire.Request, _ *wire.Payload) error {
+	w, ok := r.Work.(*work)
+	if !ok {
+		return errors.New("no upload ends")
+	}
+	err := l.layers.Complete(ctx, w.at, r.Strings("layerDigests")[0])
+	switch {
+	case errors.Is(err, ErrOtherDigest):
+		return account.Errorf("InvalidLayerException", "The layer digest calculated does not match the one that was given, %s", r.Strings("layerDigests")[0])
+	case err != nil:
+		return unavailable(err)
+	}
+	return nil
+}
+
+func (l *uploads) completed(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
+	w, ok := r.Work.(*work)
+	if !ok {
+		return nil, errors.New("no upload ends")
+	}
+	u, err := upload(tx, r, repo)
+	if err != nil {
+		return nil, err
+	}
+	digest := r.Strings("layerDigests")[0]
+	tx.Drop(TypeUpload, u.ID)
+	have(tx, repo.ID, digest, w.size)
+	return map[string]any{"registryId": tx.AccountID(), "repositoryName": repo.ID, "uploadId": r.String("uploadId"), "layerDigest": digest}, nil
+}
