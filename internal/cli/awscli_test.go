@@ -70,6 +70,7 @@ type servedSandbox struct {
 		Name    string
 		Process int
 	}
+	Registry struct{ Host, Address string }
 }
 
 // serveSandbox starts a sandbox in a process of its own, and returns what
