@@ -38,6 +38,9 @@ func (p *playground) kill(say io.Writer) func(server string) {
 	if p.planes.objects != nil {
 		servers[fault.ServerS3] = p.planes.objects.Server()
 	}
+	if p.planes.images != nil {
+		servers[fault.ServerECR] = p.planes.images.Server()
+	}
 	return func(server string) {
 		if s := servers[server]; s != nil {
 			if err := s.Kill(); err != nil {

@@ -48,6 +48,15 @@ type work struct {
 	part io.Reader
 }
 
+// workOf is what the step before handed on: something, where layers are held.
+func workOf(r *wire.Request) (*work, error) {
+	w, ok := r.Work.(*work)
+	if !ok {
+		return nil, noLayers()
+	}
+	return w, nil
+}
+
 // admits makes the first step of an operation on a repository.
 func admits(do handler) func(*account.Tx, *wire.Request) error {
 	on := onRepository(do)
@@ -81,9 +90,9 @@ func (l *uploads) begin(ctx context.Context, r *wire.Request, _ *wire.Payload) e
 }
 
 func (l *uploads) began(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
-	w, ok := r.Work.(*work)
-	if !ok {
-		return nil, errors.New("no upload was begun")
+	w, err := workOf(r)
+	if err != nil {
+		return nil, err
 	}
 	h := tx.HexID(32)
 	id := h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
@@ -146,9 +155,9 @@ func (i *incoming) Read(p []byte) (int, error) {
 }
 
 func (l *uploads) append(ctx context.Context, r *wire.Request, _ *wire.Payload) error {
-	w, ok := r.Work.(*work)
-	if !ok {
-		return errors.New("no upload goes on")
+	w, err := workOf(r)
+	if err != nil {
+		return err
 	}
 	in := &incoming{Reader: w.part}
 	at, n, err := l.layers.Append(ctx, w.at, in)
@@ -163,9 +172,9 @@ func (l *uploads) append(ctx context.Context, r *wire.Request, _ *wire.Payload) 
 }
 
 func (l *uploads) appended(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
-	w, ok := r.Work.(*work)
-	if !ok {
-		return nil, errors.New("no upload goes on")
+	w, err := workOf(r)
+	if err != nil {
+		return nil, err
 	}
 	u, err := upload(tx, r, repo)
 	if err != nil {
@@ -206,11 +215,11 @@ func (l *uploads) mayComplete(tx *account.Tx, r *wire.Request, repo *account.Res
 }
 
 func (l *uploads) complete(ctx context.Context, r *wire.Request, _ *wire.Payload) error {
-	w, ok := r.Work.(*work)
-	if !ok {
-		return errors.New("no upload ends")
+	w, err := workOf(r)
+	if err != nil {
+		return err
 	}
-	err := l.layers.Complete(ctx, w.at, r.Strings("layerDigests")[0])
+	err = l.layers.Complete(ctx, w.at, r.Strings("layerDigests")[0])
 	switch {
 	case errors.Is(err, ErrOtherDigest):
 		return account.Errorf("InvalidLayerException", "The layer digest calculated does not match the one that was given, %s", r.Strings("layerDigests")[0])
@@ -221,9 +230,9 @@ func (l *uploads) complete(ctx context.Context, r *wire.Request, _ *wire.Payload
 }
 
 func (l *uploads) completed(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
-	w, ok := r.Work.(*work)
-	if !ok {
-		return nil, errors.New("no upload ends")
+	w, err := workOf(r)
+	if err != nil {
+		return nil, err
 	}
 	u, err := upload(tx, r, repo)
 	if err != nil {

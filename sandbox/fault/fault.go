@@ -171,7 +171,7 @@ type Zone struct {
 
 // Crash is a server that ends unasked.
 type Crash struct {
-	Server   string `yaml:"server" doc:"Which: s3, whose every call is refused with 503 SlowDown meanwhile; database, which cuts its connections, recovers and tells of it by events; or provider, the identity provider, which nobody reaches, so that load balancers answer sign-ons with 500."`
+	Server   string `yaml:"server" doc:"Which: s3, whose every call is refused with 503 SlowDown meanwhile; ecr, which takes no layers of images and gives none; database, which cuts its connections, recovers and tells of it by events; or provider, the identity provider, which nobody reaches, so that load balancers answer sign-ons with 500."`
 	Database string `yaml:"database" doc:"Which databases, by their identifiers; a pattern. The default is all."`
 }
 

@@ -15,6 +15,7 @@ import (
 // The servers behind an account, by the names that faults call them.
 const (
 	ServerS3           = "s3"
+	ServerECR          = "ecr"
 	ServerDatabase     = "database"
 	ServerProvider     = "provider"
 	ServerLoadBalancer = "load-balancer"
@@ -36,7 +37,7 @@ func (f *Fault) acts() bool {
 func (c *checker) servers(f *Fault) {
 	switch {
 	case f.Crash != nil:
-		c.server("crash.server", f.Crash.Server, ServerS3, ServerDatabase, ServerProvider)
+		c.server("crash.server", f.Crash.Server, ServerS3, ServerECR, ServerDatabase, ServerProvider)
 		if f.Crash.Database != "" && f.Crash.Server != ServerDatabase && !c.skip("crash.server") {
 			c.wrong("crash.database", "has no meaning for "+f.Crash.Server, "leave it out; it is for server: database")
 		}

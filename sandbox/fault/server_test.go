@@ -94,6 +94,7 @@ func TestServerIsDown(t *testing.T) {
 		plan, err := fault.Parse("faults.yaml", []byte(`faults:
 - {id: objects, when: {after: 1m}, crash: {server: s3}}
 - {id: users, when: {after: 2m}, for: 5m, crash: {server: provider}}
+- {id: images, when: {after: 3m}, crash: {server: ecr}}
 `), fault.Known{})
 		if err != nil {
 			t.Fatal(err)
@@ -115,7 +116,7 @@ func TestServerIsDown(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		if !slices.Equal(killed, []string{"s3", "provider"}) {
+		if !slices.Equal(killed, []string{"s3", "provider", "ecr"}) {
 			t.Errorf("killed: %v", killed)
 		}
 		var none *fault.Injector
@@ -203,7 +204,7 @@ func TestMistakesOfServers(t *testing.T) {
 - {id: l, lag: {server: s3, rate: 5}}
 `), fault.Known{})
 	want := []string{
-		"f.yaml:2:11: faults[0].crash.server: is missing\n  fix: write one of s3, database, provider",
+		"f.yaml:2:11: faults[0].crash.server: is missing\n  fix: write one of s3, ecr, database, provider",
 		"s4\" is no server that this happens to", "crash.database: has no meaning for s3", "full.server: S3 can't be full: a bucket takes as much as is put into it",
 		"full.server: \"provider\" is no server", "lag.server: \"database\" is no server", "lag: has neither a delay nor a rate", "certificate.wrong: \"old\" is nothing that can be wrong",
 		"targets.group: \"[x\" is no pattern", "times: failover happens once", "lag.rate: is -1", "lag.rate: has no meaning for s3",
