@@ -148,16 +148,16 @@ func edits() []edit {
 			}
 			return f.with("network.zones", 3)
 		}),
-		"the database's class": func(r *rand.Rand, _ *config.Config, f file) file {
+		"class of the database": func(r *rand.Rand, _ *config.Config, f file) file {
 			return f.with("database.instanceClass", one(r, "db.m7g.large", "db.m7g.xlarge", "db.m7g.2xlarge"))
 		},
-		"the database's standby": func(_ *rand.Rand, c *config.Config, f file) file {
+		"standby of the database": func(_ *rand.Rand, c *config.Config, f file) file {
 			return f.with("database.multiAz", !c.Database.MultiAZ)
 		},
-		"the database's storage": func(_ *rand.Rand, c *config.Config, f file) file {
+		"storage of the database": func(_ *rand.Rand, c *config.Config, f file) file {
 			return f.with("database.maxStorageGiB", c.Database.MaxStorageGiB+100)
 		},
-		"the database's version": func(_ *rand.Rand, c *config.Config, f file) file {
+		"version of the database": func(_ *rand.Rand, c *config.Config, f file) file {
 			if c.Database.Version != "17" {
 				return nil
 			}
@@ -176,10 +176,10 @@ func edits() []edit {
 		"a repository more": func(r *rand.Rand, c *config.Config, f file) file {
 			return f.with("registry.repositories", append(slices.Clone(c.Registry.Repositories), fmt.Sprintf("extra-%d", r.IntN(1000))))
 		},
-		"objects' versions": func(r *rand.Rand, _ *config.Config, f file) file {
+		"versions of objects": func(r *rand.Rand, _ *config.Config, f file) file {
 			return f.with("storage.models.noncurrentDays", 30+r.IntN(60))
 		},
-		"the cluster's logs": func(r *rand.Rand, _ *config.Config, f file) file {
+		"logs of the cluster": func(r *rand.Rand, _ *config.Config, f file) file {
 			return f.with("cluster.logRetentionDays", one(r, days...))
 		},
 		"kinds of logs": func(r *rand.Rand, _ *config.Config, f file) file {
@@ -197,7 +197,7 @@ func edits() []edit {
 		"who gets in": func(r *rand.Rand, c *config.Config, f file) file {
 			return f.with("access.web.allowCidrs", []any{c.Access.Web.AllowCIDRs[0], fmt.Sprintf("198.51.100.%d/32", r.IntN(256))})
 		},
-		"the administrators' entrance": func(_ *rand.Rand, c *config.Config, f file) file {
+		"entrance of administrators": func(_ *rand.Rand, c *config.Config, f file) file {
 			if c.Network.Exists() || c.Network.NAT.Mode == config.NATNone {
 				return nil
 			}
@@ -206,14 +206,14 @@ func edits() []edit {
 			}
 			return f.with("access.admin.scheme", config.SchemeInternal)
 		},
-		"the API's name": func(r *rand.Rand, c *config.Config, f file) file {
+		"name of the API": func(r *rand.Rand, c *config.Config, f file) file {
 			_, domain, _ := strings.Cut(c.Access.API.Host, ".")
 			return f.with("access.api.host", one(r, "api.", "ide.")+domain)
 		},
 		"the client": func(r *rand.Rand, _ *config.Config, f file) file {
 			return f.with("access.sso.web.clientId", fmt.Sprintf("client-%d", r.IntN(9)))
 		},
-		"the API's ranges": func(r *rand.Rand, c *config.Config, f file) file {
+		"ranges of the API": func(r *rand.Rand, c *config.Config, f file) file {
 			return f.with("cluster.publicAccessCidrs", []any{fmt.Sprintf("203.0.113.%d/32", r.IntN(256))})
 		},
 		"the firewall": func(_ *rand.Rand, c *config.Config, f file) file { return f.with("waf.enabled", !c.WAF.Enabled) },
@@ -239,7 +239,7 @@ func edits() []edit {
 		"another bucket": func(_ *rand.Rand, _ *config.Config, f file) file {
 			return f.with("storage.models.name", "models-elsewhere")
 		},
-		"services' range": func(_ *rand.Rand, _ *config.Config, f file) file {
+		"range of services": func(_ *rand.Rand, _ *config.Config, f file) file {
 			return f.with("cluster.serviceCidr", "172.21.0.0/16")
 		},
 		"less storage": func(_ *rand.Rand, c *config.Config, f file) file {

@@ -214,6 +214,10 @@ func (m *model) edited(e edit) *architecture.Architecture {
 	if err != nil {
 		return nil // not valid in this one
 	}
+	m.files[a] = f
+	if e.refused {
+		return a // what it presupposes is not wanted
+	}
 	items, err := rehearse.Given(m.box, a)
 	if err != nil {
 		m.t.Fatal(err)
@@ -221,7 +225,6 @@ func (m *model) edited(e edit) *architecture.Architecture {
 	for _, i := range items {
 		m.given[i.Type+" "+i.ID] = true
 	}
-	m.files[a] = f
 	return a
 }
 
