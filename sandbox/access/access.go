@@ -117,7 +117,7 @@ var further = []string{
 	"acm:AddTagsToCertificate", "backup:TagResource", "ec2:CreateTags", "ecr:TagResource", "eks:TagResource", "elasticloadbalancing:AddTags",
 	"iam:PassRole", "iam:TagInstanceProfile", "iam:TagOpenIDConnectProvider", "iam:TagPolicy", "iam:TagRole", "iam:TagUser",
 	"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptTo", "kms:TagResource", "logs:TagResource", "rds:AddTagsToResource", "rds:CreateDBSnapshot",
-	"s3:BypassGovernanceRetention", "s3:DeleteObjectVersion", "s3:DeleteObjectVersionTagging", "s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObjectAcl", "s3:PutObjectLegalHold", "s3:PutObjectRetention",
+	"s3:BypassGovernanceRetention", "s3:DeleteObjectVersion", "s3:DeleteObjectVersionTagging", "s3:GetObjectVersion", "s3:GetObjectVersionAcl", "s3:GetObjectVersionAttributes", "s3:GetObjectVersionTagging", "s3:PutObjectAcl", "s3:PutObjectLegalHold", "s3:PutObjectRetention",
 	"s3:PutObjectTagging", "s3:PutObjectVersionTagging",
 	"secretsmanager:CreateSecret", "secretsmanager:TagResource", "ssm:AddTagsToResource",
 }
