@@ -27,6 +27,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/verify"
 )
@@ -59,7 +60,9 @@ func newWorld(t *testing.T, name string, r *rand.Rand) *world {
 	}
 	l.Next = l.First
 	w := &world{t: t, r: r, data: deploy.DestroyData, first: l.First, files: map[*architecture.Architecture]file{l.First: f}, given: map[string]bool{"AWS::Logs::LogGroup RDSOSMetrics": true}} // the region's
-	w.box, w.start = l.Given(t, sandbox.Options{Seed: r.Uint64()})
+	// Who changes the way out of three zones has asked for more addresses before.
+	more := account.World{Quotas: map[string]int{"L-0263D0A3": 8}}
+	w.box, w.start = l.Given(t, sandbox.Options{Seed: r.Uint64(), World: more})
 	return w
 }
 
