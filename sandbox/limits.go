@@ -7,7 +7,7 @@ package sandbox
 func NotModelled() []string {
 	return []string{
 		"permissions: service and resource control policies of organizations, policies of VPC endpoints, groups of users, and the text of most of AWS's managed policies, whose decisions are refused as not modelled",
-		"data: no packet is routed in the VPC; databases and load balancers answer only where `poolhouse sandbox` serves the account, with servers of this machine behind them, and not in a rehearsal",
+		"data: no packet is routed in the VPC; databases and load balancers answer only where `poolhouse sandbox` serves the account, with servers of this machine behind them, and databases in the step data of a rehearsal",
 		"inside the cluster: no Kubernetes runs, so no pod, chart or target registration; its API answers for version and health to those whom EKS and the security groups let through, and 401 Unauthorized to the rest",
 		"Session Manager: forwarding a port to another host only, without sessions' history; network ACLs and proxies on the way are not looked at",
 		"throttling and shortages by chance: calls are limited and capacity is short only where a plan of faults or the account's options say so",
@@ -15,7 +15,7 @@ func NotModelled() []string {
 		"DNS resolution: certificates are issued when their record is in a zone that counts as delegated",
 		"the identity provider: sign-on is carried out only where `poolhouse sandbox` serves the account, at a provider of its own; a rehearsal configures it and no more",
 		"money: nothing has a price",
-		"other regions and accounts",
+		"other regions and accounts, and so keys of several regions",
 		"CloudFormation: transforms, modules, macros, nested stacks, custom resources, templates by address other than of its own S3, rules that look at the account (Fn::RefAll, Fn::ValueOf), wait conditions, creation policies but those of Auto Scaling groups, update policies other than rolling updates, rollback triggers, imports and hooks; notifications are not sent",
 		"CloudTrail: what services do by themselves or on behalf of a caller, CloudFormation's calls among it, and calls that read",
 		"AWS's catalogues in full: resource types, managed policies, machine images, instance types and versions that the sandbox does not know are refused as AWS refuses those that do not exist",

@@ -113,6 +113,9 @@ func checkKey(tx *account.Tx, p map[string]any) error {
 	if defaulted(p, "Origin") != "AWS_KMS" {
 		return account.NotModelled("Origin %s is not modelled by the sandbox", defaulted(p, "Origin"))
 	}
+	if props.Bool(p, false, "MultiRegion") {
+		return account.NotModelled("Keys of several regions are not modelled by the sandbox, which has one")
+	}
 	if len(props.Str(p, "Description")) > 8192 {
 		return account.Errorf("ValidationException", "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 8192")
 	}

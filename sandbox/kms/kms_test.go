@@ -48,6 +48,8 @@ func TestRefusals(t *testing.T) {
 		{"short window", kms.TypeKey, map[string]any{"PendingWindowInDays": 6}, "ValidationException: 1 validation error detected: Value '6' at 'pendingWindowInDays'"},
 		{"short rotation", kms.TypeKey, map[string]any{"RotationPeriodInDays": 30}, "ValidationException: 1 validation error detected: Value '30' at 'rotationPeriodInDays'"},
 		{"rotation of an asymmetric key", kms.TypeKey, map[string]any{"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY", "EnableKeyRotation": true}, "UnsupportedOperationException: "},
+		{"key of several regions", kms.TypeKey, map[string]any{"MultiRegion": true}, "NotModelled: "},
+		{"key of one region", kms.TypeKey, map[string]any{"MultiRegion": false}, ""},
 		{"usage that doesn't fit", kms.TypeKey, map[string]any{"KeySpec": "HMAC_256"}, "ValidationException: KeyUsage ENCRYPT_DECRYPT is not compatible with KeySpec HMAC_256"},
 		{"policy that isn't JSON", kms.TypeKey, map[string]any{"KeyPolicy": "no"}, "MalformedPolicyDocumentException: "},
 		{"policy without resource", kms.TypeKey, map[string]any{"KeyPolicy": keyPolicy(`{"Effect":"Allow","Principal":"*","Action":"kms:*"}`)}, "MalformedPolicyDocumentException: Policy statement must contain resources."},
