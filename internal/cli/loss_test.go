@@ -70,7 +70,7 @@ func TestL04CreateAfterAKilledDelete(t *testing.T) {
 		}
 		for _, want := range []string{
 			"database poolside is gone", "what it held is in snapshot " + last, "would make it again empty",
-			"poolhouse delete FILE --data snapshot; then write " + last + ", and poolhouse create FILE",
+			"poolhouse delete " + file + " --data snapshot; then write " + last + ", and poolhouse create " + file,
 		} {
 			if !strings.Contains(said, want) {
 				t.Errorf("create %v does not say %q:\n%s", flags, want, said)
