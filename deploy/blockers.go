@@ -135,10 +135,13 @@ func (d *deleting) unkept(ctx context.Context) ([]Blocker, error) {
 			return nil, err
 		}
 		b := Blocker{Type: "AWS::CloudFormation::Stack", ID: d.owned[name].Name, Stack: name, Next: "poolhouse recover FILE shows what it needs"}
-		switch c := stack.ConditionOf(st.Status); {
-		case !st.Exists():
+		if !st.Exists() {
 			b.Reason = "it was to stay, and is gone: a deletion that had begun before took it"
 			b.Next = "poolhouse create FILE makes it again; poolhouse status FILE names the data that is left"
+			out = append(out, b)
+			continue
+		}
+		switch c := stack.ConditionOf(st.Status); {
 		case c == stack.Whole:
 			continue
 		case c == stack.Moving:

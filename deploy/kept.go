@@ -129,7 +129,7 @@ func (d *deleting) keepStack(ctx context.Context, st *stack.State) error {
 		Restore: []string{"poolhouse create FILE"},
 	}
 	if c := stack.ConditionOf(st.Status); c != stack.Whole && c != stack.Moving {
-		k.Why = fmt.Sprintf("stays, and is %s: %s; poolhouse recover shows what it needs", st.Status, c.Means())
+		k.Why = fmt.Sprintf("stays, and is %s: %s; poolhouse recover FILE shows what it needs", st.Status, c.Means())
 		k.Restore = []string{"poolhouse recover FILE"}
 	}
 	lost, err := d.lostOf(ctx, st)

@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
 // bucketNames are the names of a deployment's buckets in the sandbox.
@@ -66,11 +68,22 @@ func TestL07LeftoversFollowTheData(t *testing.T) {
 		if _, err := deploy.MakePlan(t.Context(), w.target(a)); err == nil || strings.Contains(err.Error(), "s3 rb s3://"+full) {
 			t.Errorf("a creation that needs the names: %v", err)
 		}
-		p, _ := deploy.MakePlan(t.Context(), w.target(a))
+		// A plan with refusals is a plan.
+		p, err := deploy.MakePlan(t.Context(), w.target(a))
+		if p == nil {
+			t.Fatal(err)
+		}
+		said := 0
 		for _, r := range p.Refusals {
-			if strings.Contains(r.Reason, full) && !strings.Contains(r.Fix, "poolhouse delete FILE --data keep takes it away if it holds nothing") {
-				t.Errorf("a creation that needs the name says: %s", r.Fix)
+			if strings.Contains(r.Reason, full) {
+				said++
+				if !strings.Contains(r.Fix, "poolhouse delete FILE --data keep takes it away if it holds nothing") {
+					t.Errorf("a creation that needs the name says: %s", r.Fix)
+				}
 			}
+		}
+		if said != 1 {
+			t.Errorf("%d refusals name %s, want 1", said, full)
 		}
 
 		d := w.delete(a, deploy.KeepData)
@@ -90,6 +103,40 @@ func TestL07LeftoversFollowTheData(t *testing.T) {
 		d = w.destroy(a)
 		if left := w.buckets(); !slices.Contains(left, theirs) || slices.Contains(left, full) || d.Outcome != deploy.Clean {
 			t.Errorf("%s, left: %q, %+v", d.Outcome, left, d.Kept)
+		}
+	})
+}
+
+// TestL26UnreadStacksLeaveNothing: as long as the resources of one stack can't be
+// read, nothing counts as what a stack has left, since that may be taken away.
+func TestL26UnreadStacksLeaveNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		blind := false
+		w := newWorld(t, a, sandbox.Options{Fresh: true, Intercept: func(_ *http.Request, service, operation string) error {
+			if blind && service == "cloudformation" && operation == "ListStackResources" {
+				return &account.Error{Code: "ValidationError", Message: "it is broken", Status: http.StatusBadRequest}
+			}
+			return nil
+		}})
+		w.create(a)
+		blind = true
+		v, err := inventory.Read(t.Context(), w.target(a).AWS, a)
+		if err != nil || len(v.Unknown) == 0 {
+			t.Fatalf("unknown: %+v, %v", v, err)
+		}
+		buckets := 0
+		for _, i := range v.Items {
+			if i.Type == "AWS::S3::Bucket" {
+				buckets++
+			}
+			if i.LeftBy != "" || i.Holder != "" {
+				t.Errorf("%s %s counts as what stack %s%s has: %s", i.Type, i.ID, i.LeftBy, i.Holder, i.Why)
+			}
+		}
+		if buckets == 0 {
+			t.Error("the inventory has no bucket")
 		}
 	})
 }

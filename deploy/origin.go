@@ -250,6 +250,11 @@ func (a *applying) finalSnapshots(ctx context.Context) ([]types.DBSnapshot, erro
 	return found, nil
 }
 
+// IsLast tells of a snapshot by its name that a delete of this deployment took it.
+func IsLast(t Target, id string) bool {
+	return strings.HasPrefix(id, finalSnapshot(t.Architecture.DatabaseName()))
+}
+
 // LastSnapshot is the newest snapshot of the deployment's database that can be
 // restored, whoever took it, and when that was; "" if there is none.
 // https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBSnapshots.html

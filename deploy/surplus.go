@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/backup"
 	backuptypes "github.com/aws/aws-sdk-go-v2/service/backup/types"
@@ -161,8 +162,8 @@ func (a *applying) planSurplus(ctx context.Context, name architecture.StackName)
 func (a *applying) besides(ctx context.Context, c stack.Change, body []byte) (said string, stays bool, err error) {
 	switch c.Type {
 	case "AWS::CertificateManager::Certificate":
-		for _, zone := range a.validatedIn(body) {
-			said = fmt.Sprintf("its validation records go from zone %s, but for those that other certificates need", zone)
+		if zones := a.validatedIn(body); len(zones) > 0 {
+			said = fmt.Sprintf("its validation records go from zone %s, but for those that other certificates need", strings.Join(zones, ", "))
 		}
 	case "AWS::Route53::HostedZone":
 		said = fmt.Sprintf("zone %s goes with the records in it that validated certificates: what it answered for has to be answered elsewhere before", c.PhysicalID)

@@ -152,10 +152,20 @@ func (l *looking) findData(ctx context.Context) error {
 			i.Why += "; no snapshot of it is there"
 		default:
 			i.Snapshot, i.Taken = id, taken
-			i.Why += fmt.Sprintf("; its data is in snapshot %s, of %s: to restore it, poolhouse delete --data snapshot, then write database.snapshot: %s and poolhouse create", id, taken.UTC().Format("2006-01-02 15:04Z"), id)
+			i.Why += fmt.Sprintf("; its newest snapshot is %s, of %s: to go on from that, %s", id, taken.UTC().Format("2006-01-02 15:04Z"), wayBack(l.Target, id))
 		}
 	}
 	return nil
+}
+
+// wayBack is how the data of a lost database comes back from a snapshot: by delete
+// and create from one that a delete took, otherwise by restoring the database under
+// its name, so that its stack has it again.
+func wayBack(t deploy.Target, snapshot string) string {
+	if deploy.IsLast(t, snapshot) {
+		return fmt.Sprintf("poolhouse delete FILE --data snapshot, then write database.snapshot: %s and poolhouse create FILE", snapshot)
+	}
+	return fmt.Sprintf("restore it under the name %s, with the subnet group, security groups and parameter group of stack %s: aws rds restore-db-instance-from-db-snapshot --db-snapshot-identifier %s", t.Architecture.DatabaseName(), t.Architecture.StackName(architecture.Database), snapshot)
 }
 
 // looking is a Look in progress.

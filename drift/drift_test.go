@@ -325,7 +325,7 @@ func TestL06ALostDatabaseLeadsToItsSnapshot(t *testing.T) {
 			w.must(err)
 			in, want := &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, SkipFinalSnapshot: new(true)}, "no snapshot of it is there"
 			if kept {
-				in, want = &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, FinalDBSnapshotIdentifier: new("by-hand")}, "its data is in snapshot by-hand, of "
+				in, want = &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, FinalDBSnapshotIdentifier: new("by-hand")}, "its newest snapshot is by-hand, of "
 			}
 			_, err = api.DeleteDBInstance(t.Context(), in)
 			w.must(err)

@@ -294,10 +294,11 @@ func (r *reading) stacks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.standing = map[string]string{}
+	// What is left by which stack is judged only once all of them were read.
+	standing := map[string]string{}
 	for _, st := range all {
 		if st.Exists() {
-			r.standing[st.ID] = st.Name
+			standing[st.ID] = st.Name
 		}
 		rest, ours := strings.CutPrefix(st.Name, r.arch.StackName(""))
 		name := architecture.StackName(rest)
@@ -332,5 +333,6 @@ func (r *reading) stacks(ctx context.Context) error {
 			})
 		}
 	}
+	r.standing = standing
 	return nil
 }

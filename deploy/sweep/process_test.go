@@ -105,7 +105,6 @@ func TestProcess(t *testing.T) {
 // served is an account that answers over HTTP, one call at a time. Its clock is the
 // one that its callers move.
 type served struct {
-	url  string
 	hand hand
 
 	mu  sync.Mutex
@@ -123,7 +122,7 @@ type served struct {
 	made  []string          // the calls that change something, by their names
 }
 
-// serve opens the door to an account.
+// serve prepares to answer for accounts.
 func serve(t *testing.T) *served {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "clock"))
@@ -131,13 +130,7 @@ func serve(t *testing.T) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = file.Close() }) // nothing is read from it any more
-	s := &served{hand: hand{file}}
-	server := httptest.NewUnstartedServer(s)
-	server.Config.SetKeepAlivesEnabled(false)
-	server.Start()
-	t.Cleanup(server.Close)
-	s.url = server.URL
-	return s
+	return &served{hand: hand{file}}
 }
 
 // put has the door lead to a copy of an account, in which a process makes calls.
@@ -249,6 +242,12 @@ func (s *served) run(t *testing.T, args ...string) said {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Each has a door of its own, so that what one that is killed has sent is over
+	// and done with before the next one begins.
+	door := httptest.NewUnstartedServer(s)
+	door.Config.SetKeepAlivesEnabled(false)
+	door.Start()
+	defer door.Close()
 	c := exec.CommandContext(t.Context(), program)
 	c.Env = []string{
 		"PATH=" + t.TempDir(), "HOME=" + t.TempDir(), "TZ=UTC", "AWS_EC2_METADATA_DISABLED=true",
@@ -257,7 +256,7 @@ func (s *served) run(t *testing.T, args ...string) said {
 	if err := s.hand.put(s.now); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range rehearse.NewEndpoint(s.box, s.url).Environment {
+	for _, v := range rehearse.NewEndpoint(s.box, door.URL).Environment {
 		c.Env = append(c.Env, v.Name+"="+v.Value)
 	}
 	var out, errs bytes.Buffer

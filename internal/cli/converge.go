@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -43,8 +44,8 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, all
 			res, err = do(ctx, deploy.CreateOptions{Target: t, Shown: plan})
 			return err
 		})
-		var stale *deploy.StaleError
-		if !errors.As(err, &stale) || n == showings || ctx.Err() != nil {
+		stale := outdatedOnly(err)
+		if stale == nil || n == showings || ctx.Err() != nil {
 			break
 		}
 		a.outdated(stale)
@@ -115,6 +116,28 @@ func (a *app) telling(t *deploy.Target) (done func()) {
 	}
 	t.Emit = live.Event
 	return live.Close
+}
+
+// outdatedOnly is the error of what is no longer as it was shown, if there is no
+// other: who reads on must not miss what failed beside it.
+func outdatedOnly(err error) *deploy.StaleError {
+	var stale *deploy.StaleError
+	if errors.As(err, &stale) && nothingElse(err) {
+		return stale
+	}
+	return nil
+}
+
+func nothingElse(err error) bool {
+	switch e := err.(type) {
+	case *deploy.StaleError:
+		return true
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !nothingElse(err) })
+	case interface{ Unwrap() error }:
+		return nothingElse(e.Unwrap())
+	}
+	return false
 }
 
 // outdated says what has changed since it was shown.

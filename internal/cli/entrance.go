@@ -248,8 +248,9 @@ func (v *visit) attach(box *sandbox.Sandbox, registry *images.Registry, now func
 	go func() { _ = v.entrance.Serve(v.named) }()
 	if v.plain != nil {
 		go func() { _ = v.plain.Serve(v.pushed) }()
+		return nil
 	}
-	return nil
+	return v.pushed.Close() // nobody would answer
 }
 
 func (v *visit) close() error {

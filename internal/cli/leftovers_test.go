@@ -119,12 +119,15 @@ func segments(t *testing.T, made map[int]string) (ids []string) {
 	return ids
 }
 
+// pause is how long who waits for processes leaves them the machine.
+const pause = 50 * time.Millisecond
+
 // empty waits until nobody and nothing is left in the house: no process, nobody
 // at the addresses, no file, no shared memory of who was there.
 func (h *house) empty(round string, seen map[int]string, addresses []string) {
 	h.t.Helper()
 	var left []string
-	for until := time.Now().Add(time.Minute); ; {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(pause) {
 		left = nil
 		for pid, words := range h.processes() {
 			left = append(left, fmt.Sprintf("process %d (%s)", pid, words))
@@ -260,6 +263,7 @@ func TestKilledSandboxesLeaveNothing(t *testing.T) {
 func (h *house) next(t *testing.T) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); len(h.processes()) > 0 && time.Now().Before(until); {
+		time.Sleep(pause)
 	}
 	before := time.Now().Add(-2 * time.Minute)
 	files, err := filepath.Glob(filepath.Join(h.dir, "*"))
@@ -371,7 +375,7 @@ func (h *house) database(t *testing.T, e houseSandbox, db *rds.Client) (string, 
 	names := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, e.DNS)
 	}}
-	for until := time.Now().Add(2 * time.Minute); ; {
+	for until := time.Now().Add(2 * time.Minute); ; time.Sleep(pause) {
 		out, err := db.DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{})
 		if err != nil {
 			return "", err
@@ -385,9 +389,9 @@ func (h *house) database(t *testing.T, e houseSandbox, db *rds.Client) (string, 
 					return address, c.Close()
 				}
 			}
-			if time.Now().After(until) {
-				return "", err
-			}
+		}
+		if time.Now().After(until) {
+			return "", fmt.Errorf("the database is %s, and doesn't answer", aws.ToString(out.DBInstances[0].DBInstanceStatus))
 		}
 	}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -69,8 +68,7 @@ func (a *app) recover(cmd *cobra.Command, path string, yes, dry bool, o deploy.R
 			plan, err = deploy.Recover(ctx, o)
 			return err
 		})
-		var stale *deploy.StaleError
-		if errors.As(err, &stale) && n < showings && ctx.Err() == nil {
+		if stale := outdatedOnly(err); stale != nil && n < showings && ctx.Err() == nil {
 			a.outdated(stale)
 			continue
 		}

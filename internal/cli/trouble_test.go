@@ -40,7 +40,7 @@ func TestObjectsAfterTheirServerFails(t *testing.T) {
 	if _, err := c.GetBucketLocation(t.Context(), &s3.GetBucketLocationInput{Bucket: bucket}); testkit.Code(err) != "SlowDown" {
 		t.Errorf("when its server is killed, S3 says %v, want SlowDown", err)
 	}
-	for until := time.Now().Add(time.Minute); ; {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(pause) {
 		out, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: bucket})
 		if err == nil {
 			got, err := io.ReadAll(out.Body)

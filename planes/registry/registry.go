@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -89,7 +90,15 @@ func Serve(ctx context.Context, o Options) (err error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", app)
 	mux.HandleFunc("POST "+SweepPath, func(w http.ResponseWriter, r *http.Request) { answerSweep(w, r, files) })
-	server := &http.Server{Handler: known(o.Password, mux), ReadHeaderTimeout: time.Minute}
+	var busy sync.WaitGroup
+	inside := known(o.Password, mux)
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		busy.Add(1)
+		defer busy.Done()
+		inside.ServeHTTP(w, r)
+	})}
+	// Whose connection was cut may still write.
+	defer busy.Wait()
 	stop := context.AfterFunc(ctx, func() {
 		// What was acknowledged is in its file.
 		_ = server.Close()

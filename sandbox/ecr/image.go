@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/iam/policy"
@@ -32,7 +33,8 @@ var tagPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompil
 func (l *uploads) putImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
 	manifest, tag := r.String("imageManifest"), r.String("imageTag")
 	parsed, err := parseManifest(manifest)
-	if err != nil {
+	// What is no text would come back as another one.
+	if err != nil || !utf8.ValidString(manifest) {
 		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'")
 	}
 	sum := sha256.Sum256([]byte(manifest))

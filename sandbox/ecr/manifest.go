@@ -101,7 +101,12 @@ func size(tx *account.Tx, repo, i *account.Resource) int64 {
 	for _, d := range append([]descriptor{m.Config}, m.Layers...) {
 		sum += max(d.Size, 0)
 	}
+	seen := map[string]bool{}
 	for _, d := range m.Manifests {
+		if seen[d.Digest] {
+			continue
+		}
+		seen[d.Digest] = true
 		// A list names images only, and no list.
 		if part := tx.Get(TypeImage, repo.ID+"@"+d.Digest); part != nil && len(manifestOf(part).Manifests) == 0 {
 			largest = max(largest, size(tx, repo, part))

@@ -101,7 +101,8 @@ func (c client) do(ctx context.Context, method, address string, body io.Reader, 
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode >= 300 {
+	beyond := method == http.MethodGet && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable
+	if resp.StatusCode >= 300 && !beyond { // that a layer ends before is an answer
 		text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 		return nil, errors.Join(&refusedError{resp.StatusCode, strings.TrimSpace(string(text))}, err, resp.Body.Close())
 	}

@@ -147,6 +147,9 @@ func (c *session) authenticate(p *scram, body []byte, password string) (*scram, 
 	kind, text := binary.BigEndian.Uint32(body), string(body[4:])
 	switch {
 	case kind == 0:
+		if p == nil || !p.verified {
+			return nil, errors.New("the server lets in whoever asks, without a password")
+		}
 		return p, nil
 	case kind == 10 && strings.Contains(text, "SCRAM-SHA-256\x00"):
 		p = &scram{nonce: rand.Text()}
@@ -163,6 +166,7 @@ func (c *session) authenticate(p *scram, body []byte, password string) (*scram, 
 		if !hmac.Equal([]byte(text), []byte("v="+p.signature)) {
 			return nil, errors.New("the server doesn't know the password itself")
 		}
+		p.verified = true
 		return p, nil
 	}
 	return nil, fmt.Errorf("the server asks for a proof of kind %d, not for SCRAM-SHA-256", kind)
@@ -174,6 +178,7 @@ func (c *session) authenticate(p *scram, body []byte, password string) (*scram, 
 type scram struct {
 	user, nonce string // PostgreSQL knows the user, so it is empty
 	signature   string // the server's, once it can be told
+	verified    bool   // it is what the server sent
 }
 
 // final is the client's last message, after the server's first.

@@ -60,7 +60,11 @@ func run(in io.Reader, out io.Writer) int {
 		stop()
 	}()
 	if s.Temporary {
-		defer func() { _ = os.RemoveAll(s.Dir) }()
+		defer func() {
+			if err := os.RemoveAll(s.Dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}()
 	}
 	err = registry.Serve(ctx, registry.Options{Dir: s.Dir, Address: s.Listen["registry"], Config: s.Config, Ready: func(address string) {
 		say(out, ready{Addresses: map[string]string{"registry": address}})
