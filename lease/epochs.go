@@ -75,11 +75,14 @@ func (s *sight) top() Held {
 
 func (o *Options) name(epoch int) string { return o.Path + "/" + strconv.Itoa(epoch) }
 
-// put writes an epoch: a new one, with its tags, or the present one again.
-func (o *Options) put(ctx context.Context, epoch, renewals int, again bool) error {
+// put writes an epoch: a new one, with its tags, or the present one again. Made
+// tells that there was none: versions begin with 1 again when a parameter is made
+// anew.
+// https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html
+func (o *Options) put(ctx context.Context, epoch, renewals int, again bool) (made bool, err error) {
 	value, err := json.Marshal(record{Holder: o.Holder, TTLSeconds: o.TTL.Seconds(), Renewals: renewals})
 	if err != nil {
-		return fmt.Errorf("write the lease %s: %w", o.name(epoch), err)
+		return false, fmt.Errorf("write the lease %s: %w", o.name(epoch), err)
 	}
 	in := &ssm.PutParameterInput{
 		Name: aws.String(o.name(epoch)), Type: types.ParameterTypeString, Value: aws.String(string(value)),
@@ -91,10 +94,11 @@ func (o *Options) put(ctx context.Context, epoch, renewals int, again bool) erro
 			in.Tags = append(in.Tags, types.Tag{Key: aws.String(k), Value: aws.String(o.Tags[k])})
 		}
 	}
-	if _, err := o.Store.PutParameter(ctx, in); err != nil {
-		return fmt.Errorf("write the lease %s: %w", o.name(epoch), err)
+	out, err := o.Store.PutParameter(ctx, in)
+	if err != nil {
+		return false, fmt.Errorf("write the lease %s: %w", o.name(epoch), err)
 	}
-	return nil
+	return out.Version == 1, nil
 }
 
 // drop deletes epochs. It may be repeated.

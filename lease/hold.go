@@ -167,14 +167,24 @@ func (l *Lease) renew(ctx context.Context) error {
 	l.renewals++
 	n := l.renewals
 	l.mu.Unlock()
+	made := false
+	if !mine {
+		if _, err = l.o.put(ctx, epoch, n, false); awsapi.IsExists(err) {
+			mine = true // it is there; only the look lags
+		}
+	}
 	if mine {
-		err = l.o.put(ctx, epoch, n, true)
-	} else if err = l.o.put(ctx, epoch, n, false); awsapi.IsExists(err) {
-		// It is there; only the look lags.
-		err = l.o.put(ctx, epoch, n, true)
+		made, err = l.o.put(ctx, epoch, n, true)
 	}
 	if err != nil {
 		return err
+	}
+	if made && l.lapsed(since) {
+		// It arrived so late that somebody had taken over and deleted it.
+		if err := l.o.drop(ctx, []int{epoch}); err != nil {
+			return err
+		}
+		return l.lose(Held{})
 	}
 	if l.lapsed(since) {
 		// It took so long that somebody may have come first.
@@ -206,7 +216,7 @@ func (l *Lease) take(ctx context.Context) error {
 		}
 		l.mu.Unlock()
 		epoch := max(top.Epoch, had) + 1
-		err = l.o.put(ctx, epoch, 0, false)
+		_, err = l.o.put(ctx, epoch, 0, false)
 		if err == nil {
 			return l.confirm(ctx, epoch, began)
 		}

@@ -18,7 +18,9 @@
 // A run that can't renew for a time to live takes its lease for lapsed. It gets
 // it again if nobody else has taken it, as after a night in which the machine
 // was asleep; otherwise it has lost it for good, also when the other run is
-// over: its parameter is gone then. See [Lease.Check].
+// over: its parameter is gone then. See [Lease.Check]. What no lease holds back is
+// a call that was on its way when the machine fell asleep: AWS takes a signature
+// for fifteen minutes.
 //
 // [PutParameter]: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 package lease

@@ -257,7 +257,10 @@ func TestL25ServiceTellsTheTime(t *testing.T) {
 
 // tardy is a Parameter Store that carries a call out late, also when its caller
 // has hung up by then.
-type tardy struct{ Store }
+type tardy struct {
+	Store
+	late *time.Duration
+}
 
 func (s tardy) PutParameter(ctx context.Context, in *ssm.PutParameterInput, o ...func(*ssm.Options)) (*ssm.PutParameterOutput, error) {
 	type answer struct {
@@ -266,7 +269,7 @@ func (s tardy) PutParameter(ctx context.Context, in *ssm.PutParameterInput, o ..
 	}
 	got := make(chan answer, 1)
 	go func() {
-		time.Sleep(5 * time.Second)
+		time.Sleep(*s.late)
 		out, err := s.Store.PutParameter(context.WithoutCancel(ctx), in, o...)
 		got <- answer{out, err}
 	}()
@@ -286,7 +289,7 @@ func TestL25ReleaseWaitsForARenewal(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAccount(t)
 			o := a.options("alice", 7)
-			o.Store = tardy{o.Store}
+			o.Store = tardy{o.Store, new(5 * time.Second)}
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			l := a.acquire(ctx, o)
@@ -309,4 +312,32 @@ func TestL25ReleaseWaitsForARenewal(t *testing.T) {
 			a.has()
 		})
 	}
+}
+
+// TestL25LateRenewalRevivesNothing has a renewal arrive when another run has had
+// the lease and is over: what it wrote is no lease, and goes.
+func TestL25LateRenewalRevivesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		o, late := a.options("alice", 7), time.Duration(0)
+		o.Store = tardy{o.Store, &late}
+		l := a.acquire(t.Context(), o)
+		late = 14 * time.Minute
+		time.Sleep(2 * TTL)
+		other := a.acquire(t.Context(), a.options("bob", 8))
+		if err := other.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.has()
+		time.Sleep(late)
+		late = 0
+		var lost *LostError
+		if err := l.Check(t.Context()); !errors.As(err, &lost) {
+			t.Errorf("after another run: %v, want that the lease is lost", err)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.has()
+	})
 }

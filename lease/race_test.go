@@ -66,8 +66,13 @@ func (s *laggard) carryOut(operation string, in map[string]any) (status int, ans
 		if !again && s.as(str("Name"), now).value != "" {
 			return 400, map[string]any{"__type": "ParameterAlreadyExists"}
 		}
-		s.history[str("Name")] = append(s.history[str("Name")], write{now, str("Value")})
-		return 200, map[string]any{"Version": 1}
+		h := append(s.history[str("Name")], write{now, str("Value")})
+		s.history[str("Name")] = h
+		version := 0
+		for i := len(h) - 1; i >= 0 && h[i].value != ""; i-- {
+			version++
+		}
+		return 200, map[string]any{"Version": version}
 	case "DeleteParameters":
 		names, _ := in["Names"].([]any)
 		for _, n := range names {
