@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,7 +260,7 @@ func TestL25ServiceTellsTheTime(t *testing.T) {
 // has hung up by then.
 type tardy struct {
 	Store
-	late *time.Duration
+	late *atomic.Int64 // nanoseconds
 }
 
 func (s tardy) PutParameter(ctx context.Context, in *ssm.PutParameterInput, o ...func(*ssm.Options)) (*ssm.PutParameterOutput, error) {
@@ -269,7 +270,7 @@ func (s tardy) PutParameter(ctx context.Context, in *ssm.PutParameterInput, o ..
 	}
 	got := make(chan answer, 1)
 	go func() {
-		time.Sleep(*s.late)
+		time.Sleep(time.Duration(s.late.Load()))
 		out, err := s.Store.PutParameter(context.WithoutCancel(ctx), in, o...)
 		got <- answer{out, err}
 	}()
@@ -289,7 +290,9 @@ func TestL25ReleaseWaitsForARenewal(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAccount(t)
 			o := a.options("alice", 7)
-			o.Store = tardy{o.Store, new(5 * time.Second)}
+			var late atomic.Int64
+			late.Store(int64(5 * time.Second))
+			o.Store = tardy{o.Store, &late}
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			l := a.acquire(ctx, o)
@@ -319,18 +322,19 @@ func TestL25ReleaseWaitsForARenewal(t *testing.T) {
 func TestL25LateRenewalRevivesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
-		o, late := a.options("alice", 7), time.Duration(0)
+		o := a.options("alice", 7)
+		var late atomic.Int64
 		o.Store = tardy{o.Store, &late}
 		l := a.acquire(t.Context(), o)
-		late = 14 * time.Minute
+		late.Store(int64(14 * time.Minute))
 		time.Sleep(2 * TTL)
 		other := a.acquire(t.Context(), a.options("bob", 8))
 		if err := other.Release(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		a.has()
-		time.Sleep(late)
-		late = 0
+		time.Sleep(14 * time.Minute)
+		late.Store(0)
 		var lost *LostError
 		if err := l.Check(t.Context()); !errors.As(err, &lost) {
 			t.Errorf("after another run: %v, want that the lease is lost", err)
