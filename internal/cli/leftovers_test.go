@@ -157,8 +157,9 @@ func (h *house) empty(round string, seen map[int]string, addresses []string) {
 	}
 }
 
-// Ten rehearsals, each killed when it has said so many lines as a seed says, leave
-// no process, port, file or folder behind.
+// Ten rehearsals, each killed when it has said so many of its first lines as a
+// seed says, leave no process, port, file or folder behind. That is before the
+// step data, which starts servers.
 func TestKilledRehearsalsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	h, draw := newHouse(t), rand.New(rand.NewPCG(1, 10))
@@ -187,7 +188,7 @@ func TestKilledRehearsalsLeaveNothing(t *testing.T) {
 	}
 }
 
-// Ten sandboxes with all of their servers, each killed after so many calls as a
+// Ten sandboxes with their servers but the registry of images, each killed after so many calls as a
 // seed says, and with it or before it some of its servers, leave no process,
 // port, file, folder or shared memory behind. What cannot be removed, since who
 // would do it was killed as well, the next one removes.
