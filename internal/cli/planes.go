@@ -151,8 +151,11 @@ func (p *planes) served() []servedPlane {
 // printPlanes says which data planes run, for people.
 func printPlanes(w io.Writer, list []servedPlane) {
 	for _, s := range list {
-		if s.Name == objects.Plane {
+		switch s.Name {
+		case objects.Plane:
 			fmt.Fprintf(w, "\nA server of its own, process %d, holds the objects of S3:\n\n  aws s3 cp FILE s3://BUCKET/\n", s.Process)
+		case images.Plane:
+			fmt.Fprintf(w, "\nA server of its own, process %d, holds the layers of ECR's images.\n", s.Process)
 		}
 	}
 }

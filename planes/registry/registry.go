@@ -34,6 +34,10 @@ const Repository = "poolhouse"
 // nothing else goes on, and answers with how many layers there were.
 const SweepPath = "/sweep"
 
+// OffsetHeader, of a request that goes on with an upload, is how many bytes of it
+// the client counts on. What else there is, of a part that broke, is forgotten.
+const OffsetHeader = "Upload-Offset"
+
 // repositories are where distribution keeps them.
 const repositories = "/docker/registry/v2/repositories"
 
@@ -88,7 +92,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return errors.Join(err, l.Close(), app.Shutdown())
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", app)
+	mux.Handle("/", &rewinding{next: app, root: root, busy: map[string]chan struct{}{}})
 	mux.HandleFunc("POST "+SweepPath, func(w http.ResponseWriter, r *http.Request) { answerSweep(w, r, files) })
 	var busy sync.WaitGroup
 	inside := known(o.Password, mux)

@@ -67,6 +67,7 @@ func (l *uploads) putImage(tx *account.Tx, r *wire.Request, repo *account.Resour
 			Data: map[string]any{"manifest": manifest, "media": media, "digest": digest},
 		}
 		tx.Put(image)
+		refers(tx, repo, parsed, 1)
 	}
 	if holder != nil {
 		untag(holder, tag)
@@ -231,7 +232,7 @@ func batchDeleteImage(tx *account.Tx, r *wire.Request, repo *account.Resource) (
 			continue
 		}
 		tag, digest := props.Str(id, "imageTag"), props.Str(i.Data, "digest")
-		if referenced(tx, repo, i) && (props.Str(id, "imageDigest") != "" || len(tagsOf(i)) == 1) {
+		if referenced(i) && (props.Str(id, "imageDigest") != "" || len(tagsOf(i)) == 1) {
 			failed = append(failed, failure(id, "ImageReferencedByManifestList"))
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,13 +29,6 @@ func noLayers() error {
 	return account.NotModelled("layers of images are not modelled by a sandbox without the data plane of ECR")
 }
 
-// isAssociated tells whether an image of the repository has a layer.
-func isAssociated(tx *account.Tx, repo *account.Resource, digest string) bool {
-	return slices.ContainsFunc(images(tx, repo.ID), func(i *account.Resource) bool {
-		return slices.ContainsFunc(manifestOf(i).blobs(), func(d descriptor) bool { return d.Digest == digest })
-	})
-}
-
 // available tells which layers are there.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchCheckLayerAvailability.html
 func (l *uploads) available(tx *account.Tx, r *wire.Request, repo *account.Resource) (any, error) {
@@ -56,25 +48,13 @@ func (l *uploads) available(tx *account.Tx, r *wire.Request, repo *account.Resou
 		v := map[string]any{"layerDigest": d, "layerAvailability": "UNAVAILABLE"}
 		if layer := tx.Get(TypeLayer, repo.ID+"@"+d); layer != nil {
 			v["layerAvailability"], v["layerSize"] = "AVAILABLE", props.Int(layer.Data, 0, "size")
-			if media := mediaOf(tx, repo, d); media != "" {
+			if media := props.Str(layer.Data, "media"); media != "" {
 				v["mediaType"] = media
 			}
 		}
 		found = append(found, v)
 	}
 	return map[string]any{"layers": found, "failures": failures}, nil
-}
-
-// mediaOf is what an image of the repository says that a layer is.
-func mediaOf(tx *account.Tx, repo *account.Resource, digest string) string {
-	for _, i := range images(tx, repo.ID) {
-		for _, d := range manifestOf(i).blobs() {
-			if d.Digest == digest {
-				return d.MediaType
-			}
-		}
-	}
-	return ""
 }
 
 // download is where a layer can be fetched from by whoever has the address, for
@@ -87,10 +67,11 @@ func (l *uploads) download(tx *account.Tx, r *wire.Request, repo *account.Resour
 	if !digestForm.MatchString(digest) {
 		return nil, account.Errorf("InvalidParameterException", "Invalid parameter at 'layerDigest' failed to satisfy constraint: 'must satisfy regular expression '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+''")
 	}
-	if tx.Get(TypeLayer, repo.ID+"@"+digest) == nil {
+	layer := tx.Get(TypeLayer, repo.ID+"@"+digest)
+	if layer == nil {
 		return nil, account.Errorf("LayersNotFoundException", "The layer with digest '%s' does not exist in the repository with name '%s' in registry with id '%s'", digest, repo.ID, tx.AccountID())
 	}
-	if !isAssociated(tx, repo, digest) {
+	if props.Int(layer.Data, 0, "images") == 0 {
 		return nil, account.Errorf("LayerInaccessibleException", "The layer with digest '%s' in the repository with name '%s' in registry with id '%s' is not associated with an image", digest, repo.ID, tx.AccountID())
 	}
 	expires := strconv.FormatInt(tx.Now().Add(downloadLife).Unix(), 10)
@@ -234,10 +215,14 @@ func encryption(repo *account.Resource, what string) string {
 	return "AES256"
 }
 
-// have notes that a repository has a layer.
+// have notes that a repository has a layer, if it doesn't have it yet. How many
+// images have it, and what the first of them says that it is, comes with them.
 func have(tx *account.Tx, repository, digest string, size int64) {
+	if tx.Get(TypeLayer, repository+"@"+digest) != nil {
+		return
+	}
 	tx.Put(&account.Resource{
 		Type: TypeLayer, ID: repository + "@" + digest, Owner: tx.Caller, Props: map[string]any{}, Attrs: map[string]any{}, Tags: map[string]string{},
-		Data: map[string]any{"size": int(size)},
+		Data: map[string]any{"size": int(size), "images": 0},
 	})
 }

@@ -21,7 +21,7 @@ const runsEvery = 24 * time.Hour
 
 // Events are the handlers of this package's events.
 func Events() map[string]func(*account.Tx, account.Event) {
-	return map[string]func(*account.Tx, account.Event){eventLifecycle: func(tx *account.Tx, e account.Event) {
+	return map[string]func(*account.Tx, account.Event){eventUpload: abandon, eventLifecycle: func(tx *account.Tx, e account.Event) {
 		repo := tx.Get(TypeRepository, e.ID)
 		if repo == nil {
 			return
@@ -80,7 +80,7 @@ func expire(tx *account.Tx, repo *account.Resource) {
 				rest = append(rest, i)
 				continue
 			}
-			if r.Action.Type == "expire" && r.over(tx, i, kept) && !referenced(tx, repo, i) {
+			if r.Action.Type == "expire" && r.over(tx, i, kept) && !referenced(i) {
 				remove(tx, repo, i)
 				continue
 			}

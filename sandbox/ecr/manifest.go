@@ -118,32 +118,45 @@ func size(tx *account.Tx, repo, i *account.Resource) int64 {
 	return sum
 }
 
+// refers counts an image's manifest in for each layer and image that it names, or
+// out again, and returns the layers that none has any more. Layers have "images",
+// and images the "lists" that have them.
+func refers(tx *account.Tx, repo *account.Resource, m manifest, by int) (unused []*account.Resource) {
+	seen := map[string]bool{}
+	count := func(typ, what string, d descriptor) *account.Resource {
+		r := tx.Get(typ, repo.ID+"@"+d.Digest)
+		if seen[d.Digest] || r == nil {
+			return nil
+		}
+		seen[d.Digest] = true
+		r.Data[what] = max(props.Int(r.Data, 0, what)+by, 0)
+		return r
+	}
+	for _, d := range m.blobs() {
+		layer := count(TypeLayer, "images", d)
+		switch {
+		case layer == nil:
+		case props.Int(layer.Data, 0, "images") == 0:
+			unused = append(unused, layer)
+		case props.Str(layer.Data, "media") == "":
+			layer.Data["media"] = d.MediaType
+		}
+	}
+	for _, d := range m.Manifests {
+		count(TypeImage, "lists", d)
+	}
+	return unused
+}
+
 // referenced tells whether a list in the repository has an image, which then
 // can't be deleted.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html
-func referenced(tx *account.Tx, repo, i *account.Resource) bool {
-	digest := props.Str(i.Data, "digest")
-	return slices.ContainsFunc(images(tx, repo.ID), func(other *account.Resource) bool {
-		return other != i && slices.ContainsFunc(manifestOf(other).Manifests, func(d descriptor) bool { return d.Digest == digest })
-	})
-}
+func referenced(i *account.Resource) bool { return props.Int(i.Data, 0, "lists") > 0 }
 
 // remove removes an image, with the layers that no other in the repository has.
 func remove(tx *account.Tx, repo, i *account.Resource) {
 	tx.Drop(TypeImage, i.ID)
-	gone := manifestOf(i).blobs()
-	if len(gone) == 0 {
-		return
-	}
-	kept := map[string]bool{}
-	for _, other := range images(tx, repo.ID) {
-		for _, d := range manifestOf(other).blobs() {
-			kept[d.Digest] = true
-		}
-	}
-	for _, d := range gone {
-		if !kept[d.Digest] {
-			tx.Drop(TypeLayer, repo.ID+"@"+d.Digest)
-		}
+	for _, layer := range refers(tx, repo, manifestOf(i), -1) {
+		tx.Drop(TypeLayer, layer.ID)
 	}
 }

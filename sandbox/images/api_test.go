@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -157,16 +158,30 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{"layer", "", " text"} {
-		next, n, err := s.Append(ctx, at, strings.NewReader(part))
-		if err != nil || n != int64(len(part)) {
-			t.Fatal(n, err)
+		// What came of a part that broke doesn't count.
+		broken := io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<20)), iotest.ErrReader(io.ErrUnexpectedEOF))
+		if _, err := s.Append(ctx, at, broken); err == nil {
+			t.Error("a broken part is taken")
+		}
+		next, err := s.Append(ctx, at, strings.NewReader(part))
+		if err != nil || next.Size != at.Size+int64(len(part)) {
+			t.Fatal(next, err)
 		}
 		at = next
+	}
+	if _, err := s.Append(ctx, ecr.Upload{At: at.At, Size: at.Size + 1}, strings.NewReader("y")); !errors.Is(err, ecr.ErrNoUpload) {
+		t.Error(err)
 	}
 	if err := s.Complete(ctx, at, digestOf("another")); !errors.Is(err, ecr.ErrOtherDigest) {
 		t.Error(err)
 	}
 	if err := s.Complete(ctx, at, digestOf("layer text")); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Append(ctx, at, strings.NewReader("y")); !errors.Is(err, ecr.ErrNoUpload) {
+		t.Error(err)
+	}
+	if err := s.Complete(ctx, at, digestOf("layer text")); !errors.Is(err, ecr.ErrNoUpload) {
 		t.Error(err)
 	}
 	read := func(header http.Header) string {

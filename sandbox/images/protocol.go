@@ -225,7 +225,7 @@ func (q *request) begin() {
 		q.created(digest)
 		return
 	}
-	q.goesOn(out.UploadID, 0)
+	q.goesOn(out.UploadID, 0, http.StatusAccepted)
 }
 
 // mount tells whether a layer could be taken from another repository, of which
@@ -244,11 +244,11 @@ func (q *request) mount(upload, from, digest string) (mounted bool) {
 }
 
 // goesOn tells the client where an upload goes on that has so many bytes.
-func (q *request) goesOn(upload string, size int64) {
+func (q *request) goesOn(upload string, size int64, status int) {
 	q.w.Header().Set("Location", "/v2/"+q.name+"/blobs/uploads/"+upload)
 	q.w.Header().Set("Docker-Upload-Uuid", upload)
 	q.w.Header().Set("Range", fmt.Sprintf("0-%d", max(size-1, 0)))
-	q.w.WriteHeader(http.StatusAccepted)
+	q.w.WriteHeader(status)
 }
 
 func (q *request) created(digest string) {
@@ -257,10 +257,18 @@ func (q *request) created(digest string) {
 	q.w.WriteHeader(http.StatusCreated)
 }
 
-// upload takes a part of a layer, or its last one.
+// upload takes a part of a layer, or its last one, or says how far it is: for
+// whom it goes on, as if nothing came.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks
 func (q *request) upload(id string) {
 	digest := q.r.URL.Query().Get("digest")
 	switch {
+	case q.r.Method == http.MethodGet || q.r.Method == http.MethodHead:
+		var out struct{ LastByteReceived int64 }
+		if q.call("UploadLayerPart", map[string]any{"uploadId": id}, http.NoBody, &out) {
+			q.goesOn(id, out.LastByteReceived+1, http.StatusNoContent)
+		}
+		return
 	case q.r.Method == http.MethodPatch:
 	case q.r.Method == http.MethodPut && digest != "":
 	default:
@@ -277,7 +285,7 @@ func (q *request) upload(id string) {
 			return
 		}
 		if q.r.Method == http.MethodPatch {
-			q.goesOn(id, out.LastByteReceived+1)
+			q.goesOn(id, out.LastByteReceived+1, http.StatusAccepted)
 			return
 		}
 	}

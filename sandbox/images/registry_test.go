@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -37,30 +38,48 @@ type memory struct {
 	layers  map[string][]byte
 }
 
-func (m *memory) Begin(context.Context) (string, error) {
+func (m *memory) Begin(context.Context) (ecr.Upload, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := fmt.Sprint(len(m.uploads))
 	m.uploads[id] = nil
-	return id, nil
+	return ecr.Upload{At: id}, nil
 }
 
-func (m *memory) Append(_ context.Context, upload string, part io.Reader) (string, int64, error) {
+func (m *memory) Append(_ context.Context, u ecr.Upload, part io.Reader) (ecr.Upload, error) {
 	b, err := io.ReadAll(part)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.uploads[upload] = append(m.uploads[upload], b...)
-	return upload, int64(len(b)), err
+	text, there := m.uploads[u.At]
+	switch {
+	case !there:
+		return u, ecr.ErrNoUpload
+	case err != nil:
+		return u, err
+	}
+	m.uploads[u.At] = append(text, b...)
+	return ecr.Upload{At: u.At, Size: u.Size + int64(len(b))}, nil
 }
 
-func (m *memory) Complete(_ context.Context, upload, digest string) error {
+func (m *memory) Complete(_ context.Context, u ecr.Upload, digest string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if digestOf(string(m.uploads[upload])) != digest {
+	text, there := m.uploads[u.At]
+	switch {
+	case !there:
+		return ecr.ErrNoUpload
+	case digestOf(string(text)) != digest:
 		return ecr.ErrOtherDigest
 	}
-	m.layers[digest] = m.uploads[upload]
+	m.layers[digest] = text
 	return nil
+}
+
+// lose forgets all uploads.
+func (m *memory) lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.uploads)
 }
 
 func digestOf(text string) string {
@@ -74,6 +93,7 @@ type world struct {
 	box      *sandbox.Sandbox
 	ecr      *sdk.Client
 	registry *images.Registry
+	layers   *memory
 	host     string // that requests come by
 	password string
 }
@@ -91,7 +111,7 @@ func newWorld(t *testing.T, o sandbox.Options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, box: box, ecr: sdk.NewFromConfig(testkit.Config(box)), registry: g, host: g.Host()}
+	w := &world{t: t, box: box, ecr: sdk.NewFromConfig(testkit.Config(box)), registry: g, layers: m, host: g.Host()}
 	for _, name := range []string{"app", "other"} {
 		testkit.MustCreate(t, box, ecr.TypeRepository, obj{"RepositoryName": name})
 	}
@@ -410,6 +430,80 @@ func TestFaults(t *testing.T) {
 	}()
 	broken = nil
 	w.wants(w.ask(http.MethodGet, "/v2/app/manifests/v1", ""), http.StatusOK)
+}
+
+// uploads are those that the account knows.
+func (w *world) uploads() (n int) {
+	for _, r := range w.box.Account().Resources() {
+		if r.Type == ecr.TypeUpload {
+			n++
+		}
+	}
+	return n
+}
+
+// A push whose part was cut off goes on from where it was, which the registry
+// tells; one that the registry has lost begins anew, and so does one that nobody
+// went on with for a day.
+//
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html
+func TestInterruptedUploads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Options{})
+		begin := func() string {
+			t.Helper()
+			r := w.ask(http.MethodPost, "/v2/app/blobs/uploads/", "")
+			w.wants(r, http.StatusAccepted)
+			return r.Header().Get("Location")
+		}
+		at := begin()
+		w.wants(w.ask(http.MethodPatch, at, "layer"), http.StatusAccepted)
+		cut := httptest.NewRequestWithContext(t.Context(), http.MethodPatch, at, io.MultiReader(strings.NewReader(" te"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		cut.Host = w.host
+		cut.Header.Set("Authorization", "Basic "+w.password)
+		out := httptest.NewRecorder()
+		w.registry.ServeHTTP(out, cut)
+		w.wants(out, http.StatusRequestedRangeNotSatisfiable, `"BLOB_UPLOAD_INVALID"`, "ended early")
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			r := w.ask(method, at, "")
+			if w.wants(r, http.StatusNoContent); r.Header().Get("Range") != "0-4" || r.Header().Get("Location") != at {
+				t.Errorf("%s: %v", method, r.Header())
+			}
+		}
+		w.wants(w.ask(http.MethodPatch, at, " text", "Content-Range", "5-9"), http.StatusAccepted)
+		w.wants(w.ask(http.MethodPut, at+"?digest="+digestOf("layer text"), ""), http.StatusCreated)
+		w.wants(w.ask(http.MethodGet, at, ""), http.StatusNotFound, `"BLOB_UPLOAD_UNKNOWN"`)
+		// Whoever uploads what is there already needs the upload no more.
+		at = begin()
+		w.wants(w.ask(http.MethodPut, at+"?digest="+digestOf("layer text"), "layer text"), http.StatusCreated)
+		if n := w.uploads(); n != 0 {
+			t.Errorf("%d uploads are left", n)
+		}
+		for _, x := range []struct{ method, query, body string }{{http.MethodPatch, "", "x"}, {http.MethodPut, "?digest=" + digestOf("y"), ""}, {http.MethodGet, "", ""}} {
+			at = begin()
+			w.wants(w.ask(http.MethodPatch, at, "y"), http.StatusAccepted)
+			w.layers.lose()
+			w.wants(w.ask(x.method, at+x.query, x.body), http.StatusNotFound, `"BLOB_UPLOAD_UNKNOWN"`)
+			if n := w.uploads(); n != 0 {
+				t.Errorf("%s: %d uploads are left", x.method, n)
+			}
+		}
+		at = begin()
+		time.Sleep(23 * time.Hour)
+		w.login()
+		w.wants(w.ask(http.MethodPatch, at, "y"), http.StatusAccepted)
+		time.Sleep(24*time.Hour - time.Second)
+		w.login()
+		if n := w.uploads(); n != 1 {
+			t.Errorf("%d uploads are left of one that went on", n)
+		}
+		time.Sleep(2 * time.Second)
+		w.wants(w.ask(http.MethodGet, at, ""), http.StatusNotFound, `"BLOB_UPLOAD_UNKNOWN"`)
+		if n := w.uploads(); n != 0 {
+			t.Errorf("%d uploads are left of an abandoned one", n)
+		}
+	})
 }
 
 // What an image is made of is with the account: a clone has it, and goes its own

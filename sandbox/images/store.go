@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/ecr"
@@ -109,23 +110,36 @@ func (c client) do(ctx context.Context, method, address string, body io.Reader, 
 	return resp, nil
 }
 
+// offset is the header that says how much of an upload counts: the server forgets
+// what is left of a part that broke.
+const offset = "Upload-Offset"
+
 // Begin begins an upload.
-func (c client) Begin(ctx context.Context) (string, error) {
+func (c client) Begin(ctx context.Context) (ecr.Upload, error) {
 	resp, err := c.do(ctx, http.MethodPost, "/v2/"+repository+"/blobs/uploads/", nil, nil)
 	if err != nil {
-		return "", err
+		return ecr.Upload{}, err
 	}
-	return resp.Header.Get("Location"), resp.Body.Close()
+	return ecr.Upload{At: resp.Header.Get("Location")}, resp.Body.Close()
 }
 
 // Append adds a part.
-func (c client) Append(ctx context.Context, upload string, part io.Reader) (string, int64, error) {
+func (c client) Append(ctx context.Context, u ecr.Upload, part io.Reader) (ecr.Upload, error) {
 	in := &counted{Reader: part}
-	resp, err := c.do(ctx, http.MethodPatch, upload, io.NopCloser(in), http.Header{"Content-Type": {"application/octet-stream"}})
+	resp, err := c.goOn(ctx, http.MethodPatch, u, u.At, io.NopCloser(in))
 	if err != nil {
-		return "", 0, err
+		return ecr.Upload{}, err
 	}
-	return resp.Header.Get("Location"), in.n, resp.Body.Close()
+	return ecr.Upload{At: resp.Header.Get("Location"), Size: u.Size + in.n}, resp.Body.Close()
+}
+
+// goOn sends a request about an upload.
+func (c client) goOn(ctx context.Context, method string, u ecr.Upload, to string, body io.Reader) (*http.Response, error) {
+	resp, err := c.do(ctx, method, to, body, http.Header{"Content-Type": {"application/octet-stream"}, offset: {strconv.FormatInt(u.Size, 10)}})
+	if refused, ok := errors.AsType[*refusedError](err); ok && strings.Contains(refused.text, "BLOB_UPLOAD_UNKNOWN") {
+		return nil, ecr.ErrNoUpload
+	}
+	return resp, err
 }
 
 // counted counts what is read.
@@ -141,15 +155,15 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 // Complete ends an upload.
-func (c client) Complete(ctx context.Context, upload, digest string) error {
-	to, err := url.Parse(upload)
+func (c client) Complete(ctx context.Context, u ecr.Upload, digest string) error {
+	to, err := url.Parse(u.At)
 	if err != nil {
 		return err
 	}
 	q := to.Query()
 	q.Set("digest", digest)
 	to.RawQuery = q.Encode()
-	resp, err := c.do(ctx, http.MethodPut, to.String(), nil, nil)
+	resp, err := c.goOn(ctx, http.MethodPut, u, to.String(), nil)
 	if refused, ok := errors.AsType[*refusedError](err); ok && refused.status == http.StatusBadRequest && strings.Contains(refused.text, "DIGEST_INVALID") {
 		return ecr.ErrOtherDigest
 	}
