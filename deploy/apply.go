@@ -304,6 +304,11 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 				return 0, err
 			}
 			a.setState(name, st)
+			if name == architecture.Database && !(st.Exists() && stack.Lasts(st.Status)) {
+				if err := a.judgeOrigin(ctx); err != nil {
+					return 0, err
+				}
+			}
 		}
 		spec, unknown, err := a.spec(s)
 		if err != nil {

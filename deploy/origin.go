@@ -78,7 +78,7 @@ func (a *applying) originRefusals(ctx context.Context) (*Origin, []guard.Refusal
 	refuse := func(path, reason, fix string, flag guard.Flag) []guard.Refusal {
 		return []guard.Refusal{{Fault: c.Fault(path, reason, fix), Stack: a.Architecture.StackName(architecture.Database), Flag: flag}}
 	}
-	if st := a.states[architecture.Database]; st.Exists() && stack.Lasts(st.Status) {
+	if st := a.state(architecture.Database); st.Exists() && stack.Lasts(st.Status) {
 		made, asked := st.Parameters[templates.SnapshotParameter], c.Database.Snapshot
 		if len(a.lost[architecture.Database]) > 0 {
 			return a.lostOrigin(ctx, st, made)
@@ -137,6 +137,17 @@ func (a *applying) originRefusals(ctx context.Context) (*Origin, []guard.Refusal
 		}
 	}
 	return o, all, nil
+}
+
+// judgeOrigin refuses a database that would not have the data that it is expected
+// to have, once it is known that its stack, which was in motion, is made again
+// from the start.
+func (a *applying) judgeOrigin(ctx context.Context) error {
+	_, refused, err := a.originRefusals(ctx)
+	if err != nil {
+		return err
+	}
+	return a.refusal(refused, false)
 }
 
 // lostOrigin is the origin of a database that is gone while its stack stands, and

@@ -299,7 +299,7 @@ func (a *applying) planStack(ctx context.Context, s templates.Stack) (StackPlan,
 	case stack.ConditionOf(st.Status) != stack.Whole:
 		p.Status = string(st.Status)
 		p.Changes = localChanges(current, s.Body)
-		if stack.ConditionOf(st.Status) == stack.Stillborn {
+		if !stack.Lasts(st.Status) {
 			p.Action, p.Changes = CreateStack, localChanges(nil, s.Body)
 		}
 	case len(unknown) > 0:

@@ -32,7 +32,7 @@ func (w *world) database(a *architecture.Architecture) {
 		"Two":{"Type":"AWS::EC2::Subnet","Properties":{"VpcId":{"Ref":"Vpc"},"CidrBlock":"10.9.16.0/20","AvailabilityZone":"us-east-1b"}},
 		"SubnetGroup":{"Type":"AWS::RDS::DBSubnetGroup","Properties":{"DBSubnetGroupDescription":"both","SubnetIds":[{"Ref":"One"},{"Ref":"Two"}]}},
 		"Database":{"Type":"AWS::RDS::DBInstance","DeletionPolicy":"Retain","UpdateReplacePolicy":"Retain","Properties":{"DBInstanceIdentifier":"poolside","Engine":"postgres",
-			"DBInstanceClass":"db.m7g.large","AllocatedStorage":"50","MasterUsername":"keeper","ManageMasterUserPassword":true,"BackupRetentionPeriod":7,"DBSubnetGroupName":{"Ref":"SubnetGroup"}}}}}`
+			"DBInstanceClass":"db.m7g.large","AllocatedStorage":"50","MasterUsername":"keeper","ManageMasterUserPassword":true,"StorageEncrypted":true,"BackupRetentionPeriod":7,"DBSubnetGroupName":{"Ref":"SubnetGroup"}}}}}`
 	api := w.target(a).AWS
 	d := &stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}
 	spec := stack.Spec{Name: a.StackName(architecture.Database), Template: []byte(body), Tags: map[string]string{deploy.Tag: a.Name()}}

@@ -161,8 +161,12 @@ func (c Condition) rule() Rule {
 }
 
 // Lasts tells that a stack of this status is changed in place from now on, not
-// made again from the start.
+// made again from the start. One in motion towards its end does not last; one that
+// is being created may turn out not to.
 func Lasts(s types.StackStatus) bool {
+	if s == types.StackStatusDeleteInProgress || s == types.StackStatusRollbackInProgress {
+		return false
+	}
 	c := ConditionOf(s)
 	return c == Whole || c == Moving || c == Halted || c == Stuck
 }
