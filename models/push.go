@@ -1,0 +1,252 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/poolhouse/poolhouse/bundle/archive"
+	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/transfer"
+)
+
+// PushOptions say what is pushed.
+type PushOptions struct {
+	// Source is a tar archive, plain or compressed by gzip or zstd, or a folder.
+	Source string
+	// Name of the checkpoint; empty is [NameOf] the source.
+	Name string
+	// Digest is what the archive should have, sha256:...; empty is what a file
+	// beside it with the ending .sha256 says, if there is one.
+	Digest string
+	// DryRun looks at source and bucket, and changes nothing.
+	DryRun bool
+
+	// Meter counts the bytes as an item of the checkpoint's name; may be nil.
+	Meter *transfer.Meter
+	// Limit is how fast bytes may be sent; may be nil.
+	Limit *transfer.Limit
+	// Say is told in words what is done besides sending; may be nil.
+	Say func(text string)
+}
+
+// Pushed is what a push came to.
+type Pushed struct {
+	Name string `json:"name"`
+	URI  string `json:"uri"`
+	// Digest is that of the source.
+	Digest string `json:"digest"`
+	// Unchanged says that the checkpoint was there already, from the same source.
+	Unchanged bool `json:"unchanged"`
+	// Replaced says that another one was there, of another source.
+	Replaced bool `json:"replaced"`
+	// Files and Bytes are those of the checkpoint; 0 if it is unchanged.
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Sent are the bytes that were sent; those that were there are not.
+	Sent int64 `json:"sentBytes"`
+	// Removed are files, below the checkpoint's folder, that are not its.
+	Removed []string `json:"removed"`
+	// Aborted is how many unfinished uploads of earlier pushes were ended.
+	Aborted int `json:"abortedUploads"`
+	// DryRun says that nothing was done.
+	DryRun bool `json:"dryRun"`
+}
+
+// Push brings a checkpoint into the bucket. A checkpoint from the same source that
+// is there costs one call. A push that was interrupted is gone on with. It does not
+// return before all calls have ended, also when the context does. An error of the
+// kind [fault.Faults] is the source's; others name the file that they are about,
+// and leave the checkpoint without its marker.
+func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) {
+	if o.Name == "" {
+		o.Name = NameOf(o.Source)
+	}
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	if err := CheckName(o.Name); err != nil {
+		return nil, err
+	}
+	src, err := open(o.Source, o.Digest)
+	if err != nil {
+		return nil, err
+	}
+	p = &Pushed{Name: o.Name, URI: s.uri(o.Name), Removed: []string{}, DryRun: o.DryRun}
+	item := o.Meter.Start(o.Name, src.size)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("push %s: %w", o.Name, err)
+			p = nil
+		}
+		item.End(err)
+	}()
+	there, err := s.marker(ctx, o.Name)
+	if err != nil {
+		return p, err
+	}
+	if there.of(src.digest) {
+		p.Digest, p.Unchanged = src.digest, true
+		item.Skip(max(src.size, 1))
+		return p, nil
+	}
+	if there != nil || o.DryRun {
+		// What is there stays until it is known that the source is another one, and
+		// whole.
+		o.Say("reads " + o.Source + " to compare it with what is there")
+		if p.Digest, err = src.read(ctx, func(m archive.Member, r io.Reader) error {
+			p.Files++
+			p.Bytes += m.Size
+			_, err := io.Copy(io.Discard, r)
+			return err
+		}); err != nil {
+			return p, err
+		}
+		if there.of(p.Digest) {
+			p.Unchanged = true
+			item.Skip(max(src.size, 1))
+			return p, nil
+		}
+		p.Replaced = there != nil
+		if o.DryRun {
+			return p, nil
+		}
+	}
+	if there != nil {
+		o.Say("removes the marker of the checkpoint that is there, which has the digest " + there.digest())
+		if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: aws.String(folder(o.Name) + Marker)}); err != nil {
+			return p, fmt.Errorf("remove its marker: %w", err)
+		}
+	}
+	return p, s.push(ctx, o, src, item, p)
+}
+
+// push sends what is not there and marks the checkpoint as complete.
+func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *transfer.Item, p *Pushed) error {
+	before, err := s.objects(ctx, folder(o.Name))
+	if err != nil {
+		return err
+	}
+	unfinished, err := s.uploads(ctx, folder(o.Name))
+	if err != nil {
+		return err
+	}
+	done := map[string]*file{}
+	for again := (map[string]bool)(nil); again == nil || len(again) > 0; {
+		c := s.sender(ctx, o.Name, item, o.Limit)
+		c.there, c.unfinished = before, unfinished
+		digest, err := src.read(c.ctx, func(m archive.Member, r io.Reader) error {
+			if again != nil && !again[m.Name] {
+				return nil
+			}
+			return c.send(m.Name, m.Size, r, again == nil)
+		})
+		if failed := c.close(); failed != nil {
+			// It is why the reading ended, if that did.
+			err = failed
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			err = fault.Faults{{Place: o.Source, Reason: "changed while it was read", Fix: "repeat the command when nobody changes it"}}
+		}
+		if err != nil {
+			return err
+		}
+		if p.Digest != "" && p.Digest != digest {
+			return fault.Faults{{Place: o.Source, Reason: "changed while it was read", Fix: "repeat the command when nobody changes it"}}
+		}
+		maps.Copy(done, c.done)
+		p.Sent += c.bytes.Load()
+		p.Digest, again = digest, c.again
+	}
+	p.Files, p.Bytes = len(done), 0
+	for _, f := range done {
+		p.Bytes += f.Size
+	}
+	if err := s.tidy(ctx, o, before, done, p); err != nil {
+		return err
+	}
+	if err := s.settled(ctx, o.Name, done); err != nil {
+		return err
+	}
+	record := Record{Name: o.Name, Digest: p.Digest, Pushed: s.Clock.Now().UTC()}
+	for _, key := range slices.Sorted(maps.Keys(done)) {
+		record.Files = append(record.Files, done[key].File)
+	}
+	return s.write(ctx, record)
+}
+
+// tidy removes what lies in the checkpoint's folder and is not its: files of a
+// checkpoint that it replaces, and unfinished uploads of earlier pushes.
+func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]object, done map[string]*file, p *Pushed) error {
+	for _, key := range slices.Sorted(maps.Keys(before)) {
+		if done[key] != nil {
+			continue
+		}
+		name := strings.TrimPrefix(key, folder(o.Name))
+		if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: &key}); err != nil {
+			return fmt.Errorf("remove %s, which is not in %s: %w", name, o.Source, err)
+		}
+		p.Removed = append(p.Removed, name)
+	}
+	// Those of this push too whose begin was answered twice.
+	stale, err := s.uploads(ctx, folder(o.Name))
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(stale)) {
+		n, err := s.abort(ctx, stale[key])
+		p.Aborted += n
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settled looks at all of a checkpoint's files once more: what is marked as
+// complete is what was sent.
+func (s *Store) settled(ctx context.Context, name string, done map[string]*file) error {
+	now, err := s.objects(ctx, folder(name))
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(done)) {
+		f := done[key]
+		if o, ok := now[key]; !ok || o.size != f.Size || o.etag != f.etag {
+			return &meddledError{f.Name}
+		}
+		delete(now, key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		return &meddledError{strings.TrimPrefix(key, folder(name))}
+	}
+	return nil
+}
+
+// meddledError says that somebody else has written into a checkpoint's folder.
+type meddledError struct{ file string }
+
+func (e *meddledError) Error() string {
+	return fmt.Sprintf("file %s was written or removed by somebody else meanwhile; repeat the command when nobody else pushes this checkpoint", e.file)
+}
+
+// Gone tells that an error says that a checkpoint is not there.
+func Gone(err error) bool {
+	var gone *goneError
+	return errors.As(err, &gone) || awsapi.IsNotFound(err)
+}
+
+// goneError says that there is no such checkpoint.
+type goneError struct{ name, bucket string }
+
+func (e *goneError) Error() string {
+	return fmt.Sprintf("there is no checkpoint %s in bucket %s", e.name, e.bucket)
+}

@@ -1,0 +1,441 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/transfer"
+)
+
+const (
+	// piece is what memory is given in. It is also the least that is sent as a part,
+	// apart from the last of a file.
+	piece = 8 << 20
+	// pieces is how many there are.
+	pieces = 12
+	// Memory is how many bytes of parts a push holds at most.
+	Memory = pieces * piece
+	// workers is how many parts are sent at the same time.
+	workers = 8
+	// maxParts is how many parts an object may have.
+	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+	maxParts = 10_000
+)
+
+// partSize is the size of the parts of a file. It depends on nothing else, so that
+// parts of an earlier push fit. It is 0 for a file that is too large.
+func partSize(size int64) int64 {
+	for n := int64(1); n <= pieces; n++ {
+		if size <= n*piece*maxParts {
+			return n * piece
+		}
+	}
+	return 0
+}
+
+// sender sends the files of one checkpoint. Only one goroutine may hand it files.
+type sender struct {
+	*Store
+	name  string
+	item  *transfer.Item
+	limit *transfer.Limit
+	// there are the objects and unfinished uploads that there were before.
+	there      map[string]object
+	unfinished map[string][]types.MultipartUpload
+
+	ctx  context.Context
+	fail context.CancelCauseFunc
+	free chan []byte
+	jobs chan job
+	busy sync.WaitGroup
+	// bytes are those that were sent and arrived.
+	bytes atomic.Int64
+
+	mu   sync.Mutex
+	done map[string]*file
+	// again are files whose object was thought to be the same and is not.
+	again map[string]bool
+}
+
+// file is one that is on its way.
+type file struct {
+	File
+	key  string
+	etag string
+
+	part   int64
+	upload string // the multipart upload's id
+	// have are the parts that an earlier push has sent.
+	have map[int32]types.Part
+	// same is the checksum of an object of the same size that is there; the file is
+	// read to be compared with it, and not sent.
+	same string
+
+	mu   sync.Mutex
+	sums []uint64
+	tags []string
+	left int
+}
+
+// job is a part of a file, or a whole one.
+type job struct {
+	f      *file
+	number int32
+	body   [][]byte
+	size   int64
+}
+
+func (s *Store) sender(ctx context.Context, name string, item *transfer.Item, limit *transfer.Limit) *sender {
+	c := &sender{Store: s, name: name, item: item, limit: limit, free: make(chan []byte, pieces), jobs: make(chan job), done: map[string]*file{}, again: map[string]bool{}}
+	c.ctx, c.fail = context.WithCancelCause(ctx)
+	for range pieces {
+		c.free <- nil // memory is taken when it is needed
+	}
+	for range workers {
+		c.busy.Go(c.work)
+	}
+	return c
+}
+
+// close waits until all is sent and returns the first error.
+func (c *sender) close() error {
+	close(c.jobs)
+	c.busy.Wait()
+	err := context.Cause(c.ctx)
+	c.fail(nil)
+	return err
+}
+
+// inFile names a file in an error.
+func inFile(f *file, err error) error { return fmt.Errorf("file %s: %w", f.Name, err) }
+
+func (c *sender) work() {
+	for j := range c.jobs {
+		if c.ctx.Err() == nil {
+			if err := c.one(j); err != nil {
+				c.fail(inFile(j.f, err))
+			}
+		}
+		for _, b := range j.body {
+			c.free <- b[:0]
+		}
+	}
+}
+
+// take reads up to n bytes into free memory.
+func (c *sender) take(r io.Reader, n int64) (j job, err error) {
+	for j.size < n {
+		var b []byte
+		select {
+		case b = <-c.free:
+		case <-c.ctx.Done():
+			return j, context.Cause(c.ctx)
+		}
+		if b == nil {
+			b = make([]byte, 0, piece)
+		}
+		b = b[:min(n-j.size, piece)]
+		got, err := io.ReadFull(r, b)
+		j.body, j.size = append(j.body, b[:got]), j.size+int64(got)
+		if err != nil {
+			return j, err
+		}
+	}
+	return j, nil
+}
+
+// send reads a file and hands its parts to the workers. Compare says that an
+// object which seems to be the same is compared, and not sent over.
+func (c *sender) send(name string, size int64, r io.Reader, compare bool) error {
+	f := &file{File: File{Name: name, Size: size}, key: folder(c.name) + name, part: partSize(size)}
+	if f.part == 0 {
+		return inFile(f, fmt.Errorf("it has %d bytes, and S3 takes %d at most in %d parts of %d MiB", size, int64(Memory)*maxParts, maxParts, Memory>>20))
+	}
+	parts := int(max((size+f.part-1)/f.part, 1))
+	f.sums, f.tags, f.left = make([]uint64, parts), make([]string, parts), parts
+	if o, ok := c.there[f.key]; ok && compare && o.size == size {
+		if err := c.compare(f, o); err != nil {
+			return inFile(f, err)
+		}
+	}
+	if parts > 1 && f.same == "" {
+		if err := c.begin(f); err != nil {
+			return inFile(f, err)
+		}
+	}
+	for n, at := int32(1), int64(0); at < size || n == 1; n++ {
+		j, err := c.take(r, min(f.part, size-at))
+		if err != nil {
+			c.give(j)
+			return err
+		}
+		at += j.size
+		j.f, j.number = f, n
+		select {
+		case c.jobs <- j:
+		case <-c.ctx.Done():
+			c.give(j)
+			return context.Cause(c.ctx)
+		}
+	}
+	return nil
+}
+
+// give frees a job's memory.
+func (c *sender) give(j job) {
+	for _, b := range j.body {
+		c.free <- b[:0]
+	}
+}
+
+// compare looks at the checksum of an object that is there.
+func (c *sender) compare(f *file, o object) error {
+	out, err := c.S3.HeadObject(c.ctx, &s3.HeadObjectInput{Bucket: &c.Bucket, Key: &f.key, ChecksumMode: types.ChecksumModeEnabled})
+	if awsapi.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if aws.ToInt64(out.ContentLength) == f.Size && out.ChecksumType != types.ChecksumTypeComposite {
+		f.same, f.etag = aws.ToString(out.ChecksumCRC64NVME), trim(out.ETag)
+	}
+	return nil
+}
+
+// begin finds an upload of an earlier push to go on with, or begins one.
+func (c *sender) begin(f *file) error {
+	for _, u := range slices.Backward(c.unfinished[f.key]) {
+		have, err := c.parts(f, u)
+		if err != nil {
+			return err
+		}
+		if len(have) > 0 {
+			f.upload, f.have = aws.ToString(u.UploadId), have
+			return nil
+		}
+	}
+	algorithm, key, bucketKey := c.encryption()
+	out, err := c.S3.CreateMultipartUpload(c.ctx, &s3.CreateMultipartUploadInput{
+		Bucket: &c.Bucket, Key: &f.key, ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey,
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
+	})
+	if err != nil {
+		return err
+	}
+	f.upload = aws.ToString(out.UploadId)
+	return nil
+}
+
+// parts are those of an upload that has checksums as ours have; else none.
+func (c *sender) parts(f *file, u types.MultipartUpload) (map[int32]types.Part, error) {
+	have := map[int32]types.Part{}
+	pages := s3.NewListPartsPaginator(c.S3, &s3.ListPartsInput{Bucket: &c.Bucket, Key: &f.key, UploadId: u.UploadId})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(c.ctx)
+		if awsapi.IsNotFound(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if page.ChecksumType == types.ChecksumTypeComposite {
+			return nil, nil
+		}
+		for _, p := range page.Parts {
+			if p.ChecksumCRC64NVME == nil {
+				return nil, nil
+			}
+			have[aws.ToInt32(p.PartNumber)] = p
+		}
+	}
+	return have, nil
+}
+
+// damaged is how often bytes that arrived otherwise than they were sent are sent
+// again.
+const damaged = 3
+
+// one sends a part, or a whole file, and completes the file after its last.
+func (c *sender) one(j job) (err error) {
+	f, i := j.f, j.number-1
+	var crc uint64
+	for _, b := range j.body {
+		crc = crc64.Update(crc, table(), b)
+	}
+	tag := ""
+	switch {
+	case f.same != "" && len(f.sums) == 1 && text(crc) != f.same:
+		// All of it is at hand.
+		f.same = ""
+		tag, err = c.whole(f, j, crc)
+	case f.same != "":
+		tag = f.etag
+	case len(f.sums) == 1:
+		tag, err = c.whole(f, j, crc)
+	default:
+		tag, err = c.put(f, j, crc)
+	}
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.sums[i], f.tags[i] = crc, tag
+	f.left--
+	last := f.left == 0
+	f.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return c.complete(f)
+}
+
+// sendBody makes a call with a body, again if the body was damaged on its way.
+func sendBody(body func() io.ReadSeeker, call func(io.ReadSeeker) error) (err error) {
+	for range damaged {
+		if err = call(body()); awsapi.Code(err) != "BadDigest" && awsapi.Code(err) != "XAmzContentChecksumMismatch" {
+			return err
+		}
+	}
+	return err
+}
+
+func (c *sender) whole(f *file, j job, crc uint64) (tag string, err error) {
+	algorithm, key, bucketKey := c.encryption()
+	err = sendBody(j.reader, func(body io.ReadSeeker) error {
+		out, err := c.S3.PutObject(c.ctx, &s3.PutObjectInput{
+			Bucket: &c.Bucket, Key: &f.key, Body: body, ContentLength: &j.size, ChecksumCRC64NVME: aws.String(text(crc)),
+			ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey,
+		}, sent(c.item, c.limit))
+		if err == nil {
+			tag = trim(out.ETag)
+		}
+		return err
+	})
+	if err == nil {
+		c.bytes.Add(j.size)
+	}
+	return tag, err
+}
+
+func (c *sender) put(f *file, j job, crc uint64) (tag string, err error) {
+	if p, ok := f.have[j.number]; ok && aws.ToInt64(p.Size) == j.size && aws.ToString(p.ChecksumCRC64NVME) == text(crc) {
+		c.item.Skip(j.size)
+		return aws.ToString(p.ETag), nil
+	}
+	err = sendBody(j.reader, func(body io.ReadSeeker) error {
+		out, err := c.S3.UploadPart(c.ctx, &s3.UploadPartInput{
+			Bucket: &c.Bucket, Key: &f.key, UploadId: &f.upload, PartNumber: &j.number, Body: body, ContentLength: &j.size, ChecksumCRC64NVME: aws.String(text(crc)),
+		}, sent(c.item, c.limit))
+		if err == nil {
+			tag = aws.ToString(out.ETag)
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("part %d: %w", j.number, err)
+	}
+	c.bytes.Add(j.size)
+	return tag, nil
+}
+
+// complete ends a file once all of its parts were sent or compared.
+func (c *sender) complete(f *file) error {
+	whole := f.sums[0]
+	for i, sum := range f.sums[1:] {
+		whole = join(whole, sum, min(f.part, f.Size-int64(i+1)*f.part))
+	}
+	f.CRC64NVME = text(whole)
+	switch {
+	case f.same != "" && f.same != f.CRC64NVME:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.again[f.Name] = true
+		return nil
+	case f.same != "":
+		c.item.Skip(f.Size)
+	case len(f.sums) == 1:
+		f.etag = f.tags[0]
+	default:
+		if err := c.assemble(f); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done[f.key] = f
+	delete(c.again, f.Name)
+	return nil
+}
+
+// assemble makes an object of parts. S3 compares its checksum and size.
+func (c *sender) assemble(f *file) error {
+	list := make([]types.CompletedPart, len(f.sums))
+	for i, sum := range f.sums {
+		list[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: &f.tags[i], ChecksumCRC64NVME: aws.String(text(sum))}
+	}
+	out, err := c.S3.CompleteMultipartUpload(c.ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: &c.Bucket, Key: &f.key, UploadId: &f.upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
+		ChecksumCRC64NVME: &f.CRC64NVME, ChecksumType: types.ChecksumTypeFullObject, MpuObjectSize: &f.Size,
+	})
+	if err == nil {
+		f.etag = trim(out.ETag)
+		return nil
+	}
+	if awsapi.Code(err) != "NoSuchUpload" {
+		return fmt.Errorf("put its %d parts together: %w", len(list), err)
+	}
+	// The answer to an earlier attempt may have been lost.
+	head, lost := c.S3.HeadObject(c.ctx, &s3.HeadObjectInput{Bucket: &c.Bucket, Key: &f.key, ChecksumMode: types.ChecksumModeEnabled})
+	if lost != nil || aws.ToInt64(head.ContentLength) != f.Size || aws.ToString(head.ChecksumCRC64NVME) != f.CRC64NVME {
+		return fmt.Errorf("put its %d parts together: somebody has ended its upload: %w", len(list), err)
+	}
+	f.etag = trim(head.ETag)
+	return nil
+}
+
+// reader is a job's body.
+func (j job) reader() io.ReadSeeker { return &body{pieces: j.body, size: j.size} }
+
+// body reads pieces of memory as one; all but the last have the same size.
+type body struct {
+	pieces   [][]byte
+	size, at int64
+}
+
+// Read implements [io.Reader].
+func (b *body) Read(p []byte) (int, error) {
+	if b.at >= b.size {
+		return 0, io.EOF
+	}
+	n := copy(p, b.pieces[b.at/piece][b.at%piece:])
+	b.at += int64(n)
+	return n, nil
+}
+
+// Seek implements [io.Seeker].
+func (b *body) Seek(offset int64, whence int) (int64, error) {
+	at := offset
+	switch whence {
+	case io.SeekCurrent:
+		at += b.at
+	case io.SeekEnd:
+		at += b.size
+	}
+	if at < 0 || whence < io.SeekStart || whence > io.SeekEnd {
+		return b.at, errors.New("seek before the start of a part")
+	}
+	b.at = at
+	return at, nil
+}

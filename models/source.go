@@ -1,0 +1,133 @@
+package models
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/bundle/archive"
+	"github.com/poolhouse/poolhouse/bundle/fault"
+)
+
+// limits are those of checkpoints: fewer files than a bundle may have, and more
+// bytes.
+func limits() archive.Limits {
+	l := archive.Default()
+	l.Bytes = 16 << 40
+	return l
+}
+
+// source is an archive or a folder that can be read from its beginning again.
+type source struct {
+	path   string
+	folder bool
+	// size is how many bytes its files have, or about; negative if nobody knows.
+	size int64
+	// digest is what it should have, or "".
+	digest string
+}
+
+// open looks at what a checkpoint is to be made of. Digest is what the archive
+// should have; without it, a file beside it with the ending .sha256 may say so.
+func open(path, digest string) (*source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("look at the checkpoint: %w", err)
+	}
+	s := &source{path: path, folder: info.IsDir(), size: -1, digest: digest}
+	if digest != "" && !sum.MatchString(digest) {
+		return nil, fmt.Errorf("%q is no digest: write sha256: and 64 hexadecimal digits", digest)
+	}
+	if s.folder {
+		return s, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("look at the checkpoint: %w", err)
+	}
+	defer f.Close()
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(f, head); err == nil && archive.Of(head) == archive.None {
+		// Headers and padding are little beside what they stand before.
+		s.size = info.Size()
+	}
+	if digest != "" {
+		return s, nil
+	}
+	beside, err := os.Open(path + ".sha256")
+	if errors.Is(err, os.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the digest of the checkpoint: %w", err)
+	}
+	defer beside.Close()
+	line, err := bufio.NewReader(io.LimitReader(beside, 4<<10)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read the digest of the checkpoint: %w", err)
+	}
+	fields := strings.Fields(line)
+	if len(fields) == 0 || !sum.MatchString(fields[0]) {
+		return nil, fmt.Errorf("%s.sha256 holds no digest: write what sha256sum prints into it, or remove it", path)
+	}
+	s.digest = "sha256:" + hexOf(fields[0])
+	return s, nil
+}
+
+// read visits the files of a source in their order, and returns its digest: that
+// of an archive's bytes; of a folder, that of the names, sizes and bytes of its
+// files. What is wrong with it is an error of the kind [fault.Faults].
+func (s *source) read(ctx context.Context, visit archive.Visit) (string, error) {
+	b := archive.NewBudget(ctx, limits())
+	h := sha256.New()
+	o := archive.Options{Place: s.path}
+	files := 0
+	each := func(m archive.Member, r io.Reader) error {
+		files++
+		if m.Name == Marker {
+			b.Add(fault.Inside(s.path, m.Name), "leave it out: it is written when all of the checkpoint is there", "has the name of the marker")
+			return nil
+		}
+		if s.folder {
+			note(h, m)
+			r = io.TeeReader(r, h)
+		}
+		if err := visit(m, r); err != nil {
+			return err
+		}
+		// What the visitor has left counts too.
+		_, err := io.Copy(io.Discard, r)
+		return err
+	}
+	if !s.folder {
+		o.Raw = h
+	}
+	if _, err := archive.Walk(s.path, b, o, each); err != nil {
+		return "", err
+	}
+	if files == 0 && len(b.Faults()) == 0 {
+		b.Add(s.path, "name the archive or the folder that holds the checkpoint's files", "holds no files")
+	}
+	if f := b.Faults(); len(f) > 0 {
+		return "", f
+	}
+	got := digestOf(h.Sum(nil))
+	if s.digest != "" && hexOf(s.digest) != hexOf(got) {
+		return "", fault.Faults{{Place: s.path, Reason: fmt.Sprintf("has the digest %s, and should have %s", got, s.digest), Fix: "fetch it again, or correct the digest"}}
+	}
+	return got, nil
+}
+
+// note writes a folder's file into its digest.
+func note(h hash.Hash, m archive.Member) {
+	// A hash takes everything.
+	_, _ = fmt.Fprintf(h, "%s\x00", m.Name)
+	_ = binary.Write(h, binary.BigEndian, m.Size)
+}
