@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -475,3 +477,19 @@ func TestPush(t *testing.T) {
 }
 
 func algorithmOf(s string) types.ChecksumAlgorithm { return types.ChecksumAlgorithm(s) }
+
+// checksum is CRC-64/NVME by its definition, bit by bit.
+func checksum(text []byte) string {
+	crc := ^uint64(0)
+	for _, b := range text {
+		crc ^= uint64(b)
+		for range 8 {
+			low := crc & 1
+			crc >>= 1
+			if low != 0 {
+				crc ^= 0x9a6c9329ac4bc9b5
+			}
+		}
+	}
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, ^crc))
+}

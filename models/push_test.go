@@ -288,7 +288,7 @@ func TestRefused(t *testing.T) {
 			if w.complete(t, "m") {
 				t.Error("it is complete")
 			}
-			if got, err = w.Push(t.Context(), models.PushOptions{Source: path}); err != nil {
+			if _, err := w.Push(t.Context(), models.PushOptions{Source: path}); err != nil {
 				t.Fatal(err)
 			}
 			w.holds(t, "m", f)

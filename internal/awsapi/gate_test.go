@@ -124,7 +124,7 @@ var writing = map[string][]string{
 	"Logs":           {"DeleteLogGroup"},
 	"RDS":            {"DeleteDBInstance", "DeleteDBInstanceAutomatedBackup", "ModifyDBInstance"},
 	"Route53":        {"ChangeResourceRecordSets"},
-	"S3":             {"AbortMultipartUpload", "DeleteBucket", "DeleteObjects", "PutBucketLifecycleConfiguration"},
+	"S3":             {"AbortMultipartUpload", "CompleteMultipartUpload", "CreateMultipartUpload", "DeleteBucket", "DeleteObject", "DeleteObjects", "PutBucketLifecycleConfiguration", "PutObject", "UploadPart"},
 	"SSM":            {"DeleteParameters", "PutParameter"},
 }
 
