@@ -35,6 +35,9 @@ type BuildOptions struct {
 	// Checkpoints are descriptions of what is delivered beside the bundle.
 	Checkpoints []Checkpoint
 	Limits      archive.Limits
+	// Progress, if not nil, is told how many bytes were read from disk, each time
+	// some were. Every source is read twice.
+	Progress func(n int64)
 }
 
 // ErrChanged is that a source was not the same when it was read again.
@@ -48,7 +51,7 @@ func Build(ctx context.Context, name string, o BuildOptions) (*Contents, error) 
 	if o.Limits == (archive.Limits{}) {
 		o.Limits = archive.Default()
 	}
-	b := archive.NewBudget(ctx, o.Limits)
+	b := Options{o.Limits, o.Progress}.budget(ctx)
 	compress := strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
 	if !compress && !strings.HasSuffix(name, ".tar") {
 		b.Add("", "name it so that it ends with .tar.gz or .tar", "can't be written to %s", fault.Quoted(name))
@@ -72,7 +75,7 @@ func Build(ctx context.Context, name string, o BuildOptions) (*Contents, error) 
 	}
 	r.add(Description, manifest)
 	r.add(Sums, sums(r.out.files))
-	w := &writer{ctx: ctx, files: r.out.files, own: map[string][]byte{Description: manifest, Sums: sums(r.out.files)}}
+	w := &writer{ctx: ctx, progress: o.Progress, files: r.out.files, own: map[string][]byte{Description: manifest, Sums: sums(r.out.files)}}
 	if err := w.archive(name, compress, sources, o.Limits); err != nil {
 		return nil, err
 	}
@@ -159,10 +162,11 @@ func (s input) read(b *archive.Budget, visit archive.Visit) error {
 
 // writer writes a bundle whose files are known by digest.
 type writer struct {
-	ctx   context.Context
-	files map[string]File
-	own   map[string][]byte
-	tar   *tar.Writer
+	ctx      context.Context
+	progress func(int64)
+	files    map[string]File
+	own      map[string][]byte
+	tar      *tar.Writer
 }
 
 // archive writes a bundle whole or not at all.
@@ -227,7 +231,7 @@ func (w *writer) all(to io.Writer, sources []input, l archive.Limits) error {
 	}
 	written := len(w.own)
 	for _, s := range sources {
-		b := archive.NewBudget(w.ctx, l)
+		b := Options{l, w.progress}.budget(w.ctx)
 		err := s.read(b, func(m archive.Member, r io.Reader) error {
 			written++
 			return w.file(m, r)

@@ -45,6 +45,7 @@ type Contents struct {
 
 	files   map[string]File
 	damaged bool
+	shelf   *shelf
 }
 
 // Damaged tells whether there are faults besides images that are missing.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/poolhouse/poolhouse/bundle/chart"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/bundle/image"
 )
@@ -60,9 +59,11 @@ func (r *reader) check() {
 	}
 	r.twice()
 	r.out.damaged = r.b.Len() > 0
+	r.out.shelf = newShelf(r.out.Images)
 	for _, c := range r.out.Charts {
 		for _, ref := range c.Images {
-			if m, missing := r.missing(c, ref); missing {
+			if _, there := r.out.shelf.find(ref); !there {
+				m := r.out.shelf.missing(c, ref)
 				r.out.Missing = append(r.out.Missing, m)
 				r.b.Add(m.Place, m.Fix, "names the image %s, %s", m.Image, m.Reason)
 			}
@@ -134,38 +135,3 @@ func (r *reader) twice() {
 	}
 }
 
-// missing says whether an image that a chart names is not there.
-func (r *reader) missing(c Chart, ref chart.Reference) (Missing, bool) {
-	want, _ := image.Parse(ref.Image)
-	m := Missing{
-		Chart: c.File, Image: ref.Image, Place: ref.Place,
-		Reason: "which is not in the bundle",
-		Fix:    "add its archive: poolhouse bundle build --image",
-	}
-	if want.Tag == "" {
-		want.Tag = "latest"
-	}
-	for _, i := range r.out.Images {
-		if want.Digest != "" && slices.Contains(i.Digests(), want.Digest) {
-			return m, false
-		}
-		for _, name := range i.Names {
-			is, _ := image.Parse(name)
-			if is.Tag == "" {
-				is.Tag = "latest"
-			}
-			switch {
-			case !is.Same(want), want.Digest == "" && !ref.Assumed && is.Tag != want.Tag:
-			case want.Digest == "":
-				return m, false
-			case i.Made:
-				m.Reason = "and " + i.File + ", which has it by name, carries no digest to compare"
-				m.Fix = "save the image as an OCI layout, for example with: skopeo copy --all docker://NAME oci-archive:FILE"
-			case is.Tag == want.Tag:
-				m.Reason = "and " + i.File + " has another one of this name: " + i.Digest
-				m.Fix = "put the image in that the chart asks for, or correct the digest in the chart"
-			}
-		}
-	}
-	return m, true
-}

@@ -25,15 +25,25 @@ import (
 type Options struct {
 	// Limits bound what is read; the zero Limits are [archive.Default].
 	Limits archive.Limits
+	// Progress, if not nil, is told how many bytes were read from disk, each time
+	// some were.
+	Progress func(n int64)
+}
+
+// budget is a whole one.
+func (o Options) budget(ctx context.Context) *archive.Budget {
+	if o.Limits == (archive.Limits{}) {
+		o.Limits = archive.Default()
+	}
+	b := archive.NewBudget(ctx, o.Limits)
+	b.Progress = o.Progress
+	return b
 }
 
 // Read reads a bundle. What is wrong with it is in the contents' faults, which
 // have all that could be read; an error is that of the context alone.
 func Read(ctx context.Context, name string, o Options) (*Contents, error) {
-	if o.Limits == (archive.Limits{}) {
-		o.Limits = archive.Default()
-	}
-	r := newReader(archive.NewBudget(ctx, o.Limits))
+	r := newReader(o.budget(ctx))
 	r.out.Path = name
 	want, err := seal(name)
 	if err != nil {

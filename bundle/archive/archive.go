@@ -60,7 +60,10 @@ func Default() Limits {
 type Budget struct {
 	Limits
 	*fault.List
-	ctx context.Context
+	// Progress, if not nil, is told how many bytes were read from disk, each time
+	// some were.
+	Progress func(n int64)
+	ctx      context.Context
 
 	members, names   int
 	items            int
@@ -209,6 +212,9 @@ func (s *source) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.r.Read(p)
+	if s.b.Progress != nil && n > 0 {
+		s.b.Progress(int64(n))
+	}
 	if err != nil && !errors.Is(err, io.EOF) && !Broken(err) && context.Cause(s.b.ctx) == nil {
 		err = stop(s.place, "check the disk or network it lies on, and repeat the command", "can't be read: %v", err)
 	}

@@ -35,6 +35,8 @@ type file struct {
 	diffID      string // of what it unpacks to
 	compression archive.Compression
 	text        []byte // of a document
+	document    *parsed[document]
+	config      *parsed[config]
 }
 
 // NewCollector returns a collector for what lies in one place.
@@ -62,6 +64,22 @@ func Read(r io.Reader, place string, b *archive.Budget) (images []Image, ok bool
 		return nil, true, err
 	}
 	return c.Images(), true, nil
+}
+
+// Files hands out the files of an archive that [Read] has read before, compressed
+// or not. An error is for [archive.Budget.Settle].
+func Files(r io.Reader, place string, b *archive.Budget, visit func(name string, r io.Reader) error) error {
+	in, _, err := archive.Decompress(r, b, place)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return archive.Tar(in, b, archive.Options{Place: place, Links: true}, func(m archive.Member, r io.Reader) error {
+		if m.Link != "" {
+			return nil
+		}
+		return visit(m.Name, r)
+	})
 }
 
 // Add takes in a file; it is an [archive.Visit].
@@ -160,17 +178,25 @@ func (c *Collector) find(name string) *file {
 
 // Images are what the files make, in the order of their names. Call it once,
 // after the last file.
-func (c *Collector) Images() []Image {
+func (c *Collector) Images() (images []Image) {
 	defer func() {
+		kept := map[string]bool{}
+		for _, i := range images {
+			for _, m := range i.Manifests {
+				kept[m.Digest] = true
+			}
+		}
 		for _, f := range c.files {
-			c.b.Forget(f.text)
-			f.text = nil
+			if !kept[f.digest] {
+				c.b.Forget(f.text)
+			}
+			f.text, f.document, f.config = nil, nil, nil
 		}
 	}()
 	index, list := c.files["index.json"], c.files["manifest.json"]
 	switch {
 	case index != nil:
-		images := c.layout(index)
+		images = c.layout(index)
 		if list != nil {
 			c.compare(list, images)
 		}

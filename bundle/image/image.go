@@ -31,6 +31,31 @@ type Image struct {
 	Size int64 `json:"size"`
 	// Platforms are its manifests.
 	Platforms []Platform `json:"platforms"`
+	// Manifests are what a push sends after the files: each manifest and index
+	// once, after those that it lists; the image's own is the last.
+	Manifests []Manifest `json:"-"`
+}
+
+// Manifest is a manifest or an index as it is stored.
+type Manifest struct {
+	Digest, MediaType string
+	Text              []byte
+	// Blobs are the files that a manifest names: layers and configuration.
+	Blobs []Blob
+}
+
+// Blob is a layer or a configuration, with where the archive has it.
+type Blob struct {
+	Digest string
+	Size   int64
+	File   string
+}
+
+// add adds a manifest that is not there yet.
+func (i *Image) add(m Manifest) {
+	if !slices.ContainsFunc(i.Manifests, func(o Manifest) bool { return o.Digest == m.Digest }) {
+		i.Manifests = append(i.Manifests, m)
+	}
 }
 
 // Platform is one manifest of an image.

@@ -80,16 +80,12 @@ func (c *Collector) layout(index *file) []Image {
 	} else if at := fault.Inside(c.place, "oci-layout"); c.decode(f, at, &version) && !strings.HasPrefix(version.Version, "1.") {
 		c.b.Add(at, "save the image as an OCI layout of version 1", "is an OCI layout of the unknown version %s", fault.Quoted(version.Version))
 	}
-	var top document
-	if !c.decode(index, place, &top) {
+	top, ok := c.document(index, place)
+	if !ok {
 		return nil
 	}
 	if len(top.Manifests) == 0 {
 		c.b.Add(place, again, "lists no image")
-	}
-	if len(top.Manifests) > maxManifests {
-		c.b.Add(place, "split it", "lists more than %d images", maxManifests)
-		return nil
 	}
 	var images []Image
 	for _, d := range top.Manifests {
@@ -143,8 +139,8 @@ func (c *Collector) read(image *Image, d descriptor, from string, depth int, siz
 		return false
 	}
 	place := fault.Inside(c.place, f.name)
-	var doc document
-	if !c.decode(f, place, &doc) {
+	doc, ok := c.document(f, place)
+	if !ok {
 		return false
 	}
 	if doc.MediaType != "" && doc.MediaType != d.MediaType {
@@ -157,7 +153,7 @@ func (c *Collector) read(image *Image, d descriptor, from string, depth int, siz
 	sizes[d.Digest] = f.size
 	switch d.MediaType {
 	case ociIndex, dockerIndex:
-		if depth >= maxDepth || len(doc.Manifests) > maxManifests {
+		if depth >= maxDepth {
 			c.b.Add(place, "split it", "lists too many manifests, or lists within lists")
 			return false
 		}
@@ -171,15 +167,17 @@ func (c *Collector) read(image *Image, d descriptor, from string, depth int, siz
 		for _, m := range doc.Manifests {
 			c.read(image, m, place, depth+1, sizes)
 		}
+		image.add(Manifest{Digest: d.Digest, MediaType: d.MediaType, Text: f.text})
 		return true
 	case ociManifest, dockerManifest:
 		if len(image.Platforms) >= maxManifests {
 			c.b.Add(place, "split it", "is one of more than %d manifests of an image", maxManifests)
 			return false
 		}
-		p, ok := c.manifest(doc, d, place, sizes)
+		p, blobs, ok := c.manifest(doc, d, place, sizes)
 		if ok {
 			image.Platforms = append(image.Platforms, p)
+			image.add(Manifest{Digest: d.Digest, MediaType: d.MediaType, Text: f.text, Blobs: blobs})
 		}
 		return ok
 	}
@@ -188,23 +186,23 @@ func (c *Collector) read(image *Image, d descriptor, from string, depth int, siz
 }
 
 // manifest checks one manifest with its configuration and layers.
-func (c *Collector) manifest(doc document, d descriptor, place string, sizes map[string]int64) (Platform, bool) {
-	p := Platform{Digest: d.Digest, Layers: []Layer{}}
+func (c *Collector) manifest(doc *document, d descriptor, place string, sizes map[string]int64) (p Platform, blobs []Blob, ok bool) {
+	p = Platform{Digest: d.Digest, Layers: []Layer{}}
 	if d.Platform != nil {
 		p.Platform = d.Platform.String()
 	}
 	if doc.Config == nil {
 		c.b.Add(place, again, "names no configuration")
-		return p, false
+		return p, nil, false
 	}
 	if !c.b.Items(place, 1+len(doc.Layers)) {
-		return p, false
+		return p, nil, false
 	}
 	var layers []*file
 	for _, l := range doc.Layers {
 		f := c.resolve(l, place)
 		if f == nil {
-			return p, false
+			return p, nil, false
 		}
 		if is, says := f.compression, compressionOf(l.MediaType); says != nil && is != *says {
 			c.b.Add(fault.Inside(c.place, f.name), again, "is listed as %s and is not compressed like that", fault.Quoted(l.MediaType))
@@ -213,26 +211,33 @@ func (c *Collector) manifest(doc document, d descriptor, place string, sizes map
 		sizes[f.digest] = f.size
 		p.Size += f.size
 		p.Layers = append(p.Layers, Layer{f.digest, f.diffID, f.compression, f.size, f.name})
+		blobs = append(blobs, Blob{f.digest, f.size, f.name})
 	}
 	f := c.resolve(*doc.Config, place)
 	if f == nil {
-		return p, false
+		return p, nil, false
 	}
 	sizes[f.digest] = f.size
 	p.Config, p.Size = f.digest, p.Size+f.size+d.Size
+	blobs = append(blobs, Blob{f.digest, f.size, f.name})
 	if t := doc.Config.MediaType; t != ociConfig && t != dockerConfig {
-		return p, true // not an image that runs: a chart, a signature
+		return p, blobs, true // not an image that runs: a chart, a signature
 	}
-	return p, c.configuration(&p, f, layers, d.Platform != nil)
+	ok = c.configuration(&p, f, layers, d.Platform != nil)
+	return p, blobs, ok
 }
 
 // configuration compares a configuration with the layers that it is about.
 func (c *Collector) configuration(p *Platform, f *file, layers []*file, listed bool) bool {
 	place := fault.Inside(c.place, f.name)
-	var conf config
-	if !c.decode(f, place, &conf) {
+	if f.config == nil {
+		f.config = &parsed[config]{}
+		f.config.ok = c.decode(f, place, &f.config.value)
+	}
+	if !f.config.ok {
 		return false
 	}
+	conf := &f.config.value
 	own := conf.String()
 	switch {
 	case !listed:
@@ -272,6 +277,26 @@ func (c *Collector) resolve(d descriptor, from string) *file {
 		return nil
 	}
 	return f
+}
+
+// parsed is what a file holds as JSON, read once however often it is listed.
+type parsed[T any] struct {
+	value T
+	ok    bool
+}
+
+// document reads a manifest or an index, once.
+func (c *Collector) document(f *file, place string) (*document, bool) {
+	if f.document == nil {
+		f.document = &parsed[document]{}
+		doc := &f.document.value
+		f.document.ok = c.decode(f, place, doc)
+		if len(doc.Manifests) > maxManifests || len(doc.Layers) > maxManifests {
+			c.b.Add(place, "split it", "lists more than %d images or layers", maxManifests)
+			*f.document = parsed[document]{}
+		}
+	}
+	return &f.document.value, f.document.ok
 }
 
 // decode reads a document that was kept.

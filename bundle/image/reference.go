@@ -69,10 +69,11 @@ func (r Reference) String() string {
 // Same tells whether two names are of the same repository. Docker Hub has names
 // of its own, and a name without a registry gets one when it is installed.
 func (r Reference) Same(o Reference) bool {
-	return r.path() == o.path() && (r.host() == o.host() || r.Registry == "" || o.Registry == "")
+	return r.Path() == o.Path() && (r.Host() == o.Host() || r.Registry == "" || o.Registry == "")
 }
 
-func (r Reference) host() string {
+// Host is the registry by one name, where it has several; empty if there is none.
+func (r Reference) Host() string {
 	switch r.Registry {
 	case "index.docker.io", "registry-1.docker.io":
 		return "docker.io"
@@ -80,8 +81,9 @@ func (r Reference) host() string {
 	return r.Registry
 }
 
-func (r Reference) path() string {
-	if r.Registry == "" || r.host() == "docker.io" {
+// Path is the repository without what a name may leave out.
+func (r Reference) Path() string {
+	if r.Registry == "" || r.Host() == "docker.io" {
 		return strings.TrimPrefix(r.Repository, "library/")
 	}
 	return r.Repository

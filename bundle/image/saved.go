@@ -49,6 +49,7 @@ func (c *Collector) saved(f *file) []Image {
 			p      = Platform{Config: conf.digest, Size: conf.size, Layers: []Layer{}}
 			made   = document{SchemaVersion: 2, MediaType: ociManifest, Config: &descriptor{MediaType: ociConfig, Digest: conf.digest, Size: conf.size}, Layers: []descriptor{}}
 			layers []*file
+			blobs  = []Blob{{conf.digest, conf.size, conf.name}}
 			sizes  = map[string]int64{conf.digest: conf.size}
 		)
 		for _, name := range s.Layers {
@@ -61,6 +62,7 @@ func (c *Collector) saved(f *file) []Image {
 			sizes[l.digest] = l.size
 			p.Size += l.size
 			p.Layers = append(p.Layers, Layer{l.digest, l.diffID, l.compression, l.size, l.name})
+			blobs = append(blobs, Blob{l.digest, l.size, l.name})
 			made.Layers = append(made.Layers, descriptor{MediaType: mediaType(l.compression), Digest: l.digest, Size: l.size})
 		}
 		if len(layers) < len(s.Layers) || !c.configuration(&p, conf, layers, false) {
@@ -76,6 +78,7 @@ func (c *Collector) saved(f *file) []Image {
 		for _, n := range sizes {
 			image.Size += n
 		}
+		image.add(Manifest{Digest: p.Digest, MediaType: ociManifest, Text: text, Blobs: blobs})
 		images = append(images, image)
 	}
 	return images
