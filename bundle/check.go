@@ -134,4 +134,3 @@ func (r *reader) twice() {
 		}
 	}
 }
-

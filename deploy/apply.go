@@ -46,6 +46,8 @@ type CreateOptions struct {
 	// What it did not show is not done: then the error is a [*StaleError]. Nil is
 	// none, and everything is done that is due.
 	Shown *Plan
+	// Transfers are the bytes that the run moves beside the stacks.
+	Transfers []Transfer
 }
 
 // Create makes the deployment, or goes on making it. A deployment that is
@@ -113,11 +115,14 @@ type applying struct {
 
 	gpu gpuRun
 
+	transfers transfers
+
 	mu      sync.Mutex
 	outputs map[architecture.StackName]map[string]string
 	changes int
 }
 
+// converge does what is to be done, and waits for what is moved beside it.
 func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error) {
 	all, names, err := built(o.Target)
 	if err != nil {
@@ -130,8 +135,15 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	start := r.AWS.Clock.Now()
 	a := &applying{
 		run: r, opts: o, creating: !update, stacks: map[architecture.StackName]templates.Stack{}, outputs: map[architecture.StackName]map[string]string{},
-		costs: map[architecture.StackName]time.Duration{},
+		costs:     map[architecture.StackName]time.Duration{},
+		transfers: transfers{run: r, waiting: o.Transfers, outputs: map[architecture.StackName]map[string]string{}},
 	}
+	res, err := a.converge(ctx, all, start, update)
+	return res, errors.Join(err, a.transfers.wait())
+}
+
+func (a *applying) converge(ctx context.Context, all []templates.Stack, start time.Time, update bool) (*Result, error) {
+	o, r := a.opts, a.run
 	for _, s := range all {
 		a.stacks[s.Name] = s
 		a.costs[s.Name] = createTime(s.Body)
@@ -165,6 +177,7 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 	if !update && a.complete() && allThere {
 		for n, st := range owned {
 			a.outputs[n] = st.Outputs
+			a.transfers.complete(ctx, n, st.Outputs)
 		}
 		return a.finish(ctx, start, true, nil)
 	}
@@ -349,6 +362,7 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 		if servers := out.State.Outputs["NameServers"]; name == architecture.DNS && len(out.Changes) > 0 && servers != "" {
 			a.step(name, "delegate %s to %s; a certificate that is issued here waits until the domain leads there", a.Architecture.Config.DNS.Zone, strings.ReplaceAll(servers, ",", ", "))
 		}
+		a.transfers.complete(ctx, name, out.State.Outputs)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.outputs[name] = out.State.Outputs

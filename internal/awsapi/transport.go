@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"golang.org/x/net/http/httpproxy"
 )
@@ -88,3 +89,31 @@ func set(names ...string) bool {
 	}
 	return false
 }
+
+// Web is an HTTP client that reaches other hosts as the services are reached: by
+// the same proxy, with the same authorities. It signs nothing. Answer is how long
+// a host may take to begin its answer.
+func (c *Clients) Web(answer time.Duration) *http.Client {
+	is := c.cfg.HTTPClient
+	if g, ok := is.(guarded); ok {
+		is = g.next
+	}
+	switch is := is.(type) {
+	case *http.Client:
+		return is
+	case *awshttp.BuildableClient:
+		t := is.GetTransport()
+		t.ResponseHeaderTimeout = answer
+		// Uploads side by side want connections of their own.
+		t.ForceAttemptHTTP2, t.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{}
+		t.WriteBufferSize, t.ReadBufferSize, t.MaxIdleConnsPerHost = 256<<10, 256<<10, 16
+		return &http.Client{Transport: t}
+	}
+	return &http.Client{Transport: doer{is}}
+}
+
+// doer is a client of the SDK's as a transport.
+type doer struct{ aws.HTTPClient }
+
+// RoundTrip implements [http.RoundTripper].
+func (d doer) RoundTrip(r *http.Request) (*http.Response, error) { return d.Do(r) }

@@ -1,0 +1,533 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/poolhouse/poolhouse/bundle"
+	"github.com/poolhouse/poolhouse/bundle/image"
+	"github.com/poolhouse/poolhouse/images/registry"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/transfer"
+)
+
+// PushOptions say how images are pushed.
+type PushOptions struct {
+	Clock clock.Clock
+	// Meter counts by images, and Limit bounds the bytes; both may be nil.
+	Meter *transfer.Meter
+	Limit *transfer.Limit
+}
+
+const (
+	// uploads is how many layers are sent side by side.
+	uploads = 4
+	// small is up to which size a layer is held in memory while it is sent, so that
+	// it can be sent again at once.
+	small = 2 << 20
+)
+
+// Failure is an image that did not get there, or not with all its tags.
+type Failure struct {
+	Image string
+	Err   error
+}
+
+// PushError says which images did not get there. The others are there, and nothing
+// of these can be seen that isn't whole.
+type PushError struct{ Failures []Failure }
+
+func (e *PushError) Error() string {
+	var texts []string
+	for _, f := range e.Failures {
+		texts = append(texts, f.Image+": "+f.Err.Error())
+	}
+	return "push " + strings.Join(texts, "; ")
+}
+
+// Unwrap gives the reasons.
+func (e *PushError) Unwrap() []error {
+	var errs []error
+	for _, f := range e.Failures {
+		errs = append(errs, f.Err)
+	}
+	return errs
+}
+
+// Push sends what a plan found missing. It can be repeated, with a plan made anew,
+// after any error, an interrupt or a kill. An error is the context's, or a
+// [*PushError] where images are left out, or that the bundle can't be read any
+// more.
+func (p *Plan) Push(ctx context.Context, o PushOptions) error {
+	s := &pusher{
+		plan: p, PushOptions: o, alone: p.registry.Alone, pool: newPool(), slots: make(chan struct{}, uploads),
+		lacks: map[string][]string{}, held: maps.Clone(p.somewhere), flying: map[string]bool{}, failed: map[string]error{},
+	}
+	for digest, repositories := range p.lacks {
+		s.lacks[digest] = slices.Clone(repositories)
+	}
+	s.open()
+	err := s.passes(ctx)
+	return s.close(ctx, err)
+}
+
+// pusher is a push in progress.
+type pusher struct {
+	plan *Plan
+	PushOptions
+	pool  *pool
+	slots chan struct{}
+	work  sync.WaitGroup
+
+	mu     sync.Mutex
+	images []*moving
+	lacks  map[string][]string
+	// held are layers that are somewhere, and will be mounted elsewhere once an
+	// image there has them: ECR gives no layer out before.
+	// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetDownloadUrlForLayer.html
+	held map[string]bool
+	// alone: the registry does not mount layers.
+	alone  bool
+	flying map[string]bool  // layers that are being sent
+	failed map[string]error // what is not tried any more
+	last   error            // the latest error of a pass that may pass
+	done   int              // layers that got somewhere
+}
+
+// moving is an image that is pushed.
+type moving struct {
+	*Image
+	item *transfer.Item
+	left map[string]bool // layers that are not there yet
+	put  bool            // its manifests are being put, or were
+	err  error
+}
+
+// open begins to count.
+func (s *pusher) open() {
+	counted := map[[2]string]bool{}
+	for n := range s.plan.Images {
+		m := &moving{Image: &s.plan.Images[n], left: map[string]bool{}}
+		m.item = s.Meter.Start(m.Name(), m.Size)
+		skip := m.Size
+		for _, b := range m.blobs {
+			key := [2]string{b.Digest, m.Repository}
+			if slices.Contains(s.lacks[b.Digest], m.Repository) && !m.Whole {
+				m.left[b.Digest] = true
+				if !counted[key] { // another image of the repository counts it
+					skip -= b.Size
+				}
+			}
+			counted[key] = true
+		}
+		m.item.Skip(skip)
+		if len(m.Lacks) == 0 {
+			m.put = true
+			m.item.End(nil)
+		}
+		s.images = append(s.images, m)
+	}
+}
+
+// close ends the counting, and says what is missing.
+func (s *pusher) close(ctx context.Context, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := &PushError{}
+	for _, m := range s.images {
+		if m.put && m.err == nil {
+			continue
+		}
+		why := m.err
+		for digest := range m.left {
+			if f := s.failed[digest]; f != nil && why == nil {
+				why = f
+			}
+		}
+		switch {
+		case why != nil:
+		case ctx.Err() != nil:
+			why = context.Cause(ctx)
+		default:
+			why = err
+		}
+		m.item.End(why)
+		out.Failures = append(out.Failures, Failure{m.Name(), why})
+	}
+	switch {
+	case ctx.Err() != nil && len(out.Failures) > 0:
+		return fmt.Errorf("push images: %w", context.Cause(ctx))
+	case err != nil && !registry.IsTransient(err):
+		return fmt.Errorf("push images: %w", err)
+	case len(out.Failures) > 0:
+		return out
+	}
+	return nil
+}
+
+// passes lets the bundle run through until everything is there that can be.
+func (s *pusher) passes(ctx context.Context) error {
+	for digest, from := range s.plan.has {
+		if len(s.plan.lacks[digest]) > 0 && !s.alone {
+			s.slots <- struct{}{}
+			s.work.Go(func() {
+				defer func() { <-s.slots }()
+				s.mount(ctx, digest, from)
+			})
+		}
+	}
+	s.work.Wait()
+	s.putReady(ctx)
+	s.work.Wait()
+	for failures := 0; s.anyLeft() && ctx.Err() == nil; {
+		before := s.done
+		s.last = nil
+		err := s.plan.contents.Blobs(ctx, bundle.Options{}, s.wanted, func(b image.Blob, r io.Reader) error { return s.visit(ctx, b, r) })
+		s.work.Wait()
+		if err != nil {
+			return err
+		}
+		if !s.anyLeft() {
+			break
+		}
+		// What was not mounted by now goes by itself.
+		clear(s.held)
+		if failures++; s.done > before {
+			failures = 1
+		}
+		if failures == registry.Attempts {
+			return s.last
+		}
+		if s.last == nil {
+			continue
+		}
+		if err := registry.Pause(ctx, s.Clock, failures, s.last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted tells whether a layer is lacking somewhere and not on its way.
+func (s *pusher) wanted(digest string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lacks[digest]) > 0 && !s.flying[digest] && s.failed[digest] == nil && (s.alone || !s.held[digest])
+}
+
+func (s *pusher) anyLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for digest, repositories := range s.lacks {
+		if len(repositories) > 0 && s.failed[digest] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// arrived takes down that a repository has a layer, and puts the manifests of the
+// images that are whole by that.
+func (s *pusher) arrived(ctx context.Context, digest, repository string) {
+	s.mu.Lock()
+	s.done++
+	s.held[digest] = true
+	s.lacks[digest] = slices.DeleteFunc(s.lacks[digest], func(r string) bool { return r == repository })
+	for _, m := range s.images {
+		if m.Repository == repository {
+			delete(m.left, digest)
+		}
+	}
+	s.mu.Unlock()
+	s.putReady(ctx)
+}
+
+// putReady puts the manifests of all images that have their layers.
+func (s *pusher) putReady(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.images {
+		if !m.put && len(m.left) == 0 {
+			m.put = true
+			s.work.Go(func() {
+				err := s.manifests(ctx, m)
+				s.mu.Lock()
+				m.err = err
+				s.mu.Unlock()
+				if err != nil {
+					return
+				}
+				m.item.End(nil)
+				for _, b := range m.blobs {
+					s.mount(ctx, b.Digest, m.Repository)
+				}
+			})
+		}
+	}
+}
+
+// manifests puts an image's manifests, each after those that it lists.
+func (s *pusher) manifests(ctx context.Context, m *moving) error {
+	client := s.plan.registry.Client
+	for n, part := range m.image.Manifests {
+		references := []string{part.Digest}
+		switch {
+		case n == len(m.image.Manifests)-1:
+			references = m.Lacks
+		case m.Whole:
+			continue
+		}
+		for _, reference := range references {
+			if err := client.Put(ctx, m.Repository, reference, registry.Manifest{Digest: part.Digest, MediaType: part.MediaType, Text: part.Text}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// counting is the item that a layer counts for in a repository.
+func (s *pusher) counting(digest, repository string) *transfer.Item {
+	for _, m := range s.images {
+		if m.Repository == repository && !m.Whole && slices.ContainsFunc(m.blobs, func(b image.Blob) bool { return b.Digest == digest }) {
+			return m.item
+		}
+	}
+	return nil
+}
+
+// mount takes a layer from a repository that has it into those that lack it, as
+// long as the registry does that.
+func (s *pusher) mount(ctx context.Context, digest, from string) {
+	s.mu.Lock()
+	lack, alone := slices.Clone(s.lacks[digest]), s.alone
+	s.mu.Unlock()
+	for _, to := range lack {
+		if alone {
+			return
+		}
+		upload, err := s.plan.registry.Client.Begin(ctx, to, digest, from)
+		switch {
+		case err != nil:
+			s.mishap(digest, to, err)
+			return
+		case upload != nil:
+			s.mu.Lock()
+			s.alone, alone = true, true
+			s.mu.Unlock()
+		default:
+			s.counting(digest, to).Skip(s.size(digest))
+			s.arrived(ctx, digest, to)
+		}
+	}
+}
+
+func (s *pusher) size(digest string) int64 {
+	for _, m := range s.images {
+		for _, b := range m.blobs {
+			if b.Digest == digest {
+				return b.Size
+			}
+		}
+	}
+	return 0
+}
+
+// mishap takes down that something went wrong with a layer; what can't pass is not
+// tried any more.
+func (s *pusher) mishap(digest, repository string, err error) {
+	err = fmt.Errorf("layer %s: %w", digest, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if registry.IsTransient(err) {
+		s.last = err
+		return
+	}
+	if s.failed[digest] == nil {
+		s.failed[digest] = err
+	}
+}
+
+// visit sends a layer that comes by. It returns when all of it is read; the uploads
+// go on beside it.
+func (s *pusher) visit(ctx context.Context, b image.Blob, r io.Reader) error {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	to := slices.Clone(s.lacks[b.Digest])
+	if !s.alone {
+		to = to[:1]
+	}
+	s.flying[b.Digest] = true
+	s.mu.Unlock()
+	landed := func() {
+		s.mu.Lock()
+		delete(s.flying, b.Digest)
+		s.mu.Unlock()
+		<-s.slots
+	}
+	if b.Size <= small {
+		body, err := readSmall(b, r)
+		if err != nil {
+			landed()
+			return err
+		}
+		s.work.Go(func() {
+			defer landed()
+			for _, repository := range to {
+				s.again(ctx, b, repository, body)
+			}
+		})
+		return nil
+	}
+	queues := make([]*queue, len(to))
+	var sending sync.WaitGroup
+	for n, repository := range to {
+		queues[n] = newQueue()
+		sending.Go(func() {
+			defer queues[n].leave()
+			if err := s.send(ctx, b, repository, queues[n]); err != nil {
+				s.mishap(b.Digest, repository, err)
+			}
+		})
+	}
+	s.work.Go(func() {
+		defer landed()
+		sending.Wait()
+	})
+	return s.feed(ctx, b, r, queues)
+}
+
+// changed is a layer that isn't any more what it was when the bundle was read.
+func changed(b image.Blob) error {
+	return fmt.Errorf("layer %s %w: push the bundle again when nobody writes to it", b.Digest, errChanged)
+}
+
+var errChanged = errors.New("changed since the bundle was read")
+
+func readSmall(b image.Blob, r io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, b.Size+1))
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(body); int64(len(body)) != b.Size || "sha256:"+hex.EncodeToString(sum[:]) != b.Digest {
+		return nil, changed(b)
+	}
+	return body, nil
+}
+
+// feed reads a layer into the queues. The last piece goes when the digest of the
+// whole is right: nobody can complete another one.
+func (s *pusher) feed(ctx context.Context, b image.Blob, r io.Reader, queues []*queue) (err error) {
+	end := func(err error) {
+		for _, q := range queues {
+			q.finish(err)
+		}
+	}
+	sum := sha256.New()
+	for left := b.Size; left > 0; {
+		c, err := s.pool.lend(ctx)
+		if err != nil {
+			end(err)
+			return err
+		}
+		n, err := io.ReadFull(r, c.full[:min(left, chunkSize)])
+		c.data = c.full[:n]
+		sum.Write(c.data)
+		left -= int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err == nil && left == 0 && "sha256:"+hex.EncodeToString(sum.Sum(nil)) != b.Digest {
+			err = changed(b)
+		}
+		if err != nil {
+			c.use(-1)
+			end(err)
+			return err
+		}
+		read := false
+		for _, q := range queues {
+			read = q.put(c) || read
+		}
+		c.use(-1)
+		if !read {
+			return nil // all uploads have failed; it comes by again
+		}
+	}
+	end(io.EOF)
+	return nil
+}
+
+// again sends a small layer until it is there or can't be.
+func (s *pusher) again(ctx context.Context, b image.Blob, repository string, body []byte) {
+	for n := 1; ; n++ {
+		err := s.send(ctx, b, repository, bytes.NewReader(body))
+		if err == nil {
+			return
+		}
+		if n < registry.Attempts && registry.IsTransient(err) && registry.Pause(ctx, s.Clock, n, err) == nil {
+			continue
+		}
+		s.mu.Lock()
+		s.failed[b.Digest] = fmt.Errorf("layer %s: %w", b.Digest, err)
+		s.mu.Unlock()
+		return
+	}
+}
+
+// send sends a layer to a repository once.
+func (s *pusher) send(ctx context.Context, b image.Blob, repository string, body io.Reader) error {
+	client := s.plan.registry.Client
+	upload, err := client.Begin(ctx, repository, b.Digest, "")
+	if err != nil {
+		return err
+	}
+	item := s.counting(b.Digest, repository)
+	counted := &counted{r: transfer.Reader(ctx, body, item, s.Limit)}
+	if err := client.Send(ctx, upload, b.Size, counted); err != nil {
+		item.Move(-counted.count())
+		return err
+	}
+	s.arrived(ctx, b.Digest, repository)
+	return nil
+}
+
+// counted counts what is read, by whoever sends it.
+type counted struct {
+	mu sync.Mutex
+	r  io.Reader
+	n  int64
+	// over: nothing more is counted.
+	over bool
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	over := c.over
+	c.mu.Unlock()
+	if over {
+		return 0, errGone
+	}
+	n, err := c.r.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *counted) count() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	return c.n
+}

@@ -1,0 +1,154 @@
+package registry
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// challenge is how a registry wants to be told who calls.
+// https://distribution.github.io/distribution/spec/auth/token/
+type challenge struct {
+	bearer         bool
+	realm, service string
+}
+
+// token is one of a token service.
+type token struct {
+	text  string
+	until time.Time
+}
+
+var parameter = regexp.MustCompile(`([a-zA-Z]+)="([^"]*)"`)
+
+// read reads the challenge of an answer; nil if there is none that is known.
+func read(header http.Header) *challenge {
+	for _, h := range header.Values("Www-Authenticate") {
+		kind, rest, _ := strings.Cut(h, " ")
+		c := &challenge{bearer: strings.EqualFold(kind, "Bearer")}
+		if !c.bearer && !strings.EqualFold(kind, "Basic") {
+			continue
+		}
+		for _, m := range parameter.FindAllStringSubmatch(rest, -1) {
+			switch strings.ToLower(m[1]) {
+			case "realm":
+				c.realm = m[2]
+			case "service":
+				c.service = m[2]
+			}
+		}
+		return c
+	}
+	return nil
+}
+
+// renews tells whether a refusal may be one of the credentials, which new ones can
+// change, and takes the registry's challenge down. ECR says by 403 that a token is
+// over.
+func (c *Client) renews(e *Error, resp *http.Response) bool {
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		if asked := read(resp.Header); asked != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.asked = asked
+			return true
+		}
+		return false
+	case e.Status == http.StatusForbidden:
+		return strings.Contains(strings.ToLower(e.Message), "token has expired")
+	}
+	return false
+}
+
+// authorize is the header that says who calls; empty before the registry asked.
+// Fresh says that the one before was refused.
+func (c *Client) authorize(ctx context.Context, scope string, fresh bool) (string, error) {
+	c.mu.Lock()
+	asked, known := c.asked, c.tokens[scope]
+	c.mu.Unlock()
+	if asked == nil {
+		return "", nil
+	}
+	if asked.bearer && !fresh && c.clock.Now().Before(known.until) {
+		return "Bearer " + known.text, nil
+	}
+	who, err := c.login(ctx, fresh)
+	if err != nil {
+		return "", fmt.Errorf("log in to %s: %w", c.host, err)
+	}
+	if asked.bearer {
+		return c.exchange(ctx, asked, who, scope)
+	}
+	if who.User == "" && who.Password == "" {
+		return "", nil
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(who.User+":"+who.Password)), nil
+}
+
+// exchange gets a token of the registry's token service.
+func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials, scope string) (string, error) {
+	at, err := url.Parse(asked.realm)
+	if err != nil || at.Host == "" || at.Scheme != "https" && at.Scheme != c.scheme {
+		return "", fmt.Errorf("log in to %s: the registry names no token service with TLS", c.host)
+	}
+	values := url.Values{"service": {asked.service}, "scope": strings.Fields(scope)}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if who.Identity != "" {
+		values.Set("scope", scope)
+		values.Set("grant_type", "refresh_token")
+		values.Set("refresh_token", who.Identity)
+		values.Set("client_id", "poolhouse")
+		if req, err = http.NewRequestWithContext(ctx, http.MethodPost, at.String(), strings.NewReader(values.Encode())); err == nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+	} else if err == nil {
+		query := at.Query()
+		for k, v := range values {
+			query[k] = v
+		}
+		req.URL.RawQuery = query.Encode()
+		if who.User != "" {
+			req.SetBasicAuth(who.User, who.Password)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("log in to %s: %w", c.host, bare(err))
+	}
+	doing := "log in to " + c.host
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return "", &brokenError{doing, bare(err)}
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", refusal(doing, resp)
+	}
+	var out struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"`
+	}
+	err = errors.Join(json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&out), resp.Body.Close())
+	if out.Token == "" {
+		out.Token = out.AccessToken
+	}
+	if err != nil || out.Token == "" {
+		return "", fmt.Errorf("%s: the token service answers with no token", doing)
+	}
+	if out.ExpiresIn <= 0 {
+		out.ExpiresIn = 60
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// A tenth is left, for what is on its way.
+	c.tokens[scope] = token{out.Token, c.clock.Now().Add(time.Duration(out.ExpiresIn) * 9 * time.Second / 10)}
+	return "Bearer " + out.Token, nil
+}
