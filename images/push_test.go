@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,32 +48,32 @@ type memory struct {
 	layers  map[string][]byte
 }
 
-func (m *memory) Begin(context.Context) (string, error) {
+func (m *memory) Begin(context.Context) (ecr.Upload, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.uploads = append(m.uploads, nil)
-	return fmt.Sprint(len(m.uploads) - 1), nil
+	return ecr.Upload{At: strconv.Itoa(len(m.uploads) - 1)}, nil
 }
 
-func (m *memory) Append(_ context.Context, upload string, part io.Reader) (string, int64, error) {
+func (m *memory) Append(_ context.Context, u ecr.Upload, part io.Reader) (ecr.Upload, error) {
 	body, err := io.ReadAll(part)
+	n, bad := strconv.Atoi(u.At)
+	if err := errors.Join(err, bad); err != nil {
+		return u, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var n int
-	if _, err := fmt.Sscan(upload, &n); err != nil {
-		return "", 0, err
-	}
 	m.uploads[n] = append(m.uploads[n], body...)
-	return upload, int64(len(body)), err
+	return ecr.Upload{At: u.At, Size: u.Size + int64(len(body))}, nil
 }
 
-func (m *memory) Complete(_ context.Context, upload, digest string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var n int
-	if _, err := fmt.Sscan(upload, &n); err != nil {
+func (m *memory) Complete(_ context.Context, u ecr.Upload, digest string) error {
+	n, err := strconv.Atoi(u.At)
+	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if digestOf(m.uploads[n]) != digest {
 		return ecr.ErrOtherDigest
 	}
