@@ -22,6 +22,9 @@ import (
 type PushOptions struct {
 	// Source is a tar archive, plain or compressed by gzip or zstd, or a folder.
 	Source string
+	// Open, if not nil, opens the bytes of an archive that is no file, from their
+	// beginning each time; Source then only names it.
+	Open func(context.Context) (io.ReadCloser, error)
 	// Name of the checkpoint; empty is [NameOf] the source.
 	Name string
 	// Digest is what the archive should have, sha256:...; empty is what a file
@@ -76,7 +79,7 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 	if err := CheckName(o.Name); err != nil {
 		return nil, err
 	}
-	src, err := open(o.Source, o.Digest)
+	src, err := open(o)
 	if err != nil {
 		return nil, err
 	}

@@ -28,23 +28,29 @@ func limits() archive.Limits {
 type source struct {
 	path   string
 	folder bool
+	// stream opens an archive that is no file; nil is the file's.
+	stream func(context.Context) (io.ReadCloser, error)
 	// size is how many bytes its files have, or about; negative if nobody knows.
 	size int64
 	// digest is what it should have, or "".
 	digest string
 }
 
-// open looks at what a checkpoint is to be made of. Digest is what the archive
-// should have; without it, a file beside it with the ending .sha256 may say so.
-func open(path, digest string) (*source, error) {
+// open looks at what a checkpoint is to be made of. Without a digest that an
+// archive should have, a file beside it with the ending .sha256 may say so.
+func open(o PushOptions) (*source, error) {
+	path, digest := o.Source, o.Digest
+	if digest != "" && !sum.MatchString(digest) {
+		return nil, fmt.Errorf("%q is no digest: write sha256: and 64 hexadecimal digits", digest)
+	}
+	if o.Open != nil {
+		return &source{path: path, stream: o.Open, size: -1, digest: digest}, nil
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("look at the checkpoint: %w", err)
 	}
 	s := &source{path: path, folder: info.IsDir(), size: -1, digest: digest}
-	if digest != "" && !sum.MatchString(digest) {
-		return nil, fmt.Errorf("%q is no digest: write sha256: and 64 hexadecimal digits", digest)
-	}
 	if s.folder {
 		return s, nil
 	}
@@ -81,6 +87,13 @@ func open(path, digest string) (*source, error) {
 	return s, nil
 }
 
+// CheckSource refuses a source, or a digest, that can't be right. It reads no more
+// than its beginning.
+func CheckSource(o PushOptions) error {
+	_, err := open(o)
+	return err
+}
+
 // read visits the files of a source in their order, and returns its digest: that
 // of an archive's bytes; of a folder, that of the names, sizes and bytes of its
 // files. What is wrong with it is an error of the kind [fault.Faults].
@@ -109,13 +122,18 @@ func (s *source) read(ctx context.Context, visit archive.Visit) (string, error) 
 	if !s.folder {
 		o.Raw = h
 	}
-	if _, err := archive.Walk(s.path, b, o, each); err != nil {
+	if err := s.walk(ctx, b, o, each); err != nil {
 		return "", err
 	}
 	if files == 0 && len(b.Faults()) == 0 {
 		b.Add(s.path, "name the archive or the folder that holds the checkpoint's files", "holds no files")
 	}
 	if f := b.Faults(); len(f) > 0 {
+		for i := range f {
+			if f[i].Reason == "is no tar archive" {
+				f[i].Fix = "name a tar archive, plain or compressed by gzip or zstd, or a folder"
+			}
+		}
 		return "", f
 	}
 	got := digestOf(h.Sum(nil))
@@ -123,6 +141,27 @@ func (s *source) read(ctx context.Context, visit archive.Visit) (string, error) 
 		return "", fault.Faults{{Place: s.path, Reason: fmt.Sprintf("has the digest %s, and should have %s", got, s.digest), Fix: "fetch it again, or correct the digest"}}
 	}
 	return got, nil
+}
+
+// walk visits the files of an archive or a folder.
+func (s *source) walk(ctx context.Context, b *archive.Budget, o archive.Options, visit archive.Visit) (err error) {
+	if s.stream == nil {
+		_, err := archive.Walk(s.path, b, o, visit)
+		return err
+	}
+	r, err := s.stream(ctx)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", s.path, err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	raw := io.TeeReader(r, o.Raw)
+	if _, err := archive.Stream(raw, b, o, visit); err != nil || len(b.Faults()) > 0 {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, raw); err != nil {
+		return fmt.Errorf("read %s to its end: %w", s.path, err)
+	}
+	return nil
 }
 
 // note writes a folder's file into its digest.

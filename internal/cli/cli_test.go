@@ -85,6 +85,7 @@ func TestScripts(t *testing.T) {
 			"vary":      varyExample,
 			"web":       serveWeb,
 			"sample":    writeSample,
+			"tar":       writeTar,
 		},
 	})
 }

@@ -33,6 +33,8 @@ func ExitCode(err error) int {
 		paused        *deploy.PausedError
 		unrecoverable *deploy.UnrecoverableError
 		broken        *bundleError
+		source        *sourceError
+		stopped       *transferStoppedError
 	)
 	switch {
 	case err == nil:
@@ -41,6 +43,13 @@ func ExitCode(err error) int {
 		return said.code
 	case errors.As(err, &interrupted), errors.Is(err, errUntouched):
 		return Failed
+	case errors.As(err, &source): // some of it may have been sent
+		return Failed
+	case errors.As(err, &stopped):
+		if errors.Is(err, ErrInterrupted) {
+			return Failed
+		}
+		return Pending
 	case errors.As(err, &refused): // which are faults of the file too
 		if refused.Untouched {
 			return Usage

@@ -131,6 +131,8 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		blocked       *deploy.BlockedError
 		paused        *deploy.PausedError
 		broken        *bundleError
+
+		stoppedTransfer *transferStoppedError
 	)
 	if errors.As(err, &h) {
 		p.Hint = h.hint
@@ -146,6 +148,9 @@ func (a *app) explain(ctx context.Context, err error) problem {
 			p.Detail = append(p.Detail, "what goes on could not be looked up: "+interrupted.unseen.Error())
 		}
 		hint(fmt.Sprintf("%s shows what goes on; to go on watching: %s", interrupted.look, interrupted.resume))
+	case errors.As(err, &stoppedTransfer):
+		p.Error = stoppedTransfer.Error()
+		hint("it goes on where it stopped: " + stoppedTransfer.resume)
 	case errors.Is(err, errUntouched):
 	case errors.Is(context.Cause(ctx), ErrInterrupted):
 		p.Error, p.Code = "interrupted; nothing was changed", Failed
