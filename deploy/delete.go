@@ -85,6 +85,7 @@ type deleting struct {
 // buckets, and the zone in dns.zoneId from which a certificate's validation
 // record is removed. It also says with which service role stacks are deleted.
 func Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
+	o.Holder.Deletes = true
 	res, err := hold(ctx, o.Target, func(ctx context.Context, t Target) (*Deleted, error) {
 		o.Target = t
 		return remove(ctx, o)

@@ -207,8 +207,8 @@ func (l *Lease) take(ctx context.Context) error {
 		case top.Epoch == 0 || top.Run == l.o.Holder.Run:
 		case had > 0:
 			return l.lose(top)
-		case seen.now.Before(top.Expires) && !l.o.Holder.dead(top.Holder):
-			return &HeldError{Held: top, Path: l.o.Path, Now: seen.now}
+		case seen.now.Before(top.Free(l.o.Holder)) && !l.o.Holder.dead(top.Holder):
+			return l.o.refused(top, seen)
 		}
 		l.mu.Lock()
 		if l.from = nil; top.Epoch > 0 && top.Run != l.o.Holder.Run {
@@ -253,10 +253,15 @@ func (l *Lease) confirm(ctx context.Context, epoch int, began time.Time) error {
 		if had > 0 {
 			return l.lose(top)
 		}
-		return &HeldError{Held: top, Path: l.o.Path, Now: seen.now}
+		return l.o.refused(top, seen)
 	}
 	l.got(ctx, seen, epoch, began)
 	return nil
+}
+
+// refused is the error for a lease that somebody else has.
+func (o *Options) refused(by Held, seen *sight) error {
+	return &HeldError{Held: by, Path: o.Path, Now: seen.now, Until: by.Free(o.Holder)}
 }
 
 // got notes that an epoch was written, and deletes those below it. What can't be

@@ -20,7 +20,9 @@
 // was asleep; otherwise it has lost it for good, also when the other run is
 // over: its parameter is gone then. See [Lease.Check]. What no lease holds back is
 // a call that was on its way when the machine fell asleep: AWS takes a signature
-// for fifteen minutes.
+// for a while, see [Flight]. Such calls of a deletion undo what others make, so a
+// deletion's lease is free for a run that doesn't delete only when that is over;
+// see [Held.Free].
 //
 // [PutParameter]: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 package lease
@@ -41,6 +43,11 @@ import (
 // TTL is how long a lease that is not renewed goes on. A dead run keeps others
 // waiting for that long; a connection that is lost for less does no harm.
 const TTL = 5 * time.Minute
+
+// Flight is how long AWS accepts a call after it was signed; services that accept
+// it for less are the better for it.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+const Flight = 15 * time.Minute
 
 // every is the longest time between two renewals.
 func every(ttl time.Duration) time.Duration { return ttl / 3 }
@@ -66,6 +73,8 @@ type Holder struct {
 	Command string `json:"command"`
 	// Run tells runs apart; empty is a random one.
 	Run string `json:"run"`
+	// Deletes tells that the run deletes the deployment.
+	Deletes bool `json:"deletes,omitempty"`
 	// Alive tells whether a process of this machine lives; nil if nobody knows.
 	// The lease of a dead one is taken at once.
 	Alive func(pid int) bool `json:"-"`
@@ -99,15 +108,34 @@ type Held struct {
 	Expires time.Time `json:"expires"`
 }
 
-// HeldError says that somebody else works on the deployment.
+// Free is when another run, on another machine, may take the lease if it isn't
+// renewed: when it ends, but of a deletion, for a run that doesn't delete, when no
+// call that was sent under it is accepted any more.
+func (h Held) Free(by Holder) time.Time {
+	if h.Deletes && !by.Deletes {
+		return h.Expires.Add(Flight)
+	}
+	return h.Expires
+}
+
+// HeldError says that somebody else works on the deployment, or that what somebody
+// sent while he did may still arrive.
 type HeldError struct {
 	Held
 	// Path of the lease, and the service's time at which it was seen.
 	Path string
 	Now  time.Time
+	// Until is when the run that was refused may have it, unless it is renewed.
+	Until time.Time
 }
 
+// Ended tells that the lease is over and only calls on their way are waited for.
+func (e *HeldError) Ended() bool { return !e.Now.Before(e.Expires) }
+
 func (e *HeldError) Error() string {
+	if e.Ended() {
+		return fmt.Sprintf("somebody else worked on it and did not give the lease back: %s; what that deletion sent may arrive until %s", e.Held.Holder, e.Until.UTC().Format(time.RFC3339))
+	}
 	return fmt.Sprintf("somebody else works on it: %s; the lease ends %s unless it is renewed", e.Held.Holder, e.Expires.UTC().Format(time.RFC3339))
 }
 

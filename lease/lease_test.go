@@ -345,3 +345,59 @@ func TestL25LateRenewalRevivesNothing(t *testing.T) {
 		a.has()
 	})
 }
+
+// TestL25WhatADeletionSentIsWaitedFor: a run that deletes has died elsewhere. Who
+// makes things gets its lease once no call of it is accepted any more, who deletes
+// too as soon as it ends, and who knows that it is dead at once.
+func TestL25WhatADeletionSentIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		dies := func(deletes bool) {
+			t.Helper()
+			o := a.options("alice", 7)
+			o.Holder.Deletes = deletes
+			ctx, kill := context.WithCancel(t.Context())
+			a.acquire(ctx, o)
+			kill()
+			synctest.Wait()
+		}
+		give := func(l *Lease) {
+			t.Helper()
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			a.has()
+		}
+		dies(true)
+		began := time.Now()
+		time.Sleep(TTL + 2*time.Second)
+		for _, more := range []time.Duration{0, Flight - 4*time.Second} {
+			time.Sleep(more)
+			_, err := Acquire(t.Context(), a.options("bob", 8))
+			var held *HeldError
+			if !errors.As(err, &held) || !held.Ended() || held.Host != "alice" {
+				t.Fatalf("after %s: %v, want a refusal", time.Since(began), err)
+			}
+			if left := held.Until.Sub(began); left < TTL+Flight-time.Second || left > TTL+Flight+time.Second {
+				t.Errorf("it is free after %s", left)
+			}
+		}
+		time.Sleep(4 * time.Second)
+		give(a.acquire(t.Context(), a.options("bob", 8)))
+
+		dies(true)
+		time.Sleep(TTL + 2*time.Second)
+		deletes := a.options("bob", 8)
+		deletes.Holder.Deletes = true
+		give(a.acquire(t.Context(), deletes))
+
+		dies(true)
+		knows := a.options("alice", 8)
+		knows.Holder.Alive = func(int) bool { return false }
+		give(a.acquire(t.Context(), knows))
+
+		dies(false)
+		time.Sleep(TTL + 2*time.Second)
+		give(a.acquire(t.Context(), a.options("bob", 8)))
+	})
+}

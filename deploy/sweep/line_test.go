@@ -55,6 +55,7 @@ type line struct {
 	mu    sync.Mutex
 	calls map[string]int // by what identifies them
 	until time.Time      // the process stands still
+	late  []string       // the calls that it sent before and that arrive afterwards
 	call  call           // the last
 	turn  sync.Mutex
 }
@@ -103,6 +104,9 @@ func (l *line) arrive(r *http.Request, c call) (*http.Response, error) {
 		l.call.writing++
 		c.writing = l.call.writing
 	}
+	if sent, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date")); err == nil && l.stood(sent) {
+		l.late = append(l.late, c.operation)
+	}
 	if l.before != nil {
 		l.before(c)
 	}
@@ -117,6 +121,13 @@ func (l *line) arrive(r *http.Request, c call) (*http.Response, error) {
 		l.stands()
 	}
 	return resp, err
+}
+
+// stood tells that the process stood still since a moment, and does no more.
+func (l *line) stood(since time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.until.IsZero() && !time.Now().Before(l.until) && since.Before(l.until.Add(-l.pause/2))
 }
 
 // Now implements [clock.Clock].

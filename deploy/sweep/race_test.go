@@ -3,6 +3,8 @@ package sweep_test
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -87,7 +89,9 @@ func (e *eras) holds(v life.Verb, box *sandbox.Sandbox, kept []deploy.Kept) erro
 	if err := settle(until); err != nil {
 		return err
 	}
-	if diff := differing(want, canonical(box)); diff != "" {
+	// A deletion before it has left keys that wait for their end.
+	got := slices.DeleteFunc(canonical(box), func(r string) bool { return strings.Contains(r, "\n  status PendingDeletion\n") })
+	if diff := differing(want, got); diff != "" {
 		return fmt.Errorf("the account is not what an undisturbed %s makes it:\n%s", v, indent(diff))
 	}
 	return nil
@@ -131,6 +135,23 @@ func TestL25Races(t *testing.T) {
 		t.Errorf("the same of the two won all races")
 	}
 	t.Logf("%d races held in %s, in %d of them the first of the two won", held.Load(), time.Since(start).Round(time.Second), won.Load())
+}
+
+// persists runs a command as one does who is refused because of a run elsewhere.
+func (e *eras) persists(t *testing.T, v life.Verb, box *sandbox.Sandbox, seed uint64) ([]deploy.Kept, error) {
+	for range 20 {
+		kept, err := doing(e.Life, v).run(t.Context(), there, &line{box: box, seed: seed + 1, spread: spread})
+		var refused *lease.HeldError
+		if !errors.As(err, &refused) {
+			return kept, err
+		}
+		wait := refused.Until.Sub(refused.Now)
+		if refused.Run != here.Run || wait <= 0 || wait > lease.TTL+lease.Flight+time.Second {
+			return nil, fmt.Errorf("refused for %s: %w", wait, err)
+		}
+		time.Sleep(wait + time.Second)
+	}
+	return nil, errors.New("refused again and again")
 }
 
 func pick(seed uint64, of ...era) era { return of[int(life.Draw(seed, "era")*float64(len(of)))] }
@@ -189,7 +210,9 @@ func (e *eras) after(t *testing.T, seed uint64, v life.Verb, box *sandbox.Sandbo
 // calls. The other run does its work; the first does no harm when it goes on: the
 // account stays what the other makes it. Only a creation in the middle of a
 // deletion may be refused, since it would make again, empty, what held data; a
-// delete gets over that too.
+// delete gets over that too. And a change set that a creation sent before it stood
+// still may arrive when a deletion is over: the stack that it is for holds nothing,
+// and the next delete takes it away.
 func TestL25ProcessesThatStandStill(t *testing.T) {
 	e := newEras(t, life.Of(t, life.Examples()[0]))
 	pairs := map[string]struct {
@@ -243,12 +266,19 @@ func (e *eras) standsStill(t *testing.T, seed uint64, from era, a, b life.Verb) 
 	case <-stands:
 	}
 	time.Sleep(lease.TTL + 2*time.Second)
-	kept, second := doing(e.Life, b).run(t.Context(), there, &line{box: box, seed: seed + 1, spread: spread})
+	kept, second := e.persists(t, b, box, seed)
 	first := <-ended
 	story := fmt.Sprintf("seed %d: %s stood still at its call %d for %s and ended with %v; %s meanwhile", seed, a, l.pauseAt, l.pause, first, b)
 	var refused *deploy.RefusedError
 	switch {
 	case second == nil:
+		if b == life.Delete && slices.Contains(l.late, "cloudformation:CreateChangeSet") {
+			more, err := doing(e.Life, b).run(t.Context(), there, &line{box: box, seed: seed + 1, spread: spread})
+			if err != nil {
+				t.Errorf("%s, and again: %v", story, err)
+			}
+			kept = append(kept, more...)
+		}
 		if err := e.holds(b, box, kept); err != nil {
 			t.Errorf("%s: %v", story, err)
 		}

@@ -302,10 +302,6 @@ func (r retryer) GetRetryToken(ctx context.Context, failed error) (func(error) e
 	if err == nil {
 		err = r.clock.Sleep(ctx, d)
 	}
-	if gate, ok := ctx.Value(gateKey{}).(func(context.Context) error); ok && err == nil {
-		// What was allowed when the call began need not be any more.
-		err = gate(ctx)
-	}
 	if err != nil {
 		return nil, &aws.RequestCanceledError{Err: err}
 	}

@@ -10,28 +10,31 @@ import (
 )
 
 // Gated are the same clients behind a gate: each attempt of a call that may
-// change something asks it first, and fails with its error. Calls that only read
-// pass. The gate must be safe for concurrent use, and must not call through the
-// clients it guards.
+// change something asks it when it is signed and about to be sent, and fails with
+// its error. So no signature is younger than the gate's last word. Calls that only
+// read pass. The gate must be safe for concurrent use, and must not call through
+// the clients it guards.
 func (c *Clients) Gated(gate func(context.Context) error) *Clients {
 	cfg := c.cfg.Copy()
 	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), func(s *middleware.Stack) error {
-		return s.Initialize.Add(middleware.InitializeMiddlewareFunc("Gate", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		return s.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Gate", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 			if !Reads(awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx)) {
 				if err := gate(ctx); err != nil {
-					return middleware.InitializeOutput{}, middleware.Metadata{}, err
+					return middleware.FinalizeOutput{}, middleware.Metadata{}, shut{err}
 				}
-				ctx = context.WithValue(ctx, gateKey{}, gate)
 			}
-			return next.HandleInitialize(ctx, in)
-		}), middleware.After)
+			return next.HandleFinalize(ctx, in)
+		}), "Signing", middleware.After)
 	})
 	return connect(cfg, c.Clock)
 }
 
-// gateKey finds in a call's context the gate that it has to pass again before
-// each further attempt.
-type gateKey struct{}
+// shut is a gate's error. Nothing repeats the call.
+type shut struct{ error }
+
+// CanceledError makes it final: the SDK repeats no call that was cancelled.
+func (shut) CanceledError() bool { return true }
+func (s shut) Unwrap() error     { return s.error }
 
 // readers are the beginnings of the names of operations that change nothing.
 var readers = []string{"BatchGet", "Describe", "Get", "Head", "List", "Lookup", "Search", "Simulate"}

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -106,6 +108,42 @@ func TestGateIsAskedBeforeEachAttempt(t *testing.T) {
 			t.Errorf("a read: asked %d times, %v", asked, err)
 		}
 	})
+}
+
+// slow are credentials that take their time, and tell when they are there.
+type slow struct {
+	aws.CredentialsProvider
+	there func()
+}
+
+func (s slow) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	defer s.there()
+	return s.CredentialsProvider.Retrieve(ctx)
+}
+
+// TestGateIsAskedOnceSigned shuts the gate while a call gets its credentials: it is
+// not sent, since what is signed later is accepted for longer.
+func TestGateIsAskedOnceSigned(t *testing.T) {
+	t.Parallel()
+	shut, open, calls := errors.New("shut"), true, 0
+	box := testkit.Sandbox(t, sandbox.Options{OnCall: func(sandbox.Call) { calls++ }})
+	p := box.Principals()[0]
+	c, err := awsapi.New(t.Context(), awsapi.Options{
+		Region: "us-east-1", Endpoint: testkit.Endpoint, HTTPClient: testkit.Client(box),
+		Credentials: slow{credentials.NewStaticCredentialsProvider(p.AccessKeyID, p.SecretAccessKey, p.SessionToken), func() { open = false }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Gated(func(context.Context) error {
+		if open {
+			return nil
+		}
+		return shut
+	}).S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: new("bucket-of-a-test")})
+	if !errors.Is(err, shut) || calls != 0 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
 }
 
 // writing are the operations of the product that change something; all others
