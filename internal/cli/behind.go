@@ -2,8 +2,15 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,22 +18,29 @@ import (
 	"sync"
 	"time"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
+	"github.com/poolhouse/poolhouse/sandbox/elbv2"
+	"github.com/poolhouse/poolhouse/sandbox/entrance"
 	"github.com/poolhouse/poolhouse/sandbox/front"
 	"github.com/poolhouse/poolhouse/sandbox/objects"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
+	"github.com/poolhouse/poolhouse/sandbox/props"
 	"github.com/poolhouse/poolhouse/sandbox/rds/rows"
 )
 
 // held are the servers that --without leaves out of a rehearsal.
-var held = []string{objects.Plane, "postgres"}
+var held = []string{objects.Plane, "postgres", "oidc"}
 
 // behind opens the servers that are at hand, behind a copy of a rehearsal's
 // account, and says which are not and what brings them. It builds none.
-func behind(without []string) func(context.Context, *sandbox.Sandbox) (*rehearse.Servers, []string, error) {
-	return func(ctx context.Context, box *sandbox.Sandbox) (_ *rehearse.Servers, missing []string, err error) {
-		s := &rehearse.Servers{}
+func behind(without []string) func(context.Context, *sandbox.Sandbox, *architecture.Architecture) (*rehearse.Servers, []string, error) {
+	return func(ctx context.Context, box *sandbox.Sandbox, arch *architecture.Architecture) (_ *rehearse.Servers, missing []string, err error) {
+		r := &reports{}
+		s := &rehearse.Servers{Problem: r.err}
 		var closers []func() error
 		s.Close = func() error {
 			var errs []error
@@ -51,7 +65,6 @@ func behind(without []string) func(context.Context, *sandbox.Sandbox) (*rehearse
 			}
 			return program
 		}
-		missing = append(missing, "sign-on: poolhouse sandbox --for FILE has users sign in")
 		if program := at("objects", objects.Plane); program != "" {
 			store, err := objects.Open(ctx, plane.Options{Program: program})
 			if err != nil {
@@ -60,36 +73,131 @@ func behind(without []string) func(context.Context, *sandbox.Sandbox) (*rehearse
 			closers = append(closers, store.Close)
 			s.Box, s.Objects = box.CloneWith(store), true
 		}
-		program := at("rows", "postgres")
-		if program != "" && !postgresHere() {
+		database := at("rows", "postgres")
+		if database != "" && !postgresHere() {
 			missing = append(missing, "rows: this machine has no PostgreSQL; apt-get install postgresql brings it")
-			program = ""
+			database = ""
 		}
-		if program == "" {
-			if s.Box == nil {
-				return nil, missing, nil
-			}
-			return s, missing, nil
+		provider := ""
+		if arch.Config.Access.SSO.Enabled {
+			provider = at("sign-on", "oidc")
+		} else {
+			missing = append(missing, "sign-on: the file goes without")
+		}
+		if s.Box == nil && (database != "" || provider != "") {
+			s.Box = box.Clone(nil)
 		}
 		if s.Box == nil {
-			s.Box = box.Clone(nil)
+			return nil, missing, nil
 		}
 		authority, err := front.NewAuthority(time.Now)
 		if err != nil {
 			return nil, nil, err
 		}
-		r := &reports{}
-		databases, err := rows.Run(ctx, s.Box.Account(), rows.Options{
-			Program:     func(context.Context) (string, error) { return program, nil },
-			Certificate: func(name string) (certificate, key []byte, err error) { return issued(authority, name) }, Report: r.add,
-		})
-		if err != nil {
-			return nil, nil, err
+		if database != "" {
+			databases, err := rows.Run(ctx, s.Box.Account(), rows.Options{
+				Program:     func(context.Context) (string, error) { return database, nil },
+				Certificate: func(name string) (certificate, key []byte, err error) { return issued(authority, name) }, Report: r.add,
+			})
+			if err != nil {
+				return nil, nil, err
+			}
+			closers = append(closers, databases.Close)
+			s.Database, s.Roots = databases.Address, authority.Pool()
 		}
-		closers = append(closers, databases.Close)
-		s.Database, s.Roots, s.Problem = databases.Address, authority.Pool(), r.err
+		if provider != "" {
+			visited, closing, err := visitable(ctx, s.Box, arch, authority, provider, r)
+			closers = append(closers, closing...)
+			if err != nil {
+				return nil, nil, err
+			}
+			s.Visit = visited
+		}
 		return s, missing, nil
 	}
+}
+
+// visitable has load balancers of a sandbox carry traffic, and users sign in at a
+// provider whose program is given. What it has opened is closed by the closers, the
+// last first, also after an error.
+func visitable(ctx context.Context, box *sandbox.Sandbox, arch *architecture.Architecture, authority *front.Authority, program string, r *reports) (_ *rehearse.Visit, closers []func() error, err error) {
+	target, err := free(box, arch)
+	if err != nil {
+		return nil, nil, err
+	}
+	certificate, err := authority.Certificate("target.invalid")
+	if err != nil {
+		return nil, nil, err
+	}
+	listen := func() (net.Listener, error) { return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0") }
+	behind, err := listen()
+	if err != nil {
+		return nil, nil, err
+	}
+	// What stands behind load balancers says who has signed in.
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The load balancer may be gone.
+		_, _ = io.WriteString(w, r.Header.Get("X-Amzn-Oidc-Identity"))
+	})}
+	closers = append(closers, server.Close)
+	go func() { _ = server.ServeTLS(behind, "", "") }() // it ends with Close
+	config := newProvider(arch, clientSecret)
+	oidc, err := plane.Run(ctx, plane.Options{Name: "oidc", Program: program, Config: config, Died: r.add})
+	if err != nil {
+		return nil, closers, err
+	}
+	closers = append(closers, oidc.Close)
+	sites := map[string]string{}
+	for _, host := range config.hosts() {
+		sites[host] = oidc.Address("oidc")
+	}
+	e := entrance.New(entrance.Options{Authority: authority, Targets: map[string]string{target.String(): behind.Addr().String()}, Sites: sites, Report: r.add})
+	closers = append(closers, e.Close)
+	now := func() (at time.Time) {
+		if err := box.Account().Do(func(tx *account.Tx) error {
+			tx.Reads()
+			at = tx.Now()
+			return nil
+		}); err != nil {
+			r.add(err)
+		}
+		return at
+	}
+	if err := e.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: now, Faults: box.Faults}); err != nil {
+		return nil, closers, err
+	}
+	proxy, err := listen()
+	if err != nil {
+		return nil, closers, err
+	}
+	go func() { _ = e.ServeProxy(proxy) }() // it ends with Close
+	v := &rehearse.Visit{Proxy: &url.URL{Scheme: "http", Host: proxy.Addr().String()}, Roots: authority.Pool(), Target: target}
+	for i, u := range config.Users {
+		v.Users[i] = rehearse.User{Name: u.Name, Password: u.Password}
+	}
+	return v, closers, nil
+}
+
+// free is an address in the VPC of a deployment's target groups, with a port.
+func free(box *sandbox.Sandbox, arch *architecture.Architecture) (at netip.AddrPort, err error) {
+	doErr := box.Account().Do(func(tx *account.Tx) error {
+		tx.Reads()
+		for _, g := range tx.List(elbv2.TypeTargetGroup) {
+			for _, s := range ec2.InVPC(tx, ec2.TypeSubnet, props.Str(g.Props, "VpcId")) {
+				block, err := netip.ParsePrefix(props.Str(s.Props, "CidrBlock"))
+				if err != nil || !block.Addr().Is4() {
+					continue
+				}
+				// AWS keeps the first four and the last.
+				a := block.Addr().As4()
+				a[3] += 9
+				at = netip.AddrPortFrom(netip.AddrFrom4(a), 8443)
+				return nil
+			}
+		}
+		return fmt.Errorf("no target group of %s is in a VPC with subnets", arch.Config.Name)
+	})
+	return at, doErr
 }
 
 // reports keeps what servers can't bring about. It is safe for concurrent use.
@@ -110,7 +218,7 @@ func (r *reports) err() error {
 	if len(r.errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the databases' server: %w", errors.Join(r.errs...))
+	return fmt.Errorf("the servers behind the account: %w", errors.Join(r.errs...))
 }
 
 // postgresHere tells whether the databases' server will find PostgreSQL: where it

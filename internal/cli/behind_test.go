@@ -30,8 +30,8 @@ func rehearsedData(t *testing.T, args ...string) rehearse.Data {
 // them; where they aren't, it says so, and what brings them.
 func TestRehearsalOfData(t *testing.T) {
 	t.Run("without servers", func(t *testing.T) {
-		d := rehearsedData(t, "--without", "s3,postgres")
-		if len(d.Rehearsed) > 0 || strings.Join(d.NotRehearsed, "; ") != "sign-on: poolhouse sandbox --for FILE has users sign in; objects (--without s3); rows (--without postgres)" {
+		d := rehearsedData(t, "--without", "s3,postgres,oidc")
+		if len(d.Rehearsed) > 0 || strings.Join(d.NotRehearsed, "; ") != "objects (--without s3); rows (--without postgres); sign-on (--without oidc)" {
 			t.Errorf("%+v", d)
 		}
 	})
@@ -39,23 +39,44 @@ func TestRehearsalOfData(t *testing.T) {
 		if os.Getenv("POOLHOUSE_PLANE_S3") == "" || os.Getenv("POOLHOUSE_POSTGRES") == "" {
 			t.Skip("POOLHOUSE_PLANE_S3 and POOLHOUSE_POSTGRES are not set: see the tests of objects and of databases")
 		}
-		program, err := plane.Program(t.Context(), "postgres", nil)
-		if err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"postgres", "oidc"} {
+			program, err := plane.Program(t.Context(), name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("POOLHOUSE_PLANE_"+strings.ToUpper(name), program)
 		}
-		t.Setenv("POOLHOUSE_PLANE_POSTGRES", program)
 		d := rehearsedData(t)
-		if len(d.Rehearsed) != 2 || !strings.HasPrefix(d.Rehearsed[0], "an object written and read in 5 buckets, in ") || !strings.HasPrefix(d.Rehearsed[1], "a row written and read, after a failover and from a snapshot, in ") || len(d.NotRehearsed) != 1 {
+		if len(d.Rehearsed) != 3 || !strings.HasPrefix(d.Rehearsed[0], "an object written and read in 5 buckets, in ") || !strings.HasPrefix(d.Rehearsed[1], "a row written and read, after a failover and from a snapshot, in ") || !strings.HasPrefix(d.Rehearsed[2], signedOn) || len(d.NotRehearsed) != 0 {
 			t.Errorf("%+v", d)
 		}
 	})
+}
+
+// signedOn is what a rehearsal of the example says of users.
+const signedOn = "users signed in at poolside.example.com and admin.poolside.example.com, by "
+
+// Users sign in also where nothing else is at hand.
+func TestRehearsalOfSignOn(t *testing.T) {
+	if os.Getenv("POOLHOUSE_POSTGRES") == "" {
+		t.Skip("POOLHOUSE_POSTGRES is not set, so servers are not built: see the tests of databases")
+	}
+	program, err := plane.Program(t.Context(), "oidc", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("POOLHOUSE_PLANE_OIDC", program)
+	d := rehearsedData(t, "--without", "s3,postgres")
+	if len(d.Rehearsed) != 1 || !strings.HasPrefix(d.Rehearsed[0], signedOn) || strings.Join(d.NotRehearsed, "; ") != "objects (--without s3); rows (--without postgres)" {
+		t.Errorf("%+v", d)
+	}
 }
 
 // A word that leaves nothing out is refused.
 func TestRehearsalWithoutNothing(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
-	if code := cli.Run(t.Context(), []string{"rehearse", "--without", "oidc", "../../examples/evaluation.yaml"}, cli.Streams{Out: &out, Err: &errs}); code != cli.Usage || !strings.Contains(errs.String(), "--without oidc is none of: s3, postgres") {
+	if code := cli.Run(t.Context(), []string{"rehearse", "--without", "ecr", "../../examples/evaluation.yaml"}, cli.Streams{Out: &out, Err: &errs}); code != cli.Usage || !strings.Contains(errs.String(), "--without ecr is none of: s3, postgres, oidc") {
 		t.Errorf("exit code %d: %s", code, &errs)
 	}
 }

@@ -236,7 +236,7 @@ func (v *visit) attach(box *sandbox.Sandbox, registry *images.Registry, now func
 	a := entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: now, Faults: box.Faults}
 	if registry != nil {
 		h := rehearse.Holding(registry, c)
-		a.Sites = map[string]http.Handler{registry.Host(): h, registry.DownloadHost(): h}
+		a.Registry = map[string]http.Handler{registry.Host(): h, registry.DownloadHost(): h}
 		v.Registry = &servedRegistry{registry.Host(), v.pushed.Addr().String()}
 		v.plain = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	}

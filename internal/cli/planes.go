@@ -135,15 +135,33 @@ func (p *planes) close() error {
 type servedPlane struct {
 	Name    string `json:"name"`
 	Process int    `json:"process"`
+	// Addresses are where it answers the sandbox, by its own names.
+	Addresses map[string]string `json:"addresses,omitempty"`
 }
 
 func (p *planes) served() []servedPlane {
 	out := []servedPlane{}
 	if p.objects != nil {
-		out = append(out, servedPlane{objects.Plane, p.objects.Server().Process()})
+		out = append(out, planeOf(objects.Plane, p.objects.Server()))
 	}
 	if p.images != nil {
-		out = append(out, servedPlane{images.Plane, p.images.Server().Process()})
+		out = append(out, planeOf(images.Plane, p.images.Server()))
+	}
+	return out
+}
+
+func planeOf(name string, s *plane.Server) servedPlane {
+	return servedPlane{Name: name, Process: s.Process(), Addresses: s.Addresses()}
+}
+
+// running are all servers behind a sandbox at this moment.
+func (p *playground) running() []servedPlane {
+	out := p.planes.served()
+	if p.visit.oidc != nil {
+		out = append(out, planeOf("oidc", p.visit.oidc))
+	}
+	if p.databases != nil && p.databases.Server() != nil {
+		out = append(out, planeOf("postgres", p.databases.Server()))
 	}
 	return out
 }

@@ -27,10 +27,11 @@ func (a *app) rehearseCommand() *cobra.Command {
 			"whole life in it: plan, create (killed half-way and resumed), plan again, update,\n" +
 			"a change behind its back that verify must notice and update put right, the loss of\n" +
 			"a zone, delete, and a comparison of the account with its start. It needs no account\n" +
-			"and touches none. Where the sandbox's servers of objects and of rows are at hand,\n" +
-			"an object goes into each bucket and back, and a row through a failover and out of\n" +
-			"a snapshot, in a copy of the account. An evaluation is updated to a production, a production gets a change\n" +
-			"over several stacks.\n\n" +
+			"and touches none. An evaluation is updated to a production, a production gets a\n" +
+			"change over several stacks. Where the sandbox's servers of objects, of rows and of\n" +
+			"users are at hand, an object goes into each bucket and back, a row through a\n" +
+			"failover and out of a snapshot, and users sign in through the load balancers, in a\n" +
+			"copy of the account.\n\n" +
 			"With --record DIR the permissions that all of it takes are printed and written as\n" +
 			"policies: for who runs poolhouse, and for the role that CloudFormation assumes if the\n" +
 			"file names one. With --policies DIR these are all that the two may do.\n\n" +

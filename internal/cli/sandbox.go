@@ -74,10 +74,10 @@ func (a *app) sandboxCommand() *cobra.Command {
 			if p.names, err = o.names.open(cmd.Context(), p.box.Account(), p.databases.Address); err != nil {
 				return errors.Join(err, l.Close(), p.close())
 			}
-			return errors.Join(a.serve(cmd.Context(), l, p), p.close())
+			return errors.Join(a.serve(cmd.Context(), l, p, o.speed), p.close())
 		},
 	}
-	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:4599", "loopback address and port; port 0 takes a free one")
+	c.Flags().StringVar(&o.listen, "listen", usualEndpoint, "loopback address and port; port 0 takes a free one")
 	c.Flags().StringVar(&o.region, "region", "us-east-1", "AWS region")
 	c.Flags().StringVar(&o.file, "for", "", "deployment.yaml whose account it is")
 	c.Flags().Float64Var(&o.speed, "speed", 1, "how much faster than AWS operations are")
@@ -87,7 +87,7 @@ func (a *app) sandboxCommand() *cobra.Command {
 	c.Flags().BoolVar(&o.names.private, "private-zones", false, "answer for private hosted zones as well, as from within their VPCs")
 	o.faults.register(c)
 	o.entrance.register(c)
-	c.AddCommand(a.calibrateCommand())
+	c.AddCommand(a.calibrateCommand(), a.sandboxStatusCommand())
 	c.Flags().StringVar(&o.state, "state", "", "folder that keeps the account; made if it isn't there")
 	return c
 }
@@ -360,14 +360,17 @@ func (k *kept) print(w io.Writer) {
 }
 
 // serve answers until the context ends.
-func (a *app) serve(ctx context.Context, l net.Listener, p *playground) error {
-	server := &http.Server{Handler: rehearse.Holding(p.box, p.clock), ReadHeaderTimeout: 10 * time.Second}
+func (a *app) serve(ctx context.Context, l net.Listener, p *playground, speed float64) error {
+	endpoint := served{rehearse.NewEndpoint(p.box, "http://"+l.Addr().String()), p.names.Addr().String(), p.planes.served(), p.kept, p.visit}
+	started := time.Now()
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: telling(rehearse.Holding(p.box, p.clock), func() (sandboxStatus, error) {
+		return p.status(endpoint, started, speed)
+	})}
 	stop := context.AfterFunc(ctx, func() {
 		// Nothing is lost with a request that is cut off.
 		_ = server.Close()
 	})
 	defer stop()
-	endpoint := served{rehearse.NewEndpoint(p.box, "http://"+l.Addr().String()), p.names.Addr().String(), p.planes.served(), p.kept, p.visit}
 	if err := a.print(endpoint, func() {
 		fmt.Fprintf(a.Out, "A sandbox of AWS, account %s in %s, answers at %s.\n", endpoint.Account, endpoint.Region, endpoint.URL)
 		end := "Ctrl-C ends it, and all that is in it."

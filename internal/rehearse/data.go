@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,9 @@ type Servers struct {
 	// whose certificate it shows. Nil if there are none.
 	Database func(endpoint string) netip.Addr
 	Roots    *x509.CertPool
-	// Problem is what that server couldn't bring about so far, or nil.
+	// Visit is how users come to it; nil if nobody can sign in.
+	Visit *Visit
+	// Problem is what servers couldn't bring about so far, or nil.
 	Problem func() error
 	// Close ends all of them.
 	Close func() error
@@ -56,8 +59,8 @@ func (r *run) data(ctx context.Context) error {
 	if r.opts.Servers == nil || r.opts.Record || r.opts.Policies != nil {
 		return nil
 	}
-	return r.step(StepData, "objects and rows go their way, in a copy of the account", nil, func() (out string, err error) {
-		servers, missing, err := r.opts.Servers(ctx, r.box)
+	return r.step(StepData, "objects and rows go their way and users sign in, in a copy of the account", nil, func() (out string, err error) {
+		servers, missing, err := r.opts.Servers(ctx, r.box, r.next)
 		if err != nil {
 			return "", err
 		}
@@ -90,7 +93,19 @@ func (r *run) data(ctx context.Context) error {
 				return "", errors.Join(err, servers.Problem())
 			}
 		}
-		return strings.Join(came, " and ") + " came back", nil
+		if len(came) > 0 {
+			out = strings.Join(came, " and ") + " came back"
+		}
+		if servers.Visit != nil {
+			if err := r.signOn(p, servers.Visit, d); err != nil {
+				return "", errors.Join(err, servers.Problem())
+			}
+			if out != "" {
+				out += ", "
+			}
+			out += "users signed in"
+		}
+		return out, nil
 	})
 }
 
@@ -139,10 +154,12 @@ func (r *run) rows(p *process, s *Servers, d *Data) error {
 	ask := func(i *types.DBInstance, what, sql, want string) error {
 		name := aws.ToString(i.Endpoint.Address)
 		return r.eventually(p.ctx, func() error {
+			ctx, cancel := context.WithTimeout(p.ctx, patience)
+			defer cancel()
 			got, err := query.Server{
 				Address: net.JoinHostPort(s.Database(name).String(), fmt.Sprint(aws.ToInt32(i.Endpoint.Port))), Name: name, Roots: s.Roots,
 				User: master.Username, Password: master.Password, Database: "postgres",
-			}.Ask(p.ctx, sql)
+			}.Ask(ctx, sql)
 			if err == nil && got != want {
 				err = fmt.Errorf("%q is read, not %q", got, want)
 			}
@@ -195,15 +212,14 @@ func (r *run) restore(p *process, i *types.DBInstance) (*types.DBInstance, error
 	if _, err := p.clients.RDS.CreateDBSnapshot(p.ctx, &rds.CreateDBSnapshotInput{DBInstanceIdentifier: i.DBInstanceIdentifier, DBSnapshotIdentifier: name}); err != nil {
 		return nil, fmt.Errorf("take a snapshot: %w", err)
 	}
-	for status := ""; status != "available"; {
-		if err := r.clock.Sleep(p.ctx, time.Minute); err != nil {
-			return nil, err
-		}
+	if err := r.becomes(p.ctx, "snapshot "+*name, func() (string, error) {
 		out, err := p.clients.RDS.DescribeDBSnapshots(p.ctx, &rds.DescribeDBSnapshotsInput{DBSnapshotIdentifier: name})
 		if err != nil {
-			return nil, fmt.Errorf("take a snapshot: %w", err)
+			return "", fmt.Errorf("take a snapshot: %w", err)
 		}
-		status = aws.ToString(out.DBSnapshots[0].Status)
+		return aws.ToString(out.DBSnapshots[0].Status), nil
+	}); err != nil {
+		return nil, err
 	}
 	in := &rds.RestoreDBInstanceFromDBSnapshotInput{DBInstanceIdentifier: name, DBSnapshotIdentifier: name, DBInstanceClass: i.DBInstanceClass, DBSubnetGroupName: i.DBSubnetGroup.DBSubnetGroupName}
 	for _, g := range i.DBParameterGroups {
@@ -224,13 +240,39 @@ func (r *run) instance(p *process, id string) (*types.DBInstance, error) {
 }
 
 // available waits until an instance is.
-func (r *run) available(p *process, id string) (*types.DBInstance, error) {
-	for {
-		if err := r.clock.Sleep(p.ctx, time.Minute); err != nil {
-			return nil, err
+func (r *run) available(p *process, id string) (i *types.DBInstance, err error) {
+	err = r.becomes(p.ctx, "database "+id, func() (string, error) {
+		if i, err = r.instance(p, id); err != nil {
+			return "", err
 		}
-		if i, err := r.instance(p, id); err != nil || aws.ToString(i.DBInstanceStatus) == "available" {
-			return i, err
+		return aws.ToString(i.DBInstanceStatus), nil
+	})
+	return i, err
+}
+
+// mostWait is how long, of AWS's time, something of RDS may take to become
+// available: a multiple of what AWS takes.
+const mostWait = 6 * time.Hour
+
+// final are the statuses of snapshots and instances that nothing comes after by
+// itself.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
+var final = []string{"failed", "incompatible-network", "incompatible-option-group", "incompatible-parameters", "incompatible-restore", "insufficient-capacity", "restore-error", "stopped", "storage-full"}
+
+// becomes waits until something of RDS is available, and looks each minute.
+func (r *run) becomes(ctx context.Context, what string, look func() (status string, err error)) error {
+	for began := r.clock.Now(); ; {
+		if err := r.clock.Sleep(ctx, time.Minute); err != nil {
+			return err
+		}
+		status, err := look()
+		switch {
+		case err != nil || status == "available":
+			return err
+		case slices.Contains(final, status):
+			return fmt.Errorf("%s is %s, and doesn't become available", what, status)
+		case r.clock.Now().Sub(began) > mostWait:
+			return fmt.Errorf("%s is %s after %s", what, status, mostWait)
 		}
 	}
 }

@@ -67,9 +67,10 @@ type Options struct {
 	Faults   []Faults
 	Attempts int
 	// Servers opens what holds the data of a copy of an account, and says what isn't
-	// at hand and what brings it; without any server it returns nil. Nil rehearses
+	// at hand and what brings it; without any server it returns nil. The
+	// architecture is what is deployed there. Nil rehearses
 	// no data.
-	Servers func(ctx context.Context, box *sandbox.Sandbox) (*Servers, []string, error)
+	Servers func(ctx context.Context, box *sandbox.Sandbox, a *architecture.Architecture) (*Servers, []string, error)
 	// Plugin is AWS's session-manager-plugin; empty means that PATH has it.
 	Plugin string
 	// Emit receives events, one at a time. May be nil.

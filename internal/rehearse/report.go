@@ -52,7 +52,7 @@ type Report struct {
 	Verifications []Verification    `json:"verifications"`
 	Survives      []verify.Survival `json:"survives"`
 	Outage        *Outage           `json:"outage,omitempty"`
-	// Data is what was shown of objects and rows; nil if nobody asked for it.
+	// Data is what was shown of objects, rows and signing in; nil if nobody asked for it.
 	Data *Data `json:"data,omitempty"`
 	// Kept is what the deletion left, LinkedRoles what AWS keeps for its
 	// services, and Skipped how long it took until the rest was gone.

@@ -67,14 +67,15 @@ type Entrance struct {
 	faults  func() *fault.Injector
 	api     *front.Site
 	keys    *front.Site
-	sites   map[string]*front.Site
-	running sync.WaitGroup
+	// sites are providers, and registry is ECR's, by names.
+	sites, registry map[string]*front.Site
+	running         sync.WaitGroup
 }
 
 // New returns an entrance that leads nowhere before Attach. Its TargetHealth goes
 // into the sandbox's options.
 func New(o Options) *Entrance {
-	e := &Entrance{opts: o, sites: map[string]*front.Site{}}
+	e := &Entrance{opts: o, sites: map[string]*front.Site{}, registry: map[string]*front.Site{}}
 	e.front = front.New(e.find, http.HandlerFunc(e.certificate))
 	return e
 }
@@ -96,8 +97,8 @@ type Account struct {
 	Region string
 	// API answers AWS's clients.
 	API http.Handler
-	// Sites answer behind other names of AWS's, such as the registry's of ECR.
-	Sites map[string]http.Handler
+	// Registry answers behind the names of ECR's registry. Nil is none.
+	Registry map[string]http.Handler
 	// Now is the account's clock.
 	Now func() time.Time
 	// Faults are what goes wrong at a moment. Nil is nothing, ever.
@@ -154,8 +155,8 @@ func (e *Entrance) Attach(a Account) error {
 	for name, address := range e.opts.Sites {
 		e.sites[name] = front.NewSite(e.opts.Authority, site(address))
 	}
-	for name, h := range a.Sites {
-		e.sites[name] = front.NewSite(e.opts.Authority, h)
+	for name, h := range a.Registry {
+		e.registry[name] = front.NewSite(e.opts.Authority, h)
 	}
 	e.running.Go(t.Run)
 	return nil
@@ -196,7 +197,7 @@ func (e *Entrance) certificate(w http.ResponseWriter, r *http.Request) {
 func (e *Entrance) find(name string, port int) (front.Door, error) {
 	e.mu.Lock()
 	t, region, faults := e.traffic, e.region, e.faults
-	api, keys, site := e.api, e.keys, e.sites[name]
+	api, keys, site, registry := e.api, e.keys, e.sites[name], e.registry[name]
 	e.mu.Unlock()
 	if t == nil {
 		return nil, errors.New("the sandbox is not ready yet")
@@ -206,6 +207,9 @@ func (e *Entrance) find(name string, port int) (front.Door, error) {
 			return nil, fmt.Errorf("%s is down: it refuses connections", name)
 		}
 		return slow(site.Door(name, port), faults, fault.ServerProvider), nil
+	}
+	if registry != nil { // which is there without the server of its layers
+		return slow(registry.Door(name, port), faults, fault.ServerECR), nil
 	}
 	if door := t.Door(name, port); door != nil {
 		return slow(door, faults, fault.ServerLoadBalancer), nil
@@ -229,7 +233,7 @@ func (e *Entrance) find(name string, port int) (front.Door, error) {
 func (e *Entrance) Names() []string {
 	e.mu.Lock()
 	t := e.traffic
-	names := slices.Collect(maps.Keys(e.sites))
+	names := slices.AppendSeq(slices.Collect(maps.Keys(e.sites)), maps.Keys(e.registry))
 	e.mu.Unlock()
 	if t != nil {
 		names = append(names, t.Names()...)
@@ -251,7 +255,7 @@ func (e *Entrance) Close() error {
 	errs := []error{e.front.Close()}
 	e.mu.Lock()
 	t := e.traffic
-	sites := slices.Collect(maps.Values(e.sites))
+	sites := slices.AppendSeq(slices.Collect(maps.Values(e.sites)), maps.Values(e.registry))
 	for _, s := range []*front.Site{e.api, e.keys} {
 		if s != nil {
 			sites = append(sites, s)

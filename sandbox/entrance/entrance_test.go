@@ -58,6 +58,9 @@ func provider(t testing.TB) http.Handler {
 	return mux
 }
 
+// registry is the name of ECR's registry.
+const registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+
 // served is a sandbox with a load balancer, an entrance, and its proxy.
 func served(t testing.TB, local, idpAddress string) (box *sandbox.Sandbox, e *entrance.Entrance, client *http.Client, group string) {
 	t.Helper()
@@ -116,7 +119,9 @@ func served(t testing.TB, local, idpAddress string) (box *sandbox.Sandbox, e *en
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: time.Now, Faults: box.Faults}); err != nil {
+	if err := e.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: time.Now, Faults: box.Faults, Registry: map[string]http.Handler{
+		registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "layers") }),
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -143,6 +144,50 @@ func TestProviderFails(t *testing.T) {
 			w.begin("certificate: {host: none, wrong: expired}")
 			if status, body := w.get("https://" + host + "/"); status != 200 {
 				t.Errorf("in the end: %d %.200s", status, body)
+			}
+		})
+	}
+}
+
+// What happens to the identity provider doesn't happen to ECR's registry, nor the
+// other way round; the registry can be slow, and show a wrong certificate.
+func TestRegistryFails(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct {
+		registry, provider int
+		late               time.Duration
+	}{
+		"crash: {server: provider}":                             {200, 0, 0},
+		"crash: {server: ecr}":                                  {200, 200, 0}, // its layers are away
+		"lag: {server: ecr, delay: 20s}":                        {200, 200, 20 * time.Second},
+		"lag: {server: provider, delay: 7s}":                    {200, 200, 7 * time.Second},
+		"certificate: {host: '*.dkr.ecr.*', wrong: authority}":  {0, 200, 0},
+		"certificate: {host: " + idp + ", wrong: authority}":    {200, 0, 0},
+		"certificate: {host: 'none.example.com', wrong: name}":  {200, 200, 0},
+		"lag: {server: load-balancer, delay: 3s, rate: 100000}": {200, 200, 0},
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			w := trouble(t)
+			w.begin(text)
+			if status, body := w.get("https://" + registry + "/v2/"); status != want.registry || status == 200 && body != "layers" {
+				t.Errorf("the registry answers %d %.100s", status, body)
+			}
+			isLate := func() (late bool) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				late = slices.Contains(w.slept, want.late)
+				w.slept = nil
+				return late
+			}
+			if got, expected := isLate(), strings.Contains(text, "lag: {server: ecr"); got != expected {
+				t.Errorf("the registry is late: %v", got)
+			}
+			if status, body := w.get("https://" + idp + "/userinfo"); status != want.provider {
+				t.Errorf("the provider answers %d %.100s", status, body)
+			}
+			if got, expected := isLate(), strings.Contains(text, "lag: {server: provider"); got != expected {
+				t.Errorf("the provider is late: %v", got)
 			}
 		})
 	}

@@ -171,7 +171,7 @@ type Zone struct {
 
 // Crash is a server that ends unasked.
 type Crash struct {
-	Server   string `yaml:"server" doc:"Which: s3, whose every call is refused with 503 SlowDown meanwhile; ecr, which takes no layers of images and gives none; database, which cuts its connections, recovers and tells of it by events; or provider, the identity provider, which nobody reaches, so that load balancers answer sign-ons with 500."`
+	Server   string `yaml:"server" doc:"Which: s3, whose every call is refused with 503 SlowDown meanwhile; ecr, whose registry answers, but takes no layers of images and gives none; database, which cuts its connections, recovers and tells of it by events; or provider, the identity provider, which nobody reaches, so that load balancers answer sign-ons with 500."`
 	Database string `yaml:"database" doc:"Which databases, by their identifiers; a pattern. The default is all."`
 }
 
@@ -182,13 +182,13 @@ type Failover struct {
 
 // Full is storage that is used up.
 type Full struct {
-	Server   string `yaml:"server" doc:"What is full: database, which is the default. S3 can't be: a bucket has no bound."`
+	Server   string `yaml:"server" doc:"What is full: database, which is the default. S3 and ECR can't be: a bucket or a repository has no bound."`
 	Database string `yaml:"database" doc:"Which databases, by their identifiers; a pattern. The default is all."`
 }
 
 // Lag is a slow server.
 type Lag struct {
-	Server string        `yaml:"server" doc:"Which: s3, provider, or load-balancer."`
+	Server string        `yaml:"server" doc:"Which: s3, ecr, provider, or load-balancer."`
 	Delay  time.Duration `yaml:"delay" doc:"How late each answer begins."`
 	Rate   int           `yaml:"rate" doc:"How many bytes come in a second, not for s3. The default has no bound."`
 }

@@ -48,12 +48,14 @@ func (c *checker) servers(f *Fault) {
 		switch {
 		case f.Full.Server == ServerS3:
 			c.wrong("full.server", "S3 can't be full: a bucket takes as much as is put into it", "have its calls refused: error: {service: s3}, or throttle")
+		case f.Full.Server == ServerECR:
+			c.wrong("full.server", "ECR can't be full: a repository takes as many layers as are pushed", "have its calls refused: error: {service: ecr}, or throttle")
 		case f.Full.Server != "":
 			c.server("full.server", f.Full.Server, ServerDatabase)
 		}
 		c.database("full.database", f.Full.Database)
 	case f.Lag != nil:
-		c.server("lag.server", f.Lag.Server, ServerS3, ServerProvider, ServerLoadBalancer)
+		c.server("lag.server", f.Lag.Server, ServerS3, ServerECR, ServerProvider, ServerLoadBalancer)
 		if f.Lag.Rate < 0 {
 			c.wrong("lag.rate", fmt.Sprintf("is %d", f.Lag.Rate), "write how many bytes come in a second, such as 100000")
 		}

@@ -195,6 +195,7 @@ func TestMistakesOfServers(t *testing.T) {
 - {id: c, crash: {server: s3, database: db}}
 - {id: d, full: {server: s3}}
 - {id: e, full: {server: provider}}
+- {id: e2, full: {server: ecr}}
 - {id: f, lag: {server: database, delay: 1s}}
 - {id: g, lag: {server: s3}}
 - {id: h, certificate: {wrong: old}}
@@ -205,7 +206,7 @@ func TestMistakesOfServers(t *testing.T) {
 `), fault.Known{})
 	want := []string{
 		"f.yaml:2:11: faults[0].crash.server: is missing\n  fix: write one of s3, ecr, database, provider",
-		"s4\" is no server that this happens to", "crash.database: has no meaning for s3", "full.server: S3 can't be full: a bucket takes as much as is put into it",
+		"s4\" is no server that this happens to", "crash.database: has no meaning for s3", "full.server: S3 can't be full: a bucket takes as much as is put into it", "full.server: ECR can't be full: a repository takes as many layers as are pushed",
 		"full.server: \"provider\" is no server", "lag.server: \"database\" is no server", "lag: has neither a delay nor a rate", "certificate.wrong: \"old\" is nothing that can be wrong",
 		"targets.group: \"[x\" is no pattern", "times: failover happens once", "lag.rate: is -1", "lag.rate: has no meaning for s3",
 	}

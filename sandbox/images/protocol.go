@@ -221,26 +221,36 @@ func (q *request) begin() {
 		return
 	}
 	query := q.r.URL.Query()
-	if digest, from := query.Get("mount"), query.Get("from"); digest != "" && from != "" && q.mount(out.UploadID, from, digest) {
-		q.created(digest)
-		return
+	if digest, from := query.Get("mount"), query.Get("from"); digest != "" && from != "" {
+		switch mounted, err := q.mount(out.UploadID, from, digest); {
+		case err != nil:
+			q.fail(err)
+			return
+		case mounted:
+			q.created(digest)
+			return
+		}
 	}
 	q.goesOn(out.UploadID, 0, http.StatusAccepted)
 }
 
 // mount tells whether a layer could be taken from another repository, of which
-// the caller has to be allowed to have it.
-func (q *request) mount(upload, from, digest string) (mounted bool) {
+// the caller has to be allowed to have it: where ECR refuses that, it is uploaded.
+func (q *request) mount(upload, from, digest string) (mounted bool, err error) {
 	var out struct{}
-	if q.on("GetDownloadUrlForLayer", map[string]any{"repositoryName": from, "layerDigest": digest}, nil, &out) != nil {
-		return false
+	err = q.on("GetDownloadUrlForLayer", map[string]any{"repositoryName": from, "layerDigest": digest}, nil, &out)
+	if refused, ok := errors.AsType[*account.Error](err); ok && refused.Status < http.StatusInternalServerError {
+		return false, nil
 	}
-	err := q.opts.Account.Do(func(tx *account.Tx) error {
+	if err != nil {
+		return false, err
+	}
+	err = q.opts.Account.Do(func(tx *account.Tx) error {
 		tx.Caller = q.by.ARN
 		mounted = ecr.Mount(tx, upload, from, q.name, digest)
 		return nil
 	})
-	return err == nil && mounted
+	return mounted, err
 }
 
 // goesOn tells the client where an upload goes on that has so many bytes.

@@ -413,21 +413,25 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	var broken error
 	w := newWorld(t, sandbox.Options{Intercept: func(_ *http.Request, _, operation string) error {
-		if operation == "BatchGetImage" {
+		if operation == "BatchGetImage" || operation == "GetDownloadUrlForLayer" {
 			return broken
 		}
 		return nil
 	}})
 	w.image("app", "v1", "layer text")
 	broken = &sandbox.Fault{}
-	func() {
-		defer func() {
-			if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
-				t.Errorf("panic %v, want the connection to be cut", err)
-			}
+	for _, x := range []struct{ method, target string }{
+		{http.MethodGet, "/v2/app/manifests/v1"}, {http.MethodPost, "/v2/other/blobs/uploads/?from=app&mount=" + digestOf("layer text")},
+	} {
+		func() {
+			defer func() {
+				if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+					t.Errorf("%s: panic %v, want the connection to be cut", x.target, err)
+				}
+			}()
+			w.ask(x.method, x.target, "")
 		}()
-		w.ask(http.MethodGet, "/v2/app/manifests/v1", "")
-	}()
+	}
 	broken = nil
 	w.wants(w.ask(http.MethodGet, "/v2/app/manifests/v1", ""), http.StatusOK)
 }

@@ -118,6 +118,13 @@ func (s *Server) Address(name string) string {
 	return s.start.Listen[name]
 }
 
+// Addresses are where the server answers, by the names that it gave.
+func (s *Server) Addresses() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.start.Listen)
+}
+
 // Process is the id of the process that runs now, or 0.
 func (s *Server) Process() int {
 	s.mu.Lock()

@@ -64,7 +64,7 @@ type Options struct {
 type Databases struct {
 	account *account.Account
 	opts    Options
-	plane   *plane.Server // nil before there is an instance
+	plane   *plane.Server // nil before there is an instance; written with mu held
 	token   string
 	ended   error // of the plane
 	cancel  context.CancelFunc
@@ -101,6 +101,13 @@ func (d *Databases) begin(ctx context.Context) (*plane.Server, error) {
 	})
 }
 
+// Server is the servers' server, or nil before there is an instance.
+func (d *Databases) Server() *plane.Server {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.plane
+}
+
 // Address is where the instance with that endpoint is, or 127.0.0.1 for a name
 // that isn't one's. Nil has none.
 func (d *Databases) Address(name string) netip.Addr {
@@ -135,12 +142,16 @@ func (d *Databases) follow(ctx context.Context) {
 	for {
 		state, any, err := d.state()
 		if any && d.plane == nil {
-			if d.plane, err = d.begin(ctx); err != nil {
+			s, err := d.begin(ctx)
+			if err != nil {
 				if ctx.Err() == nil {
 					d.opts.Report(fmt.Errorf("databases hold no rows, which goes for as long as this sandbox runs: %w", err))
 				}
 				return
 			}
+			d.mu.Lock()
+			d.plane = s
+			d.mu.Unlock()
 		}
 		if err == nil && d.plane != nil && (!bytes.Equal(state, last) || time.Since(asked) >= askEvery) {
 			if err = d.bring(ctx, state); err == nil {
