@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -44,8 +45,9 @@ type DeleteOptions struct {
 	Deadline, Stall time.Duration
 	// Lift, if not nil, is told what is protected against deletion before the
 	// protection goes, and may refuse by an error. Nothing was touched by then. It
-	// is told again what only comes to be protected while stacks in motion are
-	// waited for.
+	// is told again what only comes to be protected later: while stacks in motion are
+	// waited for, and while other protection is lifted. It is called by one goroutine
+	// at a time.
 	Lift func(context.Context, []Protection) error
 }
 
@@ -60,6 +62,7 @@ type deleting struct {
 	// that goes ended.
 	staying []architecture.StackName
 	failed  map[architecture.StackName]error
+	asking  sync.Mutex       // guards asked
 	asked   []Protection     // to lift
 	last    []inventory.Item // of the last inventory
 	kept    []Kept

@@ -238,6 +238,9 @@ func inOrder(ctx context.Context, names []architecture.StackName, before func(ar
 	return errors.Join(errs...)
 }
 
+// unordered has all stacks side by side.
+func unordered(architecture.StackName) []architecture.StackName { return nil }
+
 // after maps each stack to those before it, and reversed the other way round.
 func after(stacks []architecture.Stack) func(architecture.StackName) []architecture.StackName {
 	m := map[architecture.StackName][]architecture.StackName{}

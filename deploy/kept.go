@@ -151,8 +151,7 @@ func (d *deleting) keepStack(ctx context.Context, st *stack.State) error {
 // settleKept waits for the stacks that stay and are in motion, and says what they
 // come to.
 func (d *deleting) settleKept(ctx context.Context) error {
-	none := func(architecture.StackName) []architecture.StackName { return nil }
-	return inOrder(ctx, d.staying, none, func(ctx context.Context, name architecture.StackName) error {
+	return inOrder(ctx, d.staying, unordered, func(ctx context.Context, name architecture.StackName) error {
 		was := d.owned[name]
 		if stack.ConditionOf(was.Status) != stack.Moving {
 			return nil

@@ -22,6 +22,16 @@ func (d *deleting) disposeLeft(ctx context.Context, i inventory.Item) (gone bool
 	destroy := d.opts.Data == DestroyData
 	switch {
 	case i.Type == "AWS::RDS::DBInstance" && d.opts.Data != KeepData:
+		protected, err := d.isProtected(ctx, stack.Resource{Type: i.Type, PhysicalID: i.ID})
+		if absent(err) != nil {
+			return false, fmt.Errorf("look whether it is protected from deletion: %w", err)
+		}
+		if protected {
+			return false, &firstError{
+				"it is protected from deletion, and " + i.Why,
+				"aws rds modify-db-instance --no-deletion-protection --apply-immediately --db-instance-identifier " + i.ID,
+			}
+		}
 		return true, d.deleteDatabase(ctx, architecture.Database, i.ID, false)
 	case destroy && i.Type == "AWS::S3::Bucket":
 		err := d.deleteBucket(ctx, architecture.Storage, false, i.ID)
@@ -49,6 +59,12 @@ func (d *deleting) disposeLeft(ctx context.Context, i inventory.Item) (gone bool
 	}
 	return true, nil
 }
+
+// firstError says why something does not go, and the command that has to come
+// first.
+type firstError struct{ reason, command string }
+
+func (e *firstError) Error() string { return e.reason + "; first: " + e.command }
 
 // keepItem notes an item with data that stays, because the data is to be kept or
 // because somebody asked for it before.

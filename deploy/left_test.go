@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -15,6 +17,7 @@ import (
 	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/stack"
 )
 
 // bucketNames are the names of a deployment's buckets in the sandbox.
@@ -41,6 +44,9 @@ func TestL07LeftoversFollowTheData(t *testing.T) {
 			return `{"Type":"AWS::S3::Bucket","DeletionPolicy":"Retain","Properties":{"BucketName":"` + name + `"}}`
 		}
 		w.stackOf(a, "theirs", `{"Resources":{"B":`+bucket(theirs)+`}}`)
+		if _, err := w.target(a).AWS.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &names[3]}); err != nil {
+			t.Fatal(err)
+		}
 		w.stack(a, architecture.Storage, `{"Resources":{"B":`+bucket(empty)+`,"C":`+bucket(full)+`}}`)
 		name := a.StackName(architecture.Storage)
 		api := w.target(a).AWS
@@ -61,6 +67,23 @@ func TestL07LeftoversFollowTheData(t *testing.T) {
 			if i := v.Find("AWS::S3::Bucket", b); i == nil || i.LeftBy != name || !i.Own() || !strings.Contains(i.Why, "left by stack "+name) {
 				t.Errorf("the inventory has %s as %+v", b, i)
 			}
+		}
+		// It is of a stack elsewhere, which isn't seen from here.
+		if err := w.box.Account().Do(func(tx *account.Tx) error {
+			for _, r := range tx.List("AWS::S3::Bucket") {
+				if r.ID == names[3] {
+					r.Tags = map[string]string{deploy.Tag: a.Name(), "aws:cloudformation:stack-name": "elsewhere", "aws:cloudformation:stack-id": "arn:aws:cloudformation:eu-west-1:123456789012:stack/elsewhere/1"}
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if v, err = inventory.Read(t.Context(), api, a); err != nil {
+			t.Fatal(err)
+		}
+		if i := v.Find("AWS::S3::Bucket", names[3]); i == nil || i.Holder != "elsewhere" || i.LeftBy != "" || i.Own() || !strings.Contains(i.Why, "eu-west-1") {
+			t.Errorf("the inventory has what a stack of another region made as %+v", i)
 		}
 		if i := v.Find("AWS::S3::Bucket", theirs); i == nil || i.Holder != "theirs" || i.Own() {
 			t.Errorf("the inventory has what is somebody else's as %+v", i)
@@ -103,6 +126,54 @@ func TestL07LeftoversFollowTheData(t *testing.T) {
 		d = w.destroy(a)
 		if left := w.buckets(); !slices.Contains(left, theirs) || slices.Contains(left, full) || d.Outcome != deploy.Clean {
 			t.Errorf("%s, left: %q, %+v", d.Outcome, left, d.Kept)
+		}
+	})
+}
+
+// TestL06AProtectedDatabaseThatIsLeft: no stack has a database of the deployment's
+// any more, and it is protected from deletion. A deletion says which command comes
+// first, and after that takes it away with a last snapshot.
+func TestL06AProtectedDatabaseThatIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		api, id := w.target(a).AWS, a.DatabaseName()
+		net := stack.Spec{Name: "net", Template: []byte(`{"Resources":{
+			"Vpc":{"Type":"AWS::EC2::VPC","Properties":{"CidrBlock":"10.9.0.0/16"}},
+			"One":{"Type":"AWS::EC2::Subnet","Properties":{"VpcId":{"Ref":"Vpc"},"CidrBlock":"10.9.0.0/20","AvailabilityZone":"us-east-1a"}},
+			"Two":{"Type":"AWS::EC2::Subnet","Properties":{"VpcId":{"Ref":"Vpc"},"CidrBlock":"10.9.16.0/20","AvailabilityZone":"us-east-1b"}},
+			"SubnetGroup":{"Type":"AWS::RDS::DBSubnetGroup","Properties":{"DBSubnetGroupName":"both","DBSubnetGroupDescription":"both","SubnetIds":[{"Ref":"One"},{"Ref":"Two"}]}}}}`)}
+		if _, err := (&stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}).Apply(t.Context(), net, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.stack(a, architecture.Database, `{"Resources":{"Database":{"Type":"AWS::RDS::DBInstance","DeletionPolicy":"Retain","Properties":{"DBInstanceIdentifier":"poolside","Engine":"postgres",
+			"DBInstanceClass":"db.m7g.large","AllocatedStorage":"50","MasterUsername":"keeper","ManageMasterUserPassword":true,"StorageEncrypted":true,"DBSubnetGroupName":"both"}}}}`)
+		w.remove(a, architecture.Database)
+		protect := func(on bool) {
+			t.Helper()
+			if _, err := api.RDS.ModifyDBInstance(t.Context(), &rds.ModifyDBInstanceInput{DBInstanceIdentifier: &id, DeletionProtection: &on, ApplyImmediately: new(true)}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		}
+		protect(true)
+		d, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.SnapshotData})
+		command := "aws rds modify-db-instance --no-deletion-protection --apply-immediately --db-instance-identifier " + id
+		if err == nil || d == nil || d.Outcome != deploy.Blocked {
+			t.Fatalf("delete: %+v, %v", d, err)
+		}
+		said := false
+		for _, b := range d.Blockers {
+			said = said || b.ID == id && strings.HasPrefix(b.Next, command+", then repeat the delete") && strings.Contains(b.Reason, "protected from deletion")
+		}
+		if !said || len(w.find("AWS::RDS::DBInstance")) != 1 {
+			t.Errorf("delete says %+v", d.Blockers)
+		}
+		protect(false)
+		w.delete(a, deploy.SnapshotData)
+		if len(w.find("AWS::RDS::DBInstance")) != 0 || w.lastSnapshot() == "" {
+			t.Error("the database is still there")
 		}
 	})
 }

@@ -118,19 +118,28 @@ func (d *deleting) askToLift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return d.mayLift(ctx, all...)
+}
+
+// mayLift asks whether protection may go, unless it has asked for it before.
+func (d *deleting) mayLift(ctx context.Context, all ...Protection) error {
+	d.asking.Lock()
+	defer d.asking.Unlock()
 	all = slices.DeleteFunc(all, func(p Protection) bool { return slices.Contains(d.asked, p) })
-	d.asked = append(d.asked, all...)
 	if len(all) == 0 || d.opts.Lift == nil {
 		return nil
 	}
-	return d.opts.Lift(ctx, all)
+	if err := d.opts.Lift(ctx, all); err != nil {
+		return err
+	}
+	d.asked = append(d.asked, all...)
+	return nil
 }
 
 // atRest waits until nothing is in motion: no stack, and no operation on what the
 // stacks hold.
 func (d *deleting) atRest(ctx context.Context) error {
-	none := func(architecture.StackName) []architecture.StackName { return nil }
-	err := inOrder(ctx, d.going, none, func(ctx context.Context, name architecture.StackName) error {
+	err := inOrder(ctx, d.going, unordered, func(ctx context.Context, name architecture.StackName) error {
 		was := d.owner(name)
 		if stack.ConditionOf(was.Status) != stack.Moving {
 			return nil
@@ -152,16 +161,19 @@ func (d *deleting) atRest(ctx context.Context) error {
 	return d.operations(ctx)
 }
 
-// lift switches all protection off, of the stacks that go.
+// lift switches all protection off, of the stacks that go. What was switched on
+// since it was asked for is asked for before.
 func (d *deleting) lift(ctx context.Context) error {
 	d.tellHalf()
-	none := func(architecture.StackName) []architecture.StackName { return nil }
-	return inOrder(ctx, d.going, none, func(ctx context.Context, name architecture.StackName) error {
+	return inOrder(ctx, d.going, unordered, func(ctx context.Context, name architecture.StackName) error {
 		st, err := d.driver.Rest(ctx, d.owner(name).ID)
 		if err != nil || !st.Exists() {
 			return err
 		}
 		d.setOwned(name, st)
+		if err := d.mayLift(ctx, ofStack(name, st)...); err != nil {
+			return err
+		}
 		if st.Protected {
 			if err := d.driver.Protect(ctx, st.ID, false); err != nil {
 				return err
@@ -178,6 +190,12 @@ func (d *deleting) lift(ctx context.Context) error {
 			return err
 		}
 		for _, res := range apart {
+			// That of what the stack protects was asked for as a whole.
+			if st.Parameters[templates.ProtectionParameter] != "true" {
+				if err := d.mayLift(ctx, Protection{name, "resource", res.Type, res.PhysicalID}); err != nil {
+					return err
+				}
+			}
 			d.step(name, "lifting the deletion protection of %s %s, which its stack did not switch on", res.Type, res.PhysicalID)
 			if err := d.setResource(ctx, res, false); err != nil {
 				return fmt.Errorf("lift the deletion protection of %s: %w", res.PhysicalID, err)

@@ -89,6 +89,57 @@ func TestL06ProtectionByHandIsFoundFirst(t *testing.T) {
 	})
 }
 
+// TestL06ProtectionThatComesAfterTheQuestion: somebody protects a stack and the
+// database once a deletion has asked. It asks for that too before it lifts it, and
+// leaves it if it may not.
+func TestL06ProtectionThatComesAfterTheQuestion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := became(t, example(t, "evaluation"), func(c *config.Config) { c.Database.DeletionProtection = false })
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		w.create(a)
+		c, db, keys := w.target(a).AWS, a.DatabaseName(), a.StackName(architecture.Keys)
+		protect := func(name string) {
+			if _, err := c.CloudFormation.UpdateTerminationProtection(t.Context(), &cloudformation.UpdateTerminationProtectionInput{StackName: &name, EnableTerminationProtection: new(true)}); err != nil {
+				t.Error(err)
+			}
+		}
+		protect(keys)
+		refuse := errors.New("no")
+		var asked [][]deploy.Protection
+		o := deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData, Lift: func(_ context.Context, all []deploy.Protection) error {
+			if asked = append(asked, all); len(asked) > 1 {
+				return refuse
+			}
+			protect(a.StackName(architecture.Identity))
+			return nil
+		}}
+		late := []deploy.Protection{{Stack: architecture.Identity, Of: "stack"}}
+		if _, err := deploy.Delete(t.Context(), o); !errors.Is(err, refuse) || len(asked) != 2 || !slices.Equal(asked[1], late) {
+			t.Errorf("asked for %+v, and then %v", asked, err)
+		}
+		s, err := deploy.Look(t.Context(), w.target(a))
+		if err != nil || !slices.Contains(s.Besides, late[0]) || len(s.Stacks) < 10 {
+			t.Errorf("afterwards: %+v, %v", s, err)
+		}
+		asked = nil
+		o.Lift = func(_ context.Context, all []deploy.Protection) error {
+			if asked = append(asked, all); len(asked) == 1 {
+				_, err := c.RDS.ModifyDBInstance(t.Context(), &rds.ModifyDBInstanceInput{DBInstanceIdentifier: &db, DeletionProtection: new(true), ApplyImmediately: new(true)})
+				time.Sleep(time.Hour)
+				return err
+			}
+			return nil
+		}
+		d, err := deploy.Delete(t.Context(), o)
+		late = []deploy.Protection{{Stack: architecture.Database, Of: "resource", Type: "AWS::RDS::DBInstance", ID: db}}
+		if err != nil || len(asked) != 2 || !slices.Equal(asked[1], late) {
+			t.Fatalf("asked for %+v, and then %v", asked, err)
+		}
+		w.clean(d)
+	})
+}
+
 // TestL11HalfDoneProtection kills a create while it switches protection on, and a
 // delete while it lifts it, after some of their calls. Status names what lacks
 // protection, and the next create or delete says it and converges.

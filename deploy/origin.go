@@ -266,11 +266,16 @@ func IsLast(t Target, id string) bool {
 	return strings.HasPrefix(id, finalSnapshot(t.Architecture.DatabaseName()))
 }
 
-// LastSnapshot is the newest snapshot of the deployment's database that can be
-// restored, whoever took it, and when that was; "" if there is none.
+// LastSnapshot is the newest snapshot of the database of the deployment's stack
+// that can be restored, whoever took it, and when that was; "" if there is none.
+// Those of instances that had the name before the stack was made don't count.
 // https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeDBSnapshots.html
 func LastSnapshot(ctx context.Context, t Target) (id string, taken time.Time, err error) {
 	name := t.Architecture.DatabaseName()
+	st, err := newRun(t, nil).driver.Describe(ctx, t.Architecture.StackName(architecture.Database))
+	if err != nil || !st.Exists() {
+		return "", time.Time{}, err
+	}
 	pages := rds.NewDescribeDBSnapshotsPaginator(t.AWS.RDS, &rds.DescribeDBSnapshotsInput{DBInstanceIdentifier: &name})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -278,6 +283,9 @@ func LastSnapshot(ctx context.Context, t Target) (id string, taken time.Time, er
 			return "", time.Time{}, fmt.Errorf("look for snapshots of database %s: %w", name, err)
 		}
 		for _, s := range page.DBSnapshots {
+			if aws.ToTime(s.InstanceCreateTime).Before(st.Created) {
+				continue
+			}
 			if at := aws.ToTime(s.SnapshotCreateTime); aws.ToString(s.Status) == "available" && (id == "" || at.After(taken)) {
 				id, taken = aws.ToString(s.DBSnapshotIdentifier), at
 			}

@@ -43,6 +43,10 @@ type Plan struct {
 	// Database is where a database that is yet to be made has its data from; nil
 	// if it stands.
 	Database *Origin `json:"database,omitempty"`
+	// Unprotected is the protection that a complete deployment lacks although its
+	// file asks for it: create and update put it back, whether or not there is
+	// anything else to do.
+	Unprotected []Protection `json:"unprotected,omitempty"`
 	// Session is how long the credentials go on; nil without an account, or if
 	// there is nothing to do.
 	Session *Session `json:"session,omitempty"`
@@ -257,6 +261,11 @@ func compare(ctx context.Context, t Target, what purpose) (*Plan, error) {
 	}
 	if p.Egress, err = a.planEgress(ctx); err != nil {
 		return nil, err
+	}
+	if what != forReverts {
+		if p.Unprotected, err = a.unprotected(ctx); err != nil {
+			return nil, err
+		}
 	}
 	p.time(t.Architecture)
 	if what == forReverts {

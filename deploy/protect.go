@@ -45,8 +45,7 @@ func (a *applying) protect(ctx context.Context, which []architecture.StackName) 
 		return a.unprotect(ctx, which)
 	}
 	a.tellHalf(which)
-	none := func(architecture.StackName) []architecture.StackName { return nil }
-	return inOrder(ctx, which, none, func(ctx context.Context, name architecture.StackName) error {
+	return inOrder(ctx, which, unordered, func(ctx context.Context, name architecture.StackName) error {
 		s, st := a.stacks[name], a.state(name)
 		if st == nil {
 			return nil
@@ -98,8 +97,7 @@ func (a *applying) unprotect(ctx context.Context, which []architecture.StackName
 	if !slices.ContainsFunc(which, on) {
 		return nil
 	}
-	none := func(architecture.StackName) []architecture.StackName { return nil }
-	err := inOrder(ctx, which, none, func(ctx context.Context, name architecture.StackName) error {
+	err := inOrder(ctx, which, unordered, func(ctx context.Context, name architecture.StackName) error {
 		st := a.state(name)
 		if st == nil {
 			return nil
@@ -118,7 +116,7 @@ func (a *applying) unprotect(ctx context.Context, which []architecture.StackName
 	if err != nil {
 		return err
 	}
-	return inOrder(ctx, which, none, func(ctx context.Context, name architecture.StackName) error {
+	return inOrder(ctx, which, unordered, func(ctx context.Context, name architecture.StackName) error {
 		if !on(name) {
 			return nil
 		}

@@ -88,6 +88,9 @@ func TestProtectionIsTheLastStep(t *testing.T) {
 		if open := w.unprotected(a); open != nil {
 			t.Errorf("after the next create, not protected: %v", open)
 		}
+		if p := w.plan(a, true); p.Unprotected != nil {
+			t.Errorf("a plan puts back %+v", p.Unprotected)
+		}
 
 		c := w.target(a).AWS
 		db, cluster := w.find("AWS::RDS::DBInstance")[0].ID, w.find("AWS::EKS::Cluster")[0].ID
@@ -104,6 +107,15 @@ func TestProtectionIsTheLastStep(t *testing.T) {
 		time.Sleep(time.Hour)
 		if open := w.unprotected(a); len(open) != 4 {
 			t.Fatalf("somebody switched off: %v", open)
+		}
+		want := []deploy.Protection{
+			{Stack: architecture.Keys, Of: "stack"},
+			{Stack: architecture.Database, Of: "resource", Type: "AWS::RDS::DBInstance", ID: db},
+			{Stack: architecture.Cluster, Of: "resource", Type: "AWS::EKS::Cluster", ID: cluster},
+			{Stack: architecture.Edge, Of: "resource", Type: "AWS::ElasticLoadBalancingV2::LoadBalancer", ID: balancer},
+		}
+		if p := w.plan(a, true); !p.Empty() || !slices.Equal(p.Unprotected, want) {
+			t.Errorf("a plan, empty: %t, puts back %+v, want %+v", p.Empty(), p.Unprotected, want)
 		}
 		w.create(a)
 		time.Sleep(time.Hour)

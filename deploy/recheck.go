@@ -14,26 +14,72 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/stack"
+	"github.com/poolhouse/poolhouse/templates"
 )
 
-// recheck puts deletion protection back where somebody switched it off behind
-// CloudFormation, which goes by what it set last.
-func (a *applying) recheck(ctx context.Context, name architecture.StackName, st *stack.State) error {
+// unprotected is the protection that the file asks for and a complete deployment
+// lacks. What may not be looked at counts as protected.
+func (a *applying) unprotected(ctx context.Context) ([]Protection, error) {
+	partly := func(n architecture.StackName) bool {
+		st := a.states[n]
+		return !st.Exists() || stack.ConditionOf(st.Status) != stack.Whole
+	}
+	if !a.Architecture.Config.Database.DeletionProtection || slices.ContainsFunc(a.platform(), partly) {
+		return nil, nil
+	}
+	var all []Protection
+	for _, s := range a.Architecture.Stacks {
+		st := a.states[s.Name]
+		if !st.Exists() {
+			continue
+		}
+		lacks := bare(s.Name, st)
+		if protectable(a.stacks[s.Name]) && st.Parameters[templates.ProtectionParameter] == "true" {
+			off, err := a.unguarded(ctx, st)
+			if err != nil {
+				if err = a.blind(err, "the deletion protection of what stack "+st.Name+" holds"); err != nil {
+					return nil, err
+				}
+			}
+			for _, res := range off {
+				lacks = append(lacks, Protection{s.Name, "resource", res.Type, res.PhysicalID})
+			}
+		}
+		all = append(all, lacks...)
+	}
+	return all, nil
+}
+
+// unguarded are the resources of a stack whose deletion protection somebody
+// switched off behind CloudFormation, which goes by what it set last.
+func (a *applying) unguarded(ctx context.Context, st *stack.State) ([]stack.Resource, error) {
 	held, err := a.driver.Resources(ctx, st.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var off []stack.Resource
 	for _, res := range held {
 		if res.PhysicalID == "" || !slices.Contains(guarded, res.Type) {
 			continue
 		}
 		on, err := a.isProtected(ctx, res)
 		if err != nil {
-			return fmt.Errorf("look whether %s is protected from deletion: %w", res.PhysicalID, err)
+			return nil, fmt.Errorf("look whether %s is protected from deletion: %w", res.PhysicalID, err)
 		}
-		if on {
-			continue
+		if !on {
+			off = append(off, res)
 		}
+	}
+	return off, nil
+}
+
+// recheck puts deletion protection back where somebody switched it off.
+func (a *applying) recheck(ctx context.Context, name architecture.StackName, st *stack.State) error {
+	off, err := a.unguarded(ctx, st)
+	if err != nil {
+		return err
+	}
+	for _, res := range off {
 		a.step(name, "somebody switched the deletion protection of %s off: it is put back", res.PhysicalID)
 		if err := a.setResource(ctx, res, true); err != nil {
 			return fmt.Errorf("protect %s from deletion again: %w", res.PhysicalID, err)

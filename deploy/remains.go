@@ -160,8 +160,12 @@ func (l *lastLook) takeAway(ctx context.Context, v *inventory.Inventory, i inven
 	}
 	l.taken[k] = l.taken[k] || did
 	var overdue *OverdueError
+	var first *firstError
 	switch {
 	case err == nil || errors.As(err, &overdue):
+	case errors.As(err, &first):
+		l.blockers = append(l.blockers, Blocker{Type: i.Type, ID: i.ID, Reason: first.reason, Next: first.command + ", then " + again})
+		return false, nil
 	case silent(ctx, err) || awsapi.Passes(err):
 		return false, fmt.Errorf("delete %s %s: %w", i.Type, i.ID, err)
 	default:

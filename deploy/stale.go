@@ -111,6 +111,8 @@ func (r *Recovery) stale(shown *Recovery) error {
 	for _, s := range r.Stacks {
 		at := slices.IndexFunc(shown.Stacks, func(o StackRecovery) bool { return o.Stack == s.Stack })
 		switch {
+		case at < 0 && len(s.ChangeSets) > 0:
+			changed = append(changed, fmt.Sprintf("stack %s has change sets that a run which is over has left: %s", s.Name, inWords(s.ChangeSets)))
 		case at < 0:
 			changed = append(changed, fmt.Sprintf("stack %s is %s by now", s.Name, s.Status))
 		case shown.Stacks[at].Status != s.Status:

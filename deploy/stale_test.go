@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,6 +127,27 @@ func TestL25ARecoveryThatWasShown(t *testing.T) {
 		}
 		if got := w.stacks(a); len(got) != 2 {
 			t.Errorf("the stacks are %v", got)
+		}
+		if o.Shown, err = deploy.PlanRecovery(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		// A run that is over has left a change set on a stack that is in order.
+		api := w.target(a).AWS
+		d := &stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}
+		const body = `{"Resources":{"P":{"Type":"AWS::SSM::Parameter","Properties":{"Type":"String","Value":"%s","Name":"/one"}}}}`
+		w.stack(a, architecture.Identity, fmt.Sprintf(body, "x"))
+		st, err := d.Describe(t.Context(), a.StackName(architecture.Identity))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := api.CloudFormation.CreateChangeSet(t.Context(), &cloudformation.CreateChangeSetInput{
+			StackName: &st.ID, ChangeSetName: new("poolhouse-apply"), TemplateBody: new(fmt.Sprintf(body, "y")),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if _, err := deploy.Recover(t.Context(), o); !errors.As(err, &stale) || !strings.Contains(err.Error(), "stack poolside-identity has change sets that a run which is over has left: ") || strings.Contains(err.Error(), "_COMPLETE by now") {
+			t.Errorf("recover: %v", err)
 		}
 		if o.Shown, err = deploy.PlanRecovery(t.Context(), o); err != nil {
 			t.Fatal(err)

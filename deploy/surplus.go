@@ -36,7 +36,12 @@ func (a *applying) surplus() []architecture.StackName {
 func (a *applying) removeSurplus(ctx context.Context) error {
 	return inOrder(ctx, a.surplus(), reversed(architecture.Catalogue()), func(ctx context.Context, name architecture.StackName) error {
 		return a.timed(name, DeleteStack, 0, func() (int, error) {
-			st := a.state(name)
+			// What an operation under way does with what it holds is over first.
+			st, err := a.driver.Rest(ctx, a.state(name).ID)
+			if err != nil || !st.Exists() {
+				return 0, err
+			}
+			a.setState(name, st)
 			held, err := a.driver.Resources(ctx, st.ID)
 			if err != nil {
 				return 0, err

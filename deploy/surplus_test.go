@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acm"
 	acmtypes "github.com/aws/aws-sdk-go-v2/service/acm/types"
 	"github.com/aws/aws-sdk-go-v2/service/backup"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	cfntypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
 
@@ -105,6 +107,59 @@ func TestL10ASurplusCertificateTakesItsRecords(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestL09ASurplusStackComesToRestFirst: somebody begins an update of a stack as it
+// is removed, because the file no longer has it. The records that its certificate
+// needs stay until that is over.
+func TestL09ASurplusStackComesToRestFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		zone := w.create(a).Outputs[architecture.DNS]["HostedZoneId"]
+		arn := w.imported(a)
+		next := became(t, a, func(c *config.Config) { c.Certificate.ARN = arn })
+		api, name := w.target(a).AWS, a.StackName(architecture.Certificate)
+		st, err := (&stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}).Describe(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &cloudformation.UpdateStackInput{StackName: &name, UsePreviousTemplate: new(true), Tags: []cfntypes.Tag{{Key: new("by"), Value: new("hand")}}}
+		for k, v := range st.Tags {
+			in.Tags = append(in.Tags, cfntypes.Tag{Key: new(k), Value: new(v)})
+		}
+		for k := range st.Parameters {
+			in.Parameters = append(in.Parameters, cfntypes.Parameter{ParameterKey: new(k), UsePreviousValue: new(true)})
+		}
+		began := false
+		w.seen = func(e deploy.Event) {
+			if s, ok := e.(deploy.StackStarted); ok && s.Stack == architecture.Certificate && s.Action == deploy.DeleteStack {
+				if _, err := api.CloudFormation.UpdateStack(t.Context(), in); err != nil {
+					t.Error(err)
+				}
+				began = true
+			}
+		}
+		to := w.target(next)
+		to.KeepDrift = true
+		to.AWS = w.through(next, func(tripper http.RoundTripper, r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost && strings.HasSuffix(strings.TrimSuffix(r.URL.Path, "/"), "/rrset") && began {
+				for _, s := range w.find("cloudformation:stack") {
+					if s.ID == st.ID && s.Status != "UPDATE_COMPLETE" {
+						t.Errorf("records are changed while the stack is %s", s.Status)
+					}
+				}
+			}
+			return tripper.RoundTrip(r)
+		})
+		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: to}); err != nil || !began {
+			t.Fatalf("update: %v", err)
+		}
+		if left := w.validations(next, zone); left != nil {
+			t.Errorf("stranded in zone %s: %v", zone, left)
+		}
+	})
 }
 
 // TestL07ASurplusVaultIsSaid: backups are no longer asked for. A vault without

@@ -314,22 +314,35 @@ func TestKeyThatWaitsForItsEnd(t *testing.T) {
 }
 
 // TestL06ALostDatabaseLeadsToItsSnapshot: of a database that somebody deleted, the
-// snapshot is named that has its data, or that there is none.
+// snapshot is named that has its data, or that there is none. One of an instance
+// that had the name before does not have it.
 func TestL06ALostDatabaseLeadsToItsSnapshot(t *testing.T) {
 	t.Parallel()
-	for _, kept := range []bool{true, false} {
+	for _, has := range []string{"its", "none", "another's"} {
+		kept := has == "its"
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, sandbox.Options{})
 			api, id := rds.NewFromConfig(w.other), w.id("Database")
 			_, err := api.ModifyDBInstance(t.Context(), &rds.ModifyDBInstanceInput{DBInstanceIdentifier: &id, DeletionProtection: new(false), ApplyImmediately: new(true)})
 			w.must(err)
-			in, want := &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, SkipFinalSnapshot: new(true)}, "no snapshot of it is there"
-			if kept {
-				in, want = &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, FinalDBSnapshotIdentifier: new("by-hand")}, "its newest snapshot is by-hand, of "
+			in, want := &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id, FinalDBSnapshotIdentifier: new("by-hand")}, "no snapshot of it is there"
+			switch has {
+			case "its":
+				want = "its newest snapshot is by-hand, of "
+			case "none":
+				in.FinalDBSnapshotIdentifier, in.SkipFinalSnapshot = nil, new(true)
 			}
 			_, err = api.DeleteDBInstance(t.Context(), in)
 			w.must(err)
 			time.Sleep(time.Hour)
+			if has == "another's" {
+				w.must(w.box.Account().Do(func(tx *account.Tx) error {
+					for _, s := range tx.List("rds:snapshot") {
+						s.Data["instanceCreated"] = time.Now().AddDate(-1, 0, 0)
+					}
+					return nil
+				}))
+			}
 			r := w.look()
 			at := slices.IndexFunc(r.Items, func(i drift.Item) bool { return i.LogicalID == "Database" })
 			if at < 0 || r.Items[at].Verdict != drift.Refuses || !strings.Contains(r.Items[at].Why, want) || (r.Items[at].Snapshot == "by-hand") != kept {

@@ -1,6 +1,9 @@
 package inventory
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // The tags that CloudFormation gives to what a stack makes. They stay when the
 // stack lets go of it.
@@ -16,6 +19,10 @@ const (
 func (r *reading) made(i *Item, tags map[string]string) {
 	id, name := tags[stackIDTag], tags[stackNameTag]
 	if name == "" || r.standing == nil || r.has(i.Type, i.ID) {
+		return
+	}
+	if part := strings.Split(id, ":"); len(part) > 3 && part[3] != r.aws.Region {
+		i.Holder, i.Why = name, fmt.Sprintf("stack %s in %s has it, or has left it, and not one of this region", name, part[3])
 		return
 	}
 	_, stands := r.standing[id]

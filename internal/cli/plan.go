@@ -31,7 +31,7 @@ func (a *app) planCommand() *cobra.Command {
 			if refused != nil {
 				return silent{Usage}
 			}
-			if code && !plan.Empty() {
+			if code && (!plan.Empty() || len(plan.Unprotected) > 0) {
 				return silent{Pending}
 			}
 			return nil

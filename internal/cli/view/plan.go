@@ -69,6 +69,16 @@ func Plan(w io.Writer, p *deploy.Plan, all bool) {
 			paragraph(w, "Drift is not known of everything: ", "  ", "%s", p.DriftUnknown)
 		}
 	}()
+	if len(p.Unprotected) > 0 {
+		fmt.Fprintln(w, "Not protected against deletion, though the file asks for it; create and update put it back:")
+		for _, u := range p.Unprotected {
+			what := protection(u)
+			if u.Of == "resource" {
+				what = fmt.Sprintf("%s (%s) of stack %s, whose deletion protection somebody switched off", safe(u.ID), u.Type, u.Stack)
+			}
+			paragraph(w, "  ", "    ", "%s", what)
+		}
+	}
 	if p.Empty() {
 		fmt.Fprintf(w, "No changes: %s as the file says.\n", Count(len(p.Stacks), "stack"))
 		return
