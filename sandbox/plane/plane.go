@@ -16,6 +16,7 @@ package plane
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,6 +62,8 @@ type Options struct {
 	// Dir is the folder that keeps its data, made if it isn't there; "" means
 	// one that goes with the server.
 	Dir string
+	// Within is how long it may take to answer; 0 is a minute.
+	Within time.Duration
 	// Log takes the server's log. May be nil.
 	Log io.Writer
 	// Hold is waited for before a server that died is started again: it returns
@@ -210,8 +213,8 @@ func (s *Server) launch(ctx context.Context) (*child, error) {
 		err = c.why()
 	case <-ctx.Done():
 		err = ctx.Err()
-	case <-time.After(readyWithin):
-		err = fmt.Errorf("it does not answer after %s", readyWithin)
+	case <-time.After(cmp.Or(s.opts.Within, readyWithin)):
+		err = fmt.Errorf("it does not answer after %s", cmp.Or(s.opts.Within, readyWithin))
 	}
 	return nil, errors.Join(fmt.Errorf("start %s (%s): %w", s.opts.Name, s.opts.Program, err), c.end())
 }
