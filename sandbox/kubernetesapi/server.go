@@ -10,7 +10,8 @@
 // Invariants: a caller who is not admitted gets no byte. AWS drops such packets,
 // so that connections time out; here they end at once, so that nobody waits.
 //
-// Limits: nothing but these answers; there is no Kubernetes behind them.
+// Limits: nothing but these answers, unless [Server.Behind] knows of a
+// Kubernetes behind the cluster: then its API has the whole connection.
 package kubernetesapi
 
 import (
@@ -56,6 +57,18 @@ type Server struct {
 	listeners map[string]net.Listener // by cluster
 	closed    bool
 	hold      func() (release func())
+	behind    func(ctx context.Context, cluster string) string
+	ctx       context.Context // ends with Close
+	close     context.CancelFunc
+}
+
+// Behind says where the Kubernetes of a cluster answers, with the certificate of
+// [eks.Certificate], or "" if none runs. It may wait until it does; no clock is
+// held meanwhile, nor by its connections.
+func (s *Server) Behind(f func(ctx context.Context, cluster string) string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = f
 }
 
 // Hold has f called when a request comes, and what it returns when the request
@@ -70,6 +83,7 @@ func (s *Server) Hold(f func() (release func())) {
 // account that comes of it to Attach.
 func New(o Options) *Server {
 	s := &Server{opts: o, in: pipe.New(), listeners: map[string]net.Listener{}}
+	s.ctx, s.close = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler: http.HandlerFunc(s.held), ReadHeaderTimeout: 10 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -167,20 +181,56 @@ func (s *Server) accept(l net.Listener) {
 		if err != nil {
 			return
 		}
-		secure, err := s.admit(conn, eks.Caller{Internet: s.opts.From}, l.Addr().String())
-		if err != nil {
-			if tcp, ok := conn.(*net.TCPConn); ok {
-				// Reset: no answer, and no orderly end.
-				_ = tcp.SetLinger(0)
-			}
-			_ = conn.Close()
-			continue
-		}
-		if s.in.Put(secure) != nil {
-			_ = conn.Close()
-			return
-		}
+		go s.enter(conn, l.Addr().String())
 	}
+}
+
+// enter serves a connection from outside, if it is admitted.
+func (s *Server) enter(conn net.Conn, address string) {
+	c, err := s.admit(eks.Caller{Internet: s.opts.From}, address)
+	if err != nil {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			// Reset: no answer, and no orderly end.
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close()
+		return
+	}
+	if beyond, err := s.through(s.ctx, c.name); err != nil {
+		_ = conn.Close()
+	} else if beyond != nil {
+		defer context.AfterFunc(s.ctx, func() { _ = beyond.Close() })()
+		join(conn, beyond)
+	} else if s.in.Put(c.secure(conn)) != nil {
+		_ = conn.Close()
+	}
+}
+
+// through connects to the Kubernetes of a cluster; nil if none runs.
+func (s *Server) through(ctx context.Context, cluster string) (net.Conn, error) {
+	s.mu.Lock()
+	behind := s.behind
+	s.mu.Unlock()
+	if behind == nil {
+		return nil, nil
+	}
+	at := behind(ctx, cluster)
+	if at == "" {
+		return nil, ctx.Err()
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", at)
+}
+
+// join carries what two connections say to each other, until one ends.
+func join(a, b net.Conn) {
+	done := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
+		go func() { _, _ = io.Copy(way[0], way[1]); done <- struct{}{} }()
+	}
+	<-done
+	_ = a.Close()
+	_ = b.Close()
+	<-done
 }
 
 // conn is a connection of one cluster's API.
@@ -197,16 +247,26 @@ func (c *conn) Close() error { return c.raw.Close() }
 // versionKey is under which a connection's context has the cluster's version.
 type versionKey struct{}
 
-// admit makes a connection one of a cluster's API, or says why not.
-func (s *Server) admit(raw net.Conn, from eks.Caller, address string) (net.Conn, error) {
+// admitted is the cluster that a caller gets to.
+type admitted struct {
+	name, version string
+	cert          tls.Certificate
+}
+
+// secure makes a connection one of the cluster's API.
+func (c admitted) secure(raw net.Conn) net.Conn {
+	return &conn{tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{c.cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}), raw, c.version}
+}
+
+// admit tells to which cluster a caller gets, or says why to none.
+func (s *Server) admit(from eks.Caller, address string) (admitted, error) {
+	var out admitted
 	s.mu.Lock()
 	a := s.account
 	s.mu.Unlock()
 	if a == nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		return out, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
-	var cert tls.Certificate
-	version := ""
 	err := a.Do(func(tx *account.Tx) error {
 		c := eks.APIServer(tx, address)
 		if c == nil {
@@ -215,16 +275,12 @@ func (s *Server) admit(raw net.Conn, from eks.Caller, address string) (net.Conn,
 		if !eks.Admits(tx, c, from) {
 			return &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ETIMEDOUT}
 		}
-		version = eks.Version(c)
+		out.name, out.version = c.ID, eks.Version(c)
 		var err error
-		cert, err = eks.Certificate(tx, c)
+		out.cert, err = eks.Certificate(tx, c)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	secure := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
-	return &conn{secure, raw, version}, nil
+	return out, err
 }
 
 // Dial connects to the API at an address, host:port, from where the caller is.
@@ -233,12 +289,15 @@ func (s *Server) Dial(ctx context.Context, from eks.Caller, address string) (net
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	mine, theirs := net.Pipe()
-	secure, err := s.admit(theirs, from, address)
-	if err == nil {
-		err = s.in.Put(secure)
-	}
+	c, err := s.admit(from, address)
 	if err != nil {
+		return nil, err
+	}
+	if beyond, err := s.through(ctx, c.name); beyond != nil || err != nil {
+		return beyond, err
+	}
+	mine, theirs := net.Pipe()
+	if err := s.in.Put(c.secure(theirs)); err != nil {
 		_ = mine.Close()
 		_ = theirs.Close()
 		return nil, err
@@ -277,6 +336,7 @@ func (s *Server) Proxy(from eks.Caller) http.Handler {
 
 // Close ends all listeners and connections.
 func (s *Server) Close() error {
+	s.close()
 	s.mu.Lock()
 	s.closed = true
 	var errs []error

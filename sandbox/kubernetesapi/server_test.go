@@ -229,3 +229,76 @@ func TestProxy(t *testing.T) {
 		_ = conn.Close()
 	}
 }
+
+// TestBehind: a Kubernetes that runs behind a cluster has whole connections, of
+// those who are admitted.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	beyond, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = beyond.Close() })
+	go func() {
+		for {
+			c, err := beyond.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(c, c)
+				_ = c.Close()
+			}()
+		}
+	}()
+	for from, admitted := range map[string]bool{"203.0.113.9": true, "198.51.100.9": false} {
+		s, endpoint, roots := served(t, from, true)
+		asked := make(chan string, 10)
+		s.Behind(func(_ context.Context, cluster string) string {
+			asked <- cluster
+			return beyond.Addr().String()
+		})
+		caller := eks.Caller{Internet: netip.MustParseAddr(from)}
+		for name, dial := range map[string]func() (net.Conn, error){
+			"outside": func() (net.Conn, error) { return net.Dial("tcp", endpoint.Host) },
+			"inside":  func() (net.Conn, error) { return s.Dial(t.Context(), caller, endpoint.Host) },
+		} {
+			c, err := dial()
+			if err != nil {
+				// It may be reset already.
+				if admitted {
+					t.Error(err)
+				}
+				continue
+			}
+			_, _ = io.WriteString(c, "no TLS") // what comes back tells
+			got := make([]byte, len("no TLS"))
+			_, err = io.ReadFull(c, got)
+			if admitted != (err == nil && string(got) == "no TLS") {
+				t.Errorf("from %s %s: %q, %v", from, name, got, err)
+			}
+			_ = c.Close()
+			if admitted {
+				if cluster := <-asked; cluster != "c" {
+					t.Errorf("asked for cluster %s", cluster)
+				}
+			}
+		}
+		if len(asked) > 0 {
+			t.Errorf("asked once more for cluster %s", <-asked)
+		}
+		if !admitted {
+			continue
+		}
+		s.Behind(func(context.Context, string) string { return "" })
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+		resp, err := client.Get(endpoint.String() + "/livez")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("without one: %d, %v", resp.StatusCode, err)
+		}
+		client.CloseIdleConnections()
+	}
+}
