@@ -122,10 +122,14 @@ func Certificate(tx *account.Tx, c *account.Resource) (tls.Certificate, error) {
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "kube-apiserver"},
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"kubernetes", "kubernetes.default.svc.cluster.local"},
+		DNSNames: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
+	}
+	if services, err := netip.ParsePrefix(props.Str(c.Attrs, "KubernetesNetworkConfig.ServiceIpv4Cidr")); err == nil {
+		// The first address is the API's own service.
+		leaf.IPAddresses = append(leaf.IPAddresses, services.Masked().Addr().Next().AsSlice())
 	}
 	if ip := net.ParseIP(u.Hostname()); ip != nil {
-		leaf.IPAddresses = []net.IP{ip}
+		leaf.IPAddresses = append(leaf.IPAddresses, ip)
 	} else {
 		leaf.DNSNames = append(leaf.DNSNames, u.Hostname())
 	}

@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -31,6 +33,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/access"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/eks"
 	sandboxiam "github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/sts"
 )
@@ -536,6 +539,66 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 				t.Errorf("without a signature: got %v", err)
 			}
 		})
+	}
+}
+
+// The keys of a cluster that runs Kubernetes are its issuer's, and its tokens are
+// by the wall's time, wherever the account's clock is.
+func TestServiceAccountToken(t *testing.T) {
+	t.Parallel()
+	key, err := keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := sha256.Sum256(der)
+	header := `{"alg":"RS256","kid":"` + encode(id[:]) + `"}`
+	sign := func(digest []byte) []byte {
+		s, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest)
+		if err != nil {
+			t.Error(err)
+		}
+		return s
+	}
+	w := newWorld(t, sandbox.Options{})
+	err = w.box.Account().Do(func(tx *account.Tx) error {
+		tx.Put(&account.Resource{Type: eks.TypeCluster, ID: "c", Status: "ACTIVE", Props: map[string]any{}, Attrs: map[string]any{"OpenIdConnectIssuerUrl": issuer}, Data: map[string]any{}})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := testkit.MustCreate(t, w.box, sandboxiam.TypeOIDCProvider, map[string]any{"Url": issuer, "ClientIdList": []any{"sts.amazonaws.com"}}).ID
+	w.role(`{"Effect":"Allow","Principal":{"Federated":"` + provider + `"},"Action":"sts:AssumeRoleWithWebIdentity"}`)
+	assume := func(issued time.Time) string {
+		t.Helper()
+		claims := map[string]any{"iss": issuer, "sub": "system:serviceaccount:a:b", "aud": []string{"sts.amazonaws.com"}, "iat": issued.Unix(), "exp": issued.Add(time.Hour).Unix()}
+		_, err := w.as(0).AssumeRoleWithWebIdentity(w.ctx, &sdk.AssumeRoleWithWebIdentityInput{
+			RoleArn: aws.String(worker), RoleSessionName: aws.String("pod"), WebIdentityToken: aws.String(token(t, header, claims, sign)),
+		})
+		return testkit.Code(err)
+	}
+	if got := assume(time.Now()); got != "InvalidIdentityToken" {
+		t.Errorf("without a Kubernetes: %s", got)
+	}
+	err = w.box.Account().Do(func(tx *account.Tx) error {
+		eks.SetSigningKey(tx, "c", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := assume(time.Now()); got != "" {
+		t.Errorf("a token of now: %s", got)
+	}
+	if got := assume(time.Now().Add(-2 * time.Hour)); got != "ExpiredTokenException" {
+		t.Errorf("a token of two hours ago: %s", got)
+	}
+	if got := assume(time.Now().Add(24 * time.Hour)); got != "InvalidIdentityToken" {
+		t.Errorf("a token of tomorrow: %s", got)
 	}
 }
 
