@@ -20,6 +20,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/eks/controlplane"
 	"github.com/poolhouse/poolhouse/sandbox/entrance"
 	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/front"
@@ -35,7 +36,7 @@ type entranceFlags struct {
 }
 
 // parts are what --without leaves out.
-var parts = []string{images.Plane, "oidc", "postgres", objects.Plane}
+var parts = []string{images.Plane, controlplane.Plane, "oidc", "postgres", objects.Plane}
 
 func (f *entranceFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.proxy, "proxy", "127.0.0.1:0", "loopback address of the HTTP proxy that leads by names")

@@ -20,6 +20,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/eks/controlplane"
 	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/rds/rows"
 	"github.com/poolhouse/poolhouse/sandbox/resolver"
@@ -54,6 +55,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 			"So is what images in its ECR consist of: docker, crane and others push and pull\n" +
 			"at the registry's own name, or at the loopback address that it prints, with\n" +
 			"tokens of aws ecr get-login-password. --without ecr leaves it out.\n\n" +
+			"Behind the endpoints of its clusters runs Kubernetes, if its program is at hand;\n" +
+			"--kubernetes builds it from a checkout, once. Its API and scheduler are real, and\n" +
+			"no pod runs. --without kubernetes leaves it out.\n\n" +
 			"With --faults FILE things go wrong in it, and standard error says which.",
 		Example: "  poolhouse sandbox --speed 60 --for deployment.yaml\n  poolhouse sandbox --listen 127.0.0.1:0 --region eu-central-1\n  poolhouse sandbox --state ~/account\n  poolhouse sandbox --for deployment.yaml --target 10.0.64.10:8443=127.0.0.1:9443",
 		GroupID: "try", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
@@ -82,6 +86,7 @@ func (a *app) sandboxCommand() *cobra.Command {
 	c.Flags().StringVar(&o.file, "for", "", "deployment.yaml whose account it is")
 	c.Flags().Float64Var(&o.speed, "speed", 1, "how much faster than AWS operations are")
 	c.Flags().Uint64Var(&o.seed, "seed", 0, "vary ids and durations; 0 means typical durations")
+	c.Flags().BoolVar(&o.kubernetes, "kubernetes", false, "build the Kubernetes behind clusters if it isn't there: 10 minutes or more, once")
 	c.Flags().BoolVar(&o.fresh, "fresh", false, "an account never used before: no service-linked roles, no default VPC")
 	c.Flags().StringVar(&o.names.listen, "dns", "127.0.0.1:0", "loopback address and port where names of the account are answered; port 0 takes a free one")
 	c.Flags().BoolVar(&o.names.private, "private-zones", false, "answer for private hosted zones as well, as from within their VPCs")
@@ -96,7 +101,7 @@ type sandboxOptions struct {
 	listen, region, file, state string
 	speed                       float64
 	seed                        uint64
-	fresh                       bool
+	fresh, kubernetes           bool
 	given                       func(flag string) bool
 	faults                      faultFlags
 	entrance                    entranceFlags
@@ -114,7 +119,9 @@ type playground struct {
 	names *resolver.Server
 	// databases are the servers behind database instances; nil if they are left out.
 	databases *rows.Databases
-	visit     *visit
+	// clusters are the control planes behind clusters; nil if there are none.
+	clusters *controlplane.Clusters
+	visit    *visit
 
 	planes  planes
 	trouble trouble
@@ -144,6 +151,9 @@ func (p *playground) close() error {
 	}
 	if p.databases != nil {
 		err = errors.Join(err, p.databases.Close())
+	}
+	if p.clusters != nil {
+		err = errors.Join(err, p.clusters.Close())
 	}
 	err = errors.Join(err, p.planes.close())
 	if p.store != nil {
@@ -253,7 +263,12 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 	if p.doors, err = rehearse.OpenDoors(ctx, &so, arch); err != nil {
 		return nil, errors.Join(err, p.visit.close())
 	}
-	ends := func(err error) error { return errors.Join(err, p.visit.close(), p.planes.close(), p.doors.Close()) }
+	ends := func(err error) error {
+		if p.databases != nil {
+			err = errors.Join(err, p.databases.Close())
+		}
+		return errors.Join(err, p.visit.close(), p.planes.close(), p.doors.Close())
+	}
 	if err := p.planes.open(ctx, o.entrance.without, o.state, &so, &p.trouble, a.Err); err != nil {
 		return nil, ends(err)
 	}
@@ -274,6 +289,12 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 		if p.databases, err = openDatabases(ctx, a, p.box.Account(), p.visit.authority, o.state); err != nil {
 			return nil, ends(err)
 		}
+	}
+	if p.clusters, err = openClusters(ctx, a, p.box, o); err != nil {
+		return nil, ends(err)
+	}
+	if p.clusters != nil {
+		p.doors.API.Behind(p.clusters.Address)
 	}
 	pacer := rehearse.NewPacer(p.box.Account(), p.clock)
 	p.doors.Hold(p.clock)
@@ -383,6 +404,9 @@ func (a *app) serve(ctx context.Context, l net.Listener, p *playground, speed fl
 		printNames(a.Out, endpoint.Names)
 		if p.databases != nil {
 			printDatabases(a.Out, endpoint.Names)
+		}
+		if p.clusters != nil {
+			printClusters(a.Out)
 		}
 		p.visit.print(a.Out)
 		printPlanes(a.Out, endpoint.Planes)

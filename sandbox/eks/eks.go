@@ -12,7 +12,8 @@
 // back to the former one for a week at most; a cluster with node groups can't be
 // deleted.
 //
-// Limits: there is no Kubernetes behind the endpoint. Fargate, EKS Auto Mode,
+// Limits: what is behind the endpoint is the affair of package controlplane. A
+// node that can't join any more is gone there at once. Fargate, EKS Auto Mode,
 // Outposts, hybrid nodes and pod identity aren't modelled and are refused.
 // Upgrades aren't held back by insights, and pods keep no node from going.
 package eks
