@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,10 +26,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/plane"
 )
 
 // house is a folder for temporary files, by which all processes that belong to a
@@ -35,6 +39,7 @@ import (
 type house struct {
 	t   *testing.T
 	dir string
+	env []string // of what is started, besides its own
 }
 
 func newHouse(t *testing.T) *house {
@@ -51,13 +56,13 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return &house{t, dir}
+	return &house{t: t, dir: dir}
 }
 
 // start starts poolhouse in the house.
 func (h *house) start(args ...string) *exec.Cmd {
 	c := exec.Command("poolhouse", args...)
-	c.Env = append(os.Environ(), "TMPDIR="+h.dir)
+	c.Env = append(append(os.Environ(), "TMPDIR="+h.dir), h.env...)
 	return c
 }
 
@@ -157,16 +162,37 @@ func (h *house) empty(round string, seen map[int]string, addresses []string) {
 	}
 }
 
-// Ten rehearsals, each killed when it has said so many of its first lines as a
-// seed says, leave no process, port, file or folder behind. That is before the
-// step data, which starts servers.
+// needServers skips a test where servers of a sandbox are missing.
+func needServers(t *testing.T) {
+	t.Helper()
+	for v, see := range map[string]string{"POOLHOUSE_PLANE_S3": "objects", "POOLHOUSE_PLANE_REGISTRY": "images", "POOLHOUSE_POSTGRES": "databases"} {
+		if os.Getenv(v) == "" {
+			t.Skip(v + " is not set: see the tests of " + see)
+		}
+	}
+}
+
+// Ten rehearsals in a row leave no process, file, folder or shared memory behind,
+// and so no port: two that end by themselves, and the others killed when they have
+// said so many of all their lines as a seed says, or when a server runs that the
+// seed names.
 func TestKilledRehearsalsLeaveNothing(t *testing.T) {
 	t.Parallel()
+	needServers(t)
 	h, draw := newHouse(t), rand.New(rand.NewPCG(1, 10))
+	for _, name := range []string{"postgres", "oidc"} {
+		program, err := plane.Program(t.Context(), name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.env = append(h.env, "POOLHOUSE_PLANE_"+strings.ToUpper(name)+"="+program)
+	}
+	// before is the last line before servers are started.
+	const before = "a zone is lost"
+	servers := []string{"poolhouse-plane-s3", "poolhouse-plane-oidc", "poolhouse-plane-postgres", "bin/postgres"}
+	total := 0 // how many lines a whole one has
 	for round := range 10 {
-		signal := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[round%2]
-		lines := 1 + draw.IntN(60)
-		c := h.start("rehearse", "--verbose", "--speed", "600", "../../examples/evaluation.yaml")
+		c := h.start("rehearse", "--verbose", "../../examples/evaluation.yaml")
 		out, err := c.StderrPipe()
 		if err == nil {
 			err = c.Start()
@@ -175,44 +201,79 @@ func TestKilledRehearsalsLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := bufio.NewScanner(out)
-		for n := 0; n < lines && in.Scan(); n++ {
+		if round%9 == 0 {
+			lines := 0
+			for in.Scan() {
+				lines++
+			}
+			if err := c.Wait(); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			if total = lines; total < 100 {
+				t.Errorf("round %d said %d lines", round, lines)
+			}
+			h.empty(fmt.Sprintf("round %d, whole", round), nil, nil)
+			continue
+		}
+		// Who is told to end, and how: every second one says so.
+		signal := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[round%2]
+		way := ""
+		if round%3 == 2 {
+			server := servers[draw.IntN(len(servers))]
+			way = "once " + server + " ran"
+			for in.Scan() && !strings.Contains(in.Text(), before) {
+			}
+			for until := time.Now().Add(time.Minute); len(h.children(server)) == 0; time.Sleep(pause) {
+				if time.Now().After(until) {
+					t.Fatalf("round %d: there is no %s", round, server)
+				}
+			}
+		} else {
+			// One may say some lines fewer than another.
+			lines := 1 + draw.IntN(total*9/10)
+			way = fmt.Sprintf("after %d of %d lines", lines, total)
+			for n := 0; n < lines && in.Scan(); n++ {
+			}
 		}
 		seen := h.processes()
 		if err := c.Process.Signal(signal); err != nil {
-			t.Fatalf("round %d: it ended before line %d: %v", round, lines, err)
+			t.Fatalf("round %d: it ended before it was killed %s: %v", round, way, err)
 		}
 		for in.Scan() {
 		}
-		_ = c.Wait() // it was killed
-		h.empty(fmt.Sprintf("round %d, %s after %d lines", round, signal, lines), seen, nil)
+		if err := c.Wait(); err == nil {
+			t.Errorf("round %d: it ended well, although it was killed %s", round, way)
+		}
+		h.empty(fmt.Sprintf("round %d, %s %s", round, signal, way), seen, nil)
 	}
 }
 
-// Ten sandboxes with their servers but the registry of images, each killed after so many calls as a
-// seed says, and with it or before it some of its servers, leave no process,
-// port, file, folder or shared memory behind. What cannot be removed, since who
-// would do it was killed as well, the next one removes.
+// Ten sandboxes with all of their servers, each killed after so many calls as a
+// seed says, among them a push of an image that doesn't end, and with it or before
+// it some of its servers, leave no process, port, file, folder or shared memory
+// behind. What cannot be removed, since who would do it was killed as well, the
+// next one removes.
 func TestKilledSandboxesLeaveNothing(t *testing.T) {
 	t.Parallel()
-	for _, v := range []string{"POOLHOUSE_PLANE_S3", "POOLHOUSE_POSTGRES"} {
-		if os.Getenv(v) == "" {
-			t.Skip(v + " is not set: see the tests of objects and of databases")
-		}
-	}
+	needServers(t)
 	h, draw := newHouse(t), rand.New(rand.NewPCG(2, 10))
-	databases := 0
-	servers := []string{"poolhouse-plane-s3", "poolhouse-plane-oidc", "poolhouse-plane-postgres"}
+	databases, pushes := 0, 0
+	servers := []string{"poolhouse-plane-s3", "poolhouse-plane-oidc", "poolhouse-plane-registry", "poolhouse-plane-postgres"}
 	for round := range 10 {
-		calls := 1 + draw.IntN(14)
+		calls := 1 + draw.IntN(16)
 		victim := servers[draw.IntN(len(servers))]
 		c, e := h.serve(t)
-		addresses := []string{strings.TrimPrefix(e.URL, "http://"), e.DNS, strings.TrimPrefix(e.Proxy, "http://"), e.Names}
-		addresses = append(addresses, h.use(t, e, calls)...)
+		addresses := []string{strings.TrimPrefix(e.URL, "http://"), e.DNS, strings.TrimPrefix(e.Proxy, "http://"), e.Names, e.Registry.Address}
+		used := h.use(t, e, calls)
+		addresses = append(addresses, used.addresses...)
 		seen := h.processes()
-		if len(addresses) > 4 {
+		if len(used.addresses) > 0 {
 			databases++
 		}
-		if len(h.children("poolhouse-plane-s3")) != 1 || len(h.children("poolhouse-plane-oidc")) != 1 || len(addresses) > 4 && len(h.children("postgres")) < 2 {
+		if used.pushes {
+			pushes++
+		}
+		if len(h.children("poolhouse-plane-s3")) != 1 || len(h.children("poolhouse-plane-oidc")) != 1 || len(h.children("poolhouse-plane-registry")) != 1 || len(used.addresses) > 0 && len(h.children("postgres")) < 2 {
 			t.Fatalf("round %d: not all servers run, or they aren't found: %v", round, seen)
 		}
 		kill := func(signal syscall.Signal, pids ...int) {
@@ -249,13 +310,14 @@ func TestKilledSandboxesLeaveNothing(t *testing.T) {
 			kill(syscall.SIGKILL, c.Process.Pid)
 		}
 		_ = c.Wait() // it was killed
+		used.end()
 		if round%5 == 2 || round%5 == 4 {
 			h.next(t)
 		}
 		h.empty(fmt.Sprintf("round %d, %s after %d calls", round, way, calls), seen, addresses)
 	}
-	if databases < 3 {
-		t.Errorf("%d rounds had a database: the seed draws too early moments", databases)
+	if databases < 3 || pushes < 3 {
+		t.Errorf("%d rounds had a database, and %d a push: the seed draws too early moments", databases, pushes)
 	}
 }
 
@@ -290,6 +352,8 @@ type houseSandbox struct {
 	DNS    string
 	Proxy  string
 	Names  string
+	// Registry is where images are pushed to.
+	Registry struct{ Address string }
 }
 
 // serve starts a sandbox with all of its servers.
@@ -313,18 +377,77 @@ func (h *house) serve(t *testing.T) (*exec.Cmd, houseSandbox) {
 	return c, e
 }
 
-// use makes so many calls: objects, and a database, whose address it returns once
-// that answers.
-func (h *house) use(t *testing.T, e houseSandbox, calls int) (addresses []string) {
+// used is what came of a sandbox's use.
+type used struct {
+	addresses []string // of a database, once it answers
+	pushes    bool     // an image is on its way
+	end       func()   // ends the push
+}
+
+// push begins an upload to the registry, whose part begins and doesn't end until
+// end is called or the registry is gone.
+func (h *house) push(t *testing.T, e houseSandbox, client *ecr.Client, repository string) (end func(), err error) {
+	t.Helper()
+	token, err := client.GetAuthorizationToken(t.Context(), nil)
+	if err != nil {
+		return nil, err
+	}
+	ask := func(method, path string, body io.Reader) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+e.Registry.Address+path, body)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Basic "+aws.ToString(token.AuthorizationData[0].AuthorizationToken))
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		return resp, err
+	}
+	begun, err := ask(http.MethodPost, "/v2/"+repository+"/blobs/uploads/", nil)
+	if err != nil || begun.StatusCode != http.StatusAccepted {
+		return nil, fmt.Errorf("begin an upload: %v, %w", begun, err)
+	}
+	read, written := io.Pipe()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = ask(http.MethodPatch, begun.Header.Get("Location"), read) // it ends with the registry
+		_ = read.Close()
+	}()
+	// Once all of it was taken, the part is on its way.
+	if _, err := written.Write(make([]byte, 4<<20)); err != nil {
+		return nil, fmt.Errorf("send a part: %w", err)
+	}
+	return func() {
+		_ = written.CloseWithError(io.ErrUnexpectedEOF) // it may have ended
+		<-over
+	}, nil
+}
+
+// use makes so many calls: objects, a push of an image that doesn't end, and a
+// database.
+func (h *house) use(t *testing.T, e houseSandbox, calls int) (out used) {
 	t.Helper()
 	ctx := t.Context()
 	cfg := aws.Config{Region: e.Region, BaseEndpoint: aws.String(e.URL), Credentials: credentials.NewStaticCredentialsProvider(sandbox.AccessKeyID, sandbox.SecretAccessKey, "")}
+	out.end = func() {}
+	images := ecr.NewFromConfig(cfg)
 	objects, db := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), rds.NewFromConfig(cfg)
 	var subnets []string
 	bucket := aws.String("house-123456789012")
 	list := []func() error{
 		func() error {
 			_, err := objects.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
+			return err
+		},
+		func() error {
+			_, err := images.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String("house")})
+			return err
+		},
+		func() (err error) {
+			out.end, err = h.push(t, e, images, "house")
+			out.pushes = err == nil
 			return err
 		},
 		func() error {
@@ -360,7 +483,7 @@ func (h *house) use(t *testing.T, e houseSandbox, calls int) (addresses []string
 	}
 	list = append(list, func() error {
 		address, err := h.database(t, e, db)
-		addresses = append(addresses, address)
+		out.addresses = append(out.addresses, address)
 		return err
 	})
 	for n := range calls {
@@ -368,7 +491,7 @@ func (h *house) use(t *testing.T, e houseSandbox, calls int) (addresses []string
 			t.Fatalf("call %d: %v", n, err)
 		}
 	}
-	return addresses
+	return out
 }
 
 // database waits until the database answers, and returns where.

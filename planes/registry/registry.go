@@ -24,6 +24,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/opencontainers/go-digest"
+	"github.com/sirupsen/logrus"
 )
 
 // Repository is the one that all layers are in.
@@ -78,6 +79,8 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	// Of what clients do, the sandbox tells itself.
+	logrus.SetLevel(logrus.WarnLevel)
 	app := handlers.NewApp(ctx, &configuration.Configuration{
 		Storage: configuration.Storage{
 			"filesystem":  {"rootdirectory": root},
@@ -85,7 +88,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 			"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
 		},
 		HTTP: configuration.HTTP{Secret: o.Secret, RelativeURLs: true},
-		Log:  configuration.Log{Level: "warn", AccessLog: configuration.AccessLog{Disabled: true}},
+		Log:  configuration.Log{AccessLog: configuration.AccessLog{Disabled: true}},
 	})
 	files, err := filesystem.FromParameters(map[string]any{"rootdirectory": root})
 	if err != nil {

@@ -1,10 +1,14 @@
 package plane
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func write(t *testing.T, path, text string, mode os.FileMode) string {
@@ -80,5 +84,37 @@ func TestProgramIsFound(t *testing.T) {
 	t.Setenv("POOLHOUSE_PLANE_TOY", filepath.Join(dir, "none"))
 	if _, err := Program(t.Context(), "toy", nil); err == nil || !strings.Contains(err.Error(), "POOLHOUSE_PLANE_TOY") {
 		t.Errorf("by a variable that names none: %v", err)
+	}
+}
+
+// The programs of the data planes keep to the protocol in the same words: each is a
+// module of its own, and one that they shared could only be replaced by a folder,
+// which go install refuses.
+func TestProgramsAreAlike(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../planes/*/poolhouse-plane-*/main.go")
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	first := ""
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, ok := bytes.Cut(text, []byte("\nfunc main() {\n"))
+		name := filepath.Base(filepath.Dir(filepath.Dir(file)))
+		// What is the server's own: its configuration, and how it is served.
+		own := regexp.MustCompile(`(?s)\tConfig [^\n]*\n|\terr = ` + name + `\.Serve\(.*?\n\t\}\)\n|\terr = ` + name + `\.Serve\(.*?\n\t\}\}\)\n`)
+		if !ok || len(own.FindAll(text, -1)) != 2 {
+			t.Fatalf("%s has no main, or not one configuration and one server", file)
+		}
+		rest := own.ReplaceAllString(string(text), "")
+		if first == "" {
+			first = rest
+		}
+		if d := cmp.Diff(first, rest); d != "" {
+			t.Errorf("%s differs from %s:\n%s", file, files[0], d)
+		}
 	}
 }

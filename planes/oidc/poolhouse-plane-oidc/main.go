@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +17,8 @@ import (
 )
 
 func main() {
-	// The answer is the only thing that goes to standard output.
+	// The answer is the only thing that goes to standard output: what the server
+	// prints is its log.
 	out := os.Stdout
 	os.Stdout = os.Stderr
 	os.Exit(run(os.Stdin, out))
@@ -57,12 +59,14 @@ func run(in io.Reader, out io.Writer) int {
 		_, _ = io.Copy(io.Discard, lines)
 		stop()
 	}()
-	if s.Temporary {
-		defer func() { _ = os.RemoveAll(s.Dir) }()
-	}
 	err = oidc.Serve(ctx, s.Config, s.Listen["oidc"], func(address string) {
-		say(out, ready{Addresses: map[string]string{"oidc": address}})
+		if err := say(out, ready{Addresses: map[string]string{"oidc": address}}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	})
+	if s.Temporary {
+		err = errors.Join(err, os.RemoveAll(s.Dir))
+	}
 	if err != nil {
 		return fail(out, err)
 	}
@@ -71,15 +75,10 @@ func run(in io.Reader, out io.Writer) int {
 
 func fail(out io.Writer, err error) int {
 	fmt.Fprintln(os.Stderr, err)
-	say(out, ready{Error: err.Error()})
+	_ = say(out, ready{Error: err.Error()}) // it has gone to the log as well
 	return 1
 }
 
-func say(out io.Writer, r ready) {
-	text, err := json.Marshal(r)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	fmt.Fprintf(out, "%s\n", text)
+func say(out io.Writer, r ready) error {
+	return json.NewEncoder(out).Encode(r)
 }

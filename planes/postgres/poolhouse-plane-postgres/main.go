@@ -18,6 +18,8 @@ import (
 )
 
 func main() {
+	// The answer is the only thing that goes to standard output: what the server
+	// prints is its log.
 	out := os.Stdout
 	os.Stdout = os.Stderr
 	os.Exit(run(os.Stdin, out))

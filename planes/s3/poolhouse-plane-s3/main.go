@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,12 +60,14 @@ func run(in io.Reader, out io.Writer) int {
 		_, _ = io.Copy(io.Discard, lines)
 		stop()
 	}()
-	if s.Temporary {
-		defer func() { _ = os.RemoveAll(s.Dir) }()
-	}
 	err = s3.Serve(ctx, s3.Options{Dir: s.Dir, Address: s.Listen["s3"], Credentials: s.Config, Ready: func(address string) {
-		say(out, ready{Addresses: map[string]string{"s3": address}})
+		if err := say(out, ready{Addresses: map[string]string{"s3": address}}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}})
+	if s.Temporary {
+		err = errors.Join(err, os.RemoveAll(s.Dir))
+	}
 	if err != nil {
 		return fail(out, err)
 	}
@@ -73,15 +76,10 @@ func run(in io.Reader, out io.Writer) int {
 
 func fail(out io.Writer, err error) int {
 	fmt.Fprintln(os.Stderr, err)
-	say(out, ready{Error: err.Error()})
+	_ = say(out, ready{Error: err.Error()}) // it has gone to the log as well
 	return 1
 }
 
-func say(out io.Writer, r ready) {
-	text, err := json.Marshal(r)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	fmt.Fprintf(out, "%s\n", text)
+func say(out io.Writer, r ready) error {
+	return json.NewEncoder(out).Encode(r)
 }
