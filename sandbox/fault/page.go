@@ -3,7 +3,9 @@ package fault
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,6 +56,16 @@ Patterns are those of file names: ` + "`*`" + ` is any text, ` + "`?`" + ` one c
 				fmt.Fprintf(&b, "\n```yaml\nfaults:\n  - %s\n```\n", strings.Join(list, "\n  - "))
 			}
 		}
+	}
+	fmt.Fprintf(&b, "\n## Servers\n\nWhat can happen to the servers behind an account.\n\n| Server | Faults |\n|---|---|\n")
+	for _, server := range []string{ServerS3, ServerECR, ServerDatabase, ServerProvider, ServerLoadBalancer} {
+		var kinds []string
+		for _, kind := range slices.Sorted(maps.Keys(victims)) {
+			if slices.Contains(victims[kind], server) {
+				kinds = append(kinds, "`"+kind+"`")
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", server, strings.Join(kinds, ", "))
 	}
 	b.WriteString("\n## Errors of resources\n\nWhat `fail.error` can be, with what it happens to.\n\n| Error | Happens to | At | The service says |\n|---|---|---|---|\n")
 	for _, e := range Catalogue() {

@@ -28,6 +28,16 @@ const (
 	WrongAuthority = "authority"
 )
 
+// victims are the servers that each kind of fault happens to.
+var victims = map[string][]string{
+	"crash":       {ServerS3, ServerECR, ServerDatabase, ServerProvider},
+	"full":        {ServerDatabase},
+	"lag":         {ServerS3, ServerECR, ServerProvider, ServerLoadBalancer},
+	"certificate": {ServerS3, ServerECR, ServerDatabase, ServerProvider, ServerLoadBalancer},
+	"failover":    {ServerDatabase},
+	"targets":     {ServerLoadBalancer},
+}
+
 // acts tells whether a fault does something by itself when its time has come.
 func (f *Fault) acts() bool {
 	return f.Call != nil || f.InFlight != nil || f.Zone != nil || f.Crash != nil || f.Failover != nil || f.Full != nil
@@ -37,7 +47,7 @@ func (f *Fault) acts() bool {
 func (c *checker) servers(f *Fault) {
 	switch {
 	case f.Crash != nil:
-		c.server("crash.server", f.Crash.Server, ServerS3, ServerECR, ServerDatabase, ServerProvider)
+		c.server("crash.server", f.Crash.Server, victims["crash"]...)
 		if f.Crash.Database != "" && f.Crash.Server != ServerDatabase && !c.skip("crash.server") {
 			c.wrong("crash.database", "has no meaning for "+f.Crash.Server, "leave it out; it is for server: database")
 		}
@@ -51,11 +61,11 @@ func (c *checker) servers(f *Fault) {
 		case f.Full.Server == ServerECR:
 			c.wrong("full.server", "ECR can't be full: a repository takes as many layers as are pushed", "have its calls refused: error: {service: ecr}, or throttle")
 		case f.Full.Server != "":
-			c.server("full.server", f.Full.Server, ServerDatabase)
+			c.server("full.server", f.Full.Server, victims["full"]...)
 		}
 		c.database("full.database", f.Full.Database)
 	case f.Lag != nil:
-		c.server("lag.server", f.Lag.Server, ServerS3, ServerECR, ServerProvider, ServerLoadBalancer)
+		c.server("lag.server", f.Lag.Server, victims["lag"]...)
 		if f.Lag.Rate < 0 {
 			c.wrong("lag.rate", fmt.Sprintf("is %d", f.Lag.Rate), "write how many bytes come in a second, such as 100000")
 		}

@@ -223,6 +223,30 @@ func TestMistakesOfServers(t *testing.T) {
 	}
 }
 
+// What the reference page says of a server can happen to it, and nothing else.
+func TestPageHasServers(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(string(fault.Page()), "\n## Servers\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	said := map[string]string{}
+	for line := range strings.SplitSeq(section, "\n") {
+		if cells := strings.Split(line, " | "); len(cells) == 2 && !strings.Contains(line, "Server |") {
+			said[strings.TrimPrefix(cells[0], "| ")] = cells[1]
+		}
+	}
+	for _, server := range []string{fault.ServerS3, fault.ServerECR, fault.ServerDatabase, fault.ServerProvider, fault.ServerLoadBalancer} {
+		for kind, rest := range map[string]string{"crash": "", "full": "", "lag": ", delay: 1s"} {
+			_, err := fault.Parse("f.yaml", []byte("faults: [{id: a, "+kind+": {server: "+server+rest+"}}]"), fault.Known{})
+			if got, want := err == nil, strings.Contains(said[server], "`"+kind+"`"); got != want {
+				t.Errorf("%s of %s is taken: %v, and the page says %s", kind, server, got, said[server])
+			}
+		}
+	}
+	if len(said) != 5 || !strings.Contains(said[fault.ServerDatabase], "`failover`") || !strings.Contains(said[fault.ServerLoadBalancer], "`targets`") {
+		t.Errorf("the page says %v", said)
+	}
+}
+
 // The examples of the reference page are right.
 func TestPageHasExamples(t *testing.T) {
 	t.Parallel()
