@@ -72,14 +72,10 @@ func hashOf(t *testing.T, path string) string {
 }
 
 // TestAWSCLIObjects has the AWS CLI's s3 commands keep and fetch objects, up to a
-// gigabyte where sweeps are complete, through denials, a killed server and a
-// restart.
+// gigabyte, through denials, a killed server and a restart.
 func TestAWSCLIObjects(t *testing.T) {
 	t.Parallel()
-	size := int64(64 << 20)
-	if os.Getenv("POOLHOUSE_FULL") != "" {
-		size = 1 << 30
-	}
+	const size = 1 << 30
 	dir := t.TempDir()
 	state, big, back := filepath.Join(dir, "state"), filepath.Join(dir, "big"), filepath.Join(dir, "back")
 	const url = "s3://data-123456789012/"
