@@ -3,7 +3,6 @@ package images
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -277,14 +276,14 @@ func (p *Plan) lookForLayers(ctx context.Context) error {
 	return nil
 }
 
-// each does n things, some side by side, and returns the errors of all. After an
-// error nothing more is begun.
+// each does n things, some side by side. After an error, which is what it returns,
+// nothing more is begun.
 func each(ctx context.Context, n int, do func(int) error) error {
 	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		errs []error
-		next int
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		failed error
+		next   int
 	)
 	for range min(n, side) {
 		wg.Go(func() {
@@ -292,14 +291,14 @@ func each(ctx context.Context, n int, do func(int) error) error {
 				mu.Lock()
 				i := next
 				next++
-				stop := i >= n || len(errs) > 0 || ctx.Err() != nil
+				stop := i >= n || failed != nil || ctx.Err() != nil
 				mu.Unlock()
 				if stop {
 					return
 				}
 				if err := do(i); err != nil {
 					mu.Lock()
-					errs = append(errs, err)
+					failed = cmp.Or(failed, err)
 					mu.Unlock()
 				}
 			}
@@ -307,7 +306,7 @@ func each(ctx context.Context, n int, do func(int) error) error {
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
-		errs = append(errs, fmt.Errorf("look at the registry: %w", context.Cause(ctx)))
+		return fmt.Errorf("look at the registry: %w", context.Cause(ctx))
 	}
-	return errors.Join(errs...)
+	return failed
 }

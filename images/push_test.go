@@ -166,6 +166,19 @@ func (m *metered) Read(p []byte) (int, error) {
 
 func newWorld(t *testing.T, mutability string) *world {
 	t.Helper()
+	m := &memory{layers: map[string][]byte{}}
+	w := newWorldOn(t, mutability, m, func(r *http.Request, digest string) (*http.Response, error) {
+		out := httptest.NewRecorder()
+		http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(m.layers[digest]))
+		return out.Result(), nil
+	})
+	w.layers = m
+	return w
+}
+
+// newWorldOn is newWorld with layers that are held elsewhere.
+func newWorldOn(t *testing.T, mutability string, layers ecr.Layers, get func(*http.Request, string) (*http.Response, error)) *world {
+	t.Helper()
 	c, err := config.LoadFile(filepath.Join("..", "examples", "evaluation.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -174,13 +187,9 @@ func newWorld(t *testing.T, mutability string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, arch: a, layers: &memory{layers: map[string][]byte{}}}
-	w.box = testkit.Sandbox(t, sandbox.Options{Region: c.Region, Now: time.Now, Layers: w.layers})
-	g, err := sandboximages.New(sandboximages.Options{Account: w.box.Account(), Call: w.box.Call, Get: func(r *http.Request, digest string) (*http.Response, error) {
-		out := httptest.NewRecorder()
-		http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(w.layers.layers[digest]))
-		return out.Result(), nil
-	}})
+	w := &world{t: t, arch: a}
+	w.box = testkit.Sandbox(t, sandbox.Options{Region: c.Region, Now: time.Now, Layers: layers})
+	g, err := sandboximages.New(sandboximages.Options{Account: w.box.Account(), Call: w.box.Call, Get: get})
 	if err != nil {
 		t.Fatal(err)
 	}

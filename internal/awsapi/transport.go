@@ -104,8 +104,12 @@ func (c *Clients) Web(answer time.Duration) *http.Client {
 	case *awshttp.BuildableClient:
 		t := is.GetTransport()
 		t.ResponseHeaderTimeout = answer
-		// Uploads side by side want connections of their own.
+		// Uploads side by side want connections of their own, so there is no HTTP/2.
 		t.ForceAttemptHTTP2, t.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{}
+		if t.TLSClientConfig == nil {
+			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		t.TLSClientConfig.NextProtos = []string{"http/1.1"}
 		t.WriteBufferSize, t.ReadBufferSize, t.MaxIdleConnsPerHost = 256<<10, 256<<10, 16
 		return &http.Client{Transport: t}
 	}
