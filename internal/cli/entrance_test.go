@@ -23,7 +23,7 @@ func TestFaultsOfTargets(t *testing.T) {
 	if code != cli.Usage {
 		t.Errorf("exit code %d, want %d", code, cli.Usage)
 	}
-	for _, want := range []string{"--target 10.0.0.1:8443=10.0.0.2:1 is not", "--target web=127.0.0.1:1 is not", "--from home is no IP address", "--without s4 is none of: ecr, oidc, postgres, s3"} {
+	for _, want := range []string{"--target 10.0.0.1:8443=10.0.0.2:1 is not", "--target web=127.0.0.1:1 is not", "--from home is no IP address", "--without s4 is none of: ecr, kubernetes, oidc, postgres, s3"} {
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("%q says nothing of %q", errs.String(), want)
 		}
