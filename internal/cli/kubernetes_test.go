@@ -23,7 +23,7 @@ func TestAWSCLIKubernetes(t *testing.T) {
 	c.ok("iam", "create-role", "--role-name", "cluster", "--assume-role-policy-document", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"eks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
 	c.ok("iam", "attach-role-policy", "--role-name", "cluster", "--policy-arn", "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy")
 	subnets := strings.Fields(c.ok("ec2", "describe-subnets", "--filters", "Name=availability-zone,Values=us-east-1a,us-east-1b", "--query", "Subnets[].SubnetId", "--output", "text"))
-	c.ok("eks", "create-cluster", "--name", "c", "--role-arn", "arn:aws:iam::123456789012:role/cluster", "--resources-vpc-config", "subnetIds="+strings.Join(subnets, ","), "--access-config", "authenticationMode=API")
+	c.ok("eks", "create-cluster", "--name", "c", "--role-arn", "arn:aws:iam::123456789012:role/cluster", "--resources-vpc-config", "subnetIds="+strings.Join(subnets, ","))
 	c.ok("eks", "wait", "cluster-active", "--name", "c")
 	authority, err := base64.StdEncoding.DecodeString(c.ok("eks", "describe-cluster", "--name", "c", "--query", "cluster.certificateAuthority.data", "--output", "text"))
 	pool := x509.NewCertPool()
