@@ -70,7 +70,8 @@ type servedSandbox struct {
 		Name    string
 		Process int
 	}
-	Registry struct{ Host, Address string }
+	Registry  struct{ Host, Address string }
+	Proxy, CA string
 }
 
 // serveSandbox starts a sandbox in a process of its own, and returns what

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -60,9 +61,26 @@ func anyFile(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cob
 	return nil, cobra.ShellCompDirectiveDefault
 }
 
+// reading shows how far something is that reads files, once that takes long.
+func (a *app) reading(name string, total int64, read func(progress func(int64)) error) error {
+	v := view.NewReading(a.Err, a.output == "json", a.Terminal(a.Err), a.Clock)
+	defer v.Close()
+	i := v.Meter().Start("reading "+name, total)
+	err := read(i.Move)
+	i.End(err)
+	return err
+}
+
 // readBundle reads a bundle. What is none is an error.
-func readBundle(cmd *cobra.Command, name string) (*bundle.Contents, error) {
-	c, err := bundle.Read(cmd.Context(), name, bundle.Options{})
+func (a *app) readBundle(cmd *cobra.Command, name string) (c *bundle.Contents, err error) {
+	size, err := bundle.SizeOnDisk(name)
+	if err != nil {
+		size = -1 // reading it says what is wrong
+	}
+	err = a.reading(name, size, func(progress func(int64)) error {
+		c, err = bundle.Read(cmd.Context(), name, bundle.Options{Progress: progress})
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
@@ -82,7 +100,7 @@ func (a *app) bundleInspectCommand() *cobra.Command {
 			"It exits with 3 if the bundle is damaged.",
 		Args: oneBundle, ValidArgsFunction: anyFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := readBundle(cmd, args[0])
+			c, err := a.readBundle(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -117,7 +135,7 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 			"do. It exits with 3 if there are any.",
 		Args: oneBundle, ValidArgsFunction: anyFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := readBundle(cmd, args[0])
+			c, err := a.readBundle(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -169,7 +187,21 @@ func (a *app) bundleBuildCommand() *cobra.Command {
 			if err := writable(args[0]); err != nil {
 				return &usageError{err}
 			}
-			made, err := bundle.Build(cmd.Context(), args[0], o)
+			var (
+				made  *bundle.Contents
+				total int64
+				err   error
+			)
+			for _, source := range slices.Concat(o.Charts, o.Images, o.Scripts) {
+				// What can't be looked at is a fault when it is read.
+				size, _ := bundle.SizeOnDisk(source)
+				total += 2 * size // it is read twice
+			}
+			err = a.reading("what the bundle is made from", total, func(progress func(int64)) error {
+				o.Progress = progress
+				made, err = bundle.Build(cmd.Context(), args[0], o)
+				return err
+			})
 			if err != nil {
 				return faultsOf("what the bundle is made from", err)
 			}

@@ -208,6 +208,14 @@ func (a *app) explain(ctx context.Context, err error) problem {
 			p.access(&accessError{m[1], err})
 		}
 	}
+	var moved *deploy.TransferError
+	if errors.As(err, &moved) && moved.Resume != "" {
+		if p.Hint == "" {
+			p.Hint = "the stacks have nothing to do with it; to go on with it alone: " + moved.Resume
+		} else {
+			p.Detail = append(p.Detail, moved.Error()+"; to go on with it alone: "+moved.Resume)
+		}
+	}
 	if id := awsapi.RequestID(err); id != "" && p.Code == Failed {
 		p.Detail = append(p.Detail, "AWS request id "+id)
 	}

@@ -26,6 +26,7 @@ type Transfer struct {
 	w        io.Writer
 	terminal bool
 	json     *JSONLines
+	quiet    bool // about items
 	meter    *transfer.Meter
 	stop     context.CancelFunc
 	done     chan struct{}
@@ -37,8 +38,18 @@ type Transfer struct {
 
 // NewTransfer starts a view of a transfer, which measures it by the clock.
 func NewTransfer(w io.Writer, json, terminal bool, c clock.Clock) *Transfer {
+	return newTransfer(w, json, terminal, false, c)
+}
+
+// NewReading is [NewTransfer] for what is done soon as a rule: it says how far that
+// is, and nothing of its beginning and end.
+func NewReading(w io.Writer, json, terminal bool, c clock.Clock) *Transfer {
+	return newTransfer(w, json, terminal, true, c)
+}
+
+func newTransfer(w io.Writer, json, terminal, quiet bool, c clock.Clock) *Transfer {
 	ctx, stop := context.WithCancel(context.Background())
-	v := &Transfer{w: w, terminal: terminal && !json, stop: stop, done: make(chan struct{}), began: map[string]time.Time{}}
+	v := &Transfer{w: w, terminal: terminal && !json, quiet: quiet, stop: stop, done: make(chan struct{}), began: map[string]time.Time{}}
 	if json {
 		v.json = NewJSONLines(w)
 	}
@@ -98,6 +109,9 @@ func (v *Transfer) line(at time.Time, text string) {
 func (v *Transfer) event(p transfer.Progress) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.quiet {
+		return
+	}
 	if v.json != nil {
 		v.json.Line("TransferProgress", p)
 		return

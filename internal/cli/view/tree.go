@@ -76,6 +76,7 @@ type model struct {
 	start    time.Time
 	expected time.Duration
 	branches []*branch
+	moves    []move
 	steps    []string
 	ended    bool
 	width    int
@@ -151,8 +152,33 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.steps = append(m.steps, e.Text)
 	case deploy.SessionShort:
 		m.steps = append(m.steps, e.String())
+	case deploy.TransferStarted:
+		m.moves = append(m.moves, move{name: e.Transfer, state: running})
+	case deploy.TransferProgress:
+		m.move(e.Transfer, running, TransferState(e.State))
+	case deploy.TransferFinished:
+		s := succeeded
+		if e.Err != nil {
+			s = failed
+		}
+		m.move(e.Transfer, s, moved(e))
 	}
 	return m, nil
+}
+
+// move is a transfer in the tree.
+type move struct {
+	name  string
+	state state
+	text  string
+}
+
+func (m *model) move(name string, s state, text string) {
+	for i := range m.moves {
+		if m.moves[i].name == name {
+			m.moves[i].state, m.moves[i].text = s, text
+		}
+	}
 }
 
 func (b *branch) resource(e deploy.ResourceEvent) {
@@ -258,6 +284,9 @@ func (m *model) lines(resources, steps int, brief bool) []string {
 			}
 			out = append(out, fmt.Sprintf("%s %-11s %s", b.state.mark(), b.name, what))
 		}
+	}
+	for _, t := range m.moves {
+		out = append(out, fmt.Sprintf("%s %-11s %s", t.state.mark(), t.name, safe(t.text)))
 	}
 	if over > 0 {
 		out = append(out, fmt.Sprintf("%s %s done", succeeded.mark(), Count(over, "stack")))

@@ -23,6 +23,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/transfer"
 )
 
 // Live shows the events of a run. Events come one at a time.
@@ -108,6 +109,7 @@ type Lines struct {
 	mu      sync.Mutex
 	running []deploy.StackStarted
 	spoke   time.Time
+	moved   time.Time // when it was last said how far a transfer is
 }
 
 // NewLines returns a view for logs and pipes. The clock is the run's; it paces
@@ -174,6 +176,21 @@ func (v *Lines) Event(e deploy.Event) {
 		v.say(e.Time, e.Stack, "%s", e.Text)
 	case deploy.SessionShort:
 		v.say(e.Time, "", "%s", e.Session)
+	case deploy.TransferStarted:
+		if v.detail >= Progress {
+			v.say(e.Time, "", "moving %s", e.Transfer)
+		}
+	case deploy.TransferItem:
+		if e.Status == transfer.Done || e.Status == transfer.Failed {
+			v.say(e.Time, "", "%s: %s is %s, %s", e.Transfer, e.Item, e.Status, bytesOf(e.Moved))
+		}
+	case deploy.TransferProgress:
+		if v.detail >= Progress && !e.Idle() && e.Time.Sub(v.moved) >= heartbeat {
+			v.moved = e.Time
+			v.say(e.Time, "", "%s: %s", e.Transfer, TransferState(e.State))
+		}
+	case deploy.TransferFinished:
+		v.say(e.Time, "", "%s", moved(e))
 	}
 }
 
@@ -181,6 +198,14 @@ func (v *Lines) Event(e deploy.Event) {
 func (v *Lines) Close() {
 	v.stop()
 	<-v.done
+}
+
+// moved is a transfer's end in words.
+func moved(e deploy.TransferFinished) string {
+	if e.Err != nil {
+		return fmt.Sprintf("moving %s failed after %s: %s", e.Transfer, Span(e.Took), e.Error)
+	}
+	return fmt.Sprintf("%s are there after %s: %s moved, %s were there", e.Transfer, Span(e.Took), bytesOf(e.Moved), bytesOf(e.Skipped))
 }
 
 // finished is a stack's end in words.

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/bundle"
+	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/images"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
+	"github.com/poolhouse/poolhouse/transfer"
+)
+
+func (a *app) imagesCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "images",
+		Short:   "Push the images of a bundle to the deployment's repositories, and list them",
+		GroupID: "bundle",
+		Args:    noArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.imagesPushCommand(), a.imagesListCommand())
+	return c
+}
+
+// oneImages takes the one argument of a command about a bundle's images.
+func oneImages(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("images %s takes one bundle, for example: poolhouse images %s -f deployment.yaml bundle.tar.gz", cmd.Name(), cmd.Name())
+	}
+	return nil
+}
+
+// imagesOf reads a bundle and opens the way to where its images go. A bundle with
+// faults is an error.
+func (a *app) imagesOf(cmd *cobra.Command, file, name string) (deploy.Target, *bundle.Contents, error) {
+	if file == "" {
+		return deploy.Target{}, nil, usage([]error{errors.New("-f is missing: name the deployment's file")})
+	}
+	t, _, err := a.target(cmd.Context(), file)
+	if err != nil {
+		return t, nil, err
+	}
+	c, err := a.wholeBundle(cmd, name)
+	return t, c, err
+}
+
+// wholeBundle reads a bundle that is to be used.
+func (a *app) wholeBundle(cmd *cobra.Command, name string) (*bundle.Contents, error) {
+	c, err := a.readBundle(cmd, name)
+	if err == nil && len(c.Faults) > 0 {
+		err = &bundleError{name, c.Faults}
+	}
+	return c, err
+}
+
+// imagesPlan is what a push of a bundle's images would do. Repositories need not
+// be there yet if they may be absent.
+func imagesPlan(ctx context.Context, t deploy.Target, c *bundle.Contents, absent bool) (*images.Plan, error) {
+	g, err := images.Open(ctx, t.Architecture, t.AWS)
+	if err != nil {
+		return nil, err
+	}
+	p, err := images.Prepare(ctx, g, c, absent)
+	return p, faultsOf(c.Path, err)
+}
+
+func (a *app) imagesPushCommand() *cobra.Command {
+	var (
+		file, limit string
+		dry         bool
+	)
+	c := &cobra.Command{
+		Use:   "push -f FILE BUNDLE",
+		Short: "Push a bundle's images to the deployment's repositories",
+		Long: "push reads a bundle, a folder or an archive, and sends the images that are not there\n" +
+			"yet to the deployment's ECR repositories, by digest. Layers that are there are not\n" +
+			"sent, and nothing is unpacked to disk. Each image goes to the repository of\n" +
+			"registry.repositories that its name ends with. What can't be pushed is refused before\n" +
+			"anything is sent; after an error, an interrupt or a kill the same command goes on.",
+		Example: "  poolhouse images push -f deployment.yaml acme.tar.gz\n  poolhouse images push -f deployment.yaml --limit 200Mbit/s acme.tar.gz",
+		Args:    oneImages, ValidArgsFunction: anyFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			var o images.PushOptions
+			o.Clock = a.Clock
+			if limit != "" {
+				rate, err := transfer.ParseRate(limit)
+				if err != nil {
+					return usage([]error{fmt.Errorf("--limit %w", err)})
+				}
+				o.Limit = transfer.NewLimit(a.Clock, rate)
+			}
+			t, contents, err := a.imagesOf(cmd, file, args[0])
+			if err != nil {
+				return err
+			}
+			plan, err := imagesPlan(ctx, t, contents, false)
+			if err != nil {
+				return err
+			}
+			if dry {
+				return a.print(plan, func() { view.ImagesPlan(a.Out, plan) })
+			}
+			resume := repeated(cmd, file, args)
+			err = a.moved(ctx, resume, func(v *view.Transfer) error {
+				o.Meter = v.Meter()
+				plan, err = images.Move(ctx, t.Architecture, t.AWS, contents, o)
+				return err
+			})
+			if stopped, is := errors.AsType[*transferStoppedError](err); is && errors.Is(err, ErrInterrupted) {
+				stopped.what = "interrupted; what was sent stays, and no image can be seen that isn't whole"
+			}
+			if err != nil {
+				return hinted{err, "images that are there are whole; to go on: " + resume}
+			}
+			return a.print(plan, func() { view.ImagesPushed(a.Out, plan) })
+		},
+	}
+	fileFlag(c, &file)
+	c.Flags().StringVar(&limit, "limit", "", "how fast to send at most, for example 50MB/s or 200Mbit/s")
+	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be sent, and send nothing")
+	return c
+}
+
+// imagesState is what images list prints for machines.
+type imagesState struct {
+	*images.Plan
+	// Missing are the images that the bundle's charts name and that are not there.
+	Missing fault.Faults `json:"missing"`
+}
+
+func (a *app) imagesListCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "list -f FILE BUNDLE",
+		Short: "List a bundle's images, and which of them the deployment's repositories have",
+		Long: "list compares the images of a bundle with the deployment's repositories, by digest, and\n" +
+			"names those that the bundle's charts need and that are not there. It exits with 3 if\n" +
+			"any is missing.",
+		Args: oneImages, ValidArgsFunction: anyFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, contents, err := a.imagesOf(cmd, file, args[0])
+			if err != nil {
+				return err
+			}
+			s := imagesState{Missing: fault.Faults{}}
+			if s.Plan, err = imagesPlan(cmd.Context(), t, contents, true); err != nil {
+				return err
+			}
+			g, err := images.Open(cmd.Context(), t.Architecture, t.AWS)
+			if err != nil {
+				return err
+			}
+			missing, err := g.Check(cmd.Context(), contents)
+			if err != nil {
+				return err
+			}
+			s.Missing = append(s.Missing, missing...)
+			if err := a.print(s, func() { view.ImagesState(a.Out, s.Plan, s.Missing) }); err != nil {
+				return err
+			}
+			if len(s.Missing) > 0 || !s.Empty() {
+				return silent{Pending}
+			}
+			return nil
+		},
+	}
+	fileFlag(c, &file)
+	return c
+}
+
+// beside has a run push the images of a bundle beside its stacks.
+func (a *app) beside(t deploy.Target, file string, contents *bundle.Contents) deploy.Transfer {
+	return deploy.Transfer{
+		Name: "images", After: []architecture.StackName{architecture.Storage},
+		Resume: "poolhouse images push -f " + file + " " + contents.Path,
+		Move: func(ctx context.Context, _ map[architecture.StackName]map[string]string, m *transfer.Meter) error {
+			_, err := images.Move(ctx, t.Architecture, t.AWS, contents, images.PushOptions{Clock: t.AWS.Clock, Meter: m})
+			return err
+		},
+	}
+}
