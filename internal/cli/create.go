@@ -28,6 +28,7 @@ func (a *app) createCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			checkpoints := checkpointsOf(contents)
 			return a.converge(cmd, args[0], yes, false, allowed(), func(ctx context.Context, t deploy.Target) (*deploy.Plan, error) {
 				p, err := imagesPlan(ctx, t, contents, true)
 				if err != nil {
@@ -35,16 +36,22 @@ func (a *app) createCommand() *cobra.Command {
 				}
 				if a.output != "json" {
 					fmt.Fprintln(a.Err, view.ImagesSum(p))
+					for _, c := range checkpoints.missing {
+						fmt.Fprintln(a.Err, view.Wrap("", "  ", fmt.Sprintf("the checkpoint %s lies neither in the bundle nor as %s beside it; push it later: poolhouse models push -f %s %s", c.Name, c.File, args[0], c.File)))
+					}
 				}
 				return deploy.PlanCreate(ctx, t)
 			}, func(ctx context.Context, o deploy.CreateOptions) (*deploy.Result, error) {
 				o.Transfers = append(o.Transfers, a.beside(o.Target, args[0], contents))
+				if len(checkpoints.there) > 0 {
+					o.Transfers = append(o.Transfers, checkpoints.beside(o.Target, "poolhouse create --bundle "+from+" "+args[0]))
+				}
 				return deploy.Create(ctx, o)
 			})
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	c.Flags().StringVar(&from, "bundle", "", "bundle whose images are pushed beside the stacks, as soon as there are repositories")
+	c.Flags().StringVar(&from, "bundle", "", "bundle whose images and checkpoints are pushed beside the stacks, as soon as there are repositories and buckets")
 	allowed = allowFlags(c)
 	return c
 }
