@@ -384,7 +384,7 @@ func TestMeddled(t *testing.T) {
 				return nil
 			}
 			w.way.intercept(nil, nil)
-			_, err := w.S3.PutObject(context.Background(), &sdk.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String(models.Prefix + "m/" + key), Body: strings.NewReader("theirs")})
+			_, err := w.S3.PutObject(context.Background(), &sdk.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String(models.Prefix + "m/" + key), Body: strings.NewReader("theirs, ten"[:10])})
 			return err
 		})
 		_, err := w.Push(t.Context(), models.PushOptions{Source: path})
