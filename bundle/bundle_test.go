@@ -394,6 +394,8 @@ func TestBuildRefuses(t *testing.T) {
 		{"format", "b.zip", func(*bundle.BuildOptions) {}, []string{"can't be written to"}},
 		{"all", "b.zip", func(o *bundle.BuildOptions) { o.Name, o.Version, o.Images = "", "", o.Images[1:] }, []string{"can't be written to", "is no name", "is no version", "names the image"}},
 		{"checkpoint", "b.tar", func(o *bundle.BuildOptions) { o.Checkpoints = []bundle.Checkpoint{{Name: "a/b"}} }, []string{"is no name of a checkpoint"}},
+		{"checkpoint elsewhere", "b.tar", func(o *bundle.BuildOptions) { o.Checkpoints = []bundle.Checkpoint{{Name: "a", File: "../a.tar"}} }, []string{`"../a.tar" lies neither in the bundle nor beside it`}},
+		{"checkpoint anywhere", "b.tar", func(o *bundle.BuildOptions) { o.Checkpoints = []bundle.Checkpoint{{Name: "a", File: "/a.tar"}} }, []string{`"/a.tar" lies neither in the bundle nor beside it`}},
 	} {
 		dir := t.TempDir()
 		name := filepath.Join(dir, c.out)

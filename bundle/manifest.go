@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -174,6 +175,8 @@ func checkCheckpoints(list []Checkpoint, file string, l *fault.List) {
 			l.Add(place, correct, "%s is no digest of SHA-256", fault.Quoted(c.Digest))
 		case c.Size < 0:
 			l.Add(place, correct, "has a size below 0")
+		case c.File != "" && !filepath.IsLocal(filepath.FromSlash(c.File)):
+			l.Add(place, correct, "%s lies neither in the bundle nor beside it", fault.Quoted(c.File))
 		}
 		seen[c.Name] = true
 	}
