@@ -3,8 +3,11 @@ package awsapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -168,15 +171,47 @@ func (r *renewal) renew(ctx context.Context, failed error, times int) error {
 	return nil
 }
 
-// again repeats calls that failed because the session had ended.
+// again repeats calls that failed because the session had ended. A body that can't
+// be read from where it began again is sent once.
 func (r *renewal) again(s *middleware.Stack) error {
 	return s.Initialize.Add(middleware.InitializeMiddlewareFunc("Renewal", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		rewind := rewinder(in.Parameters)
 		for {
 			_, times := r.now()
 			out, meta, err := next.HandleInitialize(ctx, in)
-			if err == nil || !IsExpired(err) || r.renew(ctx, err, times) != nil {
+			if err == nil || !IsExpired(err) || rewind == nil || r.renew(ctx, err, times) != nil {
 				return out, meta, err
+			}
+			if lost := rewind(); lost != nil {
+				return out, meta, errors.Join(err, fmt.Errorf("send the body again: %w", lost))
 			}
 		}
 	}), middleware.Before)
+}
+
+// rewinder takes the body of a call's input, if it has one, back to where it is now.
+// It is nil for a body that can't go back. The SDK's own repeats take a body for as
+// it is when they begin, which is at its end once a call has failed.
+func rewinder(input any) func() error {
+	nothing := func() error { return nil }
+	v := reflect.ValueOf(input)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return nothing
+	}
+	field := v.Elem().FieldByName("Body")
+	if !field.IsValid() || field.Kind() != reflect.Interface || field.IsNil() {
+		return nothing
+	}
+	body, ok := field.Interface().(io.Seeker)
+	if !ok {
+		return nil
+	}
+	at, err := body.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	return func() error {
+		_, err := body.Seek(at, io.SeekStart)
+		return err
+	}
 }

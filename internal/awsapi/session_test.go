@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/google/go-cmp/cmp"
 
@@ -179,4 +182,62 @@ func TestL23ExpiredSessionIsWaitedFor(t *testing.T) {
 			t.Errorf("nobody waits: %v, want that the session has ended", err)
 		}
 	})
+}
+
+// once answers that the session has ended to the first call, before or after it has
+// read the body, and keeps what it gets of the others.
+type once struct {
+	reads bool
+	calls int
+	got   []byte
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (o *once) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	if o.calls++; o.calls > 1 || o.reads {
+		var err error
+		if o.got, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+	}
+	if o.calls == 1 {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>")
+	}
+	resp := w.Result()
+	resp.Request = r
+	return resp, nil
+}
+
+// TestL23BodyIsSentAgain has a session end at a call with a body: the next attempt
+// sends all of it, from where it began.
+func TestL23BodyIsSentAgain(t *testing.T) {
+	t.Parallel()
+	for _, reads := range []bool{false, true} {
+		server := &once{reads: reads}
+		asked := 0
+		c, err := awsapi.New(t.Context(), awsapi.Options{
+			Region: "us-east-1", Endpoint: testkit.Endpoint, HTTPClient: &http.Client{Transport: server}, Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "s", ""),
+			Expired: func(context.Context, error) error { asked++; return nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := strings.NewReader("not this: all of it")
+		if _, err := body.Seek(10, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		in := &s3.PutObjectInput{Bucket: aws.String("b"), Key: aws.String("k"), Body: body, ContentLength: aws.Int64(9), ChecksumCRC32: aws.String("AAAAAA==")}
+		if _, err := c.S3.PutObject(t.Context(), in); err != nil || asked != 1 || server.calls != 2 || string(server.got) != "all of it" {
+			t.Errorf("read before it was refused: %t: asked %d times, %d calls, the last with %q, %v", reads, asked, server.calls, server.got, err)
+		}
+		// What can't go back is not asked for.
+		*server, asked = once{reads: reads}, 0
+		in.Body, in.ChecksumCRC32 = io.MultiReader(strings.NewReader("all of it")), nil
+		if _, err := c.S3.PutObject(t.Context(), in); !awsapi.IsExpired(err) || asked != 0 || server.calls != 1 {
+			t.Errorf("a stream: asked %d times, %d calls, %v", asked, server.calls, err)
+		}
+	}
 }
