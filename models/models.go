@@ -21,15 +21,20 @@
 // the record's SHA-256.
 //
 // Limits: a file of a checkpoint has 937 GiB at most. Two pushes of one checkpoint
-// at the same time are not kept apart: the later marker is refused if it sees the
-// other's files.
+// at the same time are not kept apart, and may both fail: a push stops when it sees
+// the other's marker or files, and withdraws any marker if it has changed files by
+// then. A push that is killed just as the other marks can leave a marker over files
+// of both: the marker says what a listing of its files showed, so that verify tells
+// and the next push mends it.
 package models
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"regexp"
@@ -63,6 +68,8 @@ const (
 	metaRecord = "poolhouse-record"
 	metaFiles  = "poolhouse-files"
 	metaBytes  = "poolhouse-bytes"
+	// metaListing is the SHA-256 of what a listing shows of the files.
+	metaListing = "poolhouse-listing"
 )
 
 // Store is the bucket of a deployment's models. Safe for concurrent use, as long
@@ -199,7 +206,7 @@ func (m *mark) of(digest string) bool {
 		return false
 	}
 	for k, v := range m.meta {
-		if k != metaRecord && hexOf(strings.TrimSpace(v)) == hexOf(digest) {
+		if k != metaRecord && k != metaListing && hexOf(strings.TrimSpace(v)) == hexOf(digest) {
 			return true
 		}
 	}
@@ -215,11 +222,31 @@ func (m *mark) digest() string {
 		return "sha256:" + hexOf(v)
 	}
 	for k, v := range m.meta {
-		if k != metaRecord && sum.MatchString(v) {
+		if k != metaRecord && k != metaListing && sum.MatchString(v) {
 			return "sha256:" + hexOf(v)
 		}
 	}
 	return ""
+}
+
+// over tells that a marker was written over files with a listing, or does not say
+// over which, as the vendor's.
+func (m *mark) over(listed string) bool {
+	was, ok := m.meta[metaListing]
+	return !ok || was == listed
+}
+
+// listing is the SHA-256 of the names, sizes and ETags of a checkpoint's files. An
+// ETag changes with each upload whose bytes or parts differ.
+func listing(name string, files map[string]object) string {
+	h := sha256.New()
+	for _, key := range slices.Sorted(maps.Keys(files)) {
+		if file := strings.TrimPrefix(key, folder(name)); file != Marker {
+			// A hash takes everything.
+			_, _ = fmt.Fprintf(h, "%s\x00%d\x00%s\n", file, files[key].size, files[key].etag)
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
 // marker looks for a checkpoint's marker; nil means that there is none.

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -65,10 +67,12 @@ type Pushed struct {
 }
 
 // Push brings a checkpoint into the bucket. A checkpoint from the same source that
-// is there costs one call. A push that was interrupted is gone on with. It does not
-// return before all calls have ended, also when the context does. An error of the
-// kind [fault.Faults] is the source's; others name the file that they are about,
-// and leave the checkpoint without its marker.
+// is there costs two calls, and one for each further 1,000 files. A push that was
+// interrupted is gone on with. It does not return before all calls have ended, also
+// when the context does. An error is a [StoppedError]: of the kind [fault.Faults] if
+// it is the source's; others name the file that they are about. A push that has
+// changed files and does not end well leaves no marker behind, also none that
+// another push has written meanwhile.
 func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) {
 	if o.Name == "" {
 		o.Name = NameOf(o.Source)
@@ -85,9 +89,10 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 	}
 	p = &Pushed{Name: o.Name, URI: s.uri(o.Name), Removed: []string{}, DryRun: o.DryRun}
 	item := o.Meter.Start(o.Name, src.size)
+	r := &run{}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("push %s: %w", o.Name, err)
+			err = &StoppedError{Name: o.Name, Changed: r.changed.Load() || r.unmarked, Sent: p.Sent, Err: err}
 			p = nil
 		}
 		item.End(err)
@@ -96,7 +101,16 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 	if err != nil {
 		return p, err
 	}
-	if there.of(src.digest) {
+	intact := false
+	if there != nil {
+		now, err := s.objects(ctx, folder(o.Name))
+		if err != nil {
+			return p, err
+		}
+		// What another push, or somebody by hand, has changed since is sent again.
+		intact = there.over(listing(o.Name, now))
+	}
+	if intact && there.of(src.digest) {
 		p.Digest, p.Unchanged = src.digest, true
 		item.Skip(max(src.size, 1))
 		return p, nil
@@ -113,27 +127,88 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 		}); err != nil {
 			return p, err
 		}
-		if there.of(p.Digest) {
+		if intact && there.of(p.Digest) {
 			p.Unchanged = true
 			item.Skip(max(src.size, 1))
 			return p, nil
 		}
-		p.Replaced = there != nil
+		p.Replaced = there != nil && !there.of(p.Digest)
 		if o.DryRun {
 			return p, nil
 		}
 	}
 	if there != nil {
-		o.Say("removes the marker of the checkpoint that is there, which has the digest " + there.digest())
-		if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: aws.String(folder(o.Name) + Marker)}); err != nil {
-			return p, fmt.Errorf("remove its marker: %w", err)
+		switch digest := there.digest(); {
+		case !intact:
+			o.Say("removes the marker of the checkpoint that is there, since its files have changed after it was marked")
+		case digest == "":
+			o.Say("removes the marker of the checkpoint that is there, which does not say what source it is of")
+		default:
+			o.Say("removes the marker of the checkpoint that is there, which has the digest " + digest)
+		}
+		r.unmarked = true // or may be, if the answer is lost
+		if err := s.unmark(ctx, o.Name); err != nil {
+			return p, err
 		}
 	}
-	return p, s.push(ctx, o, src, item, p)
+	err = s.push(ctx, o, src, item, p, r)
+	if err != nil && r.changed.Load() {
+		err = errors.Join(err, s.withdraw(ctx, o.Name))
+	}
+	return p, err
+}
+
+// run is what a push has done so far.
+type run struct {
+	// changed says that it has changed files, or may have.
+	changed atomic.Bool
+	// unmarked says that it has removed the marker of what was there, or may have.
+	unmarked bool
+}
+
+// StoppedError is a push that did not end well.
+type StoppedError struct {
+	Name string
+	// Changed says that it has changed what is there: files, or that the marker is
+	// gone. If not, a checkpoint that was complete still is.
+	Changed bool
+	// Sent are the bytes that arrived in whole files or parts; the next push does
+	// not send them again.
+	Sent int64
+	Err  error
+}
+
+func (e *StoppedError) Error() string { return fmt.Sprintf("push %s: %v", e.Name, e.Err) }
+func (e *StoppedError) Unwrap() error { return e.Err }
+
+// unmark removes a checkpoint's marker.
+func (s *Store) unmark(ctx context.Context, name string) error {
+	if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: aws.String(folder(name) + Marker)}); err != nil {
+		return fmt.Errorf("remove its marker: %w", err)
+	}
+	return nil
+}
+
+// lastLook is how long a push that was stopped takes at most to withdraw a marker.
+const lastLook = 10 * time.Second
+
+// withdraw removes a marker that another push has written while this one, which did
+// not end well, changed files: nobody knows whose files it is over.
+func (s *Store) withdraw(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	there, err := s.marker(ctx, name)
+	if err == nil && there != nil {
+		err = s.unmark(ctx, name)
+	}
+	if err != nil {
+		return fmt.Errorf("withdraw a marker that may be over files of two sources: %w", err)
+	}
+	return nil
 }
 
 // push sends what is not there and marks the checkpoint as complete.
-func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *transfer.Item, p *Pushed) error {
+func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *transfer.Item, p *Pushed, r *run) error {
 	before, err := s.objects(ctx, folder(o.Name))
 	if err != nil {
 		return err
@@ -144,7 +219,7 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 	}
 	done := map[string]*file{}
 	for again := (map[string]bool)(nil); again == nil || len(again) > 0; {
-		c := s.sender(ctx, o.Name, item, o.Limit)
+		c := s.sender(ctx, o.Name, item, o.Limit, r)
 		c.there, c.unfinished = before, unfinished
 		digest, err := src.read(c.ctx, func(m archive.Member, r io.Reader) error {
 			if again != nil && !again[m.Name] {
@@ -156,7 +231,9 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 			// It is why the reading ended, if that did.
 			err = failed
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		p.Sent += c.bytes.Load()
+		var ended *endedError
+		if errors.As(err, &ended) {
 			err = fault.Faults{{Place: o.Source, Reason: "changed while it was read", Fix: "repeat the command when nobody changes it"}}
 		}
 		if err != nil {
@@ -166,14 +243,13 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 			return fault.Faults{{Place: o.Source, Reason: "changed while it was read", Fix: "repeat the command when nobody changes it"}}
 		}
 		maps.Copy(done, c.done)
-		p.Sent += c.bytes.Load()
 		p.Digest, again = digest, c.again
 	}
 	p.Files, p.Bytes = len(done), 0
 	for _, f := range done {
 		p.Bytes += f.Size
 	}
-	if err := s.tidy(ctx, o, before, done, p); err != nil {
+	if err := s.tidy(ctx, o, before, done, p, r); err != nil {
 		return err
 	}
 	if err := s.settled(ctx, o.Name, done); err != nil {
@@ -183,17 +259,28 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 	for _, key := range slices.Sorted(maps.Keys(done)) {
 		record.Files = append(record.Files, done[key].File)
 	}
-	return s.write(ctx, record)
+	now := map[string]object{}
+	for key, f := range done {
+		now[key] = object{f.Size, f.etag}
+	}
+	r.changed.Store(true)
+	if err := s.write(ctx, record, listing(o.Name, now)); err != nil {
+		return err
+	}
+	// Another push may have written after the first look. From here on it sees the
+	// marker, and stops.
+	return s.settled(ctx, o.Name, done)
 }
 
 // tidy removes what lies in the checkpoint's folder and is not its: files of a
 // checkpoint that it replaces, and unfinished uploads of earlier pushes.
-func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]object, done map[string]*file, p *Pushed) error {
+func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]object, done map[string]*file, p *Pushed, r *run) error {
 	for _, key := range slices.Sorted(maps.Keys(before)) {
 		if done[key] != nil {
 			continue
 		}
 		name := strings.TrimPrefix(key, folder(o.Name))
+		r.changed.Store(true)
 		if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: &key}); err != nil {
 			return fmt.Errorf("remove %s, which is not in %s: %w", name, o.Source, err)
 		}
@@ -228,6 +315,7 @@ func (s *Store) settled(ctx context.Context, name string, done map[string]*file)
 		}
 		delete(now, key)
 	}
+	delete(now, folder(name)+Marker)
 	for _, key := range slices.Sorted(maps.Keys(now)) {
 		return &meddledError{strings.TrimPrefix(key, folder(name))}
 	}
@@ -238,6 +326,9 @@ func (s *Store) settled(ctx context.Context, name string, done map[string]*file)
 type meddledError struct{ file string }
 
 func (e *meddledError) Error() string {
+	if e.file == Marker {
+		return "another push of this checkpoint has marked it as complete meanwhile; repeat the command when nobody else pushes it"
+	}
 	return fmt.Sprintf("file %s was written or removed by somebody else meanwhile; repeat the command when nobody else pushes this checkpoint", e.file)
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 // File is a file of a checkpoint.
@@ -37,8 +39,9 @@ type Record struct {
 // maxRecord is how long a record may be that is read.
 const maxRecord = 64 << 20
 
-// write records a checkpoint and then marks it as complete.
-func (s *Store) write(ctx context.Context, r Record) error {
+// write records a checkpoint and then marks it as complete, unless it is marked. Listed
+// is the [listing] of its files.
+func (s *Store) write(ctx context.Context, r Record, listed string) error {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", r.Name, err)
@@ -55,13 +58,27 @@ func (s *Store) write(ctx context.Context, r Record) error {
 		total += f.Size
 	}
 	sum := sha256.Sum256(body)
-	if _, err := s.S3.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &s.Bucket, Key: aws.String(folder(r.Name) + Marker), Body: bytes.NewReader(nil), ContentLength: aws.Int64(0),
+	_, err = s.S3.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &s.Bucket, Key: aws.String(folder(r.Name) + Marker), Body: bytes.NewReader(nil), ContentLength: aws.Int64(0), IfNoneMatch: aws.String("*"),
 		ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme,
 		Metadata: map[string]string{
 			metaDigest: hexOf(r.Digest), metaRecord: fmt.Sprintf("%x", sum), metaFiles: strconv.Itoa(len(r.Files)), metaBytes: strconv.FormatInt(total, 10),
+			metaListing: listed,
 		},
-	}); err != nil {
+	})
+	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+	if code := awsapi.Code(err); code == "PreconditionFailed" || code == "ConditionalRequestConflict" {
+		// It is this push's own if the answer to an earlier attempt was lost.
+		there, lost := s.marker(ctx, r.Name)
+		switch {
+		case lost != nil:
+			return lost
+		case there == nil || there.meta[metaRecord] != fmt.Sprintf("%x", sum):
+			return &meddledError{Marker}
+		}
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("mark %s as complete: %w", s.uri(r.Name), err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -39,6 +40,9 @@ func (s *Store) removable(ctx context.Context, name string) (*Removal, []types.O
 	r := &Removal{Name: name, URI: s.uri(name)}
 	var ids []types.ObjectIdentifier
 	marks := 0
+	ours := func(key *string) bool {
+		return aws.ToString(key) == recordKey(name) || strings.HasPrefix(aws.ToString(key), folder(name))
+	}
 	for _, prefix := range []string{folder(name), recordKey(name)} {
 		pages := s3.NewListObjectVersionsPaginator(s.S3, &s3.ListObjectVersionsInput{Bucket: &s.Bucket, Prefix: &prefix})
 		for pages.HasMorePages() {
@@ -47,6 +51,9 @@ func (s *Store) removable(ctx context.Context, name string) (*Removal, []types.O
 				return nil, nil, fmt.Errorf("list the versions of %s: %w", "s3://"+s.Bucket+"/"+prefix, err)
 			}
 			for _, v := range page.Versions {
+				if !ours(v.Key) {
+					continue
+				}
 				r.Versions++
 				r.Bytes += aws.ToInt64(v.Size)
 				if aws.ToString(v.Key) == folder(name)+Marker {
@@ -57,6 +64,9 @@ func (s *Store) removable(ctx context.Context, name string) (*Removal, []types.O
 				ids = append(ids, types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
 			}
 			for _, m := range page.DeleteMarkers {
+				if !ours(m.Key) {
+					continue
+				}
 				marks++
 				if aws.ToString(m.Key) != folder(name)+Marker {
 					ids = append(ids, types.ObjectIdentifier{Key: m.Key, VersionId: m.VersionId})
@@ -111,10 +121,14 @@ func (s *Store) Remove(ctx context.Context, name string) (*Removal, error) {
 			return nil, fmt.Errorf("list the versions of the marker of %s: %w", name, err)
 		}
 		for _, v := range page.Versions {
-			old = append(old, types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
+			if aws.ToString(v.Key) == *marker {
+				old = append(old, types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
+			}
 		}
 		for _, m := range page.DeleteMarkers {
-			hides = append(hides, types.ObjectIdentifier{Key: m.Key, VersionId: m.VersionId})
+			if aws.ToString(m.Key) == *marker {
+				hides = append(hides, types.ObjectIdentifier{Key: m.Key, VersionId: m.VersionId})
+			}
 		}
 	}
 	for _, list := range [][]types.ObjectIdentifier{old, hides} {

@@ -50,6 +50,7 @@ type sender struct {
 	name  string
 	item  *transfer.Item
 	limit *transfer.Limit
+	run   *run
 	// there are the objects and unfinished uploads that there were before.
 	there      map[string]object
 	unfinished map[string][]types.MultipartUpload
@@ -96,8 +97,8 @@ type job struct {
 	size   int64
 }
 
-func (s *Store) sender(ctx context.Context, name string, item *transfer.Item, limit *transfer.Limit) *sender {
-	c := &sender{Store: s, name: name, item: item, limit: limit, free: make(chan []byte, pieces), jobs: make(chan job), done: map[string]*file{}, again: map[string]bool{}}
+func (s *Store) sender(ctx context.Context, name string, item *transfer.Item, limit *transfer.Limit, r *run) *sender {
+	c := &sender{Store: s, name: name, item: item, limit: limit, run: r, free: make(chan []byte, pieces), jobs: make(chan job), done: map[string]*file{}, again: map[string]bool{}}
 	c.ctx, c.fail = context.WithCancelCause(ctx)
 	for range pieces {
 		c.free <- nil // memory is taken when it is needed
@@ -148,11 +149,34 @@ func (c *sender) take(r io.Reader, n int64) (j job, err error) {
 		b = b[:min(n-j.size, piece)]
 		got, err := io.ReadFull(r, b)
 		j.body, j.size = append(j.body, b[:got]), j.size+int64(got)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return j, &endedError{err}
+		}
 		if err != nil {
 			return j, err
 		}
 	}
 	return j, nil
+}
+
+// endedError says that a file of the source has fewer bytes than it was said to
+// have. A call's own error may be the same end of a file, of its connection's.
+type endedError struct{ err error }
+
+func (e *endedError) Error() string { return e.err.Error() }
+
+// touch is called before an object of the checkpoint is written. A marker that is
+// there by then is another push's: what is under it is not written over.
+func (c *sender) touch() error {
+	there, err := c.marker(c.ctx, c.name)
+	if err != nil {
+		return err
+	}
+	if there != nil {
+		return &meddledError{Marker}
+	}
+	c.run.changed.Store(true)
+	return nil
 }
 
 // send reads a file and hands its parts to the workers. Compare says that an
@@ -312,6 +336,9 @@ func sendBody(body func() io.ReadSeeker, call func(io.ReadSeeker) error) (err er
 }
 
 func (c *sender) whole(f *file, j job, crc uint64) (tag string, err error) {
+	if err := c.touch(); err != nil {
+		return "", err
+	}
 	algorithm, key, bucketKey := c.encryption()
 	err = sendBody(j.reader, func(body io.ReadSeeker) error {
 		out, err := c.S3.PutObject(c.ctx, &s3.PutObjectInput{
@@ -381,6 +408,9 @@ func (c *sender) complete(f *file) error {
 
 // assemble makes an object of parts. S3 compares its checksum and size.
 func (c *sender) assemble(f *file) error {
+	if err := c.touch(); err != nil {
+		return err
+	}
 	list := make([]types.CompletedPart, len(f.sums))
 	for i, sum := range f.sums {
 		list[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: &f.tags[i], ChecksumCRC64NVME: aws.String(text(sum))}
