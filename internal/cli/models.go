@@ -98,11 +98,6 @@ type transferStoppedError struct {
 func (e *transferStoppedError) Error() string { return e.what }
 func (e *transferStoppedError) Unwrap() error { return e.err }
 
-// repeated is a command line to go on with.
-func repeated(cmd *cobra.Command, file string, args []string) string {
-	return cmd.CommandPath() + " -f " + file + " " + strings.Join(args, " ")
-}
-
 func (a *app) modelsPushCommand() *cobra.Command {
 	var (
 		o           models.PushOptions
@@ -114,7 +109,7 @@ func (a *app) modelsPushCommand() *cobra.Command {
 		Long: "push sends the files of a checkpoint straight to the deployment's bucket of models, in\n" +
 			"parts that are sent side by side; nothing is unpacked to disk. What an interrupted push\n" +
 			"has sent is not sent again, and a checkpoint that is there from the same source costs\n" +
-			"one call. A checkpoint of another source is replaced: its marker goes first.\n\n" +
+			"two calls. A checkpoint of another source is replaced: its marker goes first.\n\n" +
 			"The digest that the archive should have is that of --digest, or of a file beside it\n" +
 			"with the ending .sha256, as sha256sum writes it.",
 		Example: "  poolhouse models push -f deployment.yaml laguna-xs-2.2.tar\n  poolhouse models push -f deployment.yaml --limit 200Mbit/s --name laguna-xs-2.2 weights/",
@@ -147,7 +142,7 @@ func (a *app) modelsPushCommand() *cobra.Command {
 				return err
 			}
 			var p *models.Pushed
-			if err := a.moved(ctx, repeated(cmd, file, args), func(v *view.Transfer) (err error) {
+			if err := a.moved(ctx, repeated(cmd, args), func(v *view.Transfer) (err error) {
 				o.Meter = v.Meter()
 				o.Say = func(text string) { v.Say(a.Clock.Now(), "%s", text) }
 				p, err = store.Push(ctx, o)
@@ -283,7 +278,7 @@ func (a *app) modelsRemoveCommand() *cobra.Command {
 			}
 			if r, err = store.Remove(ctx, args[0]); err != nil {
 				if wasInterrupted(ctx, err) {
-					return &transferStoppedError{"interrupted; the checkpoint is partly removed", repeated(cmd, file, args), ErrInterrupted}
+					return &transferStoppedError{"interrupted; the checkpoint is partly removed", repeated(cmd, args), ErrInterrupted}
 				}
 				return err
 			}
