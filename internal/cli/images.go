@@ -107,7 +107,7 @@ func (a *app) imagesPushCommand() *cobra.Command {
 			if dry {
 				return a.print(plan, func() { view.ImagesPlan(a.Out, plan) })
 			}
-			resume := repeated(cmd, file, args)
+			resume := repeated(cmd, args)
 			err = a.moved(ctx, resume, func(v *view.Transfer) error {
 				o.Meter = v.Meter()
 				plan, err = images.Move(ctx, t.Architecture, t.AWS, contents, o)
