@@ -57,6 +57,9 @@ type Target struct {
 	// Terse leaves out the events of resources, whose reads are most of what a
 	// run reads.
 	Terse bool
+
+	// while, if it isn't nil, makes a context that ends when the run's lease is lost.
+	while func(context.Context) (context.Context, context.CancelFunc)
 }
 
 // Event is something that happened in a run; one of the types below.

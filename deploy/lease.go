@@ -69,6 +69,7 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 		}
 	}
 	fenced := t
+	fenced.while = held.While
 	fenced.AWS = patient.Gated(func(ctx context.Context) error {
 		if ctx.Err() != nil { // no work is begun after an interrupt
 			return context.Cause(ctx)

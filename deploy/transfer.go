@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/transfer"
 )
 
@@ -20,9 +21,11 @@ type Transfer struct {
 	Name string
 	// After are the stacks that it needs.
 	After []architecture.StackName
-	// Move moves, and counts on the meter. The outputs are those of the stacks in
-	// After. It can be repeated, and ends with the context.
-	Move func(ctx context.Context, outputs map[architecture.StackName]map[string]string, m *transfer.Meter) error
+	// Move moves, and counts on the meter. The clients are the run's, which write only
+	// as long as it holds its lease; the outputs are those of the stacks in After. It
+	// can be repeated, and ends with the context: when the run is interrupted, and when
+	// its lease is lost.
+	Move func(ctx context.Context, c *awsapi.Clients, outputs map[architecture.StackName]map[string]string, m *transfer.Meter) error
 	// Resume is the command that goes on with it alone.
 	Resume string
 }
@@ -128,7 +131,7 @@ func (t *transfers) move(ctx context.Context, one Transfer, outputs map[architec
 	watch.Go(func() {
 		meter.Watch(watching, transferPace, func(s transfer.State) { t.run.emit(TransferProgress{one.Name, s}) })
 	})
-	err := one.Move(ctx, outputs, meter)
+	err := t.run.within(ctx, func(ctx context.Context) error { return one.Move(ctx, t.run.AWS, outputs, meter) })
 	stop()
 	watch.Wait()
 	end := TransferFinished{Time: t.run.AWS.Clock.Now(), Transfer: one.Name, State: meter.State(), Err: err}
@@ -140,6 +143,16 @@ func (t *transfers) move(ctx context.Context, one Transfer, outputs map[architec
 		t.mu.Unlock()
 	}
 	t.run.emit(end)
+}
+
+// within does what ends when the run's lease is lost.
+func (t Target) within(ctx context.Context, do func(context.Context) error) error {
+	if t.while == nil {
+		return do(ctx)
+	}
+	ctx, done := t.while(ctx)
+	defer done()
+	return do(ctx)
 }
 
 // wait returns when nothing moves any more: no stack becomes complete after it.

@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -9,9 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/transfer"
 )
@@ -21,7 +27,7 @@ import (
 func moves(w *world, err error, begun *int) deploy.Transfer {
 	return deploy.Transfer{
 		Name: "images", After: []architecture.StackName{architecture.Storage}, Resume: "poolhouse images push",
-		Move: func(ctx context.Context, outputs map[architecture.StackName]map[string]string, m *transfer.Meter) error {
+		Move: func(ctx context.Context, _ *awsapi.Clients, outputs map[architecture.StackName]map[string]string, m *transfer.Meter) error {
 			*begun++
 			if outputs[architecture.Storage]["RegistryUri"] == "" {
 				w.t.Errorf("it begins with the outputs %v", outputs)
@@ -135,6 +141,57 @@ func TestTransferEndsWithItsRun(t *testing.T) {
 			return is && strings.Contains(s.Text, "the transfer of images has not begun")
 		}) {
 			t.Error("it is not said that nothing was moved")
+		}
+	})
+}
+
+// TestTransferEndsWithTheLease takes the lease from a run that has stacks to wait for
+// and bytes to move. As soon as it knows, the transfer ends with that as its reason,
+// and what it still tries to write by the clients that it was given is not sent.
+func TestTransferEndsWithTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		target := w.target(a)
+		var taken, ended time.Time
+		var gate, put error
+		one := deploy.Transfer{
+			Name: "images", After: []architecture.StackName{architecture.Storage},
+			Move: func(ctx context.Context, c *awsapi.Clients, _ map[architecture.StackName]map[string]string, _ *transfer.Meter) error {
+				if err := c.Gate()(ctx); err != nil {
+					t.Errorf("with the lease: %v", err)
+				}
+				value, err := json.Marshal(map[string]any{"owner": "arn:aws:iam::123456789012:user/bob", "host": "runner", "pid": 8, "run": "another", "ttlSeconds": lease.TTL.Seconds()})
+				if err != nil {
+					return err
+				}
+				if _, err := target.AWS.SSM.PutParameter(ctx, &ssm.PutParameterInput{Name: new(a.LeasePath() + "/2"), Type: types.ParameterTypeString, Value: new(string(value))}); err != nil {
+					return err
+				}
+				taken = time.Now()
+				err = (clock.Real{}).Sleep(ctx, 24*time.Hour)
+				ended = time.Now()
+				free := context.WithoutCancel(ctx)
+				gate = c.Gate()(free)
+				_, put = c.SSM.PutParameter(free, &ssm.PutParameterInput{Name: new("/late"), Type: types.ParameterTypeString, Value: new("x")})
+				if err == nil {
+					return errors.New("it went on for a day")
+				}
+				return context.Cause(ctx)
+			},
+		}
+		_, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: target, Transfers: []deploy.Transfer{one}})
+		failed, ok := errors.AsType[*deploy.TransferError](err)
+		if !ok {
+			t.Fatalf("the error is %v", err)
+		}
+		for what, err := range map[string]error{"the transfer": failed, "the gate": gate, "a call": put} {
+			if lost, ok := errors.AsType[*lease.LostError](err); !ok || lost.To.Host != "runner" {
+				t.Errorf("%s says %v", what, err)
+			}
+		}
+		if took := ended.Sub(taken); took > lease.TTL {
+			t.Errorf("it went on for %v", took)
 		}
 	})
 }

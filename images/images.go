@@ -58,7 +58,8 @@ type Registry struct {
 // whole layer before it says yes.
 const answerTime = 10 * time.Minute
 
-// Open finds the registry and the repositories of a deployment. It only reads.
+// Open finds the registry and the repositories of a deployment. It only reads. What
+// is written to the registry later asks the clients' gate, as their own calls do.
 func Open(ctx context.Context, a *architecture.Architecture, c *awsapi.Clients) (*Registry, error) {
 	there := map[string]types.Repository{}
 	pages := ecr.NewDescribeRepositoriesPaginator(c.ECR, &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)})
@@ -77,6 +78,7 @@ func Open(ctx context.Context, a *architecture.Architecture, c *awsapi.Clients) 
 			r.There, r.Mutable = true, is.ImageTagMutability == types.ImageTagMutabilityMutable
 			if host, _, ok := strings.Cut(aws.ToString(is.RepositoryUri), "/"); ok && g.Client == nil {
 				g.Client = registry.New(host, c.Web(answerTime), c.Clock, ECR(c))
+				g.Client.Guard = c.Gate()
 			}
 		}
 		g.Repositories = append(g.Repositories, r)
@@ -150,9 +152,13 @@ func last(ref image.Reference) string {
 	return path[strings.LastIndexByte(path, '/')+1:]
 }
 
-func tagOf(ref image.Reference) string {
-	if ref.Tag == "" {
-		return "latest"
+// tagOf is the tag that a name stands for; none if it names a digest alone.
+func tagOf(ref image.Reference) (string, bool) {
+	switch {
+	case ref.Tag != "":
+		return ref.Tag, true
+	case ref.Digest != "":
+		return "", false
 	}
-	return ref.Tag
+	return "latest", true
 }

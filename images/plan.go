@@ -37,7 +37,8 @@ type Image struct {
 	File       string `json:"file"`
 	Repository string `json:"repository"`
 	Digest     string `json:"digest"`
-	// Tags are those that it gets, and Lacks those of them that it doesn't have.
+	// Tags are those that it gets, and Lacks those of them that it doesn't have. What
+	// the bundle names by its digest alone gets none.
 	Tags  []string `json:"tags"`
 	Lacks []string `json:"lacks"`
 	// Whole tells that its manifest is there, with all that it names.
@@ -59,9 +60,12 @@ func (i *Image) Name() string {
 	return i.Repository + ":" + i.Tags[0]
 }
 
+// Complete tells that nothing is to be done for an image.
+func (i *Image) Complete() bool { return i.Whole && len(i.Lacks) == 0 }
+
 // Empty tells that everything is there.
 func (p *Plan) Empty() bool {
-	return !slices.ContainsFunc(p.Images, func(i Image) bool { return len(i.Lacks) > 0 })
+	return !slices.ContainsFunc(p.Images, func(i Image) bool { return !i.Complete() })
 }
 
 // side is how many questions are asked side by side.
@@ -118,10 +122,14 @@ func (p *Plan) assign(absent bool, l *fault.List) {
 				p.Images = append(p.Images, newImage(i, r.Name))
 			}
 			to := &p.Images[n]
-			if !slices.Contains(to.Tags, tagOf(ref)) {
-				to.Tags = append(to.Tags, tagOf(ref))
+			short, tagged := tagOf(ref)
+			if !tagged {
+				continue
 			}
-			tag := [2]string{r.Name, tagOf(ref)}
+			if !slices.Contains(to.Tags, short) {
+				to.Tags = append(to.Tags, short)
+			}
+			tag := [2]string{r.Name, short}
 			if other := owner[tag]; other != nil && other.Digest != i.Digest {
 				l.Add(i.File, "leave one of the two out, or give it a repository of its own by a longer name in registry.repositories", "has the image %s, which goes to %s:%s as another one in %s does", name, r.Name, tag[1], other.File)
 			}
@@ -185,7 +193,7 @@ func (p *Plan) lookForTags(ctx context.Context, l *fault.List) error {
 				i.Lacks = append(i.Lacks, tag)
 			}
 		}
-		if i.Whole || len(i.Lacks) == 0 {
+		if i.Whole {
 			return nil
 		}
 		is, err := p.registry.Client.Digest(ctx, r.Name, i.Digest)

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/poolhouse/poolhouse/bundle"
+	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/bundle/image"
 	"github.com/poolhouse/poolhouse/images/registry"
 	"github.com/poolhouse/poolhouse/internal/clock"
@@ -70,7 +71,7 @@ func (e *PushError) Unwrap() []error {
 func (p *Plan) Push(ctx context.Context, o PushOptions) error {
 	s := &pusher{
 		plan: p, PushOptions: o, alone: p.registry.Alone, pool: newPool(), slots: make(chan struct{}, uploads),
-		lacks: map[string][]string{}, held: maps.Clone(p.somewhere), flying: map[string]bool{}, failed: map[string]error{},
+		met: map[string]bool{}, lacks: map[string][]string{}, held: maps.Clone(p.somewhere), flying: map[place]bool{}, failed: map[place]error{}, unmounted: map[place]bool{},
 	}
 	for digest, repositories := range p.lacks {
 		s.lacks[digest] = slices.Clone(repositories)
@@ -79,6 +80,9 @@ func (p *Plan) Push(ctx context.Context, o PushOptions) error {
 	err := s.passes(ctx)
 	return s.close(ctx, err)
 }
+
+// place is a layer in a repository.
+type place struct{ digest, repository string }
 
 // pusher is a push in progress.
 type pusher struct {
@@ -97,10 +101,14 @@ type pusher struct {
 	held map[string]bool
 	// alone: the registry does not mount layers.
 	alone  bool
-	flying map[string]bool  // layers that are being sent
-	failed map[string]error // what is not tried any more
-	last   error            // the latest error of a pass that may pass
-	done   int              // layers that got somewhere
+	flying map[place]bool  // what is being sent or mounted
+	failed map[place]error // what is not tried any more
+	// unmounted is where the registry refused to mount: there the layer is sent.
+	unmounted map[place]bool
+	// met are the layers that came by in this pass, or were on another way meanwhile.
+	met  map[string]bool
+	last error // the latest error of a pass that may pass
+	done int   // layers and images that got somewhere
 }
 
 // moving is an image that is pushed.
@@ -109,6 +117,7 @@ type moving struct {
 	item *transfer.Item
 	left map[string]bool // layers that are not there yet
 	put  bool            // its manifests are being put, or were
+	late bool            // they are put again in the next pass
 	err  error
 }
 
@@ -130,7 +139,7 @@ func (s *pusher) open() {
 			counted[key] = true
 		}
 		m.item.Skip(skip)
-		if len(m.Lacks) == 0 {
+		if m.Complete() {
 			m.put = true
 			m.item.End(nil)
 		}
@@ -148,8 +157,8 @@ func (s *pusher) close(ctx context.Context, err error) error {
 			continue
 		}
 		why := m.err
-		for digest := range m.left {
-			if f := s.failed[digest]; f != nil && why == nil {
+		for _, digest := range slices.Sorted(maps.Keys(m.left)) {
+			if f := s.failed[place{digest, m.Repository}]; f != nil && why == nil {
 				why = f
 			}
 		}
@@ -157,8 +166,10 @@ func (s *pusher) close(ctx context.Context, err error) error {
 		case why != nil:
 		case ctx.Err() != nil:
 			why = context.Cause(ctx)
-		default:
+		case err != nil:
 			why = err
+		default:
+			why = errors.New("not all of its layers are there")
 		}
 		m.item.End(why)
 		out.Failures = append(out.Failures, Failure{m.Name(), why})
@@ -177,7 +188,7 @@ func (s *pusher) close(ctx context.Context, err error) error {
 // passes lets the bundle run through until everything is there that can be.
 func (s *pusher) passes(ctx context.Context) error {
 	for digest, from := range s.plan.has {
-		if len(s.plan.lacks[digest]) > 0 && !s.alone {
+		if len(s.plan.lacks[digest]) > 0 && !s.plan.registry.Alone {
 			s.slots <- struct{}{}
 			s.work.Go(func() {
 				defer func() { <-s.slots }()
@@ -186,15 +197,20 @@ func (s *pusher) passes(ctx context.Context) error {
 		}
 	}
 	s.work.Wait()
-	s.putReady(ctx)
-	s.work.Wait()
-	for failures := 0; s.anyLeft() && ctx.Err() == nil; {
+	for failures := 0; ctx.Err() == nil; {
 		before := s.done
-		s.last = nil
-		err := s.plan.contents.Blobs(ctx, bundle.Options{}, s.wanted, func(b image.Blob, r io.Reader) error { return s.visit(ctx, b, r) })
+		due := s.begin()
+		s.putReady(ctx)
+		var err error
+		if len(due) > 0 {
+			err = s.plan.contents.Blobs(ctx, bundle.Options{}, s.wanted, func(b image.Blob, r io.Reader) error { return s.visit(ctx, b, r) })
+		}
 		s.work.Wait()
 		if err != nil {
 			return err
+		}
+		if ctx.Err() == nil {
+			s.missed(due)
 		}
 		if !s.anyLeft() {
 			break
@@ -217,22 +233,93 @@ func (s *pusher) passes(ctx context.Context) error {
 	return nil
 }
 
-// wanted tells whether a layer is lacking somewhere and not on its way.
+// begin begins a pass, and says which layers it has to find.
+func (s *pusher) begin() (due []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last, s.met = nil, map[string]bool{}
+	for _, m := range s.images {
+		m.late = false
+	}
+	for digest := range s.lacks {
+		if len(s.destinations(digest)) > 0 {
+			due = append(due, digest)
+		}
+	}
+	return due
+}
+
+// missed takes down which of the layers did not come by that were due in a pass: the
+// bundle has them no more.
+func (s *pusher) missed(due []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, digest := range due {
+		if s.met[digest] {
+			continue
+		}
+		for _, repository := range s.lacks[digest] {
+			at := place{digest, repository}
+			if s.failed[at] == nil {
+				s.failed[at] = fault.Faults{{Place: s.file(digest), Reason: fmt.Sprintf("has the layer %s no more, which it had when the bundle was read", digest), Fix: "put it back, and push the bundle again when nobody writes to it"}}
+			}
+		}
+	}
+}
+
+// file is where the bundle had a layer.
+func (s *pusher) file(digest string) string {
+	for _, m := range s.images {
+		for _, b := range m.blobs {
+			if b.Digest == digest {
+				return fault.Inside(m.File, b.File)
+			}
+		}
+	}
+	return ""
+}
+
+// destinations are the repositories that a layer is sent to if it comes by now: all
+// that lack it, or one, from which it is mounted into the others. Where it is on its
+// way it is not sent. The caller holds mu.
+func (s *pusher) destinations(digest string) (to []string) {
+	flying, sole := false, false
+	for _, repository := range s.plan.lacks[digest] {
+		flying = flying || s.flying[place{digest, repository}]
+	}
+	for _, repository := range s.lacks[digest] {
+		at := place{digest, repository}
+		switch {
+		case s.flying[at] || s.failed[at] != nil:
+		case s.alone, s.unmounted[at]:
+			to = append(to, repository)
+		case !sole && !flying && !s.held[digest]:
+			sole = true
+			to = append(to, repository)
+		}
+	}
+	return to
+}
+
+// wanted tells whether a layer is to be sent.
 func (s *pusher) wanted(digest string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.lacks[digest]) > 0 && !s.flying[digest] && s.failed[digest] == nil && (s.alone || !s.held[digest])
+	return len(s.destinations(digest)) > 0
 }
 
+// anyLeft tells whether another pass may get something somewhere.
 func (s *pusher) anyLeft() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for digest, repositories := range s.lacks {
-		if len(repositories) > 0 && s.failed[digest] == nil {
-			return true
+		for _, repository := range repositories {
+			if s.failed[place{digest, repository}] == nil {
+				return true
+			}
 		}
 	}
-	return false
+	return slices.ContainsFunc(s.images, func(m *moving) bool { return !m.put && len(m.left) == 0 })
 }
 
 // arrived takes down that a repository has a layer, and puts the manifests of the
@@ -240,7 +327,7 @@ func (s *pusher) anyLeft() bool {
 func (s *pusher) arrived(ctx context.Context, digest, repository string) {
 	s.mu.Lock()
 	s.done++
-	s.held[digest] = true
+	s.held[digest], s.met[digest] = true, true
 	s.lacks[digest] = slices.DeleteFunc(s.lacks[digest], func(r string) bool { return r == repository })
 	for _, m := range s.images {
 		if m.Repository == repository {
@@ -256,12 +343,18 @@ func (s *pusher) putReady(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.images {
-		if !m.put && len(m.left) == 0 {
+		if !m.put && !m.late && len(m.left) == 0 {
 			m.put = true
 			s.work.Go(func() {
 				err := s.manifests(ctx, m)
 				s.mu.Lock()
 				m.err = err
+				switch {
+				case err == nil:
+					s.done++
+				case registry.IsTransient(err):
+					m.put, m.late, s.last = false, true, err
+				}
 				s.mu.Unlock()
 				if err != nil {
 					return
@@ -282,7 +375,9 @@ func (s *pusher) manifests(ctx context.Context, m *moving) error {
 		references := []string{part.Digest}
 		switch {
 		case n == len(m.image.Manifests)-1:
-			references = m.Lacks
+			if references = m.Lacks; len(m.Tags) == 0 {
+				references = []string{part.Digest}
+			}
 		case m.Whole:
 			continue
 		}
@@ -305,30 +400,51 @@ func (s *pusher) counting(digest, repository string) *transfer.Item {
 	return nil
 }
 
-// mount takes a layer from a repository that has it into those that lack it, as
-// long as the registry does that.
+// mount takes a layer from a repository that has it into those that lack it and get
+// it by no other way, as long as the registry does that.
 func (s *pusher) mount(ctx context.Context, digest, from string) {
-	s.mu.Lock()
-	lack, alone := slices.Clone(s.lacks[digest]), s.alone
-	s.mu.Unlock()
-	for _, to := range lack {
-		if alone {
+	for {
+		to, ok := s.mountable(digest)
+		if !ok {
 			return
 		}
 		upload, err := s.plan.registry.Client.Begin(ctx, to, digest, from)
+		_, refused := errors.AsType[*registry.Error](err)
 		switch {
-		case err != nil:
-			s.mishap(digest, to, err)
-			return
-		case upload != nil:
-			s.mu.Lock()
-			s.alone, alone = true, true
-			s.mu.Unlock()
-		default:
+		case err == nil && upload == nil:
 			s.counting(digest, to).Skip(s.size(digest))
 			s.arrived(ctx, digest, to)
+		case err != nil && (!refused || registry.IsTransient(err)):
+			s.mishap(digest, to, err)
+		}
+		s.mu.Lock()
+		s.alone = s.alone || upload != nil
+		if refused && !registry.IsTransient(err) {
+			s.unmounted[place{digest, to}] = true
+		}
+		delete(s.flying, place{digest, to})
+		s.mu.Unlock()
+		if err != nil && !refused || registry.IsTransient(err) {
+			return
 		}
 	}
+}
+
+// mountable is a repository that a layer can be mounted into, and marks it.
+func (s *pusher) mountable(digest string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.alone {
+		return "", false
+	}
+	for _, repository := range s.lacks[digest] {
+		at := place{digest, repository}
+		if !s.flying[at] && !s.unmounted[at] && s.failed[at] == nil {
+			s.flying[at], s.met[digest] = true, true
+			return repository, true
+		}
+	}
+	return "", false
 }
 
 func (s *pusher) size(digest string) int64 {
@@ -352,8 +468,8 @@ func (s *pusher) mishap(digest, repository string, err error) {
 		s.last = err
 		return
 	}
-	if s.failed[digest] == nil {
-		s.failed[digest] = err
+	if at := (place{digest, repository}); s.failed[at] == nil {
+		s.failed[at] = err
 	}
 }
 
@@ -365,18 +481,25 @@ func (s *pusher) visit(ctx context.Context, b image.Blob, r io.Reader) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	// While it waited, the layer may have come there by another way.
 	s.mu.Lock()
-	to := slices.Clone(s.lacks[b.Digest])
-	if !s.alone {
-		to = to[:1]
+	s.met[b.Digest] = true
+	to := s.destinations(b.Digest)
+	for _, repository := range to {
+		s.flying[place{b.Digest, repository}] = true
 	}
-	s.flying[b.Digest] = true
 	s.mu.Unlock()
 	landed := func() {
 		s.mu.Lock()
-		delete(s.flying, b.Digest)
+		for _, repository := range to {
+			delete(s.flying, place{b.Digest, repository})
+		}
 		s.mu.Unlock()
 		<-s.slots
+	}
+	if len(to) == 0 {
+		landed()
+		return nil
 	}
 	if b.Size <= small {
 		body, err := readSmall(b, r)
@@ -479,7 +602,7 @@ func (s *pusher) again(ctx context.Context, b image.Blob, repository string, bod
 			continue
 		}
 		s.mu.Lock()
-		s.failed[b.Digest] = fmt.Errorf("layer %s: %w", b.Digest, err)
+		s.failed[place{b.Digest, repository}] = fmt.Errorf("layer %s: %w", b.Digest, err)
 		s.mu.Unlock()
 		return
 	}

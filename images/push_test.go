@@ -650,6 +650,135 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+// A file that is gone since the bundle was read, or is another one, is named with
+// each layer that is missing by it, and the other images get there.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1000, 3 << 20} {
+		for name, change := range map[string]func(t *testing.T, at string) error{
+			"removed": func(_ *testing.T, at string) error { return os.Remove(at) },
+			"another": func(t *testing.T, at string) error {
+				other := sample(t, "folder", 500)
+				return os.Rename(filepath.Join(other.Path, "containers", "core-api.tar"), at)
+			},
+			"empty": func(_ *testing.T, at string) error { return os.WriteFile(at, make([]byte, 1024), 0o600) },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "IMMUTABLE")
+				c := sample(t, "folder", size)
+				if err := change(t, filepath.Join(c.Path, "containers", "core-api.tar")); err != nil {
+					t.Fatal(err)
+				}
+				_, err := w.push(t.Context(), c)
+				faults, ok := errors.AsType[fault.Faults](err)
+				if !ok || len(faults) == 0 || !strings.HasPrefix(faults[0].Place, "containers/core-api.tar > ") || !strings.Contains(faults[0].Reason, "sha256:") || faults[0].Fix == "" {
+					t.Errorf("%s, %d bytes: the error is %v", name, size, err)
+				}
+				failed, ok := errors.AsType[*images.PushError](err)
+				if !ok || len(failed.Failures) != 1 || !strings.Contains(failed.Error(), "core-api:v1.0.0") {
+					t.Errorf("%s, %d bytes: the error is %v", name, size, err)
+				}
+				if got := w.visible(); slices.Contains(got, "core-api") || len(got) != 2 {
+					t.Errorf("%s, %d bytes: there are %v", name, size, got)
+				}
+			})
+		}
+	}
+}
+
+// A repository that refuses what is mounted gets it sent; one that refuses
+// everything costs its own image alone.
+func TestDeniedInOneRepository(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1000, 3 << 20} {
+		for _, all := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "IMMUTABLE")
+				c := sample(t, "b.tar", size)
+				denied := w.arch.RepositoryName("inference")
+				w.meddle = func(_ int, r *http.Request) (int, int) {
+					if r.Method == http.MethodPost && strings.Contains(r.URL.Path, denied) && (all || r.URL.Query().Get("mount") != "") {
+						return http.StatusForbidden, 0
+					}
+					return 0, 0
+				}
+				_, err := w.push(t.Context(), c)
+				if !all {
+					if err != nil {
+						t.Fatal(err)
+					}
+					w.everything(c)
+					return
+				}
+				failed, ok := errors.AsType[*images.PushError](err)
+				if !ok || len(failed.Failures) != 1 || !strings.Contains(failed.Failures[0].Image, denied) {
+					t.Errorf("%d bytes: the error is %v", size, err)
+				}
+				if got := w.visible(); len(got) != 2 || slices.Contains(got, "inference") {
+					t.Errorf("%d bytes: there are %v", size, got)
+				}
+			})
+		}
+	}
+}
+
+// Manifests that the registry does not take for a long time are put in a later pass,
+// and no layer is sent again to where it is.
+func TestManifestsComeLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "IMMUTABLE")
+		c := sample(t, "b.tar", 1000)
+		p := w.plan(c)
+		begun := time.Now()
+		w.meddle = func(_ int, r *http.Request) (int, int) {
+			if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") && time.Since(begun) < 3*time.Minute {
+				return http.StatusServiceUnavailable, 0
+			}
+			return 0, 0
+		}
+		state, err := w.push(t.Context(), c)
+		if err != nil || state.Done != 3 || w.sent > p.Send+p.Mount || state.Moved+state.Skipped != state.Total {
+			t.Fatalf("%v, %+v, %d bytes of %d", err, state, w.sent, p.Send)
+		}
+		w.meddle = nil
+		w.everything(c)
+	})
+}
+
+// An image that is named by its digest alone gets no tag.
+func TestNamedByDigest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "IMMUTABLE")
+		c := sample(t, "b.tar", 1000)
+		for n := range c.Images {
+			i := &c.Images[n]
+			name, _, _ := strings.Cut(i.Names[0], ":"+samplebundle.Version)
+			i.Names = []string{name + "@" + i.Digest}
+		}
+		p, err := images.Prepare(t.Context(), w.open(), c, false)
+		if err != nil || p.Empty() {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		for range 2 {
+			if _, err := w.push(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p = w.plan(c); !p.Empty() {
+			t.Errorf("after the push there is more to do: %+v", p)
+		}
+		g := w.open()
+		for _, i := range p.Images {
+			w.whole(g, i.Repository, i.Digest)
+			if tag, err := g.Client.Digest(t.Context(), i.Repository, "latest"); err != nil || tag != "" {
+				t.Errorf("latest is %q, %v", tag, err)
+			}
+		}
+	})
+}
+
 // A registry that has no room for a layer is asked a few times, and then the image
 // and the layer are named; the others get there.
 func TestFull(t *testing.T) {

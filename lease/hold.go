@@ -23,6 +23,9 @@ type Lease struct {
 	// Cutting them off is the last resort.
 	writing context.Context
 	cut     context.CancelFunc
+	// holding ends when the lease is lost, with the error as its cause.
+	holding context.Context
+	end     context.CancelCauseFunc
 
 	mu       sync.Mutex
 	epoch    int
@@ -81,6 +84,18 @@ func (l *Lease) Check(ctx context.Context) error {
 		return err
 	}
 	return &LostError{Err: err}
+}
+
+// While is a context that ends with ctx, and once it is known that the lease is lost:
+// its cause is the [*LostError] then. It is for work that takes long after it was
+// allowed. The function gives back what the context holds.
+func (l *Lease) While(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.holding, func() { end(context.Cause(l.holding)) })
+	return ctx, func() {
+		stop()
+		end(context.Canceled)
+	}
 }
 
 // held tells whether the lease is in force, or that it never will be again.
@@ -289,6 +304,7 @@ func (l *Lease) lose(to Held) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lost = &LostError{To: to}
+	l.end(l.lost)
 	return l.lost
 }
 
@@ -311,6 +327,7 @@ func (l *Lease) written() time.Time {
 func (l *Lease) Release(ctx context.Context) error {
 	l.stop()
 	defer l.cut()
+	defer l.end(errReleased)
 	select {
 	case l.turn <- struct{}{}: // nothing is being written, and nothing will be
 	case <-ctx.Done():

@@ -187,7 +187,9 @@ func Acquire(ctx context.Context, o Options) (*Lease, error) {
 		o.Holder.Run = hex.EncodeToString(b[:])
 	}
 	l := &Lease{o: o, turn: make(chan struct{}, 1)}
+	l.holding, l.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	if err := l.take(ctx); err != nil {
+		l.end(err)
 		return nil, err
 	}
 	renewing, stop := context.WithCancel(ctx)

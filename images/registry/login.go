@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 // challenge is how a registry wants to be told who calls.
@@ -50,11 +52,19 @@ func read(header http.Header) *challenge {
 	return nil
 }
 
+// own tells that an answer is the registry's, and not that of a host that it led to:
+// nobody else says where credentials are to be sent.
+func (c *Client) own(resp *http.Response) bool {
+	return resp.Request != nil && resp.Request.URL.Scheme == c.scheme && resp.Request.URL.Host == c.host
+}
+
 // renews tells whether a refusal may be one of the credentials, which new ones can
 // change, and takes the registry's challenge down. ECR says by 403 that a token is
 // over.
 func (c *Client) renews(e *Error, resp *http.Response) bool {
 	switch {
+	case !c.own(resp):
+		return false
 	case e.Status == http.StatusUnauthorized:
 		if asked := read(resp.Header); asked != nil {
 			c.mu.Lock()
@@ -82,6 +92,9 @@ func (c *Client) authorize(ctx context.Context, scope string, fresh bool) (strin
 		return "Bearer " + known.text, nil
 	}
 	who, err := c.login(ctx, fresh)
+	if awsapi.Passes(err) {
+		return "", &brokenError{"log in to " + c.host, err}
+	}
 	if err != nil {
 		return "", fmt.Errorf("log in to %s: %w", c.host, err)
 	}
@@ -94,7 +107,8 @@ func (c *Client) authorize(ctx context.Context, scope string, fresh bool) (strin
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(who.User+":"+who.Password)), nil
 }
 
-// exchange gets a token of the registry's token service.
+// exchange gets a token of the registry's token service, and follows it nowhere:
+// credentials go to the address that the registry named.
 func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials, scope string) (string, error) {
 	at, err := url.Parse(asked.realm)
 	if err != nil || at.Host == "" || at.Scheme != "https" && at.Scheme != c.scheme {
@@ -124,9 +138,11 @@ func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials
 		return "", fmt.Errorf("log in to %s: %w", c.host, bare(err))
 	}
 	doing := "log in to " + c.host
-	resp, err := c.http.Do(req)
+	direct := *c.http
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := direct.Do(req)
 	if err != nil {
-		return "", &brokenError{doing, bare(err)}
+		return "", unanswered(doing, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return "", refusal(doing, resp)

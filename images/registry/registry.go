@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
@@ -60,6 +62,10 @@ type Login func(ctx context.Context, fresh bool) (Credentials, error)
 
 // Client is the way to one registry. It is safe for concurrent use.
 type Client struct {
+	// Guard, if it isn't nil, is asked before each request that writes, which is not
+	// sent if it returns an error. It is set before the client is used.
+	Guard func(context.Context) error
+
 	host   string
 	scheme string
 	http   *http.Client
@@ -87,16 +93,25 @@ func New(host string, web *http.Client, c clock.Clock, login Login) *Client {
 // Host is the registry's.
 func (c *Client) Host() string { return c.host }
 
-// follow goes where layers are fetched from, and never from TLS to none.
+// follow goes where layers are fetched from, and never from TLS to none. Who calls
+// is told to nobody but the registry.
 func follow(r *http.Request, via []*http.Request) error {
 	if len(via) >= 5 {
-		return errors.New("it leads from one address to the next")
+		return errAround
 	}
 	if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
-		return errors.New("it leads to an address without TLS")
+		return errPlain
+	}
+	if r.URL.Host != via[0].URL.Host {
+		r.Header.Del("Authorization")
 	}
 	return nil
 }
+
+var (
+	errAround = errors.New("it leads from one address to the next")
+	errPlain  = errors.New("it leads to an address without TLS")
+)
 
 // Error is a registry's refusal.
 type Error struct {
@@ -230,9 +245,14 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 		if authorization != "" && at.Host == c.host {
 			req.Header.Set("Authorization", authorization)
 		}
+		if c.Guard != nil && q.method != http.MethodGet && q.method != http.MethodHead {
+			if err := c.Guard(ctx); err != nil {
+				return nil, fmt.Errorf("%s: %w", q.doing, err)
+			}
+		}
 		resp, err := c.http.Do(req)
 		if err != nil {
-			return nil, &brokenError{q.doing, bare(err)}
+			return nil, unanswered(q.doing, err)
 		}
 		if slices.Contains(want, resp.StatusCode) {
 			return resp, nil
@@ -259,6 +279,23 @@ type touched struct {
 func (t *touched) Read(p []byte) (int, error) {
 	t.is.Store(true)
 	return t.r.Read(p)
+}
+
+// unanswered is the error of a request that got no answer: what broke may hold
+// another time, but not who is not trusted, and not a proxy that says no.
+func unanswered(doing string, err error) error {
+	err = bare(err)
+	_, refused := errors.AsType[*awsapi.ProxyError](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case refused:
+		return fmt.Errorf("%s: %w; have it lead there, or name another way by HTTPS_PROXY or NO_PROXY", doing, err)
+	case untrusted:
+		return fmt.Errorf("%s: %w; if that is an authority of your own, name its certificate by AWS_CA_BUNDLE", doing, err)
+	case errors.Is(err, errAround), errors.Is(err, errPlain):
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return &brokenError{doing, err}
 }
 
 // bare is an error of the HTTP client without the address, whose query may have a

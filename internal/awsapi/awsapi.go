@@ -101,6 +101,8 @@ type Clients struct {
 	WAF            *wafv2.Client
 
 	cfg aws.Config
+	// gate is what the clients ask before they write; nil without one.
+	gate func(context.Context) error
 }
 
 // New makes the clients. It reads the SDK's configuration files and

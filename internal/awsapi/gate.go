@@ -26,8 +26,22 @@ func (c *Clients) Gated(gate func(context.Context) error) *Clients {
 			return next.HandleFinalize(ctx, in)
 		}), "Signing", middleware.After)
 	})
-	return connect(cfg, c.Clock)
+	gated := connect(cfg, c.Clock)
+	gated.gate = gate
+	if outer := c.gate; outer != nil {
+		gated.gate = func(ctx context.Context) error {
+			if err := outer(ctx); err != nil {
+				return err
+			}
+			return gate(ctx)
+		}
+	}
+	return gated
 }
+
+// Gate is what the clients ask before each call that may change something, for
+// what is written to AWS by other ways than theirs; nil if they are behind none.
+func (c *Clients) Gate() func(context.Context) error { return c.gate }
 
 // shut is a gate's error. Nothing repeats the call.
 type shut struct{ error }

@@ -28,5 +28,7 @@ func (c *Clients) Patient(repeat func(ctx context.Context, operation string, cal
 			return out, meta, err
 		}), middleware.Before)
 	})
-	return connect(cfg, c.Clock)
+	patient := connect(cfg, c.Clock)
+	patient.gate = c.gate
+	return patient
 }

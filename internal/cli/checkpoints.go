@@ -10,6 +10,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/models"
 	"github.com/poolhouse/poolhouse/transfer"
 )
@@ -42,11 +43,11 @@ func (b bundled) path(c bundle.Checkpoint) string {
 
 // beside has a run push the checkpoints beside its stacks, one after the other. All
 // are tried; the error names those that failed.
-func (b bundled) beside(t deploy.Target, resume string) deploy.Transfer {
+func (b bundled) beside(resume string, limit *transfer.Limit) deploy.Transfer {
 	return deploy.Transfer{
 		Name: "checkpoints", After: []architecture.StackName{architecture.Storage}, Resume: resume,
-		Move: func(ctx context.Context, outputs map[architecture.StackName]map[string]string, m *transfer.Meter) error {
-			store, err := models.Open(ctx, t.AWS, outputs[architecture.Storage]["ModelsBucketName"])
+		Move: func(ctx context.Context, c *awsapi.Clients, outputs map[architecture.StackName]map[string]string, m *transfer.Meter) error {
+			store, err := models.Open(ctx, c, outputs[architecture.Storage]["ModelsBucketName"])
 			if err != nil {
 				return err
 			}
@@ -59,7 +60,7 @@ func (b bundled) beside(t deploy.Target, resume string) deploy.Transfer {
 				if ctx.Err() != nil {
 					break
 				}
-				o := models.PushOptions{Source: b.path(c), Name: c.Name, Digest: c.Digest, Meter: m}
+				o := models.PushOptions{Source: b.path(c), Name: c.Name, Digest: c.Digest, Meter: m, Limit: limit}
 				if c.There {
 					o.Source = b.contents.Path + " > " + c.File
 					o.Open = func(ctx context.Context) (io.ReadCloser, error) { return b.contents.Open(ctx, c.File) }

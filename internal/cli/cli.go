@@ -43,8 +43,10 @@ type app struct {
 	verbose bool
 	// file is the configuration that the command is about, once it was read.
 	file string
-	// started: the command line was understood and a command runs: this one.
+	// started: the command line was understood and a command runs: this one. Again is
+	// the line that repeats it, for a shell.
 	started bool
+	again   string
 	command string
 	// patience is what a run has with credentials that have ended.
 	patience patience
@@ -84,13 +86,13 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "what to print: text or json")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "print every event of every resource")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
 		if a.output != "text" && a.output != "json" {
 			given := a.output
 			a.output = "text"
 			return fmt.Errorf("--output is text or json, not %q", given)
 		}
-		a.started, a.command = true, cmd.CommandPath()
+		a.started, a.command, a.again = true, cmd.CommandPath(), repeated(cmd, args)
 		return nil
 	}
 	root.AddGroup(

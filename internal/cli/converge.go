@@ -51,15 +51,15 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, all
 		a.outdated(stale)
 	}
 	var pending *deploy.PendingError
+	if a.output != "json" && (errors.As(err, &pending) || nothingBut[*deploy.TransferError](err)) && res != nil {
+		view.Result(a.Out, t.Architecture, res)
+	}
 	if errors.As(err, &pending) {
-		if a.output != "json" {
-			view.Result(a.Out, t.Architecture, res)
-		}
 		var unreachable *cluster.UnreachableError
 		if !errors.As(err, &unreachable) {
-			return hinted{err, fmt.Sprintf("nothing is lost; repeat: poolhouse %s %s", verb, path)}
+			return hinted{err, "nothing is lost; repeat: " + a.again}
 		}
-		return hinted{err, fmt.Sprintf("go on from inside: on a machine in the VPC that carries the security group of the nodes, or whose address is in cluster.api.allowCidrs, run: poolhouse %s %s", verb, path)}
+		return hinted{err, "go on from inside: on a machine in the VPC that carries the security group of the nodes, or whose address is in cluster.api.allowCidrs, run: " + a.again}
 	}
 	if err != nil {
 		return err
@@ -122,20 +122,22 @@ func (a *app) telling(t *deploy.Target) (done func()) {
 // other: who reads on must not miss what failed beside it.
 func outdatedOnly(err error) *deploy.StaleError {
 	var stale *deploy.StaleError
-	if errors.As(err, &stale) && nothingElse(err) {
+	if errors.As(err, &stale) && nothingBut[*deploy.StaleError](err) {
 		return stale
 	}
 	return nil
 }
 
-func nothingElse(err error) bool {
-	switch e := err.(type) {
-	case *deploy.StaleError:
+// nothingBut tells that all errors that an error is made of are of one kind.
+func nothingBut[E error](err error) bool {
+	if _, is := err.(E); is {
 		return true
+	}
+	switch e := err.(type) {
 	case interface{ Unwrap() []error }:
-		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !nothingElse(err) })
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !nothingBut[E](err) })
 	case interface{ Unwrap() error }:
-		return nothingElse(e.Unwrap())
+		return nothingBut[E](e.Unwrap())
 	}
 	return false
 }
@@ -188,7 +190,7 @@ func (a *app) watch(ctx context.Context, t *deploy.Target, verb, path string, pl
 	a.patience.end()
 	live.Close()
 	if wasInterrupted(ctx, err) {
-		return a.stopped(ctx, *t, verb, path, moving)
+		return a.stopped(ctx, *t, path, moving)
 	}
 	return err
 }

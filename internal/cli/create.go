@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,7 @@ import (
 
 func (a *app) createCommand() *cobra.Command {
 	var yes bool
-	var from string
+	var from, rate string
 	var allowed func() guard.Allowed
 	c := &cobra.Command{
 		Use:     "create FILE",
@@ -21,6 +22,13 @@ func (a *app) createCommand() *cobra.Command {
 		Long:    "create makes what the file describes. After an error, an interrupt or a kill the\nsame command goes on where it stopped. A complete deployment is left as it is.\n\nWhen the AWS side is complete, the way to the Kubernetes API is looked for. If\nthere is none from here, create ends with exit code 3 and says how to go on from\ninside the VPC.",
 		GroupID: "life", Args: file, ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			limit, err := a.limited(rate)
+			if err != nil {
+				return err
+			}
+			if from == "" && limit != nil {
+				return usage([]error{errors.New("--limit is of what is pushed, and without --bundle nothing is")})
+			}
 			if from == "" {
 				return a.converge(cmd, args[0], yes, false, allowed(), deploy.PlanCreate, deploy.Create)
 			}
@@ -31,20 +39,26 @@ func (a *app) createCommand() *cobra.Command {
 			checkpoints := checkpointsOf(contents)
 			return a.converge(cmd, args[0], yes, false, allowed(), func(ctx context.Context, t deploy.Target) (*deploy.Plan, error) {
 				p, err := imagesPlan(ctx, t, contents, true)
-				if err != nil {
+				var broken *bundleError
+				switch {
+				case errors.As(err, &broken) || ctx.Err() != nil:
 					return nil, err
+				case err != nil:
+					// The stacks don't need the registry.
+					t.Emit(deploy.Step{Time: t.AWS.Clock.Now(), Text: "images could not be compared: " + err.Error()})
+				case a.output != "json":
+					fmt.Fprintln(a.Err, view.ImagesSum(p))
 				}
 				if a.output != "json" {
-					fmt.Fprintln(a.Err, view.ImagesSum(p))
 					for _, c := range checkpoints.missing {
-						fmt.Fprintln(a.Err, view.Wrap("", "  ", fmt.Sprintf("the checkpoint %s lies neither in the bundle nor as %s beside it; push it later: poolhouse models push -f %s %s", c.Name, c.File, args[0], c.File)))
+						fmt.Fprintln(a.Err, view.Wrap("", "  ", fmt.Sprintf("the checkpoint %s lies neither in the bundle nor as %s beside it; push it later: poolhouse models push -f %s %s", c.Name, c.File, quoted(args[0]), quoted(c.File))))
 					}
 				}
 				return deploy.PlanCreate(ctx, t)
 			}, func(ctx context.Context, o deploy.CreateOptions) (*deploy.Result, error) {
-				o.Transfers = append(o.Transfers, a.beside(o.Target, args[0], contents))
+				o.Transfers = append(o.Transfers, a.beside(o.Target, pushing(cmd, args[0], from), contents, limit))
 				if len(checkpoints.there) > 0 {
-					o.Transfers = append(o.Transfers, checkpoints.beside(o.Target, "poolhouse create --bundle "+from+" "+args[0]))
+					o.Transfers = append(o.Transfers, checkpoints.beside(a.again, limit))
 				}
 				return deploy.Create(ctx, o)
 			})
@@ -52,6 +66,7 @@ func (a *app) createCommand() *cobra.Command {
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().StringVar(&from, "bundle", "", "bundle whose images and checkpoints are pushed beside the stacks, as soon as there are repositories and buckets")
+	c.Flags().StringVar(&rate, "limit", "", "how fast to push at most, for example 50MB/s or 200Mbit/s")
 	allowed = allowFlags(c)
 	return c
 }

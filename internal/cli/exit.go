@@ -35,6 +35,7 @@ func ExitCode(err error) int {
 		broken        *bundleError
 		source        *sourceError
 		stopped       *transferStoppedError
+		moved         *deploy.TransferError
 	)
 	switch {
 	case err == nil:
@@ -57,7 +58,11 @@ func ExitCode(err error) int {
 		return Failed
 	case errors.As(err, &faults), errors.As(err, &mistakes), errors.As(err, &usage), errors.As(err, &access), errors.As(err, &broken):
 		return Usage
-	case errors.As(err, &pending), errors.As(err, &paused):
+	case errors.As(err, &paused):
+		return Pending
+	case errors.As(err, &moved): // whatever waits beside it
+		return Failed
+	case errors.As(err, &pending):
 		return Pending
 	case errors.As(err, &unrecoverable):
 		return Usage

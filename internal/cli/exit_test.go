@@ -34,6 +34,9 @@ func TestExitCode(t *testing.T) {
 		{&deploy.BlockedError{}, Failed},
 		{&lease.HeldError{}, Failed},
 		{deploy.ErrAbsent, Failed},
+		{&deploy.TransferError{Name: "images", Err: errors.New("denied")}, Failed},
+		{errors.Join(&deploy.PendingError{Err: errors.New("no route")}, &deploy.TransferError{Name: "images", Err: errors.New("denied")}), Failed},
+		{&deploy.PausedError{Err: &deploy.TransferError{Name: "images", Err: errors.New("expired")}}, Pending},
 	} {
 		a := &app{started: true}
 		for _, err := range []error{c.err, fmt.Errorf("create: %w", c.err)} {

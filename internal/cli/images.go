@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/images"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/transfer"
 )
@@ -87,14 +89,10 @@ func (a *app) imagesPushCommand() *cobra.Command {
 		Args:    oneImages, ValidArgsFunction: anyFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			var o images.PushOptions
-			o.Clock = a.Clock
-			if limit != "" {
-				rate, err := transfer.ParseRate(limit)
-				if err != nil {
-					return usage([]error{fmt.Errorf("--limit %w", err)})
-				}
-				o.Limit = transfer.NewLimit(a.Clock, rate)
+			o := images.PushOptions{Clock: a.Clock}
+			var err error
+			if o.Limit, err = a.limited(limit); err != nil {
+				return err
 			}
 			t, contents, err := a.imagesOf(cmd, file, args[0])
 			if err != nil {
@@ -175,13 +173,41 @@ func (a *app) imagesListCommand() *cobra.Command {
 	return c
 }
 
+// limited is a limit of what is sent by the value of its flag; nil without one.
+func (a *app) limited(flag string) (*transfer.Limit, error) {
+	if flag == "" {
+		return nil, nil
+	}
+	rate, err := transfer.ParseRate(flag)
+	if err != nil {
+		return nil, usage([]error{fmt.Errorf("--limit %w", err)})
+	}
+	return transfer.NewLimit(a.Clock, rate), nil
+}
+
+// pushing is the command line that pushes by itself what a command pushes beside the
+// stacks, for a shell.
+func pushing(cmd *cobra.Command, file, bundle string) string {
+	words := []string{"poolhouse images push"}
+	for _, name := range []string{"limit", "output"} {
+		if f := cmd.Flag(name); f != nil && f.Changed {
+			words = append(words, "--"+name, quoted(f.Value.String()))
+		}
+	}
+	words = append(words, "-f", quoted(file))
+	if strings.HasPrefix(bundle, "-") {
+		words = append(words, "--")
+	}
+	return strings.Join(append(words, quoted(bundle)), " ")
+}
+
 // beside has a run push the images of a bundle beside its stacks.
-func (a *app) beside(t deploy.Target, file string, contents *bundle.Contents) deploy.Transfer {
+func (a *app) beside(t deploy.Target, resume string, contents *bundle.Contents, limit *transfer.Limit) deploy.Transfer {
 	return deploy.Transfer{
 		Name: "images", After: []architecture.StackName{architecture.Storage},
-		Resume: "poolhouse images push -f " + file + " " + contents.Path,
-		Move: func(ctx context.Context, _ map[architecture.StackName]map[string]string, m *transfer.Meter) error {
-			_, err := images.Move(ctx, t.Architecture, t.AWS, contents, images.PushOptions{Clock: t.AWS.Clock, Meter: m})
+		Resume: resume,
+		Move: func(ctx context.Context, c *awsapi.Clients, _ map[architecture.StackName]map[string]string, m *transfer.Meter) error {
+			_, err := images.Move(ctx, t.Architecture, c, contents, images.PushOptions{Clock: c.Clock, Meter: m, Limit: limit})
 			return err
 		},
 	}

@@ -37,8 +37,8 @@ func (e *interruptedError) Is(target error) bool { return target == ErrInterrupt
 
 // stopped is the error of a run that was interrupted: it says what AWS goes on
 // with, after a last look, and how to go on watching.
-func (a *app) stopped(ctx context.Context, t deploy.Target, verb, path string, hands map[architecture.StackName]bool) error {
-	e := &interruptedError{resume: fmt.Sprintf("poolhouse %s %s", verb, path), look: "poolhouse status " + path}
+func (a *app) stopped(ctx context.Context, t deploy.Target, path string, hands map[architecture.StackName]bool) error {
+	e := &interruptedError{resume: a.again, look: "poolhouse status " + quoted(path)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
 	if e.moving, e.unseen = deploy.Moving(ctx, t); e.unseen == nil {

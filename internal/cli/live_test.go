@@ -124,9 +124,9 @@ func TestL31InterruptSaysWhatGoesOn(t *testing.T) {
 	} {
 		t.Run(tt.when, func(t *testing.T) {
 			useSandbox(t, "--speed", "20", "--fresh", "--without", "oidc,postgres", "--for", "../../examples/evaluation.yaml")
-			args := []string{"create", "--yes", "../../examples/evaluation.yaml"}
+			args, verbose := []string{"create", "--yes", "../../examples/evaluation.yaml"}, ""
 			if tt.event == "CREATE_IN_PROGRESS" {
-				args = append(args, "--verbose")
+				args, verbose = append(args, "--verbose"), "-v "
 			}
 			out, errs := &bytes.Buffer{}, watch(tt.event)
 			r := command(t, cli.Streams{Out: out, Err: errs, Clock: clock.NewScaled(20)}, args...)
@@ -141,7 +141,7 @@ func TestL31InterruptSaysWhatGoesOn(t *testing.T) {
 			}
 			for _, want := range []string{
 				tt.want,
-				"hint: poolhouse status ../../examples/evaluation.yaml shows what goes on; to go on watching:\n  poolhouse create ../../examples/evaluation.yaml\n",
+				"hint: poolhouse status ../../examples/evaluation.yaml shows what goes on; to go on watching:\n  " + "poolhouse create " + verbose + "-y ../../examples/evaluation.yaml\n",
 			} {
 				if i := strings.Index(text, "error: "); i < 0 || !strings.Contains(text[i:], want) {
 					t.Errorf("no %q in:\n%s", want, text)

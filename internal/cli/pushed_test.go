@@ -102,4 +102,25 @@ func TestImagesBesideCreate(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	says(stderr, `"event":"TransferProgress"`, `"status":"skipped"`)
+
+	// A registry that nobody vouches for keeps no stack from its work. The run fails,
+	// says so once, and prints what the stacks have come to.
+	for i, v := range env {
+		if strings.HasPrefix(v, "AWS_CA_BUNDLE=") {
+			env[i] = "AWS_CA_BUNDLE="
+		}
+	}
+	spaced := filepath.Join(dir, "sample it's.tar.gz")
+	if err := os.Rename(packed, spaced); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr = run(1, "create", "-y", file, "--limit", "1GB/s", "--bundle", spaced)
+	stderr = strings.Join(strings.Fields(stderr), " ")
+	says(stderr, "images could not be compared: ", "by AWS_CA_BUNDLE", "poolhouse images push --limit 1GB/s -f "+file+" '"+filepath.Join(dir, `sample it'\''s.tar.gz'`))
+	says(out, "is complete", "Delegate poolside.example.com")
+	if _, said, _ := strings.Cut(stderr, "error: "); strings.Count(said, "the transfer of images: ") != 1 {
+		t.Errorf("it is said %d times:\n%s", strings.Count(said, "the transfer of images: "), said)
+	}
+	_, stderr = run(2, "create", "-y", file, "--limit", "1GB/s")
+	says(stderr, "without --bundle nothing is")
 }

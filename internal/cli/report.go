@@ -172,7 +172,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	case errors.As(err, &pending):
 		p.pending(pending, a.file)
 	case errors.As(err, &paused):
-		p.paused(paused, a.command+" "+a.file)
+		p.paused(paused, a.again)
 	case errors.As(err, &held):
 		p.held(held, a.file)
 	case errors.As(err, &lost):
@@ -210,9 +210,16 @@ func (a *app) explain(ctx context.Context, err error) problem {
 	}
 	var moved *deploy.TransferError
 	if errors.As(err, &moved) && moved.Resume != "" {
-		if p.Hint == "" {
+		said := strings.Contains(p.Error, moved.Error()) || slices.ContainsFunc(p.Detail, func(d string) bool { return strings.Contains(d, moved.Error()) })
+		switch {
+		case p.Hint == "" && !said:
+			p.Detail = append(p.Detail, moved.Error())
+			fallthrough
+		case p.Hint == "":
 			p.Hint = "the stacks have nothing to do with it; to go on with it alone: " + moved.Resume
-		} else {
+		case said:
+			p.Detail = append(p.Detail, "to go on with "+moved.Name+" alone: "+moved.Resume)
+		default:
 			p.Detail = append(p.Detail, moved.Error()+"; to go on with it alone: "+moved.Resume)
 		}
 	}

@@ -18,7 +18,7 @@ func ImagesPlan(w io.Writer, p *images.Plan) {
 func ImagesSum(p *images.Plan) string {
 	lacking := 0
 	for _, i := range p.Images {
-		if len(i.Lacks) > 0 {
+		if !i.Complete() {
 			lacking++
 		}
 	}
@@ -39,9 +39,9 @@ func listImages(w io.Writer, p *images.Plan) {
 	for _, i := range p.Images {
 		state := "is there"
 		switch {
-		case len(i.Lacks) > 0 && i.Whole:
+		case i.Whole && !i.Complete():
 			state = "is there under another tag"
-		case len(i.Lacks) > 0:
+		case !i.Complete():
 			state = "is missing, " + bytesOf(i.Send) + " of " + bytesOf(i.Size)
 		}
 		entry(w, "%s %s", i.Name(), state)
@@ -53,7 +53,7 @@ func listImages(w io.Writer, p *images.Plan) {
 func ImagesPushed(w io.Writer, p *images.Plan) {
 	pushed := 0
 	for _, i := range p.Images {
-		if len(i.Lacks) > 0 {
+		if !i.Complete() {
 			pushed++
 		}
 	}

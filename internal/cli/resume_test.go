@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/stack"
+)
+
+// TestHintsRepeatTheWholeCommand follows what errors say of how to go on: with the
+// bundle, the limit and the form of the output, as a shell takes it.
+func TestHintsRepeatTheWholeCommand(t *testing.T) {
+	t.Parallel()
+	a := &app{}
+	root := a.root()
+	create, _, err := root.Find([]string{"create"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var line, alone string
+	create.RunE = func(cmd *cobra.Command, args []string) error {
+		line, alone = a.again, pushing(cmd, args[0], cmd.Flag("bundle").Value.String())
+		return nil
+	}
+	root.SetArgs([]string{"create", "my file.yaml", "--bundle", "it's.tar", "--limit", "1GB/s", "-o", "json"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	if want := `poolhouse create --bundle 'it'\''s.tar' --limit 1GB/s -o json 'my file.yaml'`; line != want {
+		t.Errorf("to go on: %s, not %s", line, want)
+	}
+	if want := `poolhouse images push --limit 1GB/s --output json -f 'my file.yaml' 'it'\''s.tar'`; alone != want {
+		t.Errorf("to go on alone: %s, not %s", alone, want)
+	}
+	for _, err := range []error{
+		&deploy.PausedError{Err: errors.New("expired")},
+		&interruptedError{resume: a.again},
+	} {
+		if p := a.explain(context.Background(), err); !strings.Contains(p.Hint, line) {
+			t.Errorf("%T: the hint is %q", err, p.Hint)
+		}
+	}
+}
+
+// TestTransferIsSaidOnce has a transfer fail alone, beside a stack, and beside a
+// Kubernetes API without a route.
+func TestTransferIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	moved := &deploy.TransferError{Name: "images", Err: errors.New("the disk is full"), Resume: "poolhouse images push"}
+	for name, err := range map[string]error{
+		"alone":   errors.Join(nil, errors.Join(moved)),
+		"stack":   errors.Join(&stack.Error{Stack: "poolside-keys"}, errors.Join(moved)),
+		"pending": errors.Join(&deploy.PendingError{Deployment: "poolside", Err: &cluster.UnreachableError{}}, errors.Join(moved)),
+	} {
+		a := &app{started: true}
+		p := a.explain(context.Background(), err)
+		all := p.Error + "\n" + strings.Join(p.Detail, "\n") + "\n" + p.Hint
+		if strings.Count(all, "the disk is full") != 1 || strings.Count(all, "poolhouse images push") != 1 || p.Code != Failed {
+			t.Errorf("%s: exit code %d, and it says:\n%s", name, p.Code, all)
+		}
+	}
+}
