@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,7 +163,13 @@ func (t *transfers) wait() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, one := range t.waiting {
-		t.run.step("", "the transfer of %s has not begun, since not all stacks are complete that it needs", one.Name)
+		var missing []string
+		for _, s := range one.After {
+			if _, is := t.outputs[s]; !is {
+				missing = append(missing, string(s))
+			}
+		}
+		t.run.step("", "the transfer of %s has not begun: this run ended before it came to what it needs, %s", one.Name, strings.Join(missing, ", "))
 	}
 	return errors.Join(t.errs...)
 }

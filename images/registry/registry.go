@@ -27,7 +27,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -194,6 +193,8 @@ type call struct {
 	scope   string
 	header  http.Header
 	body    []byte
+	// layer: the registry looks at a whole layer before it answers.
+	layer bool
 }
 
 // do makes a call until it is answered. The answer's body is the caller's to close.
@@ -229,10 +230,21 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", q.doing, err)
 		}
+		if c.Guard != nil && q.method != http.MethodGet && q.method != http.MethodHead {
+			if err := c.Guard(ctx); err != nil {
+				return nil, fmt.Errorf("%s: %w", q.doing, err)
+			}
+		}
+		answer := answerTime
+		if q.layer {
+			answer = layerTime
+		}
+		within, w := watched(ctx, c.clock, answer)
 		in, size := body()
-		sent := &touched{r: in}
-		req, err := http.NewRequestWithContext(ctx, q.method, at.String(), nil)
+		sent := &sending{r: in, left: size, watch: w, after: answer}
+		req, err := http.NewRequestWithContext(within, q.method, at.String(), nil)
 		if err != nil {
+			w.end(context.Canceled)
 			return nil, fmt.Errorf("%s: %w", q.doing, bare(err))
 		}
 		if size > 0 {
@@ -245,15 +257,16 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 		if authorization != "" && at.Host == c.host {
 			req.Header.Set("Authorization", authorization)
 		}
-		if c.Guard != nil && q.method != http.MethodGet && q.method != http.MethodHead {
-			if err := c.Guard(ctx); err != nil {
-				return nil, fmt.Errorf("%s: %w", q.doing, err)
-			}
-		}
 		resp, err := c.http.Do(req)
 		if err != nil {
+			if errors.Is(context.Cause(within), errStalled) {
+				err = errStalled
+			}
+			w.end(context.Canceled)
 			return nil, unanswered(q.doing, err)
 		}
+		w.allow(0)
+		resp.Body = &receiving{resp.Body, within, w}
 		if slices.Contains(want, resp.StatusCode) {
 			return resp, nil
 		}
@@ -261,24 +274,13 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 		if fresh || !c.renews(refused, resp) {
 			return nil, refused
 		}
-		if len(q.body) == 0 && sent.is.Load() {
+		if len(q.body) == 0 && sent.begun.Load() {
 			// A stream can't be sent again from here.
 			refused.stale = true
 			return nil, refused
 		}
 		fresh = true
 	}
-}
-
-// touched tells whether it was read from.
-type touched struct {
-	r  io.Reader
-	is atomic.Bool
-}
-
-func (t *touched) Read(p []byte) (int, error) {
-	t.is.Store(true)
-	return t.r.Read(p)
 }
 
 // unanswered is the error of a request that got no answer: what broke may hold
@@ -495,7 +497,7 @@ func (c *Client) Send(ctx context.Context, u *Upload, size int64, body io.Reader
 	doing, scope := "send layer "+u.digest+" to "+u.repository, push(u.repository)
 	location := u.location
 	if size > 0 {
-		resp, err := c.once(ctx, call{doing: doing, method: http.MethodPatch, address: u.location, scope: scope, header: http.Header{"Content-Type": {"application/octet-stream"}}},
+		resp, err := c.once(ctx, call{doing: doing, method: http.MethodPatch, address: u.location, scope: scope, header: http.Header{"Content-Type": {"application/octet-stream"}}, layer: true},
 			func() (io.Reader, int64) { return body, size }, http.StatusAccepted, http.StatusCreated, http.StatusNoContent)
 		if err != nil {
 			return ended(ctx, err)
@@ -514,7 +516,7 @@ func (c *Client) Send(ctx context.Context, u *Upload, size int64, body io.Reader
 	query := to.Query()
 	query.Set("digest", u.digest)
 	to.RawQuery = query.Encode()
-	resp, err := c.do(ctx, call{doing: "complete layer " + u.digest + " in " + u.repository, method: http.MethodPut, address: to.String(), scope: scope}, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	resp, err := c.do(ctx, call{doing: "complete layer " + u.digest + " in " + u.repository, method: http.MethodPut, address: to.String(), scope: scope, layer: true}, http.StatusCreated, http.StatusOK, http.StatusNoContent)
 	if err != nil {
 		// An answer that was lost may have been a yes.
 		if there, look := c.Layer(ctx, u.repository, u.digest); look == nil && there {
