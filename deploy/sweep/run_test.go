@@ -43,7 +43,8 @@ var (
 )
 
 // persist runs a command as one does whose predecessor was killed. Who can't
-// know that it is dead is refused as long as its lease goes on.
+// know that it is dead is refused as long as its lease goes on, and who makes
+// things after a deletion until no call of that arrives any more.
 func (c command) persist(ctx context.Context, as lease.Holder, on *line) ([]deploy.Kept, error) {
 	kept, err := c.run(ctx, as, on)
 	var refused *lease.HeldError
@@ -51,8 +52,11 @@ func (c command) persist(ctx context.Context, as lease.Holder, on *line) ([]depl
 		return kept, err
 	}
 	// The service's dates are cut to seconds.
-	wait := refused.Expires.Sub(refused.Now) - time.Second
-	if as.Run == here.Run || refused.Run != killed.Run || wait <= -time.Second || wait > lease.TTL {
+	wait, most := refused.Until.Sub(refused.Now)-time.Second, lease.TTL
+	if refused.Deletes && c.verb != life.Delete {
+		most += lease.Flight
+	}
+	if as.Run == here.Run || refused.Run != killed.Run || wait <= -time.Second || wait > most {
 		return nil, fmt.Errorf("refused for %s: %w", wait, err)
 	}
 	time.Sleep(wait + 2*time.Second)
