@@ -110,7 +110,10 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 		// What another push, or somebody by hand, has changed since is sent again.
 		intact = there.over(listing(o.Name, now))
 	}
-	if intact && there.of(src.digest) {
+	if intact && !src.stale && there.of(src.digest) {
+		if src.beside != "" {
+			o.Say("does not read " + o.Source + ": " + src.beside + ", which is not older, says that it has the digest " + src.digest)
+		}
 		p.Digest, p.Unchanged = src.digest, true
 		item.Skip(max(src.size, 1))
 		return p, nil

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -114,6 +115,10 @@ func TestVendorsMarker(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte("not read"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	older := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, older, older); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := w.Push(t.Context(), models.PushOptions{Source: path}); err != nil || !got.Unchanged {

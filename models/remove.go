@@ -87,38 +87,59 @@ func (s *Store) removable(ctx context.Context, name string) (*Removal, []types.O
 	return r, ids, nil
 }
 
+// PartlyRemovedError is a checkpoint that may be removed in part.
+type PartlyRemovedError struct {
+	Name string
+	Err  error
+}
+
+func (e *PartlyRemovedError) Error() string { return fmt.Sprintf("remove %s: %v", e.Name, e.Err) }
+func (e *PartlyRemovedError) Unwrap() error { return e.Err }
+
 // Remove removes a checkpoint for good: its marker first, then all versions of its
 // files, its record and unfinished uploads. What was interrupted is gone on with by
-// the same call. It says what was removed.
+// the same call. It says what was removed. From the first call that removes something
+// on, its errors are a [PartlyRemovedError].
 func (s *Store) Remove(ctx context.Context, name string) (*Removal, error) {
 	r, ids, err := s.removable(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := s.remove(ctx, name, ids); err != nil {
+		return nil, &PartlyRemovedError{name, err}
+	}
+	return r, nil
+}
+
+// remove removes versions, unfinished uploads and the marker of a checkpoint.
+func (s *Store) remove(ctx context.Context, name string, ids []types.ObjectIdentifier) error {
 	marker := aws.String(folder(name) + Marker)
 	// On a versioned bucket this hides it; its versions go last, so that none of
 	// them comes to light while there are files.
 	if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: marker}); err != nil {
-		return nil, fmt.Errorf("remove the marker of %s: %w", name, err)
+		return fmt.Errorf("remove the marker: %w", err)
 	}
 	uploads, err := s.uploads(ctx, folder(name))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, list := range uploads {
 		if _, err := s.abort(ctx, list); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := s.delete(ctx, ids); err != nil {
-		return nil, fmt.Errorf("remove %s: %w", name, err)
+		return err
 	}
 	var old, hides []types.ObjectIdentifier
 	pages := s3.NewListObjectVersionsPaginator(s.S3, &s3.ListObjectVersionsInput{Bucket: &s.Bucket, Prefix: marker})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("list the versions of the marker of %s: %w", name, err)
+			return fmt.Errorf("list the versions of the marker: %w", err)
 		}
 		for _, v := range page.Versions {
 			if aws.ToString(v.Key) == *marker {
@@ -133,10 +154,10 @@ func (s *Store) Remove(ctx context.Context, name string) (*Removal, error) {
 	}
 	for _, list := range [][]types.ObjectIdentifier{old, hides} {
 		if err := s.delete(ctx, list); err != nil {
-			return nil, fmt.Errorf("remove the marker of %s: %w", name, err)
+			return fmt.Errorf("remove the marker: %w", err)
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // batch is how many versions one call deletes.

@@ -1,7 +1,6 @@
 package models
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/bundle/archive"
@@ -34,6 +34,11 @@ type source struct {
 	size int64
 	// digest is what it should have, or "".
 	digest string
+	// beside is the file that the digest is from, or "".
+	beside string
+	// stale says that the archive was written after that file: the digest is what it
+	// should have, and nobody knows whether it has.
+	stale bool
 }
 
 // open looks at what a checkpoint is to be made of. Without a digest that an
@@ -67,25 +72,46 @@ func open(o PushOptions) (*source, error) {
 	if digest != "" {
 		return s, nil
 	}
-	beside, err := os.Open(path + ".sha256")
+	return s, s.besides(info)
+}
+
+// besides takes the digest from the file beside an archive, if there is one: from
+// the line that names the archive, or the only one, if that names nothing.
+func (s *source) besides(info os.FileInfo) error {
+	path := s.path + ".sha256"
+	beside, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return s, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the digest of the checkpoint: %w", err)
+		return fmt.Errorf("read the digest of the checkpoint: %w", err)
 	}
 	defer beside.Close()
-	line, err := bufio.NewReader(io.LimitReader(beside, 4<<10)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read the digest of the checkpoint: %w", err)
+	written, err := beside.Stat()
+	if err != nil {
+		return fmt.Errorf("read the digest of the checkpoint: %w", err)
 	}
-	fields := strings.Fields(line)
-	if len(fields) == 0 || !sum.MatchString(fields[0]) {
-		return nil, fmt.Errorf("%s.sha256 holds no digest: write what sha256sum prints into it, or remove it", path)
+	text, err := io.ReadAll(io.LimitReader(beside, maxBeside+1))
+	if err != nil {
+		return fmt.Errorf("read the digest of the checkpoint: %w", err)
 	}
-	s.digest = "sha256:" + hexOf(fields[0])
-	return s, nil
+	if len(text) > maxBeside {
+		return fmt.Errorf("%s has more than %d bytes: write what sha256sum prints into it, or remove it", path, maxBeside)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for _, line := range lines {
+		digest, name, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name = strings.TrimPrefix(strings.TrimSpace(name), "*") // of a file read as bytes
+		if sum.MatchString(digest) && (filepath.Base(name) == filepath.Base(s.path) || name == "" && len(lines) == 1) {
+			s.digest, s.beside, s.stale = "sha256:"+hexOf(digest), path, info.ModTime().After(written.ModTime())
+			return nil
+		}
+	}
+	return fmt.Errorf("%s holds no digest of %s: write what sha256sum prints into it, or remove it", path, filepath.Base(s.path))
 }
+
+// maxBeside is how long a file of digests beside an archive may be.
+const maxBeside = 64 << 10
 
 // CheckSource refuses a source, or a digest, that can't be right. It reads no more
 // than its beginning.
@@ -138,7 +164,11 @@ func (s *source) read(ctx context.Context, visit archive.Visit) (string, error) 
 	}
 	got := digestOf(h.Sum(nil))
 	if s.digest != "" && hexOf(s.digest) != hexOf(got) {
-		return "", fault.Faults{{Place: s.path, Reason: fmt.Sprintf("has the digest %s, and should have %s", got, s.digest), Fix: "fetch it again, or correct the digest"}}
+		says, fix := "", "fetch it again, or correct the digest"
+		if s.beside != "" {
+			says, fix = ", as "+s.beside+" says", "fetch it again, or write that file anew: sha256sum prints what it should hold"
+		}
+		return "", fault.Faults{{Place: s.path, Reason: fmt.Sprintf("has the digest %s, and should have %s%s", got, s.digest, says), Fix: fix}}
 	}
 	return got, nil
 }

@@ -141,18 +141,25 @@ func (a *app) modelsPushCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var p *models.Pushed
+			var (
+				p       *models.Pushed
+				stopped *models.StoppedError
+			)
 			if err := a.moved(ctx, repeated(cmd, args), func(v *view.Transfer) (err error) {
 				o.Meter = v.Meter()
 				o.Say = func(text string) { v.Say(a.Clock.Now(), "%s", text) }
 				p, err = store.Push(ctx, o)
+				errors.As(err, &stopped)
 				return err
 			}); err != nil {
+				if interrupted, is := errors.AsType[*transferStoppedError](err); is && errors.Is(err, ErrInterrupted) {
+					interrupted.what = interruptedPush(stopped)
+				}
 				var broken fault.Faults
 				if errors.As(err, &broken) {
 					return newSourceError(o.Source, broken)
 				}
-				return err
+				return permitted(err)
 			}
 			return a.print(p, func() { view.Pushed(a.Out, p) })
 		},
@@ -163,6 +170,17 @@ func (a *app) modelsPushCommand() *cobra.Command {
 	c.Flags().StringVar(&limit, "limit", "", "how fast to send at most, for example 50MB/s or 200Mbit/s")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "look at source and bucket, and change nothing")
 	return c
+}
+
+// interruptedPush says what an interrupted push has done; nil is nothing.
+func interruptedPush(s *models.StoppedError) string {
+	switch {
+	case s != nil && s.Changed:
+		return "interrupted; what was sent stays, and the checkpoint is not marked as complete"
+	case s != nil && s.Sent > 0:
+		return "interrupted; the parts that were sent stay, and what is there is as it was"
+	}
+	return "interrupted; nothing was sent, and what is there is as it was"
 }
 
 // sourceError is a checkpoint's source that is damaged. Some of it may have been
@@ -194,7 +212,7 @@ func (a *app) modelsListCommand() *cobra.Command {
 			}
 			list, err := store.List(cmd.Context())
 			if err != nil {
-				return err
+				return permitted(err)
 			}
 			return a.print(list, func() { view.Checkpoints(a.Out, store.Bucket, list) })
 		},
@@ -242,6 +260,14 @@ func absent(err error, file string) error {
 	if models.Gone(err) {
 		return hinted{err, "poolhouse models list -f " + file + " lists those that there are"}
 	}
+	return permitted(err)
+}
+
+// permitted says of a call that was denied what it takes.
+func permitted(err error) error {
+	if awsapi.IsDenied(err) {
+		return hinted{err, "it takes the permission " + awsapi.Permission(err) + ", and with the bucket's key also kms:GenerateDataKey and kms:Decrypt; docs/guides/models.md lists them all; then repeat the command"}
+	}
 	return err
 }
 
@@ -278,9 +304,13 @@ func (a *app) modelsRemoveCommand() *cobra.Command {
 			}
 			if r, err = store.Remove(ctx, args[0]); err != nil {
 				if wasInterrupted(ctx, err) {
-					return &transferStoppedError{"interrupted; the checkpoint is partly removed", repeated(cmd, args), ErrInterrupted}
+					what := "interrupted; nothing was removed"
+					if _, is := errors.AsType[*models.PartlyRemovedError](err); is {
+						what = "interrupted; the checkpoint is partly removed"
+					}
+					return &transferStoppedError{what, repeated(cmd, args), ErrInterrupted}
 				}
-				return err
+				return permitted(err)
 			}
 			v = view.NewRemoved(r, false)
 			return a.print(v, func() { view.CheckpointRemoved(a.Out, v) })
