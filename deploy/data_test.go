@@ -137,8 +137,13 @@ func TestL06CreateAndDeleteWithSnapshotThreeTimesOver(t *testing.T) {
 				}
 			}
 			if cycle == 2 {
+				older := from(snapshots[0])
+				p, err := deploy.MakePlan(t.Context(), w.target(older))
+				if got := paths(t, err); len(got) != 1 || got[0] != "database.snapshot allow-replace" || p.Refusals[0].Fix != "write "+snapshots[1]+" to restore what was there last" {
+					t.Errorf("a plan from an older snapshot: %v, %+v", err, p.Refusals)
+				}
 				w.breakNext(a, `faults: [{id: db, fail: {stack: poolside-database, resource: Database, error: ServiceUnavailable}}]`)
-				if _, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: w.target(from(snapshots[0]))}); err == nil {
+				if _, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: w.allowing(older, guard.Replace)}); err == nil {
 					t.Fatal("the creation from the wrong snapshot did not fail")
 				}
 			}

@@ -78,7 +78,11 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 	})
 	res, err := do(ctx, fenced)
 	if failed := release(ctx, held); failed != nil {
-		say("the lease could not be given back and ends by itself, within %v: %v", lease.TTL, failed)
+		ends := lease.TTL
+		if t.Holder.Deletes {
+			ends += lease.Flight
+		}
+		say("the lease could not be given back and ends by itself, within %v: %v", ends, failed)
 	}
 	return res, paused(name, err)
 }

@@ -162,17 +162,26 @@ func (d *deleting) atRest(ctx context.Context) error {
 }
 
 // lift switches all protection off, of the stacks that go. What was switched on
-// since it was asked for is asked for before.
+// since it was asked for is asked for before any of it is lifted.
 func (d *deleting) lift(ctx context.Context) error {
 	d.tellHalf()
-	return inOrder(ctx, d.going, unordered, func(ctx context.Context, name architecture.StackName) error {
+	err := inOrder(ctx, d.going, unordered, func(ctx context.Context, name architecture.StackName) error {
 		st, err := d.driver.Rest(ctx, d.owner(name).ID)
-		if err != nil || !st.Exists() {
-			return err
+		if err == nil && st.Exists() {
+			d.setOwned(name, st)
 		}
-		d.setOwned(name, st)
-		if err := d.mayLift(ctx, ofStack(name, st)...); err != nil {
-			return err
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.askToLift(ctx); err != nil {
+		return err
+	}
+	return inOrder(ctx, d.going, unordered, func(ctx context.Context, name architecture.StackName) error {
+		st := d.owner(name)
+		if !st.Exists() {
+			return nil
 		}
 		if st.Protected {
 			if err := d.driver.Protect(ctx, st.ID, false); err != nil {
@@ -193,7 +202,7 @@ func (d *deleting) lift(ctx context.Context) error {
 			// That of what the stack protects was asked for as a whole.
 			if st.Parameters[templates.ProtectionParameter] != "true" {
 				if err := d.mayLift(ctx, Protection{name, "resource", res.Type, res.PhysicalID}); err != nil {
-					return err
+					return fmt.Errorf("the protection of %s %s, switched on this moment, stays, and that of others is lifted; poolhouse create puts it back: %v", res.Type, res.PhysicalID, err)
 				}
 			}
 			d.step(name, "lifting the deletion protection of %s %s, which its stack did not switch on", res.Type, res.PhysicalID)

@@ -119,7 +119,8 @@ func TestL06ProtectionThatComesAfterTheQuestion(t *testing.T) {
 			t.Errorf("asked for %+v, and then %v", asked, err)
 		}
 		s, err := deploy.Look(t.Context(), w.target(a))
-		if err != nil || !slices.Contains(s.Besides, late[0]) || len(s.Stacks) < 10 {
+		there := func(l deploy.StackStatus) bool { return l.Status != "absent" }
+		if err != nil || !slices.Contains(s.Besides, late[0]) || !slices.Contains(s.Besides, deploy.Protection{Stack: architecture.Keys, Of: "stack"}) || !slices.ContainsFunc(s.Stacks, there) {
 			t.Errorf("afterwards: %+v, %v", s, err)
 		}
 		asked = nil

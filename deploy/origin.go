@@ -108,7 +108,7 @@ func (a *applying) originRefusals(ctx context.Context) (*Origin, []guard.Refusal
 		newest := finals[0]
 		list := strings.Join(o.Finals, ", ")
 		return o, refuse(path, fmt.Sprintf("is not set, and the database would begin empty although a deletion kept its data (%s)", list),
-			fmt.Sprintf("write %s, of %s, to restore it", aws.ToString(newest.DBSnapshotIdentifier), aws.ToTime(newest.SnapshotCreateTime).UTC().Format("2006-01-02 15:04Z")), guard.Empty), nil
+			fmt.Sprintf("write %s, of %s, to restore it", aws.ToString(newest.DBSnapshotIdentifier), day(newest)), guard.Empty), nil
 	}
 	found, err := a.AWS.RDS.DescribeDBSnapshots(ctx, &rds.DescribeDBSnapshotsInput{DBSnapshotIdentifier: &o.Snapshot})
 	if err != nil && !awsapi.IsNotFound(err) {
@@ -124,6 +124,10 @@ func (a *applying) originRefusals(ctx context.Context) (*Origin, []guard.Refusal
 	s := found.DBSnapshots[0]
 	o.Taken = aws.ToTime(s.SnapshotCreateTime)
 	var all []guard.Refusal
+	if len(finals) > 0 && aws.ToTime(finals[0].SnapshotCreateTime).After(o.Taken) {
+		all = refuse(path, fmt.Sprintf("is %s, of %s, and a deletion left %s, which is newer, of %s", o.Snapshot, day(s), o.Finals[0], day(finals[0])),
+			fmt.Sprintf("write %s to restore what was there last", o.Finals[0]), guard.Replace)
+	}
 	for _, f := range unrestorable(c, s) {
 		all = append(all, guard.Refusal{Fault: f, Stack: a.Architecture.StackName(architecture.Database)})
 	}
@@ -190,7 +194,7 @@ func (a *applying) lostOrigin(ctx context.Context, st *stack.State, made string)
 			is = "is " + asked
 		}
 		r.Fault = c.Fault("database.snapshot", fmt.Sprintf("%s, and the database %s is gone: what it held is in snapshot %s, of %s, and the stack, which stands, would make it again %s",
-			is, a.Architecture.DatabaseName(), id, aws.ToTime(last.SnapshotCreateTime).UTC().Format("2006-01-02 15:04Z"), again),
+			is, a.Architecture.DatabaseName(), id, day(*last), again),
 			fmt.Sprintf("go on with the deletion: poolhouse delete FILE --data snapshot; then write %s, and poolhouse create FILE", id))
 		if asked == "" && made == "" {
 			r.Flag = guard.Empty
@@ -199,6 +203,11 @@ func (a *applying) lostOrigin(ctx context.Context, st *stack.State, made string)
 		}
 	}
 	return o, []guard.Refusal{r}, nil
+}
+
+// day is when a snapshot was taken, for people.
+func day(s types.DBSnapshot) string {
+	return aws.ToTime(s.SnapshotCreateTime).UTC().Format("2006-01-02 15:04Z")
 }
 
 // unusableKey is the fault of a snapshot whose key can't decrypt it. Of a key

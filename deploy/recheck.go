@@ -30,7 +30,7 @@ func (a *applying) unprotected(ctx context.Context) ([]Protection, error) {
 	var all []Protection
 	for _, s := range a.Architecture.Stacks {
 		st := a.states[s.Name]
-		if !st.Exists() {
+		if partly(s.Name) { // GPU nodes get theirs once they are there
 			continue
 		}
 		lacks := bare(s.Name, st)

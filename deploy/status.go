@@ -176,6 +176,7 @@ func (s *Status) protection(wanted bool, owned map[architecture.StackName]*stack
 		case !st.Exists():
 		case !wanted:
 			s.Besides = append(s.Besides, ofStack(line.Stack, st)...)
+		case stack.ConditionOf(st.Status) != stack.Whole:
 		case s.Phase == Complete || s.Phase == GPUPending:
 			s.Unprotected = append(s.Unprotected, bare(line.Stack, st)...)
 		}

@@ -169,7 +169,7 @@ func TestL31Signals(t *testing.T) {
 	if got := p.end(); got != cli.Failed {
 		t.Errorf("one signal: exit code %d, want %d", got, cli.Failed)
 	}
-	for _, want := range []string{"interrupted; AWS goes on with what it has begun: ", "to go on watching:\n  poolhouse create " + file} {
+	for _, want := range []string{"interrupted; AWS goes on with what it has begun: ", "to go on watching:\n  poolhouse create -v -y " + file} {
 		if !strings.Contains(p.err.String(), want) {
 			t.Errorf("one signal: no %q in:\n%s", want, p.err)
 		}

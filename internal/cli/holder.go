@@ -53,13 +53,19 @@ func alive(pid int) bool {
 func (p *problem) held(e *lease.HeldError, file string) {
 	p.Error = "somebody else works on this deployment; nothing was changed"
 	p.Detail = append(holds(e.Held.Holder), "lease: until "+e.Expires.UTC().Format(time.RFC3339)+", unless it is renewed")
-	if e.Ended() {
-		until := e.Until.UTC().Format(time.RFC3339)
-		p.Error = "a deletion on another machine did not give its lease back; nothing was changed"
+	until := e.Until.UTC().Format(time.RFC3339)
+	switch {
+	case e.Ended():
+		p.Error = "a deletion did not give its lease back; nothing was changed"
 		p.Detail = append(p.Detail, "calls that it sent may arrive: until "+until)
 		if p.Hint == "" {
-			p.Hint = fmt.Sprintf("repeat the command after %s; on %s, where that process is known to be dead, it can be repeated at once; poolhouse delete goes on with the deletion at once", until, e.Host)
+			p.Hint = fmt.Sprintf("repeat the command after %s; poolhouse delete goes on with the deletion at once", until)
+			if e.Machine != "" {
+				p.Hint += fmt.Sprintf(", and so does this command on %s, where that process is known to be dead", e.Host)
+			}
 		}
+	case e.Until.After(e.Expires) && p.Hint == "":
+		p.Hint = "poolhouse status " + file + " shows what goes on; repeat the command when that deletion is over; if it was killed, poolhouse delete goes on with it when the lease ends, and this command can after " + until + ", when nothing that it sent can arrive any more"
 	}
 	if p.Hint == "" {
 		p.Hint = "poolhouse status " + file + " shows what goes on; repeat the command when that run is over; if it was killed, its lease is free when it ends"
