@@ -13,7 +13,7 @@ func NotModelled() []string {
 		"throttling and shortages by chance: calls are limited and capacity is short only where a plan of faults or the account's options say so",
 		"service quotas beyond those that Service Quotas lists here, and requests to raise them; the vCPUs of running instances have what AWS grants accounts in use, not a new one's",
 		"DNS resolution: certificates are issued when their record is in a zone that counts as delegated",
-		"the identity provider: sign-on is carried out only where `poolhouse sandbox` serves the account, at a provider of its own; a rehearsal configures it and no more",
+		"the identity provider: sign-on is carried out only where `poolhouse sandbox` serves the account and in the step data of a rehearsal, at a provider of the sandbox's own",
 		"money: nothing has a price",
 		"other regions and accounts, and so keys of several regions",
 		"CloudFormation: transforms, modules, macros, nested stacks, custom resources, templates by address other than of its own S3, rules that look at the account (Fn::RefAll, Fn::ValueOf), wait conditions, creation policies but those of Auto Scaling groups, update policies other than rolling updates, rollback triggers, imports and hooks; notifications are not sent",
