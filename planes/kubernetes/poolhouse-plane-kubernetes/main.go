@@ -18,6 +18,8 @@ import (
 )
 
 func main() {
+	// The answer is the only thing that goes to standard output: what the server
+	// prints is its log.
 	out := os.Stdout
 	os.Stdout = os.Stderr
 	os.Exit(run(os.Stdin, out))
@@ -42,6 +44,7 @@ func run(in io.Reader, out io.Writer) int {
 	// Nobody reads the log any more once the parent has ended, which must not
 	// cut the end short.
 	signal.Ignore(syscall.SIGPIPE)
+	// A signal that comes after the end of the input must not cut the end short.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	lines := bufio.NewReader(in)
