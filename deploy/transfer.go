@@ -81,7 +81,7 @@ func (TransferFinished) event() {}
 // transferPace is how often it is said how far a transfer is.
 const transferPace = 2 * time.Second
 
-// transfers are those of a run. A nil one has none.
+// transfers are those of a run.
 type transfers struct {
 	run *run
 

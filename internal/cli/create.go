@@ -24,7 +24,7 @@ func (a *app) createCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			limit, err := a.limited(rate)
 			if err != nil {
-				return err
+				return usage([]error{err})
 			}
 			if from == "" && limit != nil {
 				return usage([]error{errors.New("--limit is of what is pushed, and without --bundle nothing is")})

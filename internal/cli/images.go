@@ -92,7 +92,7 @@ func (a *app) imagesPushCommand() *cobra.Command {
 			o := images.PushOptions{Clock: a.Clock}
 			var err error
 			if o.Limit, err = a.limited(limit); err != nil {
-				return err
+				return usage([]error{err})
 			}
 			t, contents, err := a.imagesOf(cmd, file, args[0])
 			if err != nil {
@@ -180,7 +180,7 @@ func (a *app) limited(flag string) (*transfer.Limit, error) {
 	}
 	rate, err := transfer.ParseRate(flag)
 	if err != nil {
-		return nil, usage([]error{fmt.Errorf("--limit %w", err)})
+		return nil, fmt.Errorf("--limit %w", err)
 	}
 	return transfer.NewLimit(a.Clock, rate), nil
 }

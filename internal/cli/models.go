@@ -14,7 +14,6 @@ import (
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/models"
-	"github.com/poolhouse/poolhouse/transfer"
 )
 
 func (a *app) modelsCommand() *cobra.Command {
@@ -31,7 +30,7 @@ func (a *app) modelsCommand() *cobra.Command {
 	return c
 }
 
-// fileFlag is how commands about models name the deployment.
+// fileFlag is how commands about models and images name the deployment.
 func fileFlag(c *cobra.Command, file *string) {
 	c.Flags().StringVarP(file, "file", "f", "", "the deployment's file (required)")
 	// Its error says that there is no such flag.
@@ -124,12 +123,9 @@ func (a *app) modelsPushCommand() *cobra.Command {
 			if err := models.CheckName(o.Name); err != nil {
 				faults = append(faults, fmt.Errorf("%w; --name gives it another", err))
 			}
-			if limit != "" {
-				rate, err := transfer.ParseRate(limit)
-				if err != nil {
-					faults = append(faults, fmt.Errorf("--limit %w", err))
-				}
-				o.Limit = transfer.NewLimit(a.Clock, rate)
+			var err error
+			if o.Limit, err = a.limited(limit); err != nil {
+				faults = append(faults, err)
 			}
 			if err := models.CheckSource(o); err != nil {
 				faults = append(faults, err)
