@@ -39,6 +39,10 @@ const SweepPath = "/sweep"
 // the client counts on. What else there is, of a part that broke, is forgotten.
 const OffsetHeader = "Upload-Offset"
 
+// TurnHeader, beside it, grows from request to request: one that reaches the server
+// after one with a higher turn is refused, since its client has given it up.
+const TurnHeader = "Upload-Turn"
+
 // repositories are where distribution keeps them.
 const repositories = "/docker/registry/v2/repositories"
 
@@ -95,7 +99,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return errors.Join(err, l.Close(), app.Shutdown())
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", &rewinding{next: app, root: root, busy: map[string]chan struct{}{}})
+	mux.Handle("/", &rewinding{next: app, root: root, uploads: map[string]*upload{}})
 	mux.HandleFunc("POST "+SweepPath, func(w http.ResponseWriter, r *http.Request) { answerSweep(w, r, files) })
 	var busy sync.WaitGroup
 	inside := known(o.Password, mux)

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -141,5 +142,52 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 		if want := fmt.Sprintf("%s is no loopback address with a port", address); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// TestLateRequest has a part that its client gave up reach the server after the
+// next one: it must not take back what the next one brought.
+func TestLateRequest(t *testing.T) {
+	address, _ := serve(t, t.TempDir(), "")
+	ask := func(method, path, body string, header ...string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("poolhouse", "word")
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		return resp
+	}
+	from := func(resp *http.Response) string {
+		t.Helper()
+		at, err := resp.Location()
+		if err != nil {
+			t.Fatal(resp.Status, err)
+		}
+		return at.String()
+	}
+	empty := from(ask(http.MethodPost, "http://"+address+"/v2/"+Repository+"/blobs/uploads/", ""))
+	full := from(ask(http.MethodPatch, empty, "text", OffsetHeader, "0", TurnHeader, "2"))
+	if resp := ask(http.MethodPatch, empty, "late", OffsetHeader, "0", TurnHeader, "1"); resp.StatusCode != http.StatusConflict {
+		t.Errorf("a request that is late gets %s", resp.Status)
+	}
+	for _, turn := range []string{"", "0", "x"} {
+		if resp := ask(http.MethodPatch, full, "x", OffsetHeader, "4", TurnHeader, turn); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("turn %q gets %s", turn, resp.Status)
+		}
+	}
+	whole := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("text")))
+	if resp := ask(http.MethodPut, full+"&digest="+whole, "", OffsetHeader, "4", TurnHeader, "3"); resp.StatusCode != http.StatusCreated {
+		t.Errorf("the upload ends with %s", resp.Status)
 	}
 }

@@ -18,13 +18,20 @@ var uploadPath = regexp.MustCompile(`^/v2/` + Repository + `/blobs/uploads/([0-9
 
 // rewinding puts an upload back to where its client counts on it before it goes
 // on: distribution refuses it otherwise, for ever. Requests for the same upload
-// wait for each other, since one whose client is gone may still write.
+// wait for each other, since one whose client is gone may still write; and one
+// that comes late, when its client has long gone on with another, is refused.
 type rewinding struct {
 	next http.Handler
 	root string
 
-	mu   sync.Mutex
-	busy map[string]chan struct{} // by ids; closed at the end
+	mu      sync.Mutex
+	uploads map[string]*upload // by ids
+}
+
+// upload is one that somebody goes on with.
+type upload struct {
+	busy chan struct{} // closed at the end of what goes on; nil if nothing does
+	turn int64         // the highest that there was
 }
 
 func (u *rewinding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -38,7 +45,16 @@ func (u *rewinding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, OffsetHeader+" "+counts+" is no number of bytes", http.StatusBadRequest)
 		return
 	}
-	release, err := u.take(r.Context(), m[1])
+	turn, err := strconv.ParseInt(r.Header.Get(TurnHeader), 10, 64)
+	if err != nil || turn < 1 {
+		http.Error(w, TurnHeader+" "+r.Header.Get(TurnHeader)+" is no number from 1", http.StatusBadRequest)
+		return
+	}
+	release, err := u.take(r.Context(), m[1], turn)
+	if errors.Is(err, errLate) {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
 	if err != nil {
 		return // the client is gone
 	}
@@ -61,18 +77,30 @@ func (u *rewinding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// errLate refuses a request that another one has overtaken.
+var errLate = errors.New("a later request has gone on with the upload")
+
 // take waits until nobody has an upload, and has it until release.
-func (u *rewinding) take(ctx context.Context, id string) (release func(), err error) {
+func (u *rewinding) take(ctx context.Context, id string, turn int64) (release func(), err error) {
 	for {
 		u.mu.Lock()
-		busy := u.busy[id]
+		at := u.uploads[id]
+		if at == nil {
+			at = &upload{}
+			u.uploads[id] = at
+		}
+		if turn <= at.turn {
+			u.mu.Unlock()
+			return nil, errLate
+		}
+		busy := at.busy
 		if busy == nil {
 			mine := make(chan struct{})
-			u.busy[id] = mine
+			at.busy, at.turn = mine, turn
 			u.mu.Unlock()
 			return func() {
 				u.mu.Lock()
-				delete(u.busy, id)
+				at.busy = nil
 				u.mu.Unlock()
 				close(mine)
 			}, nil

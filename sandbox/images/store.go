@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/poolhouse/poolhouse/sandbox/ecr"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
@@ -60,10 +61,11 @@ func (s *Store) Close() error {
 type client struct {
 	url, password string
 	http          *http.Client
+	turns         *atomic.Int64 // of requests about uploads
 }
 
 func newClient(url, password string) client {
-	return client{url: url, password: password, http: &http.Client{Transport: &http.Transport{
+	return client{url: url, password: password, turns: new(atomic.Int64), http: &http.Client{Transport: &http.Transport{
 		MaxIdleConnsPerHost: 16, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10, DisableCompression: true,
 	}}}
 }
@@ -114,6 +116,10 @@ func (c client) do(ctx context.Context, method, address string, body io.Reader, 
 // what is left of a part that broke.
 const offset = "Upload-Offset"
 
+// turn is the header that says which of two requests about an upload is the later:
+// one that was given up may reach the server after the next.
+const turn = "Upload-Turn"
+
 // Begin begins an upload.
 func (c client) Begin(ctx context.Context) (ecr.Upload, error) {
 	resp, err := c.do(ctx, http.MethodPost, "/v2/"+repository+"/blobs/uploads/", nil, nil)
@@ -135,7 +141,11 @@ func (c client) Append(ctx context.Context, u ecr.Upload, part io.Reader) (ecr.U
 
 // goOn sends a request about an upload.
 func (c client) goOn(ctx context.Context, method string, u ecr.Upload, to string, body io.Reader) (*http.Response, error) {
-	resp, err := c.do(ctx, method, to, body, http.Header{"Content-Type": {"application/octet-stream"}, offset: {strconv.FormatInt(u.Size, 10)}})
+	resp, err := c.do(ctx, method, to, body, http.Header{
+		"Content-Type": {"application/octet-stream"},
+		offset:         {strconv.FormatInt(u.Size, 10)},
+		turn:           {strconv.FormatInt(c.turns.Add(1), 10)},
+	})
 	if refused, ok := errors.AsType[*refusedError](err); ok && strings.Contains(refused.text, "BLOB_UPLOAD_UNKNOWN") {
 		return nil, ecr.ErrNoUpload
 	}
