@@ -1,6 +1,7 @@
 // Package cluster is the Kubernetes half of a deployment. Its first part is the
 // way there: [FindRoute] decides, by dialling, how the Kubernetes API is
-// reached, before anything depends on it.
+// reached, before anything depends on it. [NewToken] proves who calls, and
+// [Kubeconfig] has other clients do the same.
 //
 // A route is proved: a TLS handshake that the cluster's own authority vouches
 // for, and an answer over HTTP, whichever it is; who may do what is for later.
@@ -131,6 +132,8 @@ type Route struct {
 	Version string `json:"version,omitempty"`
 	// Attempts are all that were made, in order; the last one is this route.
 	Attempts []Attempt `json:"attempts"`
+	// Authority, as PEM, vouches for the API's certificate.
+	Authority []byte `json:"-"`
 
 	dial  func(context.Context) (net.Conn, error)
 	trust *tls.Config
@@ -183,6 +186,8 @@ type finder struct {
 	endpoint string
 	host     string // host:port
 	trust    *tls.Config
+	// authority is who vouches, as PEM.
+	authority []byte
 }
 
 // FindRoute finds a way to the Kubernetes API of a deployment's cluster: the
@@ -255,6 +260,7 @@ func (f *finder) describe(ctx context.Context) error {
 	if !roots.AppendCertsFromPEM(authority) {
 		return fmt.Errorf("cluster %s names no certificate authority", name)
 	}
+	f.authority = authority
 	f.trust = &tls.Config{RootCAs: roots, ServerName: u.Hostname(), MinVersion: tls.VersionTLS12, Time: f.Clock.Now}
 	return nil
 }
@@ -341,7 +347,7 @@ func (f *finder) try(ctx context.Context, c candidate) (*Route, error) {
 // prove asks the API for its version. Whoever answers with a certificate of the
 // cluster's authority, for its name, is the API.
 func (f *finder) prove(ctx context.Context, c candidate, way opened) (*Route, error) {
-	r := &Route{Way: c.way, Via: c.via, Endpoint: f.endpoint, dial: way.dial, close: way.close, trust: f.trust}
+	r := &Route{Way: c.way, Via: c.via, Endpoint: f.endpoint, Authority: f.authority, dial: way.dial, close: way.close, trust: f.trust}
 	if way.via != "" {
 		r.Via = way.via
 	}

@@ -41,8 +41,9 @@ func (e *PendingError) Unwrap() []error {
 	return slices.DeleteFunc([]error{e.GPU, e.Err}, func(err error) bool { return err == nil })
 }
 
-// findRoute looks for the way to the Kubernetes API of a target's cluster.
-func findRoute(ctx context.Context, t Target) (*cluster.Route, error) {
+// FindRoute looks for the way to the Kubernetes API of a target's cluster, from the
+// target's machine. See [cluster.FindRoute].
+func FindRoute(ctx context.Context, t Target) (*cluster.Route, error) {
 	return cluster.FindRoute(ctx, cluster.Options{
 		Architecture: t.Architecture, EKS: t.AWS.EKS, EC2: t.AWS.EC2, SSM: t.AWS.SSM, Clock: t.AWS.Clock, Machine: *t.Machine,
 	})
@@ -54,7 +55,7 @@ func (a *applying) kubernetes(ctx context.Context) (*cluster.Route, error) {
 	if a.Machine == nil {
 		return nil, nil
 	}
-	route, err := findRoute(ctx, a.Target)
+	route, err := FindRoute(ctx, a.Target)
 	var unreachable *cluster.UnreachableError
 	if errors.As(err, &unreachable) {
 		a.attempts(unreachable.Attempts)
@@ -105,7 +106,7 @@ func lookAtKubernetes(ctx context.Context, t Target, owned map[architecture.Stac
 	if t.Machine == nil || !st.Exists() || stack.ConditionOf(st.Status) != stack.Whole {
 		return nil, nil
 	}
-	route, err := findRoute(ctx, t)
+	route, err := FindRoute(ctx, t)
 	var unreachable *cluster.UnreachableError
 	if errors.As(err, &unreachable) {
 		return &KubernetesStatus{Endpoint: unreachable.Endpoint, Attempts: unreachable.Attempts}, nil

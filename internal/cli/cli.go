@@ -100,6 +100,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "bundle", Title: "The bundle:"},
 		&cobra.Group{ID: "life", Title: "The deployment:"},
 		&cobra.Group{ID: "look", Title: "Looking:"},
+		&cobra.Group{ID: "cluster", Title: "Kubernetes:"},
 		&cobra.Group{ID: "try", Title: "Trying out, without an account:"},
 		&cobra.Group{ID: "self", Title: "The program:"},
 	)
@@ -107,6 +108,7 @@ func (a *app) root() *cobra.Command {
 		a.initCommand(), a.validateCommand(), a.exportCommand(),
 		a.bundleCommand(), a.imagesCommand(), a.modelsCommand(),
 		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(), a.recoverCommand(),
+		a.clusterCommand(),
 		a.statusCommand(), a.verifyCommand(), a.driftCommand(), a.outputsCommand(), a.listCommand(),
 		a.rehearseCommand(), a.sandboxCommand(),
 		a.versionCommand(),

@@ -131,6 +131,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		blocked       *deploy.BlockedError
 		paused        *deploy.PausedError
 		broken        *bundleError
+		unreachable   *cluster.UnreachableError
 
 		stoppedTransfer *transferStoppedError
 	)
@@ -171,6 +172,10 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		p.access(access)
 	case errors.As(err, &pending):
 		p.pending(pending, a.file)
+	case errors.As(err, &unreachable):
+		p.Error = fmt.Sprintf("there is no route from here to the Kubernetes API of %s at %s", unreachable.Cluster, unreachable.Endpoint)
+		p.attempts(unreachable)
+		hint("open one of these ways, or repeat the command from inside: docs/guides/private-cluster.md says what each needs")
 	case errors.As(err, &paused):
 		p.paused(paused, a.again)
 	case errors.As(err, &held):
@@ -266,6 +271,11 @@ func (p *problem) pending(e *deploy.PendingError, file string) {
 		return
 	}
 	p.Error = fmt.Sprintf("the AWS side of %s is complete, and there is no route from here to its Kubernetes API at %s", e.Deployment, u.Endpoint)
+	p.attempts(u)
+}
+
+// attempts lists the ways to the Kubernetes API that were tried.
+func (p *problem) attempts(u *cluster.UnreachableError) {
 	for _, a := range u.Attempts {
 		line := a.String() + ": " + a.Error
 		if a.Advice != "" {
