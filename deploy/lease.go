@@ -74,12 +74,15 @@ func hold[T any](ctx context.Context, t Target, do func(context.Context, Target)
 		if ctx.Err() != nil { // no work is begun after an interrupt
 			return context.Cause(ctx)
 		}
+		if awsapi.Deletes(ctx) {
+			return held.CheckDeletion(ctx)
+		}
 		return held.Check(ctx)
 	})
 	res, err := do(ctx, fenced)
 	if failed := release(ctx, held); failed != nil {
 		ends := lease.TTL
-		if t.Holder.Deletes {
+		if held.Deletes() {
 			ends += lease.Flight
 		}
 		say("the lease could not be given back and ends by itself, within %v: %v", ends, failed)

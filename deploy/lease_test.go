@@ -1,10 +1,15 @@
 package deploy_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +19,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/lease"
 	"github.com/poolhouse/poolhouse/sandbox"
@@ -192,4 +200,95 @@ func TestL25NothingIsLeftOfALease(t *testing.T) {
 			t.Errorf("there is %v", names)
 		}
 	})
+}
+
+// TestL25StatusTellsWhatIsWaitedFor has runs die elsewhere that had begun to delete
+// a stack: a deletion, and an update of a file that has no GPU nodes any more. Until
+// nothing that they sent can arrive the status and a recovery show who that was and
+// until when others are refused.
+func TestL25StatusTellsWhatIsWaitedFor(t *testing.T) {
+	for verb, do := range map[string]func(context.Context, deploy.Target) error{
+		"delete": func(ctx context.Context, target deploy.Target) error {
+			_, err := deploy.Delete(ctx, deploy.DeleteOptions{Target: target, Data: deploy.DestroyData})
+			return err
+		},
+		"update": func(ctx context.Context, target deploy.Target) error {
+			_, err := deploy.Update(ctx, deploy.CreateOptions{Target: target})
+			return err
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "gpu-inference")
+				w := newWorld(t, a, sandbox.Options{Fresh: true})
+				w.create(a)
+				c := *a.Config
+				c.Compute = slices.DeleteFunc(slices.Clone(c.Compute), func(g config.NodeGroup) bool { return g.Role == config.GPU })
+				next, err := architecture.New(&c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, kill := context.WithCancelCause(t.Context())
+				target := w.allowing(next, slices.Collect(maps.Keys(guard.Flags()))...)
+				target.Holder = lease.Holder{Host: "laptop", Machine: "1", PID: 7, Command: "poolhouse " + verb}
+				target.AWS = w.through(a, func(to http.RoundTripper, r *http.Request) (*http.Response, error) {
+					if err := ctx.Err(); err != nil {
+						return nil, err
+					}
+					var sent []byte
+					if r.Body != nil {
+						var err error
+						if sent, err = io.ReadAll(r.Body); err != nil {
+							return nil, err
+						}
+						r.Body = io.NopCloser(bytes.NewReader(sent))
+					}
+					if strings.Contains(string(sent), "Action=DeleteStack&") {
+						defer kill(errKilled)
+					}
+					return to.RoundTrip(r)
+				})
+				if err := do(ctx, target); !errors.Is(err, errKilled) {
+					t.Fatalf("the %s was to be killed, and ended with %v", verb, err)
+				}
+				at := func(what string) (*deploy.Status, *deploy.Recovery) {
+					t.Helper()
+					target := w.target(next)
+					s, err := deploy.Look(t.Context(), target)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r, err := deploy.PlanRecovery(t.Context(), deploy.RecoverOptions{Target: target})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if (s.Lease == nil) != (r.Lease == nil) || !s.LeaseFree.Equal(r.LeaseFree) {
+						t.Errorf("%s the status has the lease %+v, a recovery %+v", what, s.Lease, r.Lease)
+					}
+					return s, r
+				}
+				time.Sleep(lease.TTL - time.Minute)
+				if s, _ := at("before it ends"); s.Lease == nil || s.Lease.Ended {
+					t.Errorf("before it ends the lease is %+v", s.Lease)
+				}
+				time.Sleep(2 * time.Minute)
+				s, _ := at("when it has ended")
+				if s.Lease == nil || !s.Lease.Ended || s.Lease.Host != "laptop" {
+					t.Fatalf("when it has ended the lease is %+v", s.Lease)
+				}
+				other := w.target(next)
+				other.Holder = lease.Holder{Host: "runner", Machine: "2", PID: 1}
+				_, err = deploy.Create(t.Context(), deploy.CreateOptions{Target: other})
+				var held *lease.HeldError
+				if !errors.As(err, &held) || !held.Until.Equal(s.LeaseFree) {
+					t.Errorf("a creation meanwhile: %v, want a refusal until %v", err, s.LeaseFree)
+				}
+				time.Sleep(time.Until(s.LeaseFree.Add(2 * time.Second)))
+				if s, _ := at("when nothing may arrive"); s.Lease != nil {
+					t.Errorf("when nothing may arrive the lease is %+v", s.Lease)
+				}
+			})
+		})
+	}
 }

@@ -103,7 +103,7 @@ func (w *world) allowing(a *architecture.Architecture, flags ...guard.Flag) depl
 
 // alone is a run after which no other one is alive.
 func alone() lease.Holder {
-	return lease.Holder{Host: "test", PID: 1, Command: "test", Alive: func(int) bool { return false }}
+	return lease.Holder{Host: "test", Machine: "test", PID: 1, Command: "test", Alive: func(int) bool { return false }}
 }
 
 func (w *world) create(a *architecture.Architecture) *deploy.Result {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
@@ -21,6 +22,11 @@ type Recovery struct {
 	Deployment string          `json:"deployment"`
 	Region     string          `json:"region"`
 	Stacks     []StackRecovery `json:"stacks"`
+	// Lease is held by who works on the deployment, or has ended, and what its run
+	// sent to delete may still arrive; nil if neither. Until LeaseFree [Recover] is
+	// refused.
+	Lease     *lease.Held `json:"lease,omitempty"`
+	LeaseFree time.Time   `json:"leaseFree,omitzero"`
 	// Settled are the stacks that were in motion when [Recover] began, and that it
 	// only had to wait for.
 	Settled []SettledStack `json:"settled,omitempty"`
@@ -113,7 +119,11 @@ func PlanRecovery(ctx context.Context, o RecoverOptions) (*Recovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.plan(ctx, o, owned, at == nil && unseen == "")
+	plan, err := r.plan(ctx, o, owned, unseen == "" && (at == nil || at.Ended))
+	if plan != nil && at != nil {
+		plan.Lease, plan.LeaseFree = at, at.Free(lease.Holder{})
+	}
+	return plan, err
 }
 
 // plan is what is stuck. With idle, nobody else is at work, and open change sets

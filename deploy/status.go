@@ -43,8 +43,11 @@ type Status struct {
 	// is why that can't be told.
 	Going        []string `json:"going,omitempty"`
 	GoingUnknown string   `json:"goingUnknown,omitempty"`
-	// Lease is held by who works on it; nil if nobody does.
-	Lease *lease.Held `json:"lease,omitempty"`
+	// Lease is held by who works on it, or has ended, and what its run sent to delete
+	// may still arrive; nil if neither. LeaseFree is from when on every run may have
+	// it, unless it is renewed.
+	Lease     *lease.Held `json:"lease,omitempty"`
+	LeaseFree time.Time   `json:"leaseFree,omitzero"`
 	// LeaseUnknown is why that can't be told.
 	LeaseUnknown string `json:"leaseUnknown,omitempty"`
 	// Kubernetes is how its API is reached; nil without a cluster.
@@ -102,6 +105,9 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 	s.Lease, err = lease.Look(ctx, t.AWS.SSM, t.Architecture.LeasePath())
 	if s.LeaseUnknown, err = beside(ctx, err); err != nil {
 		return nil, err
+	}
+	if s.Lease != nil {
+		s.LeaseFree = s.Lease.Free(lease.Holder{})
 	}
 	wanted := map[architecture.StackName]bool{}
 	for _, st := range t.Architecture.Stacks {

@@ -61,6 +61,9 @@ func look(ctx context.Context, s Store, path string) (*sight, error) {
 	if seen.now.IsZero() {
 		return nil, fmt.Errorf("read the lease %s: %w", path, errUndated)
 	}
+	for i := range seen.epochs {
+		seen.epochs[i].Ended = !seen.now.Before(seen.epochs[i].Expires)
+	}
 	slices.SortFunc(seen.epochs, func(a, b Held) int { return cmp.Compare(b.Epoch, a.Epoch) })
 	return &seen, nil
 }

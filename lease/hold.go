@@ -36,6 +36,9 @@ type Lease struct {
 	since time.Time
 	lost  *LostError
 	from  *Held // whom it was taken from
+	// deletes is that the lease is to say that the run deletes, and said that it
+	// does.
+	deletes, said bool
 }
 
 // Epoch is the number of the lease; it grows when a lapsed one is taken again.
@@ -55,35 +58,68 @@ func (l *Lease) From() *Held {
 
 // Check returns nil if the run may write, and a [*LostError] otherwise. A lease
 // that has lapsed is taken again first, unless somebody else has done so.
-func (l *Lease) Check(ctx context.Context) error {
-	if held, err := l.held(); held || err != nil {
-		return err
+func (l *Lease) Check(ctx context.Context) error { return l.check(ctx, l.held) }
+
+// CheckDeletion is [Lease.Check] for a call that deletes: from the first of them on
+// the lease says that its run deletes, as others have to wait for what it sends; see
+// [Held.Free].
+func (l *Lease) CheckDeletion(ctx context.Context) error {
+	l.mu.Lock()
+	l.deletes = true
+	l.mu.Unlock()
+	return l.check(ctx, func() (bool, error) {
+		held, err := l.held()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return held && l.said, err
+	})
+}
+
+// Deletes tells that the lease says, or may say, that its run deletes.
+func (l *Lease) Deletes() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.o.Holder.Deletes || l.deletes
+}
+
+// check renews the lease if it isn't as it should be. One that is in force is tried
+// again until it ends.
+func (l *Lease) check(ctx context.Context, right func() (bool, error)) error {
+	for {
+		if ok, err := right(); ok || err != nil {
+			return err
+		}
+		select {
+		case l.turn <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if ok, err := right(); ok || err != nil {
+			<-l.turn
+			return err
+		}
+		renewed := make(chan error, 1)
+		go func() {
+			defer func() { <-l.turn }()
+			renewed <- l.renew(l.writing)
+		}()
+		var err error
+		select {
+		case err = <-renewed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		var lost *LostError
+		if err == nil || errors.As(err, &lost) {
+			return err
+		}
+		if held, _ := l.held(); !held {
+			return &LostError{Err: err}
+		}
+		if err := l.o.Clock.Sleep(ctx, every(l.o.TTL)/4); err != nil {
+			return err
+		}
 	}
-	select {
-	case l.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if held, err := l.held(); held || err != nil {
-		<-l.turn
-		return err
-	}
-	renewed := make(chan error, 1)
-	go func() {
-		defer func() { <-l.turn }()
-		renewed <- l.renew(l.writing)
-	}()
-	var err error
-	select {
-	case err = <-renewed:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	var lost *LostError
-	if err == nil || errors.As(err, &lost) {
-		return err
-	}
-	return &LostError{Err: err}
 }
 
 // While is a context that ends with ctx, and once it is known that the lease is lost:
@@ -184,12 +220,12 @@ func (l *Lease) renew(ctx context.Context) error {
 	l.mu.Unlock()
 	made := false
 	if !mine {
-		if _, err = l.o.put(ctx, epoch, n, false); awsapi.IsExists(err) {
+		if _, err = l.put(ctx, epoch, n, false); awsapi.IsExists(err) {
 			mine = true // it is there; only the look lags
 		}
 	}
 	if mine {
-		made, err = l.o.put(ctx, epoch, n, true)
+		made, err = l.put(ctx, epoch, n, true)
 	}
 	if err != nil {
 		return err
@@ -231,7 +267,7 @@ func (l *Lease) take(ctx context.Context) error {
 		}
 		l.mu.Unlock()
 		epoch := max(top.Epoch, had) + 1
-		_, err = l.o.put(ctx, epoch, 0, false)
+		_, err = l.put(ctx, epoch, 0, false)
 		if err == nil {
 			return l.confirm(ctx, epoch, began)
 		}
@@ -252,6 +288,18 @@ func (l *Lease) take(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// put writes an epoch, and in it whether the run deletes.
+func (l *Lease) put(ctx context.Context, epoch, renewals int, again bool) (made bool, err error) {
+	o := l.o
+	o.Holder.Deletes = l.Deletes()
+	if made, err = o.put(ctx, epoch, renewals, again); err == nil {
+		l.mu.Lock()
+		l.said = o.Holder.Deletes
+		l.mu.Unlock()
+	}
+	return made, err
 }
 
 // confirm looks whether an epoch that was just written is the highest.

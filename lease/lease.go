@@ -20,9 +20,9 @@
 // was asleep; otherwise it has lost it for good, also when the other run is
 // over: its parameter is gone then. See [Lease.Check]. What no lease holds back is
 // a call that was on its way when the machine fell asleep: AWS takes a signature
-// for a while, see [Flight]. Such calls of a deletion undo what others make, so a
-// deletion's lease is free for a run that doesn't delete only when that is over;
-// see [Held.Free].
+// for a while, see [Flight]. Such calls that delete undo what others make, so the
+// lease of a run that deletes is free for one that makes things only when that is
+// over; see [Lease.CheckDeletion] and [Held.Free].
 //
 // [PutParameter]: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 package lease
@@ -66,14 +66,16 @@ type Holder struct {
 	// Owner is the principal's ARN.
 	Owner string `json:"owner"`
 	// Host and PID are the process, and Machine, if it is known, is where
-	// numbers of processes mean the same: a name of a host may be given twice.
+	// numbers of processes mean the same: a host's name may be given twice, and
+	// may change.
 	Host    string `json:"host"`
 	Machine string `json:"machine,omitempty"`
 	PID     int    `json:"pid"`
 	Command string `json:"command"`
 	// Run tells runs apart; empty is a random one.
 	Run string `json:"run"`
-	// Deletes tells that the run deletes the deployment.
+	// Deletes tells that the run deletes: the deployment, or of a lease that is seen,
+	// at least something of it.
 	Deletes bool `json:"deletes,omitempty"`
 	// Alive tells whether a process of this machine lives; nil if nobody knows.
 	// The lease of a dead one is taken at once.
@@ -95,7 +97,7 @@ func (h Holder) String() string {
 // dead tells that the other holder was a process of this one's machine, and
 // that it lives no more.
 func (h Holder) dead(other Holder) bool {
-	return h.Alive != nil && h.Host != "" && h.Host == other.Host && h.Machine == other.Machine && !h.Alive(other.PID)
+	return h.Alive != nil && h.Machine != "" && h.Machine == other.Machine && !h.Alive(other.PID)
 }
 
 // Held is a lease as Parameter Store has it.
@@ -106,11 +108,13 @@ type Held struct {
 	// when it ends if it isn't written again.
 	Renewed time.Time `json:"renewed"`
 	Expires time.Time `json:"expires"`
+	// Ended tells that it was over when it was seen, by the same clock.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // Free is when another run, on another machine, may take the lease if it isn't
-// renewed: when it ends, but of a deletion, for a run that doesn't delete, when no
-// call that was sent under it is accepted any more.
+// renewed: when it ends, but of one that deletes, for a run that doesn't delete the
+// deployment, when no call that was sent under it is accepted any more.
 func (h Held) Free(by Holder) time.Time {
 	if h.Deletes && !by.Deletes {
 		return h.Expires.Add(Flight)
@@ -129,12 +133,9 @@ type HeldError struct {
 	Until time.Time
 }
 
-// Ended tells that the lease is over and only calls on their way are waited for.
-func (e *HeldError) Ended() bool { return !e.Now.Before(e.Expires) }
-
 func (e *HeldError) Error() string {
-	if e.Ended() {
-		return fmt.Sprintf("somebody else worked on it and did not give the lease back: %s; what that deletion sent may arrive until %s", e.Held.Holder, e.Until.UTC().Format(time.RFC3339))
+	if e.Ended {
+		return fmt.Sprintf("somebody else worked on it and did not give the lease back: %s; what it sent to delete may arrive until %s", e.Held.Holder, e.Until.UTC().Format(time.RFC3339))
 	}
 	return fmt.Sprintf("somebody else works on it: %s; the lease ends %s unless it is renewed", e.Held.Holder, e.Expires.UTC().Format(time.RFC3339))
 }
@@ -199,13 +200,14 @@ func Acquire(ctx context.Context, o Options) (*Lease, error) {
 	return l, nil
 }
 
-// Look tells who holds the lease at a path; nil if nobody does.
+// Look tells who holds the lease at a path, or held it and sent what may still
+// arrive; nil if every run would get it.
 func Look(ctx context.Context, s Store, path string) (*Held, error) {
 	seen, err := look(ctx, s, path)
 	if err != nil || len(seen.epochs) == 0 {
 		return nil, err
 	}
-	if top := seen.epochs[0]; seen.now.Before(top.Expires) {
+	if top := seen.epochs[0]; seen.now.Before(top.Free(Holder{})) {
 		return &top, nil
 	}
 	return nil, nil

@@ -34,7 +34,7 @@ func (a *account) options(host string, pid int) Options {
 	return Options{
 		Store: ssm.NewFromConfig(testkit.Config(a.box)), Clock: clock.Real{}, Path: path,
 		Tags:   map[string]string{"poolhouse:deployment": "acme"},
-		Holder: Holder{Owner: "arn:aws:iam::123456789012:user/" + host, Host: host, PID: pid, Command: "poolhouse create acme.yaml"},
+		Holder: Holder{Owner: "arn:aws:iam::123456789012:user/" + host, Host: host, Machine: "of " + host, PID: pid, Command: "poolhouse create acme.yaml"},
 	}
 }
 
@@ -115,7 +115,7 @@ func TestL25SecondRunIsRefused(t *testing.T) {
 }
 
 // TestL25DeadRunIsTakenOver kills a run: its lease is taken when it ends, or at
-// once by a run of its host, which sees that it is dead.
+// once by a run of its machine, which sees that it is dead.
 func TestL25DeadRunIsTakenOver(t *testing.T) {
 	for _, tt := range []struct {
 		name, host string
@@ -123,11 +123,13 @@ func TestL25DeadRunIsTakenOver(t *testing.T) {
 		machine    string
 		waits      bool
 	}{
-		{name: "elsewhere", host: "bob", alive: func(int) bool { return false }, waits: true},
-		{name: "same host", host: "alice", alive: func(int) bool { return false }},
+		{name: "elsewhere", host: "bob", machine: "of bob", alive: func(int) bool { return false }, waits: true},
+		{name: "same machine", host: "alice", machine: "of alice", alive: func(int) bool { return false }},
+		{name: "same machine, which has another name by now", host: "renamed", machine: "of alice", alive: func(int) bool { return false }},
 		{name: "same name, another machine", host: "alice", machine: "another", alive: func(int) bool { return false }, waits: true},
-		{name: "same host, but it lives", host: "alice", alive: func(pid int) bool { return pid == 7 }, waits: true},
-		{name: "same host, nobody knows", host: "alice", waits: true},
+		{name: "same name, a machine that nobody knows", host: "alice", alive: func(int) bool { return false }, waits: true},
+		{name: "same machine, but it lives", host: "alice", machine: "of alice", alive: func(pid int) bool { return pid == 7 }, waits: true},
+		{name: "same machine, nobody knows", host: "alice", machine: "of alice", waits: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -348,18 +350,33 @@ func TestL25LateRenewalRevivesNothing(t *testing.T) {
 
 // TestL25WhatADeletionSentIsWaitedFor: a run that deletes has died elsewhere. Who
 // makes things gets its lease once no call of it is accepted any more, who deletes
-// too as soon as it ends, and who knows that it is dead at once.
+// too as soon as it ends, and who knows that it is dead at once. A run that makes
+// things is waited for as long once it has deleted something.
 func TestL25WhatADeletionSentIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
-		dies := func(deletes bool) {
+		const never, always, later = "never", "always", "later"
+		dies := func(deletes string) {
 			t.Helper()
 			o := a.options("alice", 7)
-			o.Holder.Deletes = deletes
+			o.Holder.Deletes = deletes == always
 			ctx, kill := context.WithCancel(t.Context())
-			a.acquire(ctx, o)
+			l := a.acquire(ctx, o)
+			if deletes == later {
+				for range 2 {
+					if err := l.CheckDeletion(ctx); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 			kill()
 			synctest.Wait()
+		}
+		shows := func(what string, want bool) {
+			t.Helper()
+			if held, err := Look(t.Context(), a.options("", 0).Store, path); err != nil || (held != nil) != want || want && !held.Ended {
+				t.Errorf("a look %s: %+v, %v", what, held, err)
+			}
 		}
 		give := func(l *Lease) {
 			t.Helper()
@@ -368,36 +385,88 @@ func TestL25WhatADeletionSentIsWaitedFor(t *testing.T) {
 			}
 			a.has()
 		}
-		dies(true)
-		began := time.Now()
-		time.Sleep(TTL + 2*time.Second)
-		for _, more := range []time.Duration{0, Flight - 4*time.Second} {
-			time.Sleep(more)
-			_, err := Acquire(t.Context(), a.options("bob", 8))
-			var held *HeldError
-			if !errors.As(err, &held) || !held.Ended() || held.Host != "alice" {
-				t.Fatalf("after %s: %v, want a refusal", time.Since(began), err)
+		for _, deletes := range []string{always, later} {
+			dies(deletes)
+			began := time.Now()
+			time.Sleep(TTL + 2*time.Second)
+			for _, more := range []time.Duration{0, Flight - 4*time.Second} {
+				time.Sleep(more)
+				_, err := Acquire(t.Context(), a.options("bob", 8))
+				var held *HeldError
+				if !errors.As(err, &held) || !held.Ended || held.Host != "alice" {
+					t.Fatalf("%s: after %s: %v, want a refusal", deletes, time.Since(began), err)
+				}
+				if left := held.Until.Sub(began); left < TTL+Flight-time.Second || left > TTL+Flight+time.Second {
+					t.Errorf("%s: it is free after %s", deletes, left)
+				}
+				shows("at what may arrive", true)
 			}
-			if left := held.Until.Sub(began); left < TTL+Flight-time.Second || left > TTL+Flight+time.Second {
-				t.Errorf("it is free after %s", left)
-			}
+			time.Sleep(4 * time.Second)
+			shows("when nothing may arrive", false)
+			give(a.acquire(t.Context(), a.options("bob", 8)))
 		}
-		time.Sleep(4 * time.Second)
-		give(a.acquire(t.Context(), a.options("bob", 8)))
 
-		dies(true)
+		dies(always)
 		time.Sleep(TTL + 2*time.Second)
 		deletes := a.options("bob", 8)
 		deletes.Holder.Deletes = true
 		give(a.acquire(t.Context(), deletes))
 
-		dies(true)
+		dies(always)
 		knows := a.options("alice", 8)
 		knows.Holder.Alive = func(int) bool { return false }
 		give(a.acquire(t.Context(), knows))
 
-		dies(false)
+		dies(never)
 		time.Sleep(TTL + 2*time.Second)
+		shows("at what is over", false)
 		give(a.acquire(t.Context(), a.options("bob", 8)))
 	})
+}
+
+// TestL25ADeletionIsToldFirst has the lease that says that its run deletes not be
+// written at first: nothing is deleted before it is, nor once it can't be.
+func TestL25ADeletionIsToldFirst(t *testing.T) {
+	for name, out := range map[string]time.Duration{"for a while": time.Minute, "for long": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccount(t)
+				o := a.options("alice", 7)
+				start := time.Now().Add(time.Second)
+				o.Store = refusing{o.Store, start, start.Add(out)}
+				l := a.acquire(t.Context(), o)
+				time.Sleep(time.Until(start))
+				err := l.CheckDeletion(t.Context())
+				var lost *LostError
+				if took := time.Since(start); out < TTL {
+					if err != nil || took < out || took > TTL {
+						t.Errorf("after %v: %v", took, err)
+					}
+					if held, err := Look(t.Context(), o.Store, path); err != nil || held == nil || !held.Deletes {
+						t.Errorf("the lease is %+v, %v", held, err)
+					}
+				} else if !errors.As(err, &lost) || took < TTL-time.Second || took > 2*TTL {
+					t.Errorf("after %v: %v", took, err)
+				}
+				time.Sleep(out)
+				if err := l.Release(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				a.has()
+			})
+		})
+	}
+}
+
+// refusing is a store that writes nothing between two times.
+type refusing struct {
+	Store
+	from, until time.Time
+}
+
+func (s refusing) PutParameter(ctx context.Context, in *ssm.PutParameterInput, with ...func(*ssm.Options)) (*ssm.PutParameterOutput, error) {
+	if now := time.Now(); !now.Before(s.from) && now.Before(s.until) {
+		return nil, errors.New("refused for now")
+	}
+	return s.Store.PutParameter(ctx, in, with...)
 }

@@ -63,6 +63,14 @@ var alsoRead = map[string][]string{
 	"STS": {"AssumeRole", "AssumeRoleWithWebIdentity"},
 }
 
+// Deletes tells that the call of a context, as a gate is asked about it, takes
+// something away that others may have made or adopted meanwhile. A change set is no
+// such thing: without it nothing of a stack changes.
+func Deletes(ctx context.Context) bool {
+	operation := awsmiddleware.GetOperationName(ctx)
+	return operation != "DeleteChangeSet" && strings.HasPrefix(operation, "Delete") || operation == "ScheduleKeyDeletion"
+}
+
 // Reads tells that an operation only reads. What isn't known to, writes.
 func Reads(service, operation string) bool {
 	return slices.Contains(alsoRead[service], operation) || slices.ContainsFunc(readers, func(r string) bool {

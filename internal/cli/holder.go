@@ -55,17 +55,17 @@ func (p *problem) held(e *lease.HeldError, file string) {
 	p.Detail = append(holds(e.Held.Holder), "lease: until "+e.Expires.UTC().Format(time.RFC3339)+", unless it is renewed")
 	until := e.Until.UTC().Format(time.RFC3339)
 	switch {
-	case e.Ended():
-		p.Error = "a deletion did not give its lease back; nothing was changed"
+	case e.Ended:
+		p.Error = "a run that deleted did not give its lease back; nothing was changed"
 		p.Detail = append(p.Detail, "calls that it sent may arrive: until "+until)
 		if p.Hint == "" {
-			p.Hint = fmt.Sprintf("repeat the command after %s; poolhouse delete goes on with the deletion at once", until)
+			p.Hint = fmt.Sprintf("repeat the command after %s; poolhouse delete %s does not wait for it", until, file)
 			if e.Machine != "" {
 				p.Hint += fmt.Sprintf(", and so does this command on %s, where that process is known to be dead", e.Host)
 			}
 		}
 	case e.Until.After(e.Expires) && p.Hint == "":
-		p.Hint = "poolhouse status " + file + " shows what goes on; repeat the command when that deletion is over; if it was killed, poolhouse delete goes on with it when the lease ends, and this command can after " + until + ", when nothing that it sent can arrive any more"
+		p.Hint = "poolhouse status " + file + " shows what goes on; repeat the command when that run is over; if it was killed, poolhouse delete " + file + " can begin when its lease ends, and this command after " + until + ", when nothing that it sent to delete can arrive any more"
 	}
 	if p.Hint == "" {
 		p.Hint = "poolhouse status " + file + " shows what goes on; repeat the command when that run is over; if it was killed, its lease is free when it ends"

@@ -205,7 +205,7 @@ func (r *run) started() int {
 
 // holder is a process as others see it on the operator's machine.
 func (r *run) holder(p *process, s Step) lease.Holder {
-	return lease.Holder{Host: "rehearsal", PID: p.pid, Command: "poolhouse rehearse: " + string(s), Alive: func(pid int) bool {
+	return lease.Holder{Host: "rehearsal", Machine: "rehearsal", PID: p.pid, Command: "poolhouse rehearse: " + string(s), Alive: func(pid int) bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		other := r.processes[pid]

@@ -13,6 +13,7 @@ import (
 
 // Recovery prints what is stuck, and what a recovery does about it.
 func Recovery(w io.Writer, r *deploy.Recovery, file string) {
+	defer atWork(w, r.Lease, r.LeaseFree, file)
 	if r.Empty() {
 		fmt.Fprintf(w, "Nothing of %s in %s is stuck.\n", r.Deployment, r.Region)
 		return

@@ -3,12 +3,14 @@ package view_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/diagnosis"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
+	"github.com/poolhouse/poolhouse/lease"
 )
 
 func TestRecovery(t *testing.T) {
@@ -86,5 +88,35 @@ p needs no recovery any more: nothing was done. Next: poolhouse status d.yaml
 	view.Recovery(&b, &deploy.Recovery{Deployment: "p", Region: "us-east-1"}, "d.yaml")
 	if got := b.String(); got != "Nothing of p in us-east-1 is stuck.\n" {
 		t.Errorf("got %q", got)
+	}
+	// Somebody is at work, or died while he deleted something.
+	at := time.Date(2026, 9, 1, 10, 0, 0, 0, time.UTC)
+	by := &lease.Held{Holder: lease.Holder{Owner: "alice", Host: "laptop", Machine: "1", PID: 7, Command: "poolhouse delete d.yaml", Deletes: true}, Expires: at}
+	for _, tt := range []struct {
+		ended bool
+		want  string
+	}{
+		{false, "at work: alice on laptop (process 7): poolhouse delete d.yaml; its lease ends "},
+		{true, "was at work: alice on laptop (process 7): poolhouse delete d.yaml; it is over and did not give its lease back, and what it sent to delete may arrive until "},
+	} {
+		by.Ended = tt.ended
+		for what, print := range map[string]func(*strings.Builder){
+			"status": func(b *strings.Builder) {
+				view.Status(b, &deploy.Status{Deployment: "p", Phase: deploy.Failed, Lease: by, LeaseFree: at.Add(lease.Flight), Next: "recover"}, "d.yaml")
+			},
+			"recovery": func(b *strings.Builder) {
+				view.Recovery(b, &deploy.Recovery{Deployment: "p", Lease: by, LeaseFree: at.Add(lease.Flight)}, "d.yaml")
+			},
+		} {
+			var b strings.Builder
+			print(&b)
+			said := strings.Join(strings.Fields(b.String()), " ")
+			if !strings.Contains(said, tt.want) || strings.Contains(said, "poolhouse delete d.yaml does not wait") != tt.ended || strings.Contains(said, "but on laptop") != tt.ended {
+				t.Errorf("%s, ended %v:\n%s", what, tt.ended, b.String())
+			}
+			if what == "status" && strings.Contains(said, "next, after ") != tt.ended {
+				t.Errorf("ended %v, the next command:\n%s", tt.ended, b.String())
+			}
+		}
 	}
 }

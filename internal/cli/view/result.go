@@ -11,6 +11,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/lease"
 )
 
 // Status prints what a deployment is. File is the configuration's name, for
@@ -69,14 +70,32 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 	if s.ValidationUnknown != "" {
 		paragraph(w, "certificate: ", "  ", "what it waits for is not known: %s", s.ValidationUnknown)
 	}
-	if l := s.Lease; l != nil {
-		paragraph(w, "at work: ", "  ", "%s; its lease ends %s unless it is renewed", l.Holder, moment(l.Expires))
-	}
+	atWork(w, s.Lease, s.LeaseFree, file)
 	if s.LeaseUnknown != "" {
 		paragraph(w, "at work: ", "  ", "not known: %s", s.LeaseUnknown)
 	}
 	if s.Next != "" {
-		fmt.Fprintf(w, "next: poolhouse %s %s\n", s.Next, file)
+		when := "next"
+		if s.Lease != nil && s.Lease.Ended && s.Next != "delete" {
+			when = "next, after " + moment(s.LeaseFree)
+		}
+		fmt.Fprintf(w, "%s: poolhouse %s %s\n", when, s.Next, file)
+	}
+}
+
+// atWork says who works on a deployment, or whose calls are waited for until when,
+// and what can be done meanwhile.
+func atWork(w io.Writer, l *lease.Held, free time.Time, file string) {
+	switch {
+	case l == nil:
+	case !l.Ended:
+		paragraph(w, "at work: ", "  ", "%s; its lease ends %s unless it is renewed", l.Holder, moment(l.Expires))
+	default:
+		elsewhere := ""
+		if l.Machine != "" {
+			elsewhere = fmt.Sprintf(", but on %s, where that process is known to be dead", l.Host)
+		}
+		paragraph(w, "was at work: ", "  ", "%s; it is over and did not give its lease back, and what it sent to delete may arrive until %s; what changes something is refused until then%s; poolhouse delete %s does not wait", l.Holder, moment(free), elsewhere, file)
 	}
 }
 
