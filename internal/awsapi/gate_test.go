@@ -22,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -122,7 +124,8 @@ func (s slow) Retrieve(ctx context.Context) (aws.Credentials, error) {
 }
 
 // TestGateIsAskedOnceSigned shuts the gate while a call gets its credentials: it is
-// not sent, since what is signed later is accepted for longer.
+// not sent, since what is signed later is accepted for longer. What reaches the gate
+// has a signature.
 func TestGateIsAskedOnceSigned(t *testing.T) {
 	t.Parallel()
 	shut, open, calls := errors.New("shut"), true, 0
@@ -135,14 +138,26 @@ func TestGateIsAskedOnceSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	signature := ""
+	sees := middleware.FinalizeMiddlewareFunc("Sees", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		signature = in.Request.(*smithyhttp.Request).Header.Get("Authorization")
+		return next.HandleFinalize(ctx, in)
+	})
 	_, err = c.Gated(func(context.Context) error {
 		if open {
 			return nil
 		}
 		return shut
-	}).S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: new("bucket-of-a-test")})
+	}).S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: new("bucket-of-a-test")}, func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+			return s.Finalize.Insert(sees, "Gate", middleware.Before)
+		})
+	})
 	if !errors.Is(err, shut) || calls != 0 {
 		t.Errorf("%d calls, %v", calls, err)
+	}
+	if !strings.HasPrefix(signature, "AWS4-HMAC-SHA256 ") {
+		t.Errorf("as the gate is asked, the signature is %q", signature)
 	}
 }
 
