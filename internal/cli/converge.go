@@ -142,6 +142,23 @@ func nothingBut[E error](err error) bool {
 	return false
 }
 
+// every are the errors of a type that an error wraps, but for what they wrap.
+func every[E error](err error) []E {
+	if e, is := err.(E); is {
+		return []E{e}
+	}
+	var all []E
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			all = append(all, every[E](err)...)
+		}
+	case interface{ Unwrap() error }:
+		all = every[E](e.Unwrap())
+	}
+	return all
+}
+
 // outdated says what has changed since it was shown.
 func (a *app) outdated(e *deploy.StaleError) {
 	if a.output == "json" {

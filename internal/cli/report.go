@@ -213,8 +213,10 @@ func (a *app) explain(ctx context.Context, err error) problem {
 			p.access(&accessError{m[1], err})
 		}
 	}
-	var moved *deploy.TransferError
-	if errors.As(err, &moved) && moved.Resume != "" {
+	for _, moved := range every[*deploy.TransferError](err) {
+		if moved.Resume == "" {
+			continue
+		}
 		said := strings.Contains(p.Error, moved.Error()) || slices.ContainsFunc(p.Detail, func(d string) bool { return strings.Contains(d, moved.Error()) })
 		switch {
 		case p.Hint == "" && !said:

@@ -48,21 +48,26 @@ func TestHintsRepeatTheWholeCommand(t *testing.T) {
 	}
 }
 
-// TestTransferIsSaidOnce has a transfer fail alone, beside a stack, and beside a
+// TestTransferIsSaidOnce has two transfers fail alone, beside a stack, and beside a
 // Kubernetes API without a route.
 func TestTransferIsSaidOnce(t *testing.T) {
 	t.Parallel()
-	moved := &deploy.TransferError{Name: "images", Err: errors.New("the disk is full"), Resume: "poolhouse images push"}
+	moved := errors.Join(
+		&deploy.TransferError{Name: "images", Err: errors.New("the disk is full"), Resume: "poolhouse images push"},
+		&deploy.TransferError{Name: "models", Err: errors.New("the bucket is gone"), Resume: "poolhouse models push"},
+	)
 	for name, err := range map[string]error{
-		"alone":   errors.Join(nil, errors.Join(moved)),
-		"stack":   errors.Join(&stack.Error{Stack: "poolside-keys"}, errors.Join(moved)),
-		"pending": errors.Join(&deploy.PendingError{Deployment: "poolside", Err: &cluster.UnreachableError{}}, errors.Join(moved)),
+		"alone":   errors.Join(nil, moved),
+		"stack":   errors.Join(&stack.Error{Stack: "poolside-keys"}, moved),
+		"pending": errors.Join(&deploy.PendingError{Deployment: "poolside", Err: &cluster.UnreachableError{}}, moved),
 	} {
 		a := &app{started: true}
 		p := a.explain(context.Background(), err)
 		all := p.Error + "\n" + strings.Join(p.Detail, "\n") + "\n" + p.Hint
-		if strings.Count(all, "the disk is full") != 1 || strings.Count(all, "poolhouse images push") != 1 || p.Code != Failed {
-			t.Errorf("%s: exit code %d, and it says:\n%s", name, p.Code, all)
+		for _, once := range []string{"the disk is full", "poolhouse images push", "the bucket is gone", "poolhouse models push"} {
+			if strings.Count(all, once) != 1 || p.Code != Failed {
+				t.Errorf("%s: exit code %d, want %q once:\n%s", name, p.Code, once, all)
+			}
 		}
 	}
 }
