@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -63,6 +64,9 @@ func (a *applying) unguarded(ctx context.Context, st *stack.State) ([]stack.Reso
 			continue
 		}
 		on, err := a.isProtected(ctx, res)
+		if awsapi.IsNotFound(err) { // what is gone needs no protection, and drift tells of it
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("look whether %s is protected from deletion: %w", res.PhysicalID, err)
 		}
