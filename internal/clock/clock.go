@@ -4,6 +4,7 @@ package clock
 
 import (
 	"context"
+	"runtime/metrics"
 	"slices"
 	"sync"
 	"time"
@@ -45,17 +46,19 @@ func (Real) Sleep(ctx context.Context, d time.Duration) error {
 
 // Scaled runs fast while somebody sleeps on it and nobody holds it, and at the
 // wall's speed otherwise. So computing and real transfers take the time they
-// take, and only waiting for simulated operations is shortened: when the last
-// sleeper's time has come, it is not fast any more, however late the sleeper
-// wakes up. It is safe for concurrent use.
+// take, and only waiting for simulated operations is shortened: when the first
+// sleeper's time has come, it is not fast any more until that sleeper is awake,
+// however late that is. It is safe for concurrent use.
 type Scaled struct {
 	speed float64
+	busy  func() bool // see Patient
 
 	mu       sync.Mutex
 	virtual  time.Time // at the moment wall
 	wall     time.Time
 	sleepers []*time.Time // until when
 	holds    int
+	resting  bool          // until nothing computes
 	changed  chan struct{} // closed when the rate changes or time is skipped
 	owed     time.Duration // of the wall, by sleeps that were too short to wait for
 }
@@ -71,14 +74,12 @@ func NewScaled(speed float64) *Scaled {
 }
 
 // room is how much time can pass fast. The caller holds mu.
-func (s *Scaled) room() (room time.Duration) {
-	if s.holds > 0 {
+func (s *Scaled) room() time.Duration {
+	if s.holds > 0 || s.resting || len(s.sleepers) == 0 {
 		return 0
 	}
-	for _, until := range s.sleepers {
-		room = max(room, until.Sub(s.virtual))
-	}
-	return room
+	first := slices.MinFunc(s.sleepers, func(a, b *time.Time) int { return a.Compare(*b) })
+	return max(first.Sub(s.virtual), 0)
 }
 
 // rate is how fast time runs. The caller holds mu.
@@ -130,7 +131,48 @@ func (s *Scaled) Now() time.Time {
 // Hold keeps the clock at the wall's speed until release is called, once.
 func (s *Scaled) Hold() (release func()) {
 	s.adjust(func() { s.holds++ })
-	return sync.OnceFunc(func() { s.adjust(func() { s.holds-- }) })
+	return sync.OnceFunc(func() {
+		s.adjust(func() {
+			s.holds--
+			s.rest()
+		})
+	})
+}
+
+// Patient has the clock stay at the wall's speed when a sleeper has woken up or a
+// hold is over until nothing is computed in the process any more, as far as that
+// comes soon: what they do next then takes no longer on a busy machine than it
+// computes. Busy tells whether anything is; see [Computing].
+func (s *Scaled) Patient(busy func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = busy
+}
+
+// looks is how often a patient clock looks at most, each a part of a tick after the
+// other: a process that always computes is not waited for.
+const looks = 40
+
+// rest keeps the clock slow while something computes. The caller holds mu.
+func (s *Scaled) rest() {
+	if s.busy == nil || s.resting {
+		return
+	}
+	s.resting = true
+	go func() {
+		for n := 0; n < looks && s.busy(); n++ {
+			time.Sleep(tick / 4)
+		}
+		s.adjust(func() { s.resting = false })
+	}()
+}
+
+// Computing tells whether a goroutine of the process, other than the caller, runs or
+// is ready to.
+func Computing() bool {
+	at := []metrics.Sample{{Name: "/sched/goroutines/running:goroutines"}, {Name: "/sched/goroutines/runnable:goroutines"}}
+	metrics.Read(at)
+	return at[0].Value.Uint64()+at[1].Value.Uint64() > 1
 }
 
 // SleepHeld is [Scaled.Sleep] for somebody whom a holder of the clock waits for,
@@ -164,6 +206,7 @@ func (s *Scaled) Sleep(ctx context.Context, d time.Duration) error {
 	defer s.adjust(func() {
 		i := slices.Index(s.sleepers, &until)
 		s.sleepers = slices.Delete(s.sleepers, i, i+1)
+		s.rest()
 	})
 	return s.wait(ctx, until, true)
 }
@@ -178,8 +221,9 @@ func (s *Scaled) wait(ctx context.Context, until time.Time, sleeper bool) error 
 		s.mu.Lock()
 		s.settle()
 		left, rate, changed := until.Sub(s.virtual), s.rate(), s.changed
+		first := left <= s.room()
 		takes := time.Duration(float64(left)/rate) + 1
-		if sleeper && left > 0 && rate > 1 && takes < tick && s.owed < tick {
+		if sleeper && first && left > 0 && rate > 1 && takes < tick && s.owed < tick {
 			// Many short sleeps are waited for together.
 			s.owed += takes
 			s.virtual = until

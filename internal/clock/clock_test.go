@@ -3,6 +3,8 @@ package clock
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,7 +136,8 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 }
 
 // A sleeper that wakes up late, on a busy machine, has no more time passed fast
-// than it asked for: the clock is fast up to the latest sleeper's time.
+// than it asked for: the clock is fast up to the first sleeper's time, and on when
+// that one is awake.
 func TestScaledIsFastNoLongerThanSomebodySleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewScaled(100)
@@ -144,12 +147,18 @@ func TestScaledIsFastNoLongerThanSomebodySleeps(t *testing.T) {
 			at := start.Add(until)
 			c.adjust(func() { c.sleepers = append(c.sleepers, &at) })
 		}
-		for _, tt := range []struct{ wall, want time.Duration }{
-			{500 * time.Millisecond, 50 * time.Second},
-			{500 * time.Millisecond, 100 * time.Second},
-			{time.Second, 101 * time.Second},
-			{time.Minute, 161 * time.Second},
+		for _, tt := range []struct {
+			wall, want time.Duration
+			wakes      bool
+		}{
+			{500 * time.Millisecond, 50 * time.Second, false},
+			{time.Second, 51 * time.Second, false},
+			{490 * time.Millisecond, 100 * time.Second, true},
+			{time.Minute, 160 * time.Second, false},
 		} {
+			if tt.wakes {
+				c.adjust(func() { c.sleepers = c.sleepers[1:] })
+			}
 			time.Sleep(tt.wall)
 			if got := c.Now().Sub(start).Round(time.Millisecond); got != tt.want {
 				t.Errorf("after %v more: passed %v, want %v", tt.wall, got, tt.want)
@@ -229,4 +238,70 @@ func TestLinger(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A patient clock is slow while what woke up computes, but not for ever.
+func TestScaledIsPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewScaled(100)
+		var computes atomic.Bool
+		c.Patient(computes.Load)
+		go func() { _ = c.Sleep(t.Context(), 1000*time.Hour) }()
+		synctest.Wait()
+		for name, event := range map[string]func(){
+			"a sleeper woke up": func() {
+				if err := c.Sleep(t.Context(), 100*time.Second); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"a hold is over": func() { c.Hold()() },
+		} {
+			for _, tt := range []struct {
+				computes    bool
+				least, most time.Duration // that pass in five milliseconds
+			}{
+				{true, 5 * time.Millisecond, 5 * time.Millisecond},
+				{false, 450 * time.Millisecond, 500 * time.Millisecond},
+			} {
+				computes.Store(tt.computes)
+				event()
+				before := c.Now()
+				time.Sleep(5 * time.Millisecond)
+				if got := c.Now().Sub(before).Round(time.Millisecond); got < tt.least || got > tt.most {
+					t.Errorf("%s, computing %v: in 5ms pass %v, want %v to %v", name, tt.computes, got, tt.least, tt.most)
+				}
+				time.Sleep(time.Second)
+				before = c.Now()
+				time.Sleep(time.Second)
+				if got := c.Now().Sub(before).Round(time.Second); got != 100*time.Second {
+					t.Errorf("%s, computing %v: a second later %v pass in a second", name, tt.computes, got)
+				}
+			}
+		}
+	})
+}
+
+// What computes is seen, and what waits is not.
+func TestComputing(t *testing.T) {
+	var stop atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for !stop.Load() {
+			runtime.Gosched()
+		}
+	}()
+	for range 100 {
+		if !Computing() {
+			t.Error("a goroutine that computes is not seen")
+		}
+	}
+	stop.Store(true)
+	<-done
+	for n := 0; Computing(); n++ {
+		if n == 10_000 {
+			t.Fatal("something computes for ever")
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

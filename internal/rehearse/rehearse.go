@@ -148,6 +148,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 	}
 	r := &run{opts: o, clock: clock.NewScaled(o.Speed), arch: arch, processes: map[int]*process{}, operator: newOperator(arch)}
+	r.clock.Patient(clock.Computing)
 	so := SandboxOptions(arch)
 	so.Now, so.Seed, so.OnCall, so.Observe, so.OnOperation = r.clock.Now, o.Seed, r.onCall, o.Observe, r.ops.Add
 	if o.Record {
