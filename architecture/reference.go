@@ -78,7 +78,7 @@ func Reference() []Row {
 		{"C15", "Systems Manager Parameter Store", []Match{{Parameters, "*Entry"}}, ""},
 		{"N1", "Deployments are created, updated and deleted by program", nil, "The commands create, update and delete, and this rehearsal of them."},
 		{"N2", "NAT gateways or self-managed NAT", []Match{
-			{Network, "NatGateway[1-3]"}, {Network, "NatGroup[1-3]"}, {Network, "NatInterface[1-3]"}, {Network, "NatInstanceAddress[1-3]"},
+			{Network, "NatGateway[1-3]"}, {Network, "NatGroup[1-3]"}, {Network, "NatInterface[1-3]"}, {Network, "NatInstanceAddress[1-3]"}, {Database, "NatAlarm[1-3]"},
 		}, ""},
 		{"N3", "DNS in Route 53, or the enterprise's own", []Match{
 			{DNS, "HostedZone"}, {Edge, "*Record"},

@@ -549,7 +549,8 @@ func TestTemplate(t *testing.T) {
 		`"Properties":{"SecurityGroups":[{"Fn::GetAtt":["Group","GroupId"]}],"Subnets":{"Ref":"NetworkSubnetIds"}},"Type":"AWS::ElasticLoadBalancingV2::LoadBalancer","UpdateReplacePolicy":"Retain"},` +
 		`"Group":{"Properties":{"GroupDescription":"g","VpcId":{"Ref":"NetworkVpcId"}},"Type":"AWS::EC2::SecurityGroup"},` +
 		`"Key":{"Type":"AWS::KMS::Key"}},` +
-		`"Outputs":{"Arn":{"Condition":"Both","Description":"its ARN","Value":{"Ref":"Balancer"}},"Groups":{"Value":{"Fn::Join":[",",{"Fn::GetAtt":["Balancer","SecurityGroups"]}]}}}}`
+		`"Outputs":{"Arn":{"Condition":"Both","Description":"its ARN","Value":{"Ref":"Balancer"}},"Groups":{"Value":{"Fn::Join":[",",{"Fn::GetAtt":["Balancer","SecurityGroups"]}]}},` +
+		`"Ids":{"Value":{"Fn::Sub":"${Key},${Group.GroupId}"}},"Mixed":{"Value":{"Fn::Join":[",",[{"Ref":"Key"},"x"]]}}}}`
 	build := func() *cfn.Template {
 		tmpl := cfn.New("all sections")
 		mode := tmpl.Parameter("Mode", cfn.Parameter{Default: cfn.V("a"), AllowedValues: []string{"a", "b"}, AllowedPattern: "[a-z]+", NoEcho: true, Description: "how"})
@@ -564,6 +565,8 @@ func TestTemplate(t *testing.T) {
 			cfn.Metadata(map[string]any{"note": group.Ref()}))
 		tmpl.Output("Arn", lb.Ref(), cfn.Condition(both), cfn.Description("its ARN"))
 		tmpl.OutputList("Groups", lb.AttList("SecurityGroups"))
+		tmpl.OutputList("Ids", cfn.ListOf(k.Ref(), group.Att("GroupId")))
+		tmpl.OutputList("Mixed", cfn.ListOf(k.Ref(), cfn.V("x")))
 		return tmpl
 	}
 	tmpl := build()
@@ -588,7 +591,7 @@ func TestTemplate(t *testing.T) {
 	if diff := cmp.Diff([]cfn.ResourceType{{"Balancer", "AWS::ElasticLoadBalancingV2::LoadBalancer"}, {"Group", "AWS::EC2::SecurityGroup"}, {"Key", "AWS::KMS::Key"}}, tmpl.Resources()); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"Arn", "Groups"}, tmpl.Outputs()); diff != "" {
+	if diff := cmp.Diff([]string{"Arn", "Groups", "Ids", "Mixed"}, tmpl.Outputs()); diff != "" {
 		t.Errorf("outputs (-want +got):\n%s", diff)
 	}
 }

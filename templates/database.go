@@ -162,7 +162,9 @@ func database(a *architecture.Architecture) *cfn.Template {
 		},
 	})
 
-	watchDatabase(t, a, db)
+	topic := alarmTopic(t, a)
+	watchDatabase(t, a, db, topic)
+	watchNAT(t, a, topic)
 
 	t.Output("Identifier", db.Ref())
 	t.Output("Arn", db.Att("DBInstanceArn"))
@@ -198,9 +200,8 @@ func databaseSettings() map[string]string {
 	}
 }
 
-// watchDatabase raises alarms at a topic that nobody is subscribed to yet.
-// Thresholds are ours.
-func watchDatabase(t *cfn.Template, a *architecture.Architecture, db cfn.Handle) {
+// alarmTopic is where alarms are raised; nobody is subscribed to it yet.
+func alarmTopic(t *cfn.Template, a *architecture.Architecture) cfn.Handle {
 	topic := t.Add("AlarmTopic", sns.Topic{
 		DisplayName:    cfn.V("Database " + a.DatabaseName()),
 		KmsMasterKeyId: keyARN(t, architecture.KeyLogs),
@@ -222,6 +223,12 @@ func watchDatabase(t *cfn.Template, a *architecture.Architecture, db cfn.Handle)
 			Condition: cfn.Conditions{"Bool": {"aws:SecureTransport": "false"}},
 		}}},
 	})
+	t.Output("AlarmTopicArn", topic.Ref(), cfn.Description("Subscribe here to hear of the alarms of database and self-managed NAT"))
+	return topic
+}
+
+// watchDatabase raises alarms of the database. Thresholds are ours.
+func watchDatabase(t *cfn.Template, a *architecture.Architecture, db, topic cfn.Handle) {
 	const gib = 1 << 30
 	for _, w := range []struct {
 		id, metric, comparison, text string
@@ -247,5 +254,4 @@ func watchDatabase(t *cfn.Template, a *architecture.Architecture, db cfn.Handle)
 			OKActions:          cfn.ListOf(topic.Ref()),
 		})
 	}
-	t.Output("AlarmTopicArn", topic.Ref(), cfn.Description("Subscribe here to hear of the database's alarms"))
 }

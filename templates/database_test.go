@@ -193,6 +193,11 @@ func TestDatabaseAlarms(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("alarms (-want +got):\n%s", diff)
 	}
+	for id := range d.Resources {
+		if strings.HasPrefix(id, "NatAlarm") {
+			t.Errorf("%s is there without self-managed NAT", id)
+		}
+	}
 	topic := d.properties(t, "AlarmTopic", "AWS::SNS::Topic")
 	if text(topic["KmsMasterKeyId"]) != "${KeysLogsKeyArn}" {
 		t.Errorf("topic is encrypted with %s", text(topic["KmsMasterKeyId"]))
@@ -201,6 +206,41 @@ func TestDatabaseAlarms(t *testing.T) {
 	for _, want := range []string{`"aws:SecureTransport":"false"`, `"aws:SourceAccount"`, `"cloudwatch.amazonaws.com"`} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("topic policy %s, want %s in it", policy, want)
+		}
+	}
+}
+
+// TestL28NATAlarms: an instance of self-managed NAT that fails, or is missing, is
+// heard of at the same topic, in each zone that has one.
+func TestL28NATAlarms(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[config.NATMode]int{config.NATInstancePerZone: 3, config.NATSingleInstance: 1} {
+		a := planned(t, natMode(mode))
+		d := built(t, a, architecture.Database)
+		for zone := range 3 {
+			id := "NatAlarm" + number(zone)
+			if d.Resources[id].Type == "" != (zone >= want) {
+				t.Errorf("%s: %s is %q", mode, id, d.Resources[id].Type)
+			}
+			if zone >= want {
+				continue
+			}
+			p := d.properties(t, id, "AWS::CloudWatch::Alarm")
+			for key, want := range map[string]string{
+				"Namespace": "AWS/EC2", "MetricName": "StatusCheckFailed", "Statistic": "Maximum", "Threshold": "0", "ComparisonOperator": "GreaterThanThreshold",
+				"TreatMissingData": "breaching", "AlarmActions": "${AlarmTopic}", "OKActions": "${AlarmTopic}",
+			} {
+				if got := text(p[key]); got != want {
+					t.Errorf("%s: %s of %s is %s, want %s", mode, key, id, got, want)
+				}
+			}
+			if got := text(at(p, "Dimensions", 0)); !strings.Contains(got, "AutoScalingGroupName") || !strings.Contains(got, "NetworkNatGroups") {
+				t.Errorf("%s: %s watches %s", mode, id, got)
+			}
+		}
+		groups := text(built(t, a, architecture.Network).Outputs["NatGroups"]["Value"])
+		if strings.Count(groups, "${NatGroup") != want {
+			t.Errorf("%s: the groups are %s", mode, groups)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cfn"
 	"github.com/poolhouse/poolhouse/cfn/autoscaling"
+	"github.com/poolhouse/poolhouse/cfn/cloudwatch"
 	"github.com/poolhouse/poolhouse/cfn/ec2"
 	"github.com/poolhouse/poolhouse/cfn/iam"
 	"github.com/poolhouse/poolhouse/config"
@@ -39,10 +40,13 @@ func (v *vpc) addNAT() {
 		return
 	}
 	var ways []way
-	var addresses []cfn.Value[string]
+	var addresses, groups []cfn.Value[string]
 	for zone := range count {
 		w := each(zone)
 		ways = append(ways, w)
+		if !w.group.IsZero() {
+			groups = append(groups, w.group)
+		}
 		v.addresses = append(v.addresses, w.address)
 		addresses = append(addresses, w.address.Att("PublicIp"))
 	}
@@ -54,6 +58,44 @@ func (v *vpc) addNAT() {
 		v.t.Add(cfn.LogicalID("PrivateDefaultRoute"+number(zone)), route, cfn.DependsOn(w.ready))
 	}
 	v.t.OutputList(AddressesOutput, cfn.ListOf(addresses...))
+	if len(groups) > 0 {
+		v.t.OutputList(natGroupsOutput, cfn.ListOf(groups...))
+	}
+}
+
+// natGroupsOutput, in the stack network, are the names of the groups of
+// self-managed NAT, by zone.
+const natGroupsOutput = "NatGroups"
+
+// watchNAT raises an alarm of each group of self-managed NAT at a topic: when the
+// instance fails a status check of EC2, and when there is none to check, for five
+// minutes. It is in another stack than the groups, whose template is full, and
+// knows no more than EC2 does: whether an instance forwards is asked from the
+// subnets behind it, see package egress.
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
+func watchNAT(t *cfn.Template, a *architecture.Architecture, topic cfn.Handle) {
+	mode := a.Config.Network.NAT.Mode
+	if a.Config.Network.Exists() || mode != config.NATInstancePerZone && mode != config.NATSingleInstance {
+		return
+	}
+	groups := t.InputList(string(architecture.Network), natGroupsOutput)
+	for zone := range natCount(mode, a.Config.Network.Zones) {
+		n := number(zone)
+		t.Add(cfn.LogicalID("NatAlarm"+n), cloudwatch.Alarm{
+			AlarmDescription:   cfn.V("Self-managed NAT " + n + " of " + a.Name() + ": it fails EC2's status checks, or is not there, for 5 minutes"),
+			Namespace:          cfn.V("AWS/EC2"),
+			MetricName:         cfn.V("StatusCheckFailed"),
+			Dimensions:         []cloudwatch.Dimension{{Name: cfn.V("AutoScalingGroupName"), Value: cfn.Select(zone, groups)}},
+			Statistic:          cfn.V("Maximum"),
+			Period:             cfn.V(60),
+			EvaluationPeriods:  cfn.V(5),
+			Threshold:          cfn.V(0.0),
+			ComparisonOperator: cfn.V("GreaterThanThreshold"),
+			TreatMissingData:   cfn.V("breaching"),
+			AlarmActions:       cfn.ListOf(topic.Ref()),
+			OKActions:          cfn.ListOf(topic.Ref()),
+		})
+	}
 }
 
 // natCount is how many ways out a mode has in so many zones.
@@ -98,11 +140,12 @@ func (v *vpc) announce() {
 
 // way is a way out: the target of routes, its public address, and what must be
 // there before routes turn to it, so that a change of mode cuts nobody off for
-// longer than it must.
+// longer than it must. Of an instance, group is the name of its group.
 type way struct {
 	target  ec2.Route
 	address cfn.Handle
 	ready   cfn.Handle
+	group   cfn.Value[string]
 }
 
 // addAddress adds the public address of a mode in a zone. It needs the internet gateway.
@@ -119,7 +162,7 @@ func (v *vpc) addGateway(zone int) way {
 		AllocationId: address.Att("AllocationId"),
 		Tags:         named(v.a, name),
 	}, cfn.DependsOn(v.internet))
-	return way{ec2.Route{NatGatewayId: gateway.Ref()}, address, gateway}
+	return way{target: ec2.Route{NatGatewayId: gateway.Ref()}, address: address, ready: gateway}
 }
 
 // natShared is what the instances of all zones share.
@@ -213,7 +256,7 @@ func (v *vpc) addInstance(zone int, shared natShared) way {
 		cfn.DependsOn(association, shared.before),
 		cfn.CreationPolicy(map[string]any{"ResourceSignal": map[string]any{"Count": 1}}),
 		cfn.UpdatePolicy(map[string]any{"AutoScalingRollingUpdate": map[string]any{"WaitOnResourceSignals": true}}))
-	return way{ec2.Route{NetworkInterfaceId: device.Ref()}, address, instances}
+	return way{ec2.Route{NetworkInterfaceId: device.Ref()}, address, instances, instances.Ref()}
 }
 
 // natImage is resolved at each launch, so a replacement has the latest image.

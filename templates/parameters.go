@@ -50,7 +50,7 @@ func parameters(a *architecture.Architecture) *cfn.Template {
 	put("database/arn", "RDS instance", from(architecture.Database, "Arn"))
 	put("database/application-secret-arn", "Secret with the application's account", from(architecture.Database, "ApplicationSecretArn"))
 	put("database/master-secret-arn", "Secret with the server's master, kept by RDS", from(architecture.Database, "MasterSecretArn"))
-	put("database/alarm-topic-arn", "Topic of the database's alarms", from(architecture.Database, "AlarmTopicArn"))
+	put("database/alarm-topic-arn", "Topic of the alarms of database and self-managed NAT", from(architecture.Database, "AlarmTopicArn"))
 
 	for _, b := range a.Buckets {
 		put("buckets/"+string(b.Purpose), "Bucket", bucketName(t, b.Purpose))
