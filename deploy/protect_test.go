@@ -22,6 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/guard"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 )
 
@@ -141,6 +142,41 @@ func TestProtectionIsTheLastStep(t *testing.T) {
 		// stack, so the runs' go by ARN.
 		if byName != 1 {
 			t.Errorf("%d calls named a stack by its name, want the one of somebody else", byName)
+		}
+	})
+}
+
+// TestProtectionBesideWhatIsGone has somebody delete one of two load balancers and
+// switch the protection of the other off: a plan tells of the other's all the same.
+func TestProtectionBesideWhatIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := became(t, example(t, "evaluation"), func(c *config.Config) { c.Database.DeletionProtection = true })
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		w.create(a)
+		c := w.target(a).AWS
+		var balancers []string
+		for _, r := range w.find("AWS::ElasticLoadBalancingV2::LoadBalancer") {
+			balancers = append(balancers, r.ID)
+			_, err := c.ELB.ModifyLoadBalancerAttributes(t.Context(), &elasticloadbalancingv2.ModifyLoadBalancerAttributesInput{
+				LoadBalancerArn: &r.ID, Attributes: []elbtypes.LoadBalancerAttribute{{Key: new("deletion_protection.enabled"), Value: new("false")}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(balancers) != 2 {
+			t.Fatalf("load balancers: %v, want two", balancers)
+		}
+		for i, gone := range balancers {
+			w := &world{t: t, box: testkit.Clone(t, w.box, time.Now)}
+			if _, err := w.target(a).AWS.ELB.DeleteLoadBalancer(t.Context(), &elasticloadbalancingv2.DeleteLoadBalancerInput{LoadBalancerArn: &gone}); err != nil {
+				t.Fatal(err)
+			}
+			want := deploy.Protection{Stack: architecture.Edge, Of: "resource", Type: "AWS::ElasticLoadBalancingV2::LoadBalancer", ID: balancers[1-i]}
+			if p := w.plan(a, true); !slices.Contains(p.Unprotected, want) {
+				t.Errorf("with %s gone, a plan puts back %+v, want also %+v", gone, p.Unprotected, want)
+			}
 		}
 	})
 }
