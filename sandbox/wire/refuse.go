@@ -16,13 +16,19 @@ func refuse(s *Service, f *fault) *account.Error {
 	if f.kind == wrongRegion {
 		return account.NotModelled("%s", f.detail)
 	}
+	kind := f.kind
+	if s.Name != "s3" && (kind == formerSignature || kind == incompleteQuery) {
+		kind = incompleteSignature
+	}
 	var codes map[faultKind]string
 	status, message := http.StatusForbidden, f.detail
 	switch {
 	case s.Name == "s3":
 		codes = map[faultKind]string{
 			missingToken:        "AccessDenied",
+			formerSignature:     "InvalidRequest",
 			incompleteSignature: "AuthorizationHeaderMalformed",
+			incompleteQuery:     "AuthorizationQueryParametersError",
 			unknownKey:          "InvalidAccessKeyId",
 			expiredToken:        "ExpiredToken",
 			wrongSignature:      "SignatureDoesNotMatch",
@@ -30,16 +36,18 @@ func refuse(s *Service, f *fault) *account.Error {
 			presignExpired:      "AccessDenied",
 			unsignedHeaders:     "AccessDenied",
 		}
-		switch f.kind {
+		switch kind {
 		case missingToken:
 			message = "Access Denied"
+		case formerSignature:
+			message, status = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.", http.StatusBadRequest
 		case unknownKey:
 			message = "The AWS Access Key Id you provided does not exist in our records."
 		case expiredToken:
 			message, status = "The provided token has expired.", http.StatusBadRequest
 		case expired:
 			message = "The difference between the request time and the current time is too large."
-		case incompleteSignature:
+		case incompleteSignature, incompleteQuery:
 			status = http.StatusBadRequest
 		}
 	case s.Protocol == EC2Query:
@@ -52,7 +60,7 @@ func refuse(s *Service, f *fault) *account.Error {
 			expired:             "RequestExpired",
 			presignExpired:      "RequestExpired",
 		}
-		switch f.kind {
+		switch kind {
 		case unknownKey:
 			message, status = "AWS was not able to validate the provided access credentials", http.StatusUnauthorized
 		case expiredToken:
@@ -70,7 +78,7 @@ func refuse(s *Service, f *fault) *account.Error {
 			expired:             "SignatureDoesNotMatch",
 			presignExpired:      "SignatureDoesNotMatch",
 		}
-		if f.kind == incompleteSignature {
+		if kind == incompleteSignature {
 			status = http.StatusBadRequest
 		}
 	default:
@@ -86,9 +94,9 @@ func refuse(s *Service, f *fault) *account.Error {
 		if s.Protocol != RestJSON {
 			status = http.StatusBadRequest
 		}
-		if f.kind == missingToken {
+		if kind == missingToken {
 			message = "Missing Authentication Token"
 		}
 	}
-	return &account.Error{Code: codes[f.kind], Message: message, Status: status}
+	return &account.Error{Code: codes[kind], Message: message, Status: status}
 }

@@ -58,8 +58,10 @@ const (
 type faultKind int
 
 const (
-	missingToken faultKind = iota
+	missingToken    faultKind = iota
+	formerSignature           // of version 2
 	incompleteSignature
+	incompleteQuery // of a presigned request
 	unknownKey
 	expiredToken
 	wrongSignature
@@ -95,7 +97,10 @@ func (s *signature) scope() string {
 }
 
 // parseSignature reads the Authorization header or the query of a presigned
-// request; a request without either has no signature and no fault.
+// request; a request without either has no signature and no fault. Signatures of
+// version 2 are a fault: no bucket that is made today takes them.
+//
+// https://docs.aws.amazon.com/AmazonS3/latest/API/Appendix-Sigv2.html
 func parseSignature(r *http.Request) (*signature, *fault) {
 	query := r.URL.Query()
 	if auth := r.Header.Get("Authorization"); auth != "" {
@@ -104,11 +109,17 @@ func parseSignature(r *http.Request) (*signature, *fault) {
 	if query.Get("X-Amz-Algorithm") != "" || query.Get("X-Amz-Signature") != "" {
 		return parsePresigned(query)
 	}
+	if query.Get("AWSAccessKeyId") != "" && query.Get("Signature") != "" {
+		return nil, &fault{formerSignature, "AWS query-string parameters must include 'X-Amz-Algorithm'."}
+	}
 	return nil, nil
 }
 
 func parseHeader(r *http.Request, auth string) (*signature, *fault) {
 	name, rest, _ := strings.Cut(auth, " ")
+	if name == "AWS" {
+		return nil, &fault{formerSignature, "Unsupported AWS 'algorithm': 'AWS'."}
+	}
 	if name != algorithm {
 		return nil, &fault{incompleteSignature, "Unsupported AWS 'algorithm': '" + name + "'."}
 	}
@@ -143,11 +154,11 @@ func parseHeader(r *http.Request, auth string) (*signature, *fault) {
 func parsePresigned(query url.Values) (*signature, *fault) {
 	for _, k := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature"} {
 		if query.Get(k) == "" {
-			return nil, &fault{incompleteSignature, "AWS query-string parameters must include '" + k + "'."}
+			return nil, &fault{incompleteQuery, "AWS query-string parameters must include '" + k + "'."}
 		}
 	}
 	if query.Get("X-Amz-Algorithm") != algorithm {
-		return nil, &fault{incompleteSignature, "Unsupported AWS 'algorithm': '" + query.Get("X-Amz-Algorithm") + "'."}
+		return nil, &fault{incompleteQuery, "Unsupported AWS 'algorithm': '" + query.Get("X-Amz-Algorithm") + "'."}
 	}
 	s := &signature{
 		presigned: true,
@@ -160,11 +171,15 @@ func parsePresigned(query url.Values) (*signature, *fault) {
 	if e := query.Get("X-Amz-Expires"); e != "" {
 		n, err := strconv.Atoi(e)
 		if err != nil || n < 0 || time.Duration(n)*time.Second > maxExpiry {
-			return nil, &fault{incompleteSignature, "X-Amz-Expires must be a number of seconds less than a week (604800)."}
+			return nil, &fault{incompleteQuery, "X-Amz-Expires must be a number of seconds less than a week (604800)."}
 		}
 		s.expires = time.Duration(n) * time.Second
 	}
-	return s, s.complete(query.Get("X-Amz-Credential"))
+	flaw := s.complete(query.Get("X-Amz-Credential"))
+	if flaw != nil && flaw.kind == incompleteSignature {
+		flaw.kind = incompleteQuery
+	}
+	return s, flaw
 }
 
 // complete reads the credential scope and the time.

@@ -267,7 +267,9 @@ func TestMissingAuthentication(t *testing.T) {
 		{"s3", "GET", "/bucket/key", "", "", "", 403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message><Resource>/bucket/key</Resource>"},
 		{"unknown action", "POST", "/", "application/x-www-form-urlencoded", "", "Action=Fly&Version=1", 501, "<Code>NotModelled</Code>"},
 		{"unknown target", "POST", "/", "application/x-amz-json-1.1", "Bird.Fly", "{}", 501, "target Bird.Fly is not modelled by the sandbox"},
-		{"not a signature", "GET", "/bucket/key?X-Amz-Signature=1", "", "", "", 400, "AuthorizationHeaderMalformed"},
+		{"not a signature", "GET", "/bucket/key?X-Amz-Signature=1", "", "", "", 400, "<Error><Code>AuthorizationQueryParametersError</Code>"},
+		{"s3, presigned by version 2", "GET", "/bucket/key?AWSAccessKeyId=AKIA&Signature=c2ln&Expires=1", "", "", "", 400, "<Error><Code>InvalidRequest</Code><Message>The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.</Message>"},
+		{"query, presigned by version 2", "GET", "https://iam.amazonaws.com/?Action=ListRoles&Version=2010-05-08&AWSAccessKeyId=AKIA&Signature=c2ln", "", "", "", 400, "<Code>IncompleteSignature</Code><Message>AWS query-string parameters must include"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -283,6 +285,19 @@ func TestMissingAuthentication(t *testing.T) {
 				t.Errorf("got %d %s, want %d %s", w.Code, w.Body, c.status, c.want)
 			}
 		})
+	}
+}
+
+// A signature of version 2 in the header is answered as one in the query.
+func TestFormerSignature(t *testing.T) {
+	t.Parallel()
+	s := newSetup(nil)
+	r := httptest.NewRequest("PUT", "/bucket/key", strings.NewReader("x"))
+	r.Header.Set("Authorization", "AWS AKIA:c2ln")
+	w := httptest.NewRecorder()
+	s.server.ServeHTTP(w, r)
+	if want := "<Error><Code>InvalidRequest</Code>"; w.Code != 400 || !strings.Contains(w.Body.String(), want) {
+		t.Errorf("got %d %s, want 400 %s", w.Code, w.Body, want)
 	}
 }
 
