@@ -58,30 +58,30 @@ func (m manifest) blobs() []descriptor {
 	return out
 }
 
-// whole refuses a manifest that names what is not in the repository.
+// whole refuses a manifest that names what is not in the repository: images, and
+// layers where they are held.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html
 func (l *uploads) whole(tx *account.Tx, repo *account.Resource, media string, m manifest) error {
-	if l.layers == nil {
-		return nil
-	}
-	if media == "" && m.SchemaVersion == 2 {
-		media = MediaImage
-	}
-	if m.SchemaVersion != 2 || !slices.Contains([]string{MediaImage, mediaIndex, mediaDocker, mediaList}, media) {
-		return account.Errorf("InvalidParameterException", "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'the sandbox knows manifests of schema 2 of OCI and Docker, not of version %d and type %q'", m.SchemaVersion, media)
-	}
-	if err := keyWorks(tx, repo); err != nil {
-		return err
-	}
 	var layers, images []string
-	for _, d := range m.blobs() {
-		if tx.Get(TypeLayer, repo.ID+"@"+d.Digest) == nil {
-			layers = append(layers, d.Digest)
-		}
-	}
 	for _, d := range m.Manifests {
 		if tx.Get(TypeImage, repo.ID+"@"+d.Digest) == nil {
 			images = append(images, d.Digest)
+		}
+	}
+	if l.layers != nil {
+		if media == "" && m.SchemaVersion == 2 {
+			media = MediaImage
+		}
+		if m.SchemaVersion != 2 || !slices.Contains([]string{MediaImage, mediaIndex, mediaDocker, mediaList}, media) {
+			return account.Errorf("InvalidParameterException", "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'the sandbox knows manifests of schema 2 of OCI and Docker, not of version %d and type %q'", m.SchemaVersion, media)
+		}
+		if err := keyWorks(tx, repo); err != nil {
+			return err
+		}
+		for _, d := range m.blobs() {
+			if tx.Get(TypeLayer, repo.ID+"@"+d.Digest) == nil {
+				layers = append(layers, d.Digest)
+			}
 		}
 	}
 	switch {

@@ -123,7 +123,9 @@ func TestListsKeepTheirImages(t *testing.T) {
 }
 
 // Without what holds layers, they are not modelled, and manifests are kept as
-// they are.
+// they are. Lists name images, which have to be there all the same.
+//
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html
 func TestWithoutLayers(t *testing.T) {
 	t.Parallel()
 	box := testkit.Sandbox(t, sandbox.Options{})
@@ -132,8 +134,19 @@ func TestWithoutLayers(t *testing.T) {
 	if _, err := c.InitiateLayerUpload(t.Context(), &sdk.InitiateLayerUploadInput{RepositoryName: aws.String("app")}); testkit.Code(err) != "NotModelled" {
 		t.Error(err)
 	}
-	if _, err := c.PutImage(t.Context(), &sdk.PutImageInput{RepositoryName: aws.String("app"), ImageManifest: aws.String(`{"layers": [{"digest": "sha256:0"}]}`)}); err != nil {
-		t.Error(err)
+	put := func(manifest string) error {
+		_, err := c.PutImage(t.Context(), &sdk.PutImageInput{RepositoryName: aws.String("app"), ImageManifest: aws.String(manifest)})
+		return err
+	}
+	image := `{"layers": [{"digest": "sha256:0"}]}`
+	index := fmt.Sprintf(`{"schemaVersion": 2, "manifests": [{"digest": %q}]}`, digestOf(image))
+	if err := put(index); testkit.Code(err) != "ReferencedImagesNotFoundException" {
+		t.Errorf("a list before its image: %v", err)
+	}
+	for _, m := range []string{image, index} {
+		if err := put(m); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
