@@ -145,49 +145,70 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 	}
 }
 
+// ask sends a request about an upload, with headers by name and value.
+func ask(t *testing.T, method, path, body string, header ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("poolhouse", "word")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	return resp
+}
+
+// from is where an upload goes on after a request.
+func from(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	at, err := resp.Location()
+	if err != nil {
+		t.Fatal(resp.Status, err)
+	}
+	return at.String()
+}
+
 // TestLateRequest has a part that its client gave up reach the server after the
 // next one: it must not take back what the next one brought.
 func TestLateRequest(t *testing.T) {
 	address, _ := serve(t, t.TempDir(), "")
-	ask := func(method, path, body string, header ...string) *http.Response {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.SetBasicAuth("poolhouse", "word")
-		for i := 0; i < len(header); i += 2 {
-			req.Header.Set(header[i], header[i+1])
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := resp.Body.Close(); err != nil {
-			t.Error(err)
-		}
-		return resp
-	}
-	from := func(resp *http.Response) string {
-		t.Helper()
-		at, err := resp.Location()
-		if err != nil {
-			t.Fatal(resp.Status, err)
-		}
-		return at.String()
-	}
-	empty := from(ask(http.MethodPost, "http://"+address+"/v2/"+Repository+"/blobs/uploads/", ""))
-	full := from(ask(http.MethodPatch, empty, "text", OffsetHeader, "0", TurnHeader, "2"))
-	if resp := ask(http.MethodPatch, empty, "late", OffsetHeader, "0", TurnHeader, "1"); resp.StatusCode != http.StatusConflict {
+	empty := from(t, ask(t, http.MethodPost, "http://"+address+"/v2/"+Repository+"/blobs/uploads/", ""))
+	full := from(t, ask(t, http.MethodPatch, empty, "text", OffsetHeader, "0", TurnHeader, "2"))
+	if resp := ask(t, http.MethodPatch, empty, "late", OffsetHeader, "0", TurnHeader, "1"); resp.StatusCode != http.StatusConflict {
 		t.Errorf("a request that is late gets %s", resp.Status)
 	}
 	for _, turn := range []string{"", "0", "x"} {
-		if resp := ask(http.MethodPatch, full, "x", OffsetHeader, "4", TurnHeader, turn); resp.StatusCode != http.StatusBadRequest {
+		if resp := ask(t, http.MethodPatch, full, "x", OffsetHeader, "4", TurnHeader, turn); resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("turn %q gets %s", turn, resp.Status)
 		}
 	}
 	whole := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("text")))
-	if resp := ask(http.MethodPut, full+"&digest="+whole, "", OffsetHeader, "4", TurnHeader, "3"); resp.StatusCode != http.StatusCreated {
+	if resp := ask(t, http.MethodPut, full+"&digest="+whole, "", OffsetHeader, "4", TurnHeader, "3"); resp.StatusCode != http.StatusCreated {
+		t.Errorf("the upload ends with %s", resp.Status)
+	}
+}
+
+// TestRewoundUploadIsReadAgain has other bytes come after a part was taken back:
+// the layer is what is there, not what was hashed of the part.
+func TestRewoundUploadIsReadAgain(t *testing.T) {
+	address, _ := serve(t, t.TempDir(), "")
+	digest := func(text string) string { return fmt.Sprintf("&digest=sha256:%x", sha256.Sum256([]byte(text))) }
+	empty := from(t, ask(t, http.MethodPost, "http://"+address+"/v2/"+Repository+"/blobs/uploads/", ""))
+	four := from(t, ask(t, http.MethodPatch, empty, "text", OffsetHeader, "0", TurnHeader, "1"))
+	ask(t, http.MethodPatch, empty, "other words", OffsetHeader, "0", TurnHeader, "2")
+	five := from(t, ask(t, http.MethodPatch, four, "!", OffsetHeader, "4", TurnHeader, "3"))
+	if resp := ask(t, http.MethodPut, five+digest("text!"), "", OffsetHeader, "5", TurnHeader, "4"); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("the digest of what isn't there gets %s", resp.Status)
+	}
+	if resp := ask(t, http.MethodPut, five+digest("othe!"), "", OffsetHeader, "5", TurnHeader, "5"); resp.StatusCode != http.StatusCreated {
 		t.Errorf("the upload ends with %s", resp.Status)
 	}
 }

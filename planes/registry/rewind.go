@@ -25,7 +25,7 @@ type rewinding struct {
 	root string
 
 	mu      sync.Mutex
-	uploads map[string]*upload // by ids
+	uploads map[string]*upload // by ids, while they go on
 }
 
 // upload is one that somebody goes on with.
@@ -58,11 +58,18 @@ func (u *rewinding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client is gone
 	}
-	defer release()
-	path := filepath.Join(u.root, filepath.FromSlash(repositories), Repository, "_uploads", m[1], "data")
-	info, err := os.Stat(path)
+	folder := filepath.Join(u.root, filepath.FromSlash(repositories), Repository, "_uploads", m[1])
+	data := filepath.Join(folder, "data")
+	defer func() {
+		_, err := os.Stat(data)
+		release(errors.Is(err, fs.ErrNotExist))
+	}()
+	info, err := os.Stat(data)
 	if err == nil && info.Size() > size {
-		err = os.Truncate(path, size)
+		// What was hashed may not be what is there: at the end, all of it is read.
+		if err = os.RemoveAll(filepath.Join(folder, "hashstates")); err == nil {
+			err = os.Truncate(data, size)
+		}
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && info.Size() < size:
@@ -80,8 +87,9 @@ func (u *rewinding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // errLate refuses a request that another one has overtaken.
 var errLate = errors.New("a later request has gone on with the upload")
 
-// take waits until nobody has an upload, and has it until release.
-func (u *rewinding) take(ctx context.Context, id string, turn int64) (release func(), err error) {
+// take waits until nobody has an upload, and has it until release, which forgets
+// one that is gone.
+func (u *rewinding) take(ctx context.Context, id string, turn int64) (release func(gone bool), err error) {
 	for {
 		u.mu.Lock()
 		at := u.uploads[id]
@@ -98,9 +106,11 @@ func (u *rewinding) take(ctx context.Context, id string, turn int64) (release fu
 			mine := make(chan struct{})
 			at.busy, at.turn = mine, turn
 			u.mu.Unlock()
-			return func() {
+			return func(gone bool) {
 				u.mu.Lock()
-				at.busy = nil
+				if at.busy = nil; gone {
+					delete(u.uploads, id)
+				}
 				u.mu.Unlock()
 				close(mine)
 			}, nil
