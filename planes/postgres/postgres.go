@@ -167,7 +167,8 @@ func (k *keeper) prepare() error {
 }
 
 // bring brings a state about, as far as it can: snapshots first, of databases
-// that may go.
+// that may go. A snapshot of a database that isn't there yet, but shall be, has it
+// made before.
 func (k *keeper) bring(want State) Outcome {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -175,21 +176,53 @@ func (k *keeper) bring(want State) Outcome {
 	if k.closed {
 		return out
 	}
-	snapshots, databases := map[string]bool{}, map[string]bool{}
+	snapshots, databases := map[string]Snapshot{}, map[string]Database{}
 	for _, s := range want.Snapshots {
-		snapshots[s.ID] = true
-		if err := k.take(s); err != nil {
-			out.Snapshots[s.ID] = err.Error()
-			if errors.Is(err, errAbsent) {
-				out.Absent = append(out.Absent, s.ID)
-			}
-		}
+		snapshots[s.ID] = s
 	}
 	for _, d := range want.Databases {
-		databases[d.ID] = true
+		databases[d.ID] = d
+	}
+	// One may be of what is restored from another; each is tried once.
+	tried := map[any]bool{}
+	var take func(s Snapshot)
+	have := func(d Database) {
+		if tried[d] {
+			return
+		}
+		tried[d] = true
+		if s, ok := snapshots[d.From]; ok {
+			take(s)
+		}
+		if err := k.converge(d); err != nil {
+			out.Databases[d.ID] = err.Error()
+		}
+	}
+	take = func(s Snapshot) {
+		if tried[s] {
+			return
+		}
+		tried[s] = true
+		err := k.take(s)
+		if d, ok := databases[s.Of]; ok && errors.Is(err, errAbsent) {
+			have(d)
+			if err = k.take(s); errors.Is(err, errAbsent) {
+				// The next time it may be made.
+				err = fmt.Errorf("take snapshot %s of %s: %s", s.ID, s.Of, out.Databases[d.ID])
+			}
+		}
+		if err != nil {
+			out.Snapshots[s.ID] = err.Error()
+		}
+		if errors.Is(err, errAbsent) {
+			out.Absent = append(out.Absent, s.ID)
+		}
+	}
+	for _, s := range want.Snapshots {
+		take(s)
 	}
 	for _, id := range names(filepath.Join(k.dir, "databases")) {
-		if databases[id] {
+		if _, ok := databases[id]; ok {
 			continue
 		}
 		if err := k.remove(id); err != nil {
@@ -197,12 +230,10 @@ func (k *keeper) bring(want State) Outcome {
 		}
 	}
 	for _, d := range want.Databases {
-		if err := k.converge(d); err != nil {
-			out.Databases[d.ID] = err.Error()
-		}
+		have(d)
 	}
 	for _, id := range names(filepath.Join(k.dir, "snapshots")) {
-		if snapshots[id] {
+		if _, ok := snapshots[id]; ok {
 			continue
 		}
 		if err := os.RemoveAll(k.snapshot(id)); err != nil {

@@ -320,6 +320,30 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
+// What is asked for at once is made in its order: a database, its snapshot, what is
+// restored from that, and so on, in whatever order they are named.
+func TestSnapshotOfTheNew(t *testing.T) {
+	t.Parallel()
+	cert, key, pool := certificate(t)
+	w := serve(t, folder(t))
+	for i, id := range []string{"a", "b", "c"} {
+		d := postgres.Database{ID: id, Running: true, Address: free(t, fmt.Sprintf("127.0.0.%d", 3+i)), User: "owner", Password: "p", Name: "app", Certificate: cert, Key: key}
+		if i > 0 {
+			d.From = "of-" + w.state.Databases[0].ID
+		}
+		w.state.Databases = append([]postgres.Database{d}, w.state.Databases...)
+		w.state.Snapshots = append([]postgres.Snapshot{{ID: "of-" + id, Of: id}}, w.state.Snapshots...)
+	}
+	w.bring("")
+	for _, d := range w.state.Databases {
+		if n := rows(t, d, pool, "CREATE TABLE t (x int); INSERT INTO t VALUES (1)"); n != 1 {
+			t.Errorf("database %s has %d rows", d.ID, n)
+		}
+	}
+	w.state.Databases = nil
+	w.bring("")
+}
+
 // A folder that the servers' user can't get into is told apart from all that
 // could follow from it, with what to do.
 func TestUnreachableFolder(t *testing.T) {
