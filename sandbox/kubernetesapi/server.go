@@ -122,18 +122,25 @@ func (s *Server) Attach(a *account.Account) {
 // their endpoints. It names, with the reason, each that can't be had.
 func (s *Server) Reopen() []error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.opts.Listen || s.account == nil || s.closed {
+	a := s.account
+	s.mu.Unlock()
+	if !s.opts.Listen || a == nil {
 		return nil
 	}
 	at := map[string]string{}
-	err := s.account.Do(func(tx *account.Tx) error {
+	// The account calls Endpoint, so it isn't waited for with mu held.
+	err := a.Do(func(tx *account.Tx) error {
 		tx.Reads()
 		at = eks.Endpoints(tx)
 		return nil
 	})
 	if err != nil {
 		return []error{err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
 	}
 	var errs []error
 	for _, cluster := range slices.Sorted(maps.Keys(at)) {

@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -70,8 +71,8 @@ type Options struct {
 	Dir string
 	// Log takes the control planes' logs. May be nil.
 	Log io.Writer
-	// Report is told of what can't be brought about. It must be safe for
-	// concurrent use.
+	// Report is told of what can't be brought about, once for as long as it can't.
+	// It must be safe for concurrent use.
 	Report func(error)
 }
 
@@ -208,12 +209,21 @@ func (c *Clusters) follow(ctx context.Context) {
 	}()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	said := ""
 	for {
-		if err := c.bring(ctx); err != nil && ctx.Err() == nil {
+		err := c.bring(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		now := ""
+		if err != nil {
+			now = err.Error()
+		}
+		if now != "" && now != said {
 			c.opts.Report(err)
-			if c.broken != nil {
-				return
-			}
+		}
+		if said = now; c.broken != nil {
+			return
 		}
 		select {
 		case <-ctx.Done():
@@ -254,14 +264,30 @@ func (c *Clusters) bring(ctx context.Context) error {
 		if !there[id] {
 			gone = append(gone, r)
 			delete(c.running, id)
-			if c.opts.Dir != "" {
-				defer func() { _ = os.RemoveAll(filepath.Join(c.opts.Dir, id)) }() // nobody looks for it
-			}
 		}
 	}
 	c.mu.Unlock()
 	for _, r := range gone {
 		errs = append(errs, r.end())
+	}
+	return errors.Join(append(errs, c.sweep(there))...)
+}
+
+// sweep removes the folders of clusters that aren't there any more, also of those
+// that went when a former process was killed.
+func (c *Clusters) sweep(there map[string]bool) error {
+	if c.opts.Dir == "" {
+		return nil
+	}
+	found, err := os.ReadDir(c.opts.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, f := range found {
+		if !there[f.Name()] {
+			errs = append(errs, os.RemoveAll(filepath.Join(c.opts.Dir, f.Name())))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -432,5 +458,6 @@ func (r *running) tell(ctx context.Context, p eks.ControlPlane) error {
 	return nil
 }
 
-// direct reaches this machine, whatever the environment says of proxies.
-var direct = &http.Client{Transport: &http.Transport{Proxy: nil}}
+// direct reaches this machine, whatever the environment says of proxies. One
+// control plane that stands still doesn't keep the others waiting for long.
+var direct = &http.Client{Transport: &http.Transport{Proxy: nil}, Timeout: 10 * time.Second}

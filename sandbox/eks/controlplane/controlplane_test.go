@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -497,5 +498,24 @@ func TestWithoutProgram(t *testing.T) {
 	ok(t, w.clusters.Close())
 	if len(w.reports) > 0 {
 		t.Errorf("it is said again: %v", <-w.reports)
+	}
+}
+
+// TestFoldersOfFormerClusters: what a process that was killed left of clusters
+// that went is removed.
+func TestFoldersOfFormerClusters(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ok(t, os.Mkdir(filepath.Join(dir, "gone"), 0o700))
+	newWorld(t, controlplane.Options{Dir: dir})
+	for until := time.Now().Add(time.Minute); ; {
+		left, err := os.ReadDir(dir)
+		ok(t, err)
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("left: %v", left)
+		}
 	}
 }
