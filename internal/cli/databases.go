@@ -8,15 +8,16 @@ import (
 	"io"
 	"path/filepath"
 
-	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/front"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
 	"github.com/poolhouse/poolhouse/sandbox/rds/rows"
 )
 
 // openDatabases has the account's database instances hold rows, with certificates
-// of an authority; they are kept in the folder of the account, if it has one.
-func openDatabases(ctx context.Context, a *app, account *account.Account, authority *front.Authority, state string) (*rows.Databases, error) {
+// of an authority; they are kept in the folder of the account, if it has one, and
+// as slow as faults have them, if there are any.
+func openDatabases(ctx context.Context, a *app, box *sandbox.Sandbox, authority *front.Authority, state string, faults bool) (*rows.Databases, error) {
 	o := rows.Options{
 		Program: func(ctx context.Context) (string, error) {
 			return plane.Program(ctx, "postgres", func(folder string) { fmt.Fprintf(a.Err, "Building the databases' server in %s, once.\n", folder) })
@@ -24,13 +25,18 @@ func openDatabases(ctx context.Context, a *app, account *account.Account, author
 		Certificate: func(name string) (certificate, key []byte, err error) { return issued(authority, name) },
 		Report:      func(err error) { fmt.Fprintln(a.Err, err) },
 	}
+	if faults {
+		o.Lag = func(ctx context.Context, instance string, bytes int, begin bool) error {
+			return box.Faults().LagOfDatabase(ctx, instance, bytes, begin)
+		}
+	}
 	if state != "" {
 		o.Dir = filepath.Join(state, "rows")
 	}
 	if a.verbose {
 		o.Log = a.Err
 	}
-	return rows.Run(ctx, account, o)
+	return rows.Run(ctx, box.Account(), o)
 }
 
 // issued is a name's certificate with its key, as PEM.

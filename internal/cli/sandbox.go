@@ -286,7 +286,7 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 		return nil, ends(err)
 	}
 	if !slices.Contains(o.entrance.without, "postgres") {
-		if p.databases, err = openDatabases(ctx, a, p.box.Account(), p.visit.authority, o.state); err != nil {
+		if p.databases, err = openDatabases(ctx, a, p.box, p.visit.authority, o.state, len(plan.Faults) > 0); err != nil {
 			return nil, ends(err)
 		}
 	}

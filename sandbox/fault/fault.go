@@ -44,7 +44,7 @@ type Fault struct {
 	Crash       *Crash       `yaml:"crash" doc:"A server ends as if it was killed, and is there again when for is over, a minute by default."`
 	Failover    *Failover    `yaml:"failover" doc:"The primary of a Multi-AZ database fails: connections are cut, and its standby takes over in the other zone, at another address."`
 	Full        *Full        `yaml:"full" doc:"The storage of a database is used up: it is storage-full and refuses rows with PostgreSQL's error 53100, until it gets more storage or for is over."`
-	Lag         *Lag         `yaml:"lag" doc:"What a server sends comes late, or slowly. Who comes in by names notices, and so does a load balancer that asks an identity provider."`
+	Lag         *Lag         `yaml:"lag" doc:"What a server sends comes late, or slowly. Who comes in by names notices, clients of databases do with each of PostgreSQL's messages that is answered, and so does a load balancer that asks an identity provider."`
 	Certificate *Certificate `yaml:"certificate" doc:"A server shows a certificate that clients refuse."`
 	Targets     *Targets     `yaml:"targets" doc:"Health checks of targets fail. If all targets of a group are unhealthy, a load balancer routes to all of them."`
 }
@@ -188,9 +188,10 @@ type Full struct {
 
 // Lag is a slow server.
 type Lag struct {
-	Server string        `yaml:"server" doc:"Which: s3, ecr, provider, or load-balancer."`
-	Delay  time.Duration `yaml:"delay" doc:"How late each answer begins."`
-	Rate   int           `yaml:"rate" doc:"How many bytes come in a second, not for s3. The default has no bound."`
+	Server   string        `yaml:"server" doc:"Which: s3, ecr, database, provider, or load-balancer."`
+	Database string        `yaml:"database" doc:"Which databases, by their identifiers; a pattern. The default is all."`
+	Delay    time.Duration `yaml:"delay" doc:"How late each answer begins."`
+	Rate     int           `yaml:"rate" doc:"How many bytes come in a second, not for s3. The default has no bound."`
 }
 
 // Certificate is one that clients refuse.

@@ -19,7 +19,7 @@ var served = map[string][]string{
 	},
 	"failover":    {"{id: standby-takes-over, when: {after: 20m}, failover: {database: \"${poolside-database/Database}\"}}"},
 	"full":        {"{id: no-storage, when: {after: 20m}, for: 1h, full: {}}"},
-	"lag":         {"{id: slow-provider, lag: {server: provider, delay: 2s}}", "{id: thin-line, for: 5m, lag: {server: load-balancer, rate: 20000}}"},
+	"lag":         {"{id: slow-provider, lag: {server: provider, delay: 2s}}", "{id: thin-line, for: 5m, lag: {server: load-balancer, rate: 20000}}", "{id: slow-rows, lag: {server: database, database: \"poolside-*\", delay: 200ms}}"},
 	"certificate": {"{id: forgotten, certificate: {host: \"*.rds.amazonaws.com\", wrong: expired}}", "{id: strange-provider, certificate: {host: id.example.com, wrong: authority}}"},
 	"targets":     {"{id: deaf-targets, when: {after: 10m}, for: 5m, targets: {group: \"*web*\"}}"},
 }

@@ -32,7 +32,7 @@ const (
 var victims = map[string][]string{
 	"crash":       {ServerS3, ServerECR, ServerDatabase, ServerProvider},
 	"full":        {ServerDatabase},
-	"lag":         {ServerS3, ServerECR, ServerProvider, ServerLoadBalancer},
+	"lag":         {ServerS3, ServerECR, ServerDatabase, ServerProvider, ServerLoadBalancer},
 	"certificate": {ServerS3, ServerECR, ServerDatabase, ServerProvider, ServerLoadBalancer},
 	"failover":    {ServerDatabase},
 	"targets":     {ServerLoadBalancer},
@@ -66,6 +66,10 @@ func (c *checker) servers(f *Fault) {
 		c.database("full.database", f.Full.Database)
 	case f.Lag != nil:
 		c.server("lag.server", f.Lag.Server, victims["lag"]...)
+		if f.Lag.Database != "" && f.Lag.Server != ServerDatabase && !c.skip("lag.server") {
+			c.wrong("lag.database", "has no meaning for "+f.Lag.Server, "leave it out; it is for server: database")
+		}
+		c.glob("lag.database", f.Lag.Database)
 		if f.Lag.Rate < 0 {
 			c.wrong("lag.rate", fmt.Sprintf("is %d", f.Lag.Rate), "write how many bytes come in a second, such as 100000")
 		}
@@ -188,10 +192,20 @@ func (i *Injector) Unhealthy(group string) bool {
 	return i.lasting(group, func(f *Fault) bool { return f.Targets != nil && matches(f.Targets.Group, group) }, "has unhealthy targets") != nil
 }
 
-// Lag passes the time by which a server sends some bytes late: begin tells that
-// they begin an answer. Nil passes none.
+// Lag passes the time by which a server other than a database's sends some bytes
+// late: begin tells that they begin an answer. Nil passes none.
 func (i *Injector) Lag(ctx context.Context, server string, bytes int, begin bool) error {
-	f := i.lasting(server, func(f *Fault) bool { return f.Lag != nil && f.Lag.Server == server }, "answers slowly")
+	return i.late(ctx, server, func(l *Lag) bool { return l.Server == server }, bytes, begin)
+}
+
+// LagOfDatabase is [Injector.Lag] for the server of the database instance with an
+// identifier.
+func (i *Injector) LagOfDatabase(ctx context.Context, id string, bytes int, begin bool) error {
+	return i.late(ctx, "database "+id, func(l *Lag) bool { return l.Server == ServerDatabase && matches(l.Database, id) }, bytes, begin)
+}
+
+func (i *Injector) late(ctx context.Context, name string, is func(*Lag) bool, bytes int, begin bool) error {
+	f := i.lasting(name, func(f *Fault) bool { return f.Lag != nil && is(f.Lag) }, "answers slowly")
 	if f == nil || i.opts.Sleep == nil {
 		return nil
 	}

@@ -120,7 +120,7 @@ func TestServerIsDown(t *testing.T) {
 			t.Errorf("killed: %v", killed)
 		}
 		var none *fault.Injector
-		if none.Down("s3") || none.Certificate([]string{"x"}) != "" || none.Unhealthy("x") || none.Lag(t.Context(), "s3", 1, true) != nil {
+		if none.Down("s3") || none.Certificate([]string{"x"}) != "" || none.Unhealthy("x") || none.Lag(t.Context(), "s3", 1, true) != nil || none.LagOfDatabase(t.Context(), "db", 1, true) != nil {
 			t.Error("without faults something fails")
 		}
 	})
@@ -138,6 +138,25 @@ func TestSlowS3(t *testing.T) {
 		if err != nil || time.Since(began) != 7*time.Second {
 			t.Errorf("S3 answers after %s: %v", time.Since(began), err)
 		}
+	})
+}
+
+// A slow database answers late, by its identifier, and sends bytes slowly; others
+// don't.
+func TestSlowDatabase(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := broken(t, "- {id: slow, lag: {server: database, database: a*, delay: 2s, rate: 100}}")
+		for _, c := range []struct {
+			id    string
+			begin bool
+			want  time.Duration
+		}{{"app", true, 3 * time.Second}, {"app", false, time.Second}, {"other", true, 0}} {
+			began := time.Now()
+			if err := w.box.Faults().LagOfDatabase(t.Context(), c.id, 100, c.begin); err != nil || time.Since(began) != c.want {
+				t.Errorf("%+v: %s, %v", c, time.Since(began), err)
+			}
+		}
+		w.fired(map[string]int{"slow": 1})
 	})
 }
 
@@ -196,7 +215,8 @@ func TestMistakesOfServers(t *testing.T) {
 - {id: d, full: {server: s3}}
 - {id: e, full: {server: provider}}
 - {id: e2, full: {server: ecr}}
-- {id: f, lag: {server: database, delay: 1s}}
+- {id: f, lag: {server: s4, delay: 1s}}
+- {id: f2, lag: {server: s3, database: db, delay: 1s}}
 - {id: g, lag: {server: s3}}
 - {id: h, certificate: {wrong: old}}
 - {id: i, targets: {group: "[x"}}
@@ -207,7 +227,7 @@ func TestMistakesOfServers(t *testing.T) {
 	want := []string{
 		"f.yaml:2:11: faults[0].crash.server: is missing\n  fix: write one of s3, ecr, database, provider",
 		"s4\" is no server that this happens to", "crash.database: has no meaning for s3", "full.server: S3 can't be full: a bucket takes as much as is put into it", "full.server: ECR can't be full: a repository takes as many layers as are pushed",
-		"full.server: \"provider\" is no server", "lag.server: \"database\" is no server", "lag: has neither a delay nor a rate", "certificate.wrong: \"old\" is nothing that can be wrong",
+		"full.server: \"provider\" is no server", "lag.server: \"s4\" is no server", "lag.database: has no meaning for s3", "lag: has neither a delay nor a rate", "certificate.wrong: \"old\" is nothing that can be wrong",
 		"targets.group: \"[x\" is no pattern", "times: failover happens once", "lag.rate: is -1", "lag.rate: has no meaning for s3",
 	}
 	if err == nil {

@@ -2,6 +2,7 @@ package rows_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"strings"
 	"testing"
@@ -19,7 +20,10 @@ func (c *client) fails(text string) {
 	c.must(err)
 	plan, err := fault.Parse("faults.yaml", []byte("faults: [{id: a, "+text+"}]"), known)
 	c.must(err)
-	c.box.Break(fault.New(plan, fault.Options{}))
+	c.box.Break(fault.New(plan, fault.Options{Sleep: func(_ context.Context, d time.Duration) error {
+		c.slept.Add(int64(d))
+		return nil
+	}}))
 }
 
 // until tries until psql says something, for a minute.
@@ -69,8 +73,8 @@ func (s *session) rest(t *testing.T) string {
 
 // psql sees what it would see on AWS when things fail: its connection is lost
 // in a crash and in a failover, rows that were committed are there
-// afterwards, a full disk refuses more of them with PostgreSQL's own words, and a
-// certificate that is not right is refused.
+// afterwards, a full disk refuses more of them with PostgreSQL's own words, a slow
+// server answers late, and a certificate that is not right is refused.
 //
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Concepts.MultiAZ.Failover.html
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Troubleshooting.html#CHAP_Troubleshooting.Storage
@@ -106,6 +110,18 @@ func TestPsqlThroughFailures(t *testing.T) {
 	}
 	c.pass(11 * time.Minute)
 	c.eventually("with space again", password, "INSERT INTO t VALUES (0); SELECT count(DISTINCT x) FROM t", "501")
+
+	c.fails("lag: {server: database, database: d*, delay: 1h}")
+	c.eventually("slow", password, "SELECT 1", "1")
+	// TLS is asked for, shaken, a password proved by two messages, a row asked for.
+	if slept := time.Duration(c.slept.Swap(0)); slept < 5*time.Hour {
+		t.Errorf("a slow database, each of whose answers is an hour late, took %s", slept)
+	}
+	c.fails("lag: {server: database, database: other, delay: 1h}")
+	c.eventually("not slow", password, "SELECT 1", "1")
+	if slept := c.slept.Load(); slept != 0 {
+		t.Errorf("a database that isn't slow took %s", time.Duration(slept))
+	}
 
 	for wrong, want := range map[front.Wrong]string{
 		front.Expired: "certificate verify failed", front.Name: `server certificate for "another.invalid" does not match host name`, front.Unknown: "certificate verify failed",

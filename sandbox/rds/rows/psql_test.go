@@ -1,6 +1,7 @@
 package rows_test
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +38,8 @@ type client struct {
 	*world
 	authority *front.Authority
 	ca        string // the file of the authority's certificate
+	// slept is for how long answers were late.
+	slept atomic.Int64
 }
 
 func newClient(t *testing.T) *client {
@@ -54,7 +58,10 @@ func newClient(t *testing.T) *client {
 	if err := os.WriteFile(c.ca, c.authority.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.world = newWorld(t, program, rows.Options{Certificate: func(name string) (cert, key []byte, err error) {
+	lag := func(ctx context.Context, instance string, bytes int, begin bool) error {
+		return c.box.Faults().LagOfDatabase(ctx, instance, bytes, begin)
+	}
+	c.world = newWorld(t, program, rows.Options{Lag: lag, Certificate: func(name string) (cert, key []byte, err error) {
 		issued, err := c.authority.Certificate(name)
 		if err != nil {
 			return nil, nil, err

@@ -9,7 +9,8 @@
 //
 // An instance's server listens at the instance's own port on an address of
 // 127.0.0.0/8 of its own, another one in each Availability Zone: a failover moves
-// it.
+// it. Where instances may be slow, clients come to a relay there, and the server
+// is at another address.
 //
 // Limits: those of the module planes/postgres. The account is followed some
 // tenths of a second behind.
@@ -53,6 +54,10 @@ type Options struct {
 	Dir string
 	// Certificate issues one for an endpoint's name, as PEM, with its key.
 	Certificate func(name string) (certificate, key []byte, err error)
+	// Lag passes the time by which bytes that an instance's server sends are late,
+	// which begin an answer or don't; [fault.Injector.LagOfDatabase] does. Nil has
+	// clients come to the servers themselves.
+	Lag func(ctx context.Context, instance string, bytes int, begin bool) error
 	// Log takes the servers' logs. May be nil.
 	Log io.Writer
 	// Report is told, once each, of what can't be brought about. It must be safe
@@ -69,6 +74,7 @@ type Databases struct {
 	ended   error // of the plane
 	cancel  context.CancelFunc
 	done    chan struct{}
+	relays  map[string]*relay // by instances' endpoints; follow's own
 
 	mu        sync.Mutex
 	addresses map[string]netip.Addr // by endpoint
@@ -84,7 +90,7 @@ func Run(ctx context.Context, a *account.Account, o Options) (*Databases, error)
 	if _, err := rand.Read(token); err != nil {
 		return nil, fmt.Errorf("start databases: %w", err)
 	}
-	d := &Databases{account: a, opts: o, token: hex.EncodeToString(token), done: make(chan struct{}), addresses: map[string]netip.Addr{}, told: map[string]bool{}, blank: map[string]bool{}}
+	d := &Databases{account: a, opts: o, token: hex.EncodeToString(token), done: make(chan struct{}), relays: map[string]*relay{}, addresses: map[string]netip.Addr{}, told: map[string]bool{}, blank: map[string]bool{}}
 	ctx, d.cancel = context.WithCancel(ctx)
 	go d.follow(ctx)
 	return d, nil
@@ -131,6 +137,7 @@ func (d *Databases) Close() error {
 func (d *Databases) follow(ctx context.Context) {
 	defer close(d.done)
 	defer func() {
+		d.close(nil)
 		if d.plane != nil {
 			d.ended = d.plane.Close()
 		}
@@ -140,7 +147,7 @@ func (d *Databases) follow(ctx context.Context) {
 	var last []byte
 	var asked time.Time
 	for {
-		state, any, err := d.state()
+		state, relays, any, err := d.state()
 		if any && d.plane == nil {
 			s, err := d.begin(ctx)
 			if err != nil {
@@ -154,8 +161,10 @@ func (d *Databases) follow(ctx context.Context) {
 			d.mu.Unlock()
 		}
 		if err == nil && d.plane != nil && (!bytes.Equal(state, last) || time.Since(asked) >= askEvery) {
+			d.close(relays)
 			if err = d.bring(ctx, state); err == nil {
 				last, asked = state, time.Now()
+				d.open(relays)
 			}
 		}
 		if ctx.Err() != nil {
@@ -220,9 +229,9 @@ type (
 	}
 )
 
-// state is what the account wants, as the plane reads it, and whether that is
-// anything.
-func (d *Databases) state() (text []byte, any bool, err error) {
+// state is what the account wants, as the plane reads it, with the relays before
+// that by endpoints, and whether that is anything.
+func (d *Databases) state() (text []byte, relays map[string]*relay, any bool, err error) {
 	var servers []rds.Server
 	var copies []rds.Copy
 	err = d.account.Do(func(tx *account.Tx) (err error) {
@@ -231,9 +240,10 @@ func (d *Databases) state() (text []byte, any bool, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	var want wanted
+	relays = map[string]*relay{}
 	there, addresses := map[string]bool{}, map[string]netip.Addr{}
 	for _, c := range copies {
 		there[c.Key] = true
@@ -244,12 +254,19 @@ func (d *Databases) state() (text []byte, any bool, err error) {
 	for _, s := range servers {
 		cert, key, err := d.opts.Certificate(s.Endpoint)
 		if err != nil {
-			return nil, false, err
+			return nil, nil, false, err
 		}
-		at := d.place(s.Resource, s.Zone)
-		addresses[strings.ToLower(s.Endpoint)] = at
+		at := netip.AddrPortFrom(d.place(s.Resource, s.Zone), uint16(s.Port))
+		addresses[strings.ToLower(s.Endpoint)] = at.Addr()
+		if d.opts.Lag != nil {
+			behind := netip.AddrPortFrom(beside(at.Addr()), at.Port())
+			if s.Running {
+				relays[s.Endpoint] = &relay{instance: s.ID, at: at, to: behind}
+			}
+			at = behind
+		}
 		db := database{
-			ID: s.Resource, Address: netip.AddrPortFrom(at, uint16(s.Port)).String(), Running: s.Running, User: s.User, Password: s.Password, Name: s.Database,
+			ID: s.Resource, Address: at.String(), Running: s.Running, User: s.User, Password: s.Password, Name: s.Database,
 			ForceTLS: s.ForceTLS, Certificate: string(cert), Key: string(key), Starts: s.Starts, Abruptly: s.Abruptly, Full: s.Full,
 		}
 		if there[s.From] && !d.isBlank(s.From) {
@@ -261,7 +278,7 @@ func (d *Databases) state() (text []byte, any bool, err error) {
 	d.addresses = addresses
 	d.mu.Unlock()
 	text, err = json.Marshal(want)
-	return text, len(want.Databases) > 0, err
+	return text, relays, len(want.Databases) > 0, err
 }
 
 func (d *Databases) isBlank(key string) bool {
@@ -278,6 +295,13 @@ func (d *Databases) place(resource, zone string) netip.Addr {
 	n := h.Sum32()
 	// Low addresses are for others, and the last of a network for none.
 	return netip.AddrFrom4([4]byte{127, byte(64 + n>>16%64), byte(n >> 8), byte(1 + n%254)})
+}
+
+// beside is the address of what stands behind a relay at another.
+func beside(a netip.Addr) netip.Addr {
+	b := a.As4()
+	b[1] += 64
+	return netip.AddrFrom4(b)
 }
 
 // bring tells the plane what the account wants.
