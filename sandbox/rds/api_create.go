@@ -18,7 +18,9 @@ var creatable = map[string]string{
 	"NetworkType": "", "UseDefaultProcessorFeatures": "", "EngineLifecycleSupport": "",
 }
 
-// apiCreateInstance makes an instance, or restores one from a snapshot.
+// apiCreateInstance makes an instance, or restores one from a snapshot, by default
+// of the class of the snapshot's instance.
+// https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_RestoreDBInstanceFromDBSnapshot.html
 func apiCreateInstance(tx *account.Tx, r *wire.Request) (any, error) {
 	p := map[string]any{}
 	for k, v := range r.In {
@@ -44,6 +46,9 @@ func apiCreateInstance(tx *account.Tx, r *wire.Request) (any, error) {
 	}
 	if r.String("DBInstanceIdentifier") == "" {
 		return nil, account.Errorf("MissingParameter", "The request must contain the parameter DBInstanceIdentifier")
+	}
+	if s := findSnapshot(tx, strings.ToLower(r.String("DBSnapshotIdentifier"))); s != nil && r.String("DBInstanceClass") == "" {
+		p["DBInstanceClass"] = props.Str(s.Data, "class")
 	}
 	i, _, err := tx.Create(TypeInstance, p, r.Caller, true)
 	if err != nil {

@@ -72,7 +72,7 @@ func takeSnapshot(tx *account.Tx, r *account.Resource, id, kind string) (*accoun
 		Data: map[string]any{
 			"instance": r.ID, "kind": kind, "version": r.Data["version"], "user": r.Data["user"], "database": r.Data["database"], "key": r.Data["key"],
 			"encrypted": r.Data["encrypted"], "size": r.Data["size"], "zone": r.Data["zone"], "vpc": r.Data["vpc"], "port": r.Attrs["Endpoint.Port"],
-			"resource": r.Attrs["DbiResourceId"], "storageType": props.Str(r.Props, "StorageType"), "instanceCreated": r.Created,
+			"resource": r.Attrs["DbiResourceId"], "storageType": props.Str(r.Props, "StorageType"), "class": props.Str(r.Props, "DBInstanceClass"), "instanceCreated": r.Created,
 		},
 		Tags: map[string]string{},
 	}

@@ -244,8 +244,11 @@ func TestServersFollowInstances(t *testing.T) {
 	if gone.Snapshots[0].Of != up.ID {
 		t.Errorf("the snapshot is of %s, the instance was %s", gone.Snapshots[0].Of, up.ID)
 	}
-	_, err = w.c.RestoreDBInstanceFromDBSnapshot(ctx, &sdk.RestoreDBInstanceFromDBSnapshotInput{DBInstanceIdentifier: aws.String("db"), DBSnapshotIdentifier: aws.String("last"), DBSubnetGroupName: aws.String("g"), DBInstanceClass: aws.String("db.m7g.large")})
+	back, err := w.c.RestoreDBInstanceFromDBSnapshot(ctx, &sdk.RestoreDBInstanceFromDBSnapshotInput{DBInstanceIdentifier: aws.String("db"), DBSnapshotIdentifier: aws.String("last"), DBSubnetGroupName: aws.String("g")})
 	w.must(err)
+	if got := *back.DBInstance.DBInstanceClass; got != "db.m7g.large" {
+		t.Errorf("restored, its class is %s, not that of the snapshot's instance", got)
+	}
 	w.pass(time.Hour)
 	w.until("restored", func(s state) bool {
 		return len(s.Databases) == 1 && s.Databases[0].Running && s.Databases[0].From == gone.Snapshots[0].ID && s.Databases[0].ID != up.ID
