@@ -108,7 +108,7 @@ func (s *Server) Run() {
 	ticker := time.NewTicker(refresh)
 	defer ticker.Stop()
 	for {
-		if err := s.Refresh(); err != nil {
+		if err := s.Refresh(); err != nil && s.ctx.Err() == nil {
 			s.report(err)
 		}
 		s.deliver(false)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/elbv2"
+	"github.com/poolhouse/poolhouse/sandbox/elbv2/traffic"
 )
 
 // say answers with a word, and is healthy.
@@ -390,4 +391,22 @@ func TestDeregistrationDelay(t *testing.T) {
 			t.Errorf("%v are left without a request", left)
 		}
 	})
+}
+
+// That it was closed while it looks at the account is nothing to report.
+func TestClosedWhileItLooks(t *testing.T) {
+	t.Parallel()
+	var s *traffic.Server
+	looked := false
+	s = traffic.New(traffic.Options{
+		View: func() (elbv2.View, error) {
+			looked = true
+			return elbv2.View{}, s.Close()
+		},
+		Now: time.Now, Report: func(err error) { t.Errorf("it reports: %v", err) },
+	})
+	s.Run()
+	if !looked {
+		t.Error("it doesn't look")
+	}
 }
