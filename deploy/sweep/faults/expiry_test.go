@@ -29,7 +29,7 @@ const (
 // begun then.
 func TestL23CredentialsExpireAtTheNthCall(t *testing.T) {
 	cases, late := 0, 0
-	for _, example := range lived() {
+	for _, example := range livedToo() {
 		s := told(t, example)
 		for _, v := range life.Verbs() {
 			total := len(s.calls[key(v, "")])
