@@ -36,6 +36,8 @@ func TestServersAreWaitedFor(t *testing.T) {
 					time.AfterFunc(tt.stops, func() { cancel(stopped) })
 				}
 				r := &run{clock: clock.NewScaled(1000)}
+				go func() { _ = r.clock.Sleep(t.Context(), 1000*time.Hour) }() // an operation that takes AWS time
+				synctest.Wait()
 				wall, simulated, tried := time.Now(), r.clock.Now(), 0
 				err := r.eventually(ctx, func() error {
 					if tried++; tried == tt.tries {
