@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,8 +37,6 @@ type client struct {
 	*world
 	authority *front.Authority
 	ca        string // the file of the authority's certificate
-	// slept is for how long answers were late.
-	slept atomic.Int64
 }
 
 func newClient(t *testing.T) *client {
