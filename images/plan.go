@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
@@ -22,7 +23,7 @@ type Plan struct {
 	Mount int64 `json:"mountBytes"`
 	There int64 `json:"thereBytes"`
 
-	contents *bundle.Contents
+	source   source
 	registry *Registry
 	// lacks are the repositories that lack a layer or configuration, by digest;
 	// somewhere says that one has it, and has which one has it in an image.
@@ -33,7 +34,7 @@ type Plan struct {
 
 // Image is an image of a bundle in a repository.
 type Image struct {
-	// File is where the bundle has it.
+	// File is where the bundle has it, or the name of one that is mirrored.
 	File       string `json:"file"`
 	Repository string `json:"repository"`
 	Digest     string `json:"digest"`
@@ -80,9 +81,28 @@ func Prepare(ctx context.Context, g *Registry, c *bundle.Contents, absent bool) 
 	if len(c.Faults) > 0 {
 		return nil, c.Faults
 	}
-	p := &Plan{Images: []Image{}, contents: c, registry: g, lacks: map[string][]string{}, somewhere: map[string]bool{}, has: map[string]string{}}
+	return prepare(ctx, g, bundled{c}, c.Images, nil, absent)
+}
+
+// source is where the layers of a plan's images come from.
+type source interface {
+	// layers hands out those that are wanted. What can't be read of one is told to
+	// lost, if the others can; an error ends the push. Visit may be called from
+	// several goroutines.
+	layers(ctx context.Context, wanted func(digest string) bool, visit func(b image.Blob, r io.Reader) error, lost func(digest string, err error)) error
+	// other is the error of a layer that has other bytes than its digest says.
+	other(b image.Blob) error
+}
+
+// prepare is [Prepare] for images from anywhere. Near are further repositories of the
+// registry that have a layer in an image, by its digest.
+func prepare(ctx context.Context, g *Registry, from source, list []bundle.Image, near map[string]string, absent bool) (*Plan, error) {
+	p := &Plan{Images: []Image{}, source: from, registry: g, lacks: map[string][]string{}, somewhere: map[string]bool{}, has: map[string]string{}}
+	for digest, repository := range near {
+		p.somewhere[digest], p.has[digest] = true, repository
+	}
 	var l fault.List
-	p.assign(absent, &l)
+	p.assign(list, absent, &l)
 	if l.Len() > 0 {
 		return nil, l.Faults()
 	}
@@ -96,10 +116,10 @@ func Prepare(ctx context.Context, g *Registry, c *bundle.Contents, absent bool) 
 }
 
 // assign finds a repository for each image.
-func (p *Plan) assign(absent bool, l *fault.List) {
+func (p *Plan) assign(list []bundle.Image, absent bool, l *fault.List) {
 	at := map[[2]string]int{}
 	owner := map[[2]string]*Image{}
-	for _, i := range p.contents.Images {
+	for _, i := range list {
 		if len(i.Names) == 0 {
 			l.Add(i.File, "save it with its name, for example with: docker save NAME:TAG", "has the image %s without a name, so no repository is known for it", i.Digest)
 		}

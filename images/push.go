@@ -203,7 +203,7 @@ func (s *pusher) passes(ctx context.Context) error {
 		s.putReady(ctx)
 		var err error
 		if len(due) > 0 {
-			err = s.plan.contents.Blobs(ctx, bundle.Options{}, s.wanted, func(b image.Blob, r io.Reader) error { return s.visit(ctx, b, r) })
+			err = s.plan.source.layers(ctx, s.wanted, func(b image.Blob, r io.Reader) error { return s.visit(ctx, b, r) }, s.lost)
 		}
 		s.work.Wait()
 		if err != nil {
@@ -502,7 +502,7 @@ func (s *pusher) visit(ctx context.Context, b image.Blob, r io.Reader) error {
 		return nil
 	}
 	if b.Size <= small {
-		body, err := readSmall(b, r)
+		body, err := s.readSmall(b, r)
 		if err != nil {
 			landed()
 			return err
@@ -533,20 +533,38 @@ func (s *pusher) visit(ctx context.Context, b image.Blob, r io.Reader) error {
 	return s.feed(ctx, b, r, queues)
 }
 
-// changed is a layer that isn't any more what it was when the bundle was read.
-func changed(b image.Blob) error {
+// bundled is a bundle as a source.
+type bundled struct{ contents *bundle.Contents }
+
+func (s bundled) layers(ctx context.Context, wanted func(string) bool, visit func(image.Blob, io.Reader) error, _ func(string, error)) error {
+	return s.contents.Blobs(ctx, bundle.Options{}, wanted, visit)
+}
+
+// other is a layer that isn't any more what it was when the bundle was read.
+func (bundled) other(b image.Blob) error {
 	return fmt.Errorf("layer %s %w: push the bundle again when nobody writes to it", b.Digest, errChanged)
 }
 
 var errChanged = errors.New("changed since the bundle was read")
 
-func readSmall(b image.Blob, r io.Reader) ([]byte, error) {
+// lost takes down that a layer can't be read where it comes from.
+func (s *pusher) lost(digest string, err error) {
+	s.mu.Lock()
+	lacking := slices.Clone(s.lacks[digest])
+	s.met[digest] = true
+	s.mu.Unlock()
+	for _, repository := range lacking {
+		s.mishap(digest, repository, err)
+	}
+}
+
+func (s *pusher) readSmall(b image.Blob, r io.Reader) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r, b.Size+1))
 	if err != nil {
 		return nil, err
 	}
 	if sum := sha256.Sum256(body); int64(len(body)) != b.Size || "sha256:"+hex.EncodeToString(sum[:]) != b.Digest {
-		return nil, changed(b)
+		return nil, s.plan.source.other(b)
 	}
 	return body, nil
 }
@@ -571,7 +589,7 @@ func (s *pusher) feed(ctx context.Context, b image.Blob, r io.Reader, queues []*
 		sum.Write(c.data)
 		left -= int64(n)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err == nil && left == 0 && "sha256:"+hex.EncodeToString(sum.Sum(nil)) != b.Digest {
-			err = changed(b)
+			err = s.plan.source.other(b)
 		}
 		if err != nil {
 			c.use(-1)

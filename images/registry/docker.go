@@ -59,7 +59,8 @@ func Docker(host string) Login {
 
 func (c *dockerConfig) find(ctx context.Context, host string) (Credentials, error) {
 	keys := []string{host, "https://" + host, "https://" + host + "/", "http://" + host}
-	if strings.HasSuffix(host, "docker.io") {
+	switch host {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
 		keys = append(keys, hubKey, "docker.io")
 	}
 	for _, key := range keys {

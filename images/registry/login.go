@@ -108,10 +108,10 @@ func (c *Client) authorize(ctx context.Context, scope string, fresh bool) (strin
 }
 
 // exchange gets a token of the registry's token service, and follows it nowhere:
-// credentials go to the address that the registry named.
+// credentials go to the address that the registry named, by TLS or on this machine.
 func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials, scope string) (string, error) {
 	at, err := url.Parse(asked.realm)
-	if err != nil || at.Host == "" || at.Scheme != "https" && at.Scheme != c.scheme {
+	if err != nil || at.Host == "" || at.Scheme != "https" && (at.Scheme != c.scheme || !loopback(at.Host)) {
 		return "", fmt.Errorf("log in to %s: the registry names no token service with TLS", c.host)
 	}
 	values := url.Values{"service": {asked.service}, "scope": strings.Fields(scope)}

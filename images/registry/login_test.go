@@ -42,7 +42,11 @@ func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (h *hosts) client(who registry.Credentials) *registry.Client {
-	return registry.New("registry.example.com", &http.Client{Transport: h}, clock.Real{}, func(context.Context, bool) (registry.Credentials, error) { return who, nil })
+	return h.clientOf("registry.example.com", who)
+}
+
+func (h *hosts) clientOf(host string, who registry.Credentials) *registry.Client {
+	return registry.New(host, &http.Client{Transport: h}, clock.Real{}, func(context.Context, bool) (registry.Credentials, error) { return who, nil })
 }
 
 const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

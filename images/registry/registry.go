@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -83,10 +84,19 @@ func New(host string, web *http.Client, c clock.Clock, login Login) *Client {
 	own := *web
 	own.CheckRedirect = follow
 	r := &Client{host: host, scheme: "https", http: &own, clock: c, login: login, tokens: map[string]token{}}
-	if name, _, _ := strings.Cut(host, ":"); name == "localhost" || strings.HasPrefix(name, "127.") || strings.HasPrefix(host, "[::1]") {
+	if loopback(host) {
 		r.scheme = "http"
 	}
 	return r
+}
+
+// loopback tells that a host, perhaps with a port, is this machine.
+func loopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Host is the registry's.
@@ -418,7 +428,7 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (Ma
 			}
 			return Manifest{}, ended(ctx, err)
 		}
-		m := Manifest{Digest: digestOf(text), MediaType: resp.Header.Get("Content-Type"), Text: text}
+		m := Manifest{Digest: digestOf(text), MediaType: mediaType(resp.Header.Get("Content-Type"), text), Text: text}
 		switch {
 		case len(text) > maxManifest:
 			return Manifest{}, fmt.Errorf("%s: the manifest has more than %d bytes", doing, maxManifest)
@@ -427,6 +437,20 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (Ma
 		}
 		return m, nil
 	}
+}
+
+// mediaType is a manifest's: what the registry says, if that is a manifest's, or else
+// what the manifest says.
+func mediaType(header string, text []byte) string {
+	header, _, _ = strings.Cut(header, ";")
+	header = strings.ToLower(strings.TrimSpace(header))
+	var doc struct {
+		MediaType string `json:"mediaType"`
+	}
+	if slices.Contains(manifests, header) || json.Unmarshal(text, &doc) != nil || doc.MediaType == "" {
+		return header
+	}
+	return doc.MediaType
 }
 
 func digestOf(text []byte) string {
@@ -525,13 +549,4 @@ func (c *Client) Send(ctx context.Context, u *Upload, size int64, body io.Reader
 		return err
 	}
 	return drop(resp)
-}
-
-// Fetch begins to read a layer. Its bytes are compared with nothing.
-func (c *Client) Fetch(ctx context.Context, repository, digest string) (io.ReadCloser, error) {
-	resp, err := c.do(ctx, call{doing: "fetch layer " + digest + " of " + repository, method: http.MethodGet, address: "/v2/" + repository + "/blobs/" + digest, scope: pull(repository)}, http.StatusOK)
-	if err != nil {
-		return nil, err
-	}
-	return resp.Body, nil
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
 // ProxyError says that an HTTP proxy refused to lead to AWS.
@@ -93,8 +95,19 @@ func set(names ...string) bool {
 // Web is an HTTP client that reaches other hosts as the services are reached: by
 // the same proxy, with the same authorities. It signs nothing. Answer is how long
 // a host may take to begin its answer.
-func (c *Clients) Web(answer time.Duration) *http.Client {
-	is := c.cfg.HTTPClient
+func (c *Clients) Web(answer time.Duration) *http.Client { return web(c.cfg.HTTPClient, answer) }
+
+// Web is [Clients.Web] for who needs no account: by the proxy and with the
+// authorities of the environment.
+func Web(ctx context.Context, answer time.Duration) (*http.Client, error) {
+	cfg, err := Options{Clock: clock.Real{}}.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	return web(cfg.HTTPClient, answer), nil
+}
+
+func web(is aws.HTTPClient, answer time.Duration) *http.Client {
 	if g, ok := is.(guarded); ok {
 		is = g.next
 	}

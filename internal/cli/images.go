@@ -21,12 +21,12 @@ import (
 func (a *app) imagesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "images",
-		Short:   "Push the images of a bundle to the deployment's repositories, and list them",
+		Short:   "Push the images of a bundle to the deployment's repositories, list and mirror them",
 		GroupID: "bundle",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.imagesPushCommand(), a.imagesListCommand())
+	c.AddCommand(a.imagesPushCommand(), a.imagesListCommand(), a.imagesMirrorCommand())
 	return c
 }
 
@@ -105,17 +105,12 @@ func (a *app) imagesPushCommand() *cobra.Command {
 			if dry {
 				return a.print(plan, func() { view.ImagesPlan(a.Out, plan) })
 			}
-			resume := repeated(cmd, args)
-			err = a.moved(ctx, resume, func(v *view.Transfer) error {
+			if err := a.imagesMoved(ctx, repeated(cmd, args), func(v *view.Transfer) error {
 				o.Meter = v.Meter()
 				plan, err = images.Move(ctx, t.Architecture, t.AWS, contents, o)
 				return err
-			})
-			if stopped, is := errors.AsType[*transferStoppedError](err); is && errors.Is(err, ErrInterrupted) {
-				stopped.what = "interrupted; what was sent stays, and no image can be seen that isn't whole"
-			}
-			if err != nil {
-				return hinted{err, "images that are there are whole; to go on: " + resume}
+			}); err != nil {
+				return err
 			}
 			return a.print(plan, func() { view.ImagesPushed(a.Out, plan) })
 		},
@@ -124,6 +119,18 @@ func (a *app) imagesPushCommand() *cobra.Command {
 	c.Flags().StringVar(&limit, "limit", "", "how fast to send at most, for example 50MB/s or 200Mbit/s")
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be sent, and send nothing")
 	return c
+}
+
+// imagesMoved shows a transfer of images while it runs.
+func (a *app) imagesMoved(ctx context.Context, resume string, run func(v *view.Transfer) error) error {
+	err := a.moved(ctx, resume, run)
+	if stopped, is := errors.AsType[*transferStoppedError](err); is && errors.Is(err, ErrInterrupted) {
+		stopped.what = "interrupted; what was sent stays, and no image can be seen that isn't whole"
+	}
+	if err != nil {
+		return hinted{err, "images that are there are whole; to go on: " + resume}
+	}
+	return nil
 }
 
 // imagesState is what images list prints for machines.
