@@ -82,6 +82,8 @@ type Store struct {
 	// kms and key are the bucket's encryption, which is asked for by name.
 	kms bool
 	key string
+	// copied is the least size of parts that S3 copies; 0 is [copied].
+	copied int64
 }
 
 // Open looks at a bucket's encryption.
@@ -125,12 +127,17 @@ func CheckName(s string) error {
 // or folder: that of the file, without its endings.
 func NameOf(source string) string {
 	n := path.Base(strings.TrimRight(strings.ReplaceAll(source, `\`, "/"), "/"))
-	for _, ending := range []string{".tar", ".tar.gz", ".tgz", ".tar.zst"} {
-		if rest, ok := strings.CutSuffix(n, ending); ok {
-			return rest
+	return strings.TrimSuffix(n, ending(n))
+}
+
+// ending is that of an archive's name; "" if it has none.
+func ending(name string) string {
+	for _, e := range []string{".tar", ".tar.gz", ".tgz", ".tar.zst"} {
+		if strings.HasSuffix(name, e) {
+			return e
 		}
 	}
-	return n
+	return ""
 }
 
 func folder(name string) string         { return Prefix + name + "/" }
@@ -147,11 +154,11 @@ type object struct {
 }
 
 // objects are those of a prefix by key.
-func (s *Store) objects(ctx context.Context, prefix string) (map[string]object, error) {
+func (s *Store) objects(ctx context.Context, prefix string, how ...func(*s3.Options)) (map[string]object, error) {
 	out := map[string]object{}
 	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := pages.NextPage(ctx, how...)
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", "s3://"+s.Bucket+"/"+prefix, err)
 		}
@@ -236,12 +243,12 @@ func (m *mark) over(listed string) bool {
 	return !ok || was == listed
 }
 
-// listing is the SHA-256 of the names, sizes and ETags of a checkpoint's files. An
+// listing is the SHA-256 of the names, sizes and ETags of the files of a folder. An
 // ETag changes with each upload whose bytes or parts differ.
-func listing(name string, files map[string]object) string {
+func listing(folder string, files map[string]object) string {
 	h := sha256.New()
 	for _, key := range slices.Sorted(maps.Keys(files)) {
-		if file := strings.TrimPrefix(key, folder(name)); file != Marker {
+		if file := strings.TrimPrefix(key, folder); file != Marker {
 			// A hash takes everything.
 			_, _ = fmt.Fprintf(h, "%s\x00%d\x00%s\n", file, files[key].size, files[key].etag)
 		}
@@ -251,12 +258,16 @@ func listing(name string, files map[string]object) string {
 
 // marker looks for a checkpoint's marker; nil means that there is none.
 func (s *Store) marker(ctx context.Context, name string) (*mark, error) {
-	out, err := s.S3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.Bucket, Key: aws.String(folder(name) + Marker)})
+	return s.markerOf(ctx, folder(name))
+}
+
+func (s *Store) markerOf(ctx context.Context, folder string, how ...func(*s3.Options)) (*mark, error) {
+	out, err := s.S3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.Bucket, Key: aws.String(folder + Marker)}, how...)
 	if awsapi.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look whether %s is complete: %w", s.uri(name), err)
+		return nil, fmt.Errorf("look whether s3://%s/%s is complete: %w", s.Bucket, folder, err)
 	}
 	meta := map[string]string{}
 	for k, v := range out.Metadata {

@@ -75,6 +75,10 @@ type way struct {
 func operation(r *http.Request) string {
 	q := r.URL.Query()
 	switch {
+	case r.Header.Get("X-Amz-Copy-Source") != "" && q.Has("partNumber"):
+		return "UploadPartCopy"
+	case r.Header.Get("X-Amz-Copy-Source") != "":
+		return "CopyObject"
 	case r.Method == http.MethodPut && q.Has("partNumber"):
 		return "UploadPart"
 	case r.Method == http.MethodPut:

@@ -22,7 +22,8 @@ import (
 
 // PushOptions say what is pushed.
 type PushOptions struct {
-	// Source is a tar archive, plain or compressed by gzip or zstd, or a folder.
+	// Source is a tar archive, plain or compressed by gzip or zstd, or a folder; or
+	// either of them in S3: s3://BUCKET/KEY.tar, s3://BUCKET/PREFIX/.
 	Source string
 	// Open, if not nil, opens the bytes of an archive that is no file, from their
 	// beginning each time; Source then only names it.
@@ -56,8 +57,10 @@ type Pushed struct {
 	// Files and Bytes are those of the checkpoint; 0 if it is unchanged.
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
-	// Sent are the bytes that were sent; those that were there are not.
-	Sent int64 `json:"sentBytes"`
+	// Sent are the bytes that were sent; those that were there are not. Copied are
+	// those that S3 copied by itself.
+	Sent   int64 `json:"sentBytes"`
+	Copied int64 `json:"copiedBytes"`
 	// Removed are files, below the checkpoint's folder, that are not its.
 	Removed []string `json:"removed"`
 	// Aborted is how many unfinished uploads of earlier pushes were ended.
@@ -87,6 +90,15 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 	if err != nil {
 		return nil, err
 	}
+	if src.remote != nil {
+		src.remote.store = s
+		if err := src.remote.find(ctx); err != nil {
+			return nil, err
+		}
+		if src.remote.bucket == s.Bucket && src.remote.key == folder(o.Name) {
+			return nil, fmt.Errorf("%s is the checkpoint itself: name another source", o.Source)
+		}
+	}
 	p = &Pushed{Name: o.Name, URI: s.uri(o.Name), Removed: []string{}, DryRun: o.DryRun}
 	item := o.Meter.Start(o.Name, src.size)
 	r := &run{}
@@ -108,7 +120,7 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 			return p, err
 		}
 		// What another push, or somebody by hand, has changed since is sent again.
-		intact = there.over(listing(o.Name, now))
+		intact = there.over(listing(folder(o.Name), now))
 	}
 	if intact && !src.stale && there.of(src.digest) {
 		if src.beside != "" {
@@ -125,8 +137,7 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 		if p.Digest, err = src.read(ctx, func(m archive.Member, r io.Reader) error {
 			p.Files++
 			p.Bytes += m.Size
-			_, err := io.Copy(io.Discard, r)
-			return err
+			return nil
 		}); err != nil {
 			return p, err
 		}
@@ -167,6 +178,8 @@ type run struct {
 	changed atomic.Bool
 	// unmarked says that it has removed the marker of what was there, or may have.
 	unmarked bool
+	// streams says that S3 does not copy the source by itself.
+	streams atomic.Bool
 }
 
 // StoppedError is a push that did not end well.
@@ -228,6 +241,9 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 			if again != nil && !again[m.Name] {
 				return nil
 			}
+			if from, is := r.(*fetched); is {
+				return c.copy(m.Name, from, again == nil)
+			}
 			return c.send(m.Name, m.Size, r, again == nil)
 		})
 		if failed := c.close(); failed != nil {
@@ -235,15 +251,16 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 			err = failed
 		}
 		p.Sent += c.bytes.Load()
+		p.Copied += c.copies.Load()
 		var ended *endedError
 		if errors.As(err, &ended) {
-			err = fault.Faults{{Place: o.Source, Reason: "changed while it was read", Fix: "repeat the command when nobody changes it"}}
+			err = fault.Faults{changed(o.Source)}
 		}
 		if err != nil {
 			return err
 		}
 		if p.Digest != "" && p.Digest != digest {
-			return fault.Faults{{Place: o.Source, Reason: "changed while it was read", Fix: "repeat the command when nobody changes it"}}
+			return fault.Faults{changed(o.Source)}
 		}
 		maps.Copy(done, c.done)
 		p.Digest, again = digest, c.again
@@ -267,7 +284,7 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 		now[key] = object{f.Size, f.etag}
 	}
 	r.changed.Store(true)
-	if err := s.write(ctx, record, listing(o.Name, now)); err != nil {
+	if err := s.write(ctx, record, listing(folder(o.Name), now)); err != nil {
 		return err
 	}
 	// Another push may have written after the first look. From here on it sees the

@@ -62,6 +62,8 @@ type sender struct {
 	busy sync.WaitGroup
 	// bytes are those that were sent and arrived.
 	bytes atomic.Int64
+	// copies are those that S3 copied.
+	copies atomic.Int64
 
 	mu   sync.Mutex
 	done map[string]*file
@@ -82,6 +84,10 @@ type file struct {
 	// same is the checksum of an object of the same size that is there; the file is
 	// read to be compared with it, and not sent.
 	same string
+	// from is what S3 copies; nil if the file is sent. Original is its checksum, or ""
+	// if S3 has none of the whole.
+	from     *fetched
+	original string
 
 	mu   sync.Mutex
 	sums []uint64
@@ -250,6 +256,11 @@ func (c *sender) begin(f *file) error {
 			return nil
 		}
 	}
+	return c.anew(f)
+}
+
+// anew begins an upload.
+func (c *sender) anew(f *file) error {
 	algorithm, key, bucketKey := c.encryption()
 	out, err := c.S3.CreateMultipartUpload(c.ctx, &s3.CreateMultipartUploadInput{
 		Bucket: &c.Bucket, Key: &f.key, ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey,
@@ -300,6 +311,14 @@ func (c *sender) one(j job) (err error) {
 	}
 	tag := ""
 	switch {
+	case f.from != nil:
+		if crc, tag, err = c.duplicate(j); errors.Is(err, errStream) {
+			c.run.streams.Store(true)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.again[f.Name] = true
+			return nil
+		}
 	case f.same != "" && len(f.sums) == 1 && text(crc) != f.same:
 		// All of it is at hand.
 		f.same = ""
@@ -390,6 +409,13 @@ func (c *sender) complete(f *file) error {
 		defer c.mu.Unlock()
 		c.again[f.Name] = true
 		return nil
+	case f.original != "" && f.original != f.CRC64NVME && len(f.have) > 0: // parts of another source
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.again[f.Name] = true
+		return nil
+	case f.original != "" && f.original != f.CRC64NVME:
+		return fmt.Errorf("S3 has copied bytes with the checksum %s, and the source has %s; repeat the command", f.CRC64NVME, f.original)
 	case f.same != "":
 		c.item.Skip(f.Size)
 	case len(f.sums) == 1:
@@ -399,11 +425,16 @@ func (c *sender) complete(f *file) error {
 			return err
 		}
 	}
+	c.finished(f)
+	return nil
+}
+
+// finished takes down that a file is there.
+func (c *sender) finished(f *file) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.done[f.key] = f
 	delete(c.again, f.Name)
-	return nil
 }
 
 // assemble makes an object of parts. S3 compares its checksum and size.

@@ -36,6 +36,8 @@ type source struct {
 	digest string
 	// beside is the file that the digest is from, or "".
 	beside string
+	// remote is where it lies in S3, or nil.
+	remote *remote
 	// stale says that the archive was written after that file: the digest is what it
 	// should have, and nobody knows whether it has.
 	stale bool
@@ -47,6 +49,17 @@ func open(o PushOptions) (*source, error) {
 	path, digest := o.Source, o.Digest
 	if digest != "" && !sum.MatchString(digest) {
 		return nil, fmt.Errorf("%q is no digest: write sha256: and 64 hexadecimal digits", digest)
+	}
+	if strings.HasPrefix(path, scheme) {
+		r, err := parseRemote(path)
+		if err != nil {
+			return nil, err
+		}
+		s := &source{path: path, remote: r, size: -1, digest: digest}
+		if r.archive() {
+			s.stream = r.open
+		}
+		return s, nil
 	}
 	if o.Open != nil {
 		return &source{path: path, stream: o.Open, size: -1, digest: digest}, nil
@@ -110,6 +123,11 @@ func (s *source) besides(info os.FileInfo) error {
 	return fmt.Errorf("%s holds no digest of %s: write what sha256sum prints into it, or remove it", path, filepath.Base(s.path))
 }
 
+// changed is the fault of a source that is not what it was when it was looked at.
+func changed(place string) fault.Fault {
+	return fault.Fault{Place: place, Reason: "changed while it was read", Fix: "repeat the command when nobody changes it"}
+}
+
 // maxBeside is how long a file of digests beside an archive may be.
 const maxBeside = 64 << 10
 
@@ -124,6 +142,13 @@ func CheckSource(o PushOptions) error {
 // of an archive's bytes; of a folder, that of the names, sizes and bytes of its
 // files. What is wrong with it is an error of the kind [fault.Faults].
 func (s *source) read(ctx context.Context, visit archive.Visit) (string, error) {
+	if s.remote != nil && s.stream == nil {
+		got, err := s.remote.read(ctx, visit)
+		if err == nil && s.digest != "" && hexOf(s.digest) != hexOf(got) {
+			err = fault.Faults{{Place: s.path, Reason: fmt.Sprintf("has the digest %s, and should have %s", got, s.digest), Fix: "correct the digest, or name another source"}}
+		}
+		return got, err
+	}
 	b := archive.NewBudget(ctx, limits())
 	h := sha256.New()
 	o := archive.Options{Place: s.path}

@@ -177,7 +177,7 @@ var writing = map[string][]string{
 	"Logs":           {"DeleteLogGroup"},
 	"RDS":            {"DeleteDBInstance", "DeleteDBInstanceAutomatedBackup", "ModifyDBInstance"},
 	"Route53":        {"ChangeResourceRecordSets"},
-	"S3":             {"AbortMultipartUpload", "CompleteMultipartUpload", "CreateMultipartUpload", "DeleteBucket", "DeleteObject", "DeleteObjects", "PutBucketLifecycleConfiguration", "PutObject", "UploadPart"},
+	"S3":             {"AbortMultipartUpload", "CompleteMultipartUpload", "CopyObject", "CreateMultipartUpload", "DeleteBucket", "DeleteObject", "DeleteObjects", "PutBucketLifecycleConfiguration", "PutObject", "UploadPart", "UploadPartCopy"},
 	"SSM":            {"DeleteParameters", "PutParameter"},
 }
 

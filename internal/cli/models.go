@@ -104,15 +104,17 @@ func (a *app) modelsPushCommand() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "push -f FILE SOURCE",
-		Short: "Push a checkpoint from a tar archive or a folder",
+		Short: "Push a checkpoint from a tar archive, a folder or S3",
 		Long: "push sends the files of a checkpoint straight to the deployment's bucket of models, in\n" +
 			"parts that are sent side by side; nothing is unpacked to disk. What an interrupted push\n" +
 			"has sent is not sent again, and a checkpoint that is there from the same source costs\n" +
 			"two calls. A checkpoint of another source is replaced: its marker goes first.\n\n" +
+			"A source in S3 is an archive, s3://BUCKET/KEY.tar, which is fetched, or the objects\n" +
+			"below a prefix, s3://BUCKET/PREFIX/, which S3 copies by itself where it can.\n\n" +
 			"The digest that the archive should have is that of --digest, or of a file beside it\n" +
 			"with the ending .sha256, as sha256sum writes it.",
-		Example: "  poolhouse models push -f deployment.yaml laguna-xs-2.2.tar\n  poolhouse models push -f deployment.yaml --limit 200Mbit/s --name laguna-xs-2.2 weights/",
-		Args:    oneOf("one tar archive or folder", "laguna-xs-2.2.tar"), ValidArgsFunction: anyFile,
+		Example: "  poolhouse models push -f deployment.yaml laguna-xs-2.2.tar\n  poolhouse models push -f deployment.yaml --limit 200Mbit/s --name laguna-xs-2.2 weights/\n  poolhouse models push -f deployment.yaml s3://acme-staging/models/laguna-xs-2.2/",
+		Args:    oneOf("one tar archive, folder or address in S3", "laguna-xs-2.2.tar"), ValidArgsFunction: anyFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			o.Source = args[0]

@@ -144,10 +144,9 @@ func sourceCondition(v version, h map[string]string) error {
 // likeSource adds the source's own headers to those of a copy that doesn't
 // replace them.
 func likeSource(h map[string]string, v version) map[string]string {
-	composite := props.Str(v, "headers", "x-amz-checksum-type") == "COMPOSITE"
 	for k, x := range props.Map(v, "headers") {
-		if composite && strings.HasPrefix(k, "x-amz-checksum-") {
-			continue // of parts, which a copy doesn't have
+		if strings.HasPrefix(k, "x-amz-checksum-") {
+			continue // those of a copy are its own
 		}
 		tagging, replaced := k == "x-amz-tagging", h["x-amz-metadata-directive"] == "REPLACE"
 		if tagging {
@@ -172,13 +171,33 @@ func admitCopy(tx *account.Tx, r *wire.Request, b *account.Resource) (any, error
 	if err := precondition(tx, b, r.String("Key"), h); err != nil {
 		return nil, err
 	}
+	if w.algorithm, err = copyAlgorithm(h, w.copied); err != nil {
+		return nil, err
+	}
 	_, err = admitObject(tx, b, r.String("Key"), likeSource(h, w.copied))
 	return nil, err
+}
+
+// copyAlgorithm is what the checksum of a copy is computed by: what was asked for, or
+// that of the source's checksum, or CRC-64/NVME.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+func copyAlgorithm(h map[string]string, v version) (string, error) {
+	asked, err := checksumOf(map[string]string{"x-amz-checksum-algorithm": h["x-amz-checksum-algorithm"]})
+	if err != nil || asked.algorithm != "" {
+		return asked.algorithm, err
+	}
+	for k := range props.Map(v, "headers") {
+		if isChecksum(k) {
+			return strings.TrimPrefix(k, "x-amz-checksum-"), nil
+		}
+	}
+	return "crc64nvme", nil
 }
 
 func (a *api) copyObject(tx *account.Tx, r *wire.Request, b *account.Resource) (any, error) {
 	w, key := workOf(r), r.String("Key")
 	h := likeSource(headers(r), w.copied)
+	h["x-amz-checksum-"+w.algorithm], h["x-amz-checksum-type"] = w.sum, checksum{whole: true}.kind()
 	if err := precondition(tx, b, key, h); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"crypto/md5"
+	"encoding/base64"
 	"encoding/hex"
 	"hash"
 	"io"
@@ -18,6 +19,9 @@ type work struct {
 	source       []Body
 	from, length int64
 	copied       version // the source's
+	// algorithm is what the checksum of a copy is computed by, and sum its value; ""
+	// for none.
+	algorithm, sum string
 
 	body Body
 	md5  []byte
@@ -59,7 +63,13 @@ func (a *api) receive(ctx context.Context, r *wire.Request, payload *wire.Payloa
 		source := a.open(ctx, w.source, w.from, w.length)
 		defer func() { _ = source.Close() }()
 		sum = md5.New()
-		in, length = io.TeeReader(source, sum), w.length
+		to := io.Writer(sum)
+		if w.algorithm != "" {
+			check := wire.Checksum(w.algorithm)
+			to = io.MultiWriter(sum, check)
+			defer func() { w.sum = base64.StdEncoding.EncodeToString(check.Sum(nil)) }()
+		}
+		in, length = io.TeeReader(source, to), w.length
 	case length < 0:
 		return &account.Error{Code: "MissingContentLength", Message: "You must provide the Content-Length HTTP header.", Status: http.StatusLengthRequired}
 	case length > maxBody:

@@ -172,6 +172,9 @@ func (a *api) keepPart(tx *account.Tx, r *wire.Request, b *account.Resource) (ht
 			out.Set(k, v)
 		}
 	}
+	if w.sum != "" {
+		sums["x-amz-checksum-"+w.algorithm] = w.sum
+	}
 	parts[number] = map[string]any{"etag": w.etag(), "size": int(w.body.Size), "modified": tx.Now(), "bodies": []any{w.body.value()}, "headers": sums}
 	u.Data["parts"] = parts
 	encrypted(out, props.Map(u.Data, "headers"))
@@ -191,7 +194,14 @@ func admitPartCopy(tx *account.Tx, r *wire.Request, b *account.Resource) (any, e
 	if _, err := admitPart(tx, r, b); err != nil {
 		return nil, err
 	}
-	_, err := sourced(tx, r)
+	w, err := sourced(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	u, err := upload(tx, r, b)
+	if err == nil {
+		w.algorithm = props.Str(u.Data, "algorithm")
+	}
 	return nil, err
 }
 
@@ -200,11 +210,17 @@ func (a *api) uploadPartCopy(tx *account.Tx, r *wire.Request, b *account.Resourc
 	if err != nil {
 		return nil, err
 	}
-	return document(out, struct {
-		XMLName      xml.Name `xml:"CopyPartResult"`
-		ETag         string
-		LastModified time.Time
-	}{ETag: workOf(r).etag(), LastModified: tx.Now().UTC()})
+	w := workOf(r)
+	answer := struct {
+		XMLName                                                                        xml.Name `xml:"CopyPartResult"`
+		ETag                                                                           string
+		LastModified                                                                   time.Time
+		ChecksumCRC32, ChecksumCRC32C, ChecksumCRC64NVME, ChecksumSHA1, ChecksumSHA256 string `xml:",omitempty"`
+	}{ETag: w.etag(), LastModified: tx.Now().UTC()}
+	if to, ok := map[string]*string{"crc32": &answer.ChecksumCRC32, "crc32c": &answer.ChecksumCRC32C, "crc64nvme": &answer.ChecksumCRC64NVME, "sha1": &answer.ChecksumSHA1, "sha256": &answer.ChecksumSHA256}[w.algorithm]; ok {
+		*to = w.sum
+	}
+	return document(out, answer)
 }
 
 // given is a list of parts as who completes an upload gives it.

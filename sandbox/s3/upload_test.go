@@ -274,8 +274,10 @@ func TestCopies(t *testing.T) {
 			t.Fatal(err)
 		}
 		source := aws.String("copies-123/%C3%A4%20b")
+		const sumSHA256 = "hNiYd/DUBB77a/kaFvAkjy/Vc+avBcGflr7bn4gveII="
 		for name, in := range map[string]*sdk.CopyObjectInput{
 			"plain":    {},
+			"sums":     {ChecksumAlgorithm: types.ChecksumAlgorithmSha256},
 			"replaced": {MetadataDirective: types.MetadataDirectiveReplace, Metadata: map[string]string{"m": "2"}, TaggingDirective: types.TaggingDirectiveReplace, Tagging: aws.String("a=c")},
 		} {
 			in.Bucket, in.Key, in.CopySource = bucket, &name, source
@@ -291,6 +293,10 @@ func TestCopies(t *testing.T) {
 			want := "1 a=b"
 			if name == "replaced" {
 				want = "2 a=c"
+			}
+			sum, err := c.HeadObject(ctx, &sdk.HeadObjectInput{Bucket: bucket, Key: &name, ChecksumMode: types.ChecksumModeEnabled})
+			if r := out.CopyObjectResult; err != nil || name == "sums" && aws.ToString(r.ChecksumSHA256) != sumSHA256 || name != "sums" && aws.ToString(r.ChecksumCRC32) == "" || aws.ToString(sum.ChecksumSHA256) != aws.ToString(r.ChecksumSHA256) || aws.ToString(sum.ChecksumCRC32) != aws.ToString(r.ChecksumCRC32) {
+				t.Errorf("%s: the copy says %+v, and the object %+v, %v", name, r, sum, err)
 			}
 			if is := fmt.Sprintf("%s %s=%s", head.Metadata["m"], *tags.TagSet[0].Key, *tags.TagSet[0].Value); got != "0123456789" || *out.CopyObjectResult.ETag != *head.ETag || is != want {
 				t.Errorf("%s: %q, %s, want %s", name, got, is, want)

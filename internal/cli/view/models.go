@@ -18,14 +18,17 @@ func Pushed(w io.Writer, p *models.Pushed) {
 	case p.DryRun:
 		paragraph(w, "", "  ", "%s would be pushed: %s", p.Name, files)
 	case p.Replaced:
-		paragraph(w, "", "  ", "replaced %s: %s, of which %s were sent", p.Name, files, bytesOf(p.Sent))
-	case p.Sent < p.Bytes:
-		paragraph(w, "", "  ", "pushed %s: %s; %s of it were there from an earlier push", p.Name, files, bytesOf(p.Bytes-p.Sent))
+		paragraph(w, "", "  ", "replaced %s: %s, of which %s were sent", p.Name, files, bytesOf(p.Sent+p.Copied))
+	case p.Sent+p.Copied < p.Bytes:
+		paragraph(w, "", "  ", "pushed %s: %s; %s of it were there from an earlier push", p.Name, files, bytesOf(p.Bytes-p.Sent-p.Copied))
 	default:
 		paragraph(w, "", "  ", "pushed %s: %s", p.Name, files)
 	}
 	entry(w, "%s", p.URI)
 	entry(w, "%s", p.Digest)
+	if p.Copied > 0 {
+		entry(w, "%s were copied by S3 itself", bytesOf(p.Copied))
+	}
 	for _, name := range p.Removed {
 		entry(w, "removed, since it is not in the source: %s", name)
 	}

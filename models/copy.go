@@ -1,0 +1,140 @@
+package models
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+)
+
+// copied is the least size of the parts that S3 copies; what has no more is copied in
+// one piece.
+const copied = 256 << 20
+
+// copySize is the size of the parts of a file that S3 copies, a multiple of the least.
+// It may be 5 GiB at most: https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
+func copySize(size, least int64) int64 {
+	n := (size + least*maxParts - 1) / (least * maxParts)
+	return max(n, 1) * least
+}
+
+// copy has S3 copy a file from another bucket, or place of this one. Where S3 may not,
+// it is read and sent.
+func (c *sender) copy(name string, from *fetched, compare bool) error {
+	if c.run.streams.Load() {
+		return c.send(name, from.size, from, compare)
+	}
+	f := &file{File: File{Name: name, Size: from.size}, key: folder(c.name) + name, part: copySize(from.size, cmp.Or(c.copied, copied)), from: from}
+	parts := int(max((f.Size+f.part-1)/f.part, 1))
+	f.sums, f.tags, f.left = make([]uint64, parts), make([]string, parts), parts
+	head, err := c.S3.HeadObject(c.ctx, &s3.HeadObjectInput{Bucket: &from.from.bucket, Key: &from.key, IfMatch: aws.String(`"` + from.etag + `"`), ChecksumMode: types.ChecksumModeEnabled}, from.from.there)
+	if err != nil {
+		return inFile(f, from.failed(err))
+	}
+	if head.ChecksumType != types.ChecksumTypeComposite {
+		f.original = aws.ToString(head.ChecksumCRC64NVME)
+	}
+	if o, ok := c.there[f.key]; ok && compare && f.original != "" && o.size == f.Size {
+		if err := c.compare(f, o); err != nil {
+			return inFile(f, err)
+		}
+		if f.same == f.original {
+			f.CRC64NVME = f.same
+			c.item.Skip(f.Size)
+			c.finished(f)
+			return nil
+		}
+		f.same = ""
+	}
+	if parts > 1 {
+		begin := c.begin
+		if f.original == "" || !compare {
+			begin = c.anew // nobody could tell whether earlier parts are of this source
+		}
+		if err := begin(f); err != nil {
+			return inFile(f, err)
+		}
+	}
+	for n := range parts {
+		select {
+		case c.jobs <- job{f: f, number: int32(n + 1), size: min(f.part, f.Size-int64(n)*f.part)}:
+		case <-c.ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// errStream says that S3 doesn't copy a file by itself.
+var errStream = errors.New("S3 does not copy it")
+
+// refused tells that S3 doesn't copy by itself what may still be read and sent: over
+// an endpoint that leads to one region, or from a server that doesn't know how.
+func refused(err error) bool {
+	return awsapi.IsDenied(err) || awsapi.Code(err) == "NotImplemented" || awsapi.Code(err) == "MethodNotAllowed"
+}
+
+// duplicate copies a part, or a whole file. What it returns is as that of a part that
+// was sent.
+func (c *sender) duplicate(j job) (crc uint64, tag string, err error) {
+	f := j.f
+	source, match := f.from.from.escaped(f.from.key), aws.String(`"`+f.from.etag+`"`)
+	var sum string
+	switch p, have := f.have[j.number]; {
+	case have && aws.ToInt64(p.Size) == j.size:
+		sum, tag = aws.ToString(p.ChecksumCRC64NVME), aws.ToString(p.ETag)
+		c.item.Skip(j.size)
+	case len(f.sums) == 1:
+		if err := c.touch(); err != nil {
+			return 0, "", err
+		}
+		algorithm, key, bucketKey := c.encryption()
+		var out *s3.CopyObjectOutput
+		out, err = c.S3.CopyObject(c.ctx, &s3.CopyObjectInput{
+			Bucket: &c.Bucket, Key: &f.key, CopySource: source, CopySourceIfMatch: match,
+			MetadataDirective: types.MetadataDirectiveReplace, TaggingDirective: types.TaggingDirectiveReplace,
+			ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme,
+		})
+		if err == nil && out.CopyObjectResult != nil {
+			sum, tag = aws.ToString(out.CopyObjectResult.ChecksumCRC64NVME), trim(out.CopyObjectResult.ETag)
+		}
+	default:
+		at := int64(j.number-1) * f.part
+		var out *s3.UploadPartCopyOutput
+		out, err = c.S3.UploadPartCopy(c.ctx, &s3.UploadPartCopyInput{
+			Bucket: &c.Bucket, Key: &f.key, UploadId: &f.upload, PartNumber: &j.number, CopySource: source, CopySourceIfMatch: match,
+			CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", at, at+j.size-1)),
+		})
+		if err == nil && out.CopyPartResult != nil {
+			sum, tag = aws.ToString(out.CopyPartResult.ChecksumCRC64NVME), aws.ToString(out.CopyPartResult.ETag)
+		}
+	}
+	switch {
+	case err != nil && awsapi.Code(err) == "PreconditionFailed":
+		return 0, "", fault.Faults{changed(f.from.from.uri(f.from.key))}
+	case err != nil && refused(err):
+		return 0, "", errStream
+	case err != nil:
+		return 0, "", fmt.Errorf("copy it from %s: %w", f.from.from.uri(f.from.key), err)
+	}
+	raw, bad := base64.StdEncoding.DecodeString(sum)
+	if bad != nil || len(raw) != 8 {
+		return 0, "", errStream // by a server that computes no such checksums
+	}
+	if _, have := f.have[j.number]; !have {
+		c.item.Move(j.size)
+		c.copies.Add(j.size)
+	}
+	return binary.BigEndian.Uint64(raw), tag, nil
+}
+
+var _ io.Reader = (*fetched)(nil)

@@ -1,0 +1,228 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/poolhouse/poolhouse/bundle/archive"
+	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
+)
+
+// scheme is what the address of a source in S3 begins with.
+const scheme = "s3://"
+
+// remote is a source in S3: an archive, or the objects below a prefix.
+type remote struct {
+	store  *Store
+	bucket string
+	// key is an archive's, or a prefix that ends with a slash.
+	key string
+	// region is the bucket's, once it was asked for.
+	region string
+}
+
+// parseRemote reads an address such as s3://bucket/models/laguna-xs-2.2/.
+func parseRemote(s string) (*remote, error) {
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(s, scheme), "/")
+	if bucket == "" || strings.Trim(key, "/") == "" {
+		return nil, fmt.Errorf("%q is no source in S3: write s3://BUCKET/PREFIX/ or s3://BUCKET/KEY.tar", s)
+	}
+	if ending(key) == "" {
+		key = strings.TrimRight(key, "/") + "/"
+	}
+	return &remote{bucket: bucket, key: key}, nil
+}
+
+// archive tells that it is one, by its name.
+func (r *remote) archive() bool { return ending(r.key) != "" }
+
+func (r *remote) uri(key string) string { return scheme + r.bucket + "/" + key }
+
+// there are the options of calls to the source's bucket, which may be in another
+// region.
+func (r *remote) there(o *s3.Options) {
+	if r.region != "" {
+		o.Region = r.region
+	}
+}
+
+// find asks for the bucket's region.
+func (r *remote) find(ctx context.Context) error {
+	out, err := r.store.S3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.bucket})
+	if err == nil {
+		r.region = aws.ToString(out.BucketRegion)
+		return nil
+	}
+	// https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
+	if resp, is := errors.AsType[*awshttp.ResponseError](err); is && resp.HTTPResponse() != nil {
+		if r.region = resp.HTTPResponse().Header.Get("X-Amz-Bucket-Region"); r.region != "" && resp.HTTPStatusCode() != 403 && resp.HTTPStatusCode() != 404 {
+			return nil
+		}
+	}
+	return fmt.Errorf("look at the source's bucket %s: %w", r.bucket, err)
+}
+
+// read visits the objects below the prefix; a visitor that reads one fetches it. The
+// digest is that of the archive which a marker beside them names, if they are those
+// that it was written over; else that of their names, sizes and ETags.
+func (r *remote) read(ctx context.Context, visit archive.Visit) (string, error) {
+	other := *r.store
+	other.Bucket = r.bucket
+	found, err := other.objects(ctx, r.key, r.there)
+	if err != nil {
+		return "", err
+	}
+	b := archive.NewBudget(ctx, limits())
+	marked := false
+	files := map[string]object{}
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		name := strings.TrimPrefix(key, r.key)
+		switch clean, reason, fix := b.Clean(name); {
+		case name == Marker:
+			marked = true
+			continue
+		case found[key].size == 0 && (name == "" || strings.HasSuffix(name, "/")):
+			continue // a folder as consoles make them
+		case reason != "":
+			b.Add(r.uri(key), fix, "%s", reason)
+		case clean != name:
+			b.Add(r.uri(key), "copy the object to a key with a plain name", "has a name that other programs write otherwise: %s", clean)
+		}
+		files[name] = found[key]
+	}
+	if len(files) == 0 && len(b.Faults()) == 0 {
+		b.Add(r.uri(r.key), "name the archive or the prefix that holds the checkpoint's files", "holds no files")
+	}
+	digest := "sha256:" + listing("", files)
+	if marked {
+		m, err := other.markerOf(ctx, r.key, r.there)
+		switch {
+		case err != nil:
+			return "", err
+		case m == nil || m.digest() == "":
+		case !m.over(listing("", files)):
+			b.Add(r.uri(r.key), "push that checkpoint anew first, or remove its marker", "has files that were changed after it was marked as complete")
+		default:
+			digest = m.digest()
+		}
+	}
+	if f := b.Faults(); len(f) > 0 {
+		return "", f
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		o := &fetched{ctx: ctx, from: r, key: r.key + name, object: files[name]}
+		err := visit(archive.Member{Name: name, Size: files[name].size}, o)
+		if err := errors.Join(err, o.Close()); err != nil {
+			return "", err
+		}
+	}
+	return digest, nil
+}
+
+// open opens an archive.
+func (r *remote) open(ctx context.Context) (io.ReadCloser, error) {
+	head, err := r.store.S3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &r.bucket, Key: &r.key}, r.there)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", r.uri(r.key), err)
+	}
+	return &fetched{ctx: ctx, from: r, key: r.key, object: object{aws.ToInt64(head.ContentLength), trim(head.ETag)}}, nil
+}
+
+// fetched is an object that is read, from where it broke if it does.
+type fetched struct {
+	ctx  context.Context
+	from *remote
+	key  string
+	object
+
+	in       io.ReadCloser
+	at       int64
+	failures int // since something was read
+}
+
+const (
+	// attempts is how often an object is asked for without a byte of it coming, and
+	// pause is between.
+	attempts = 5
+	pause    = time.Second
+)
+
+// Read implements [io.Reader].
+func (o *fetched) Read(p []byte) (int, error) {
+	for {
+		if o.at == o.size {
+			return 0, io.EOF
+		}
+		if o.in == nil {
+			in := &s3.GetObjectInput{Bucket: &o.from.bucket, Key: &o.key, IfMatch: aws.String(`"` + o.etag + `"`)}
+			if o.at > 0 {
+				in.Range = aws.String(fmt.Sprintf("bytes=%d-", o.at))
+			}
+			out, err := o.from.store.S3.GetObject(o.ctx, in, o.from.there)
+			if err != nil {
+				return 0, o.failed(err)
+			}
+			o.in = out.Body
+		}
+		n, err := o.in.Read(p)
+		if o.at += int64(n); n > 0 {
+			o.failures = 0
+		}
+		if n > 0 || err == nil {
+			if err != nil {
+				_ = o.Close() // what broke is asked for again
+			}
+			return n, nil
+		}
+		_ = o.Close()
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		o.failures++
+		if o.failures == attempts || o.from.store.Clock.Sleep(o.ctx, pause) != nil {
+			return 0, o.failed(err)
+		}
+	}
+}
+
+func (o *fetched) failed(err error) error {
+	if awsapi.Code(err) == "PreconditionFailed" || awsapi.IsNotFound(err) {
+		return fault.Faults{changed(o.from.uri(o.key))}
+	}
+	if o.ctx.Err() != nil {
+		return context.Cause(o.ctx)
+	}
+	return fmt.Errorf("read %s: %w", o.from.uri(o.key), err)
+}
+
+// Close implements [io.Closer].
+func (o *fetched) Close() error {
+	if o.in == nil {
+		return nil
+	}
+	in := o.in
+	o.in = nil
+	return in.Close()
+}
+
+// escaped is a key as CopySource has it.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+func (r *remote) escaped(key string) *string {
+	parts := strings.Split(key, "/")
+	for i, p := range parts {
+		parts[i] = strings.ReplaceAll(url.PathEscape(p), "+", "%2B")
+	}
+	return aws.String(r.bucket + "/" + strings.Join(parts, "/"))
+}

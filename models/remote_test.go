@@ -1,0 +1,291 @@
+package models_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/models"
+	"github.com/poolhouse/poolhouse/sandbox/s3"
+	"github.com/poolhouse/poolhouse/transfer"
+)
+
+// staging is a bucket that checkpoints come from.
+const staging = "staging-123456789012"
+
+// staged puts files into the staging bucket, and has S3 copy in parts of 5 MiB.
+func (w *world) staged(t *testing.T, prefix string, f files) {
+	t.Helper()
+	w.CopyBy(5 * mebi)
+	testkit.MustCreate(t, w.box, s3.TypeBucket, map[string]any{"BucketName": staging})
+	for name, c := range f {
+		body, err := io.ReadAll(c.reader())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.stage(t, prefix+name, body, nil)
+	}
+	w.way.take()
+}
+
+func (w *world) stage(t *testing.T, key string, body []byte, meta map[string]string) {
+	t.Helper()
+	if _, err := w.S3.PutObject(t.Context(), &sdk.PutObjectInput{Bucket: aws.String(staging), Key: &key, Body: bytes.NewReader(body), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, Metadata: meta}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pulled are the bytes of the staging bucket that were fetched.
+func pulled(calls []call) int {
+	n := 0
+	for _, c := range calls {
+		if c.operation == http.MethodGet {
+			n++
+		}
+	}
+	return n
+}
+
+// A checkpoint in another bucket is copied by S3: not a byte of it is fetched or sent.
+// A marker beside it hands its digest on; a repeat copies nothing.
+func TestCopy(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.staged(t, "models/a +%ä/laguna-xs-2.2/", sample())
+		source := "s3://" + staging + "/models/a +%ä/laguna-xs-2.2/"
+		w.stage(t, "models/a +%ä/laguna-xs-2.2/", nil, nil) // a folder as consoles make them
+		w.way.take()
+		m := transfer.NewMeter(clock.Real{}, nil)
+		got, err := w.Push(t.Context(), models.PushOptions{Source: source, Meter: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &models.Pushed{Name: "laguna-xs-2.2", URI: "s3://" + bucket + "/models/checkpoints/laguna-xs-2.2/", Digest: got.Digest, Files: 6, Bytes: sample().size(), Copied: sample().size(), Removed: []string{}}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+		calls := w.way.take()
+		if n := count(calls); n["UploadPartCopy"] != 4+4+2 || n["CopyObject"] != 3 || arrived(calls) > 0 || pulled(calls) > 0 || m.State().Moved != sample().size() {
+			t.Errorf("%v, %d bytes came, and the meter has %+v", n, arrived(calls), m.State())
+		}
+		if meta := w.holds(t, "laguna-xs-2.2", sample()); meta["sha256"] != strings.TrimPrefix(got.Digest, "sha256:") {
+			t.Errorf("the marker says %v", meta)
+		}
+		if v, err := w.Verify(t.Context(), "laguna-xs-2.2"); err != nil || !v.Whole || !v.Recorded {
+			t.Errorf("%+v, %v", v, err)
+		}
+		// The vendor's marker comes to stand beside it.
+		digest := strings.Repeat("ab", 32)
+		w.stage(t, "models/a +%ä/laguna-xs-2.2/"+models.Marker, nil, map[string]string{"any": digest})
+		w.way.take()
+		if got, err = w.Push(t.Context(), models.PushOptions{Source: source}); err != nil || got.Digest != "sha256:"+digest || got.Copied+got.Sent > 0 {
+			t.Errorf("with a marker: %+v, %v", got, err)
+		}
+		w.way.take()
+		if got, err = w.Push(t.Context(), models.PushOptions{Source: source}); err != nil || !got.Unchanged {
+			t.Errorf("again: %+v, %v", got, err)
+		}
+		for _, c := range w.way.take() {
+			if c.writes() {
+				t.Errorf("again: %+v", c)
+			}
+		}
+		// Our own marker says over which files it is.
+		if got, err = w.Push(t.Context(), models.PushOptions{Source: got.URI, Name: "copy"}); err != nil || got.Digest != "sha256:"+digest || got.Copied != sample().size() {
+			t.Errorf("within the bucket: %+v, %v", got, err)
+		}
+		w.holds(t, "copy", sample())
+		w.put(t, models.Prefix+"copy/config.json", "changed", nil)
+		if _, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + bucket + "/models/checkpoints/copy", Name: "third"}); err == nil || !strings.Contains(err.Error(), "changed after it was marked") {
+			t.Errorf("a source that was changed: %v", err)
+		}
+	})
+}
+
+// Where S3 does not copy by itself, files are fetched and sent.
+func TestCopyRefused(t *testing.T) {
+	t.Parallel()
+	for code, status := range map[string]int{"AccessDenied": http.StatusForbidden, "NotImplemented": http.StatusNotImplemented} {
+		w := newWorld(t, false)
+		f := files{"a": {20 * mebi, 1}, "b": {10, 2}}
+		w.staged(t, "m/", f)
+		var broken atomic.Int64
+		w.way.intercept(func(c call) (*http.Response, error) {
+			if strings.Contains(c.operation, "Copy") {
+				return answer(status, code), nil
+			}
+			return nil, nil
+		}, func(c call) error {
+			if c.operation == http.MethodGet && broken.Add(1) == 1 {
+				return syscall.ECONNRESET
+			}
+			return nil
+		})
+		got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"})
+		if err != nil || got.Sent != f.size() || got.Copied > 0 {
+			t.Fatalf("%s: %+v, %v", code, got, err)
+		}
+		w.holds(t, "m", f)
+	}
+}
+
+// A copy that is killed at any of its writing calls is gone on with: what S3 has
+// copied is not copied again.
+func TestCopyKilled(t *testing.T) {
+	t.Parallel()
+	f := files{"a": {12 * mebi, 1}, "b": {10, 2}}
+	// An upload begun and ended, three parts, a small file, record and marker.
+	const n = 2 + 3 + 1 + 2
+	for i := range n {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, false)
+			w.staged(t, "m/", f)
+			ctx, kill := context.WithCancel(t.Context())
+			var seen atomic.Int64
+			w.way.intercept(nil, func(c call) error {
+				if c.writes() && seen.Add(1) > int64(i) {
+					kill()
+					return syscall.ECONNRESET
+				}
+				return nil
+			})
+			if got, err := w.Push(ctx, models.PushOptions{Source: "s3://" + staging + "/m/"}); !errors.Is(err, context.Canceled) {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			w.way.intercept(nil, nil)
+			before := count(w.way.take())
+			got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := count(w.way.take())
+			if before["UploadPartCopy"]+after["UploadPartCopy"] != 3 || before["CopyObject"]+after["CopyObject"] != 1 {
+				t.Errorf("%v, and then %v for %+v", before, after, got)
+			}
+			w.holds(t, "m", f)
+		})
+	}
+}
+
+// Parts of an upload that are of another source are not made part of a checkpoint.
+func TestCopyOverForeignParts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	f := files{"a": {12 * mebi, 1}}
+	w.staged(t, "m/", f)
+	key := aws.String(models.Prefix + "m/a")
+	u, err := w.S3.CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.S3.UploadPart(t.Context(), &sdk.UploadPartInput{Bucket: aws.String(bucket), Key: key, UploadId: u.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader(make([]byte, 5*mebi)), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"}); err != nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	w.holds(t, "m", f)
+}
+
+// An archive in S3 is fetched, and its files are sent; what breaks is gone on with
+// where it broke.
+func TestArchiveInS3(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	path := archived(t, "laguna.tar", sample())
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.staged(t, "", nil)
+	w.stage(t, "models/laguna.tar", text, nil)
+	w.way.take()
+	w.way.next = &breaking{next: w.way.next, after: 7 * mebi}
+	got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/models/laguna.tar"})
+	if err != nil || got.Name != "laguna" || got.Digest != digestOf(t, path) || got.Sent != sample().size() {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if n := pulled(w.way.take()); n < 7 {
+		t.Errorf("it was asked for %d times", n)
+	}
+	w.way.next = w.way.next.(*breaking).next
+	if meta := w.holds(t, "laguna", sample()); meta["sha256"] == "" {
+		t.Error("there is no marker")
+	}
+}
+
+// breaking cuts each answer to a GET of an object after some bytes.
+type breaking struct {
+	next  http.RoundTripper
+	after int64
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (b *breaking) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.next.RoundTrip(r)
+	if err == nil && r.Method == http.MethodGet && r.URL.RawQuery == "x-id=GetObject" {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(io.LimitReader(resp.Body, b.after), cut{}), resp.Body}
+	}
+	return resp, err
+}
+
+type cut struct{}
+
+func (cut) Read([]byte) (int, error) { return 0, syscall.ECONNRESET }
+
+// What can't be a source is refused, with its name.
+func TestSourcesInS3Refused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.staged(t, "m/", files{"a": {10, 1}})
+	w.stage(t, "hostile/../a", nil, nil)
+	w.stage(t, "hostile//b", []byte("b"), nil)
+	for source, want := range map[string]string{
+		"s3://" + staging + "/none/":                "holds no files",
+		"s3://" + staging + "/none/a.tar":           "s3://" + staging + "/none/a.tar",
+		"s3://" + staging + "/hostile/":             "leads out of the archive",
+		"s3://no-such-bucket-1234/m/":               "no-such-bucket-1234",
+		"s3://" + bucket + "/models/checkpoints/m/": "is the checkpoint itself",
+	} {
+		_, err := w.Push(t.Context(), models.PushOptions{Source: source, Name: "m"})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+	for _, source := range []string{"s3://", "s3://bucket", "s3://bucket/", "s3:///key/"} {
+		if err := models.CheckSource(models.PushOptions{Source: source}); err == nil || !strings.Contains(err.Error(), "write s3://BUCKET/PREFIX/") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+	// An object that is changed on the way is nobody's.
+	w.way.intercept(func(c call) (*http.Response, error) {
+		if c.operation == "CopyObject" {
+			return answer(http.StatusPreconditionFailed, "PreconditionFailed"), nil
+		}
+		return nil, nil
+	}, nil)
+	_, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"})
+	var faults fault.Faults
+	if !errors.As(err, &faults) || !strings.Contains(err.Error(), "s3://"+staging+"/m/a: changed while it was read") || w.complete(t, "m") {
+		t.Errorf("an object that was changed: %v", err)
+	}
+}
