@@ -57,6 +57,9 @@ func (s *Store) List(ctx context.Context) ([]Checkpoint, error) {
 			return nil, fmt.Errorf("list the checkpoints of bucket %s: %w", s.Bucket, err)
 		}
 		for _, o := range page.Contents {
+			if folderObject(aws.ToString(o.Key), aws.ToInt64(o.Size)) {
+				continue
+			}
 			c, file := at(aws.ToString(o.Key))
 			switch {
 			case c == nil:
@@ -143,6 +146,14 @@ func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) 
 	if err != nil {
 		return nil, err
 	}
+	unfinished, err := s.uploads(ctx, folder(name))
+	if err != nil {
+		return nil, err
+	}
+	for _, list := range unfinished {
+		v.Uploads += len(list)
+	}
+	marked := there[folder(name)+Marker].modified
 	delete(there, folder(name)+Marker)
 	for _, o := range there {
 		v.Files++
@@ -152,7 +163,7 @@ func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) 
 		differ("", "push it, which goes on where an earlier push stopped: poolhouse models push", "is not complete: it has no marker")
 		return v, nil
 	}
-	v.Complete, v.Digest = true, m.digest()
+	v.Complete, v.Marked, v.Digest = true, marked, m.digest()
 	r, err := s.record(ctx, name, m)
 	var other *recordError
 	switch {
@@ -184,7 +195,7 @@ func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) 
 		delete(there, folder(name)+f.Name)
 	}
 	for _, key := range slices.Sorted(maps.Keys(there)) {
-		differ(strings.TrimPrefix(key, folder(name)), "remove it, or push the checkpoint again, which does", "was put there by somebody else")
+		differ(strings.TrimPrefix(key, folder(name)), "remove it, or push the checkpoint again with --delete-others", "was put there by somebody else")
 	}
 	v.Whole = len(v.Differences) == 0
 	return v, nil

@@ -81,7 +81,7 @@ func TestVerify(t *testing.T) {
 	}
 	push := func() {
 		t.Helper()
-		if _, err := w.Push(t.Context(), models.PushOptions{Source: path}); err != nil {
+		if _, err := w.Push(t.Context(), models.PushOptions{Source: path, DeleteOthers: true}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -20,7 +20,7 @@
 // vendor's layout, in poolhouse/checkpoints/NAME.json; the marker's metadata holds
 // the record's SHA-256.
 //
-// Limits: a file of a checkpoint has 937 GiB at most. Two pushes of one checkpoint
+// Limits: a file of a checkpoint has 1,093 GiB at most. Two pushes of one checkpoint
 // at the same time are not kept apart, and may both fail: a push stops when it sees
 // the other's marker or files, and withdraws any marker if it has changed files by
 // then. A push that is killed just as the other marks can leave a marker over files
@@ -41,6 +41,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -149,11 +150,15 @@ func trim(etag *string) string          { return strings.Trim(aws.ToString(etag)
 
 // object is one that is there.
 type object struct {
-	size int64
-	etag string
+	size     int64
+	etag     string
+	modified time.Time
 }
 
-// objects are those of a prefix by key.
+// folderObject tells that an object is a folder as consoles make them.
+func folderObject(key string, size int64) bool { return size == 0 && strings.HasSuffix(key, "/") }
+
+// objects are those of a prefix by key, without folders.
 func (s *Store) objects(ctx context.Context, prefix string, how ...func(*s3.Options)) (map[string]object, error) {
 	out := map[string]object{}
 	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &prefix})
@@ -163,7 +168,9 @@ func (s *Store) objects(ctx context.Context, prefix string, how ...func(*s3.Opti
 			return nil, fmt.Errorf("list %s: %w", "s3://"+s.Bucket+"/"+prefix, err)
 		}
 		for _, o := range page.Contents {
-			out[aws.ToString(o.Key)] = object{aws.ToInt64(o.Size), trim(o.ETag)}
+			if key := aws.ToString(o.Key); !folderObject(key, aws.ToInt64(o.Size)) {
+				out[key] = object{aws.ToInt64(o.Size), trim(o.ETag), aws.ToTime(o.LastModified)}
+			}
 		}
 	}
 	return out, nil

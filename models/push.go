@@ -33,6 +33,9 @@ type PushOptions struct {
 	// Digest is what the archive should have, sha256:...; empty is what a file
 	// beside it with the ending .sha256 says, if there is one.
 	Digest string
+	// DeleteOthers removes also such files from the checkpoint's folder as are not in
+	// the source and were recorded by no push.
+	DeleteOthers bool
 	// DryRun looks at source and bucket, and changes nothing.
 	DryRun bool
 
@@ -61,8 +64,11 @@ type Pushed struct {
 	// those that S3 copied by itself.
 	Sent   int64 `json:"sentBytes"`
 	Copied int64 `json:"copiedBytes"`
-	// Removed are files, below the checkpoint's folder, that are not its.
+	// Removed are files, below the checkpoint's folder, that are not in the source;
+	// with DryRun they would be. Others would not: no push recorded them, and they keep
+	// the checkpoint from being pushed.
 	Removed []string `json:"removed"`
+	Others  []string `json:"others"`
 	// Aborted is how many unfinished uploads of earlier pushes were ended.
 	Aborted int `json:"abortedUploads"`
 	// DryRun says that nothing was done.
@@ -99,8 +105,11 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 			return nil, fmt.Errorf("%s is the checkpoint itself: name another source", o.Source)
 		}
 	}
-	p = &Pushed{Name: o.Name, URI: s.uri(o.Name), Removed: []string{}, DryRun: o.DryRun}
+	p = &Pushed{Name: o.Name, URI: s.uri(o.Name), Removed: []string{}, Others: []string{}, DryRun: o.DryRun}
 	item := o.Meter.Start(o.Name, src.size)
+	if src.remote != nil {
+		src.remote.expect = item.Expect
+	}
 	r := &run{}
 	defer func() {
 		if err != nil {
@@ -134,11 +143,20 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 		// What is there stays until it is known that the source is another one, and
 		// whole.
 		o.Say("reads " + o.Source + " to compare it with what is there")
-		if p.Digest, err = src.read(ctx, func(m archive.Member, r io.Reader) error {
+		comparing := o.Meter.Start("comparing "+o.Name, src.size)
+		names := map[string]bool{}
+		p.Digest, err = src.read(ctx, func(m archive.Member, r io.Reader) error {
 			p.Files++
 			p.Bytes += m.Size
-			return nil
-		}); err != nil {
+			names[m.Name] = true
+			if _, is := r.(*fetched); is {
+				return nil // by its listing
+			}
+			_, err := io.Copy(io.Discard, transfer.Reader(ctx, r, comparing, nil))
+			return err
+		})
+		comparing.End(err)
+		if err != nil {
 			return p, err
 		}
 		if intact && there.of(p.Digest) {
@@ -147,6 +165,9 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 			return p, nil
 		}
 		p.Replaced = there != nil && !there.of(p.Digest)
+		if err := s.spare(ctx, o, p, names); err != nil {
+			return p, err
+		}
 		if o.DryRun {
 			return p, nil
 		}
@@ -281,7 +302,7 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 	}
 	now := map[string]object{}
 	for key, f := range done {
-		now[key] = object{f.Size, f.etag}
+		now[key] = object{size: f.Size, etag: f.etag}
 	}
 	r.changed.Store(true)
 	if err := s.write(ctx, record, listing(folder(o.Name), now)); err != nil {
@@ -295,13 +316,19 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 // tidy removes what lies in the checkpoint's folder and is not its: files of a
 // checkpoint that it replaces, and unfinished uploads of earlier pushes.
 func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]object, done map[string]*file, p *Pushed, r *run) error {
-	for _, key := range slices.Sorted(maps.Keys(before)) {
-		if done[key] != nil {
-			continue
-		}
-		name := strings.TrimPrefix(key, folder(o.Name))
+	names := map[string]bool{}
+	for _, f := range done {
+		names[f.Name] = true
+	}
+	p.Removed, p.Others = []string{}, []string{}
+	if err := s.sort(ctx, o, p, before, names); err != nil {
+		return err
+	}
+	gone := p.Removed
+	p.Removed = []string{}
+	for _, name := range gone {
 		r.changed.Store(true)
-		if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: &key}); err != nil {
+		if _, err := s.S3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: aws.String(folder(o.Name) + name)}); err != nil {
 			return fmt.Errorf("remove %s, which is not in %s: %w", name, o.Source, err)
 		}
 		p.Removed = append(p.Removed, name)
@@ -319,6 +346,71 @@ func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]objec
 		}
 	}
 	return nil
+}
+
+// spare looks which files a push would remove, before it changes anything.
+func (s *Store) spare(ctx context.Context, o PushOptions, p *Pushed, names map[string]bool) error {
+	before, err := s.objects(ctx, folder(o.Name))
+	if err != nil {
+		return err
+	}
+	err = s.sort(ctx, o, p, before, names)
+	var others *OthersError
+	if o.DryRun && errors.As(err, &others) {
+		return nil // it says so itself
+	}
+	return err
+}
+
+// sort tells the files that are there and not in the source, those that a push has
+// recorded from those that are somebody's. The latter are an [OthersError], unless
+// they are to be removed too.
+func (s *Store) sort(ctx context.Context, o PushOptions, p *Pushed, before map[string]object, names map[string]bool) error {
+	var rest []string
+	for _, key := range slices.Sorted(maps.Keys(before)) {
+		if name := strings.TrimPrefix(key, folder(o.Name)); !names[name] && name != Marker {
+			rest = append(rest, name)
+		}
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	known := map[string]bool{}
+	if !o.DeleteOthers {
+		r, err := s.lastRecord(ctx, o.Name)
+		if err != nil {
+			return err
+		}
+		for _, f := range r.Files {
+			known[f.Name] = true
+		}
+	}
+	for _, name := range rest {
+		if o.DeleteOthers || known[name] {
+			p.Removed = append(p.Removed, name)
+		} else {
+			p.Others = append(p.Others, name)
+		}
+	}
+	if len(p.Others) > 0 {
+		return &OthersError{URI: p.URI, Source: o.Source, Files: p.Others}
+	}
+	return nil
+}
+
+// OthersError says that files lie in a checkpoint's folder that are not in the source
+// and that no push has recorded.
+type OthersError struct {
+	URI, Source string
+	Files       []string
+}
+
+func (e *OthersError) Error() string {
+	list, more := e.Files, ""
+	if len(list) > 5 {
+		list, more = list[:5], fmt.Sprintf(" and %d more", len(list)-5)
+	}
+	return fmt.Sprintf("in %s lie files that are not in %s and that no push has recorded: %s%s", e.URI, e.Source, strings.Join(list, ", "), more)
 }
 
 // settled looks at all of a checkpoint's files once more: what is marked as

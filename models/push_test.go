@@ -396,7 +396,7 @@ func TestMeddled(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "file "+key+" was written or removed by somebody else") || w.complete(t, "m") {
 			t.Errorf("%v", err)
 		}
-		if _, err := w.Push(t.Context(), models.PushOptions{Source: path}); err != nil {
+		if _, err := w.Push(t.Context(), models.PushOptions{Source: path, DeleteOthers: true}); err != nil {
 			t.Error(err)
 		}
 		w.holds(t, "m", f)
@@ -434,7 +434,7 @@ func TestDryRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	path := archived(t, "m.tar", sample())
-	want := &models.Pushed{Name: "m", URI: "s3://" + bucket + "/models/checkpoints/m/", Digest: digestOf(t, path), Files: 6, Bytes: sample().size(), Removed: []string{}, DryRun: true}
+	want := &models.Pushed{Name: "m", URI: "s3://" + bucket + "/models/checkpoints/m/", Digest: digestOf(t, path), Files: 6, Bytes: sample().size(), Removed: []string{}, Others: []string{}, DryRun: true}
 	got, err := w.Push(t.Context(), models.PushOptions{Source: path, DryRun: true})
 	if err != nil {
 		t.Fatal(err)

@@ -111,6 +111,28 @@ func (s *Store) record(ctx context.Context, name string, m *mark) (r *Record, er
 	return r, nil
 }
 
+// lastRecord is the record of the checkpoint's last push that ended, also if its marker
+// is gone; an empty one if there is none, or none that can be read.
+func (s *Store) lastRecord(ctx context.Context, name string) (r Record, err error) {
+	key := recordKey(name)
+	out, err := s.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.Bucket, Key: &key})
+	if awsapi.IsNotFound(err) {
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("read the record s3://%s/%s: %w", s.Bucket, key, err)
+	}
+	defer func() { err = errors.Join(err, out.Body.Close()) }()
+	body, err := io.ReadAll(io.LimitReader(out.Body, maxRecord))
+	if err != nil {
+		return r, fmt.Errorf("read the record s3://%s/%s: %w", s.Bucket, key, err)
+	}
+	if json.Unmarshal(body, &r) != nil {
+		r = Record{} // then all that is there is somebody's
+	}
+	return r, nil
+}
+
 // recordError says that a record is not the one that the marker names.
 type recordError struct{ key string }
 

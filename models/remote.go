@@ -31,6 +31,8 @@ type remote struct {
 	key string
 	// region is the bucket's, once it was asked for.
 	region string
+	// expect, if not nil, is told how many bytes the objects have.
+	expect func(total int64)
 }
 
 // parseRemote reads an address such as s3://bucket/models/laguna-xs-2.2/.
@@ -93,8 +95,6 @@ func (r *remote) read(ctx context.Context, visit archive.Visit) (string, error) 
 		case name == Marker:
 			marked = true
 			continue
-		case found[key].size == 0 && (name == "" || strings.HasSuffix(name, "/")):
-			continue // a folder as consoles make them
 		case reason != "":
 			b.Add(r.uri(key), fix, "%s", reason)
 		case clean != name:
@@ -121,6 +121,13 @@ func (r *remote) read(ctx context.Context, visit archive.Visit) (string, error) 
 	if f := b.Faults(); len(f) > 0 {
 		return "", f
 	}
+	if r.expect != nil {
+		total := int64(0)
+		for _, o := range files {
+			total += o.size
+		}
+		r.expect(total)
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		o := &fetched{ctx: ctx, from: r, key: r.key + name, object: files[name]}
 		err := visit(archive.Member{Name: name, Size: files[name].size}, o)
@@ -137,7 +144,7 @@ func (r *remote) open(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", r.uri(r.key), err)
 	}
-	return &fetched{ctx: ctx, from: r, key: r.key, object: object{aws.ToInt64(head.ContentLength), trim(head.ETag)}}, nil
+	return &fetched{ctx: ctx, from: r, key: r.key, object: object{size: aws.ToInt64(head.ContentLength), etag: trim(head.ETag)}}, nil
 }
 
 // fetched is an object that is read, from where it broke if it does.

@@ -75,7 +75,7 @@ func TestCopy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := &models.Pushed{Name: "laguna-xs-2.2", URI: "s3://" + bucket + "/models/checkpoints/laguna-xs-2.2/", Digest: got.Digest, Files: 6, Bytes: sample().size(), Copied: sample().size(), Removed: []string{}}
+		want := &models.Pushed{Name: "laguna-xs-2.2", URI: "s3://" + bucket + "/models/checkpoints/laguna-xs-2.2/", Digest: got.Digest, Files: 6, Bytes: sample().size(), Copied: sample().size(), Removed: []string{}, Others: []string{}}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
 		}

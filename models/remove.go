@@ -177,7 +177,11 @@ func (s *Store) delete(ctx context.Context, ids []types.ObjectIdentifier) error 
 				all = append(all, fmt.Errorf("and %d more", len(out.Errors)-i))
 				break
 			}
-			all = append(all, fmt.Errorf("%s: %s: %s", aws.ToString(e.Key), aws.ToString(e.Code), aws.ToString(e.Message)))
+			takes := ""
+			if aws.ToString(e.Code) == "AccessDenied" {
+				takes = "; it takes the permission s3:DeleteObjectVersion"
+			}
+			all = append(all, fmt.Errorf("%s: %s: %s%s", aws.ToString(e.Key), aws.ToString(e.Code), aws.ToString(e.Message), takes))
 		}
 		if len(all) > 0 {
 			return errors.Join(all...)

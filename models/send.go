@@ -7,6 +7,7 @@ import (
 	"hash/crc64"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -19,11 +20,11 @@ import (
 )
 
 const (
-	// piece is what memory is given in. It is also the least that is sent as a part,
-	// apart from the last of a file.
-	piece = 8 << 20
-	// pieces is how many there are.
-	pieces = 12
+	// least is the least that is sent as a part, apart from the last of a file.
+	least = 8 << 20
+	// piece is what memory is given in, and pieces how many there are.
+	piece  = 2 << 20
+	pieces = 56
 	// Memory is how many bytes of parts a push holds at most.
 	Memory = pieces * piece
 	// workers is how many parts are sent at the same time.
@@ -36,7 +37,7 @@ const (
 // partSize is the size of the parts of a file. It depends on nothing else, so that
 // parts of an earlier push fit. It is 0 for a file that is too large.
 func partSize(size int64) int64 {
-	for n := int64(1); n <= pieces; n++ {
+	for n := int64(least / piece); n <= pieces; n++ {
 		if size <= n*piece*maxParts {
 			return n * piece
 		}
@@ -285,8 +286,8 @@ func (c *sender) parts(f *file, u types.MultipartUpload) (map[int32]types.Part, 
 		if err != nil {
 			return nil, err
 		}
-		if page.ChecksumType == types.ChecksumTypeComposite {
-			return nil, nil
+		if page.ChecksumType == types.ChecksumTypeComposite || page.StorageClass != "" && page.StorageClass != types.StorageClassStandard {
+			return nil, nil // somebody else's
 		}
 		for _, p := range page.Parts {
 			if p.ChecksumCRC64NVME == nil {
@@ -389,12 +390,22 @@ func (c *sender) put(f *file, j job, crc uint64) (tag string, err error) {
 		}
 		return err
 	})
+	if awsapi.Code(err) == "NoSuchUpload" {
+		return "", fmt.Errorf("part %d: %w", j.number, errUploadEnded)
+	}
 	if err != nil {
 		return "", fmt.Errorf("part %d: %w", j.number, err)
 	}
 	c.bytes.Add(j.size)
 	return tag, nil
 }
+
+// errUploadEnded is that an upload is gone in whose parts a file is sent.
+var errUploadEnded = errors.New("somebody has ended the upload of this file, as another push of the checkpoint or a removal does; repeat the command when nobody else works on it")
+
+// errOtherwise is that an object came about with another encryption than was asked
+// for: its upload was begun by somebody else.
+var errOtherwise = errors.New("its upload was begun with another encryption")
 
 // complete ends a file once all of its parts were sent or compared.
 func (c *sender) complete(f *file) error {
@@ -421,7 +432,14 @@ func (c *sender) complete(f *file) error {
 	case len(f.sums) == 1:
 		f.etag = f.tags[0]
 	default:
-		if err := c.assemble(f); err != nil {
+		err := c.assemble(f)
+		if errors.Is(err, errOtherwise) && len(f.have) > 0 {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.again[f.Name] = true
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -452,6 +470,9 @@ func (c *sender) assemble(f *file) error {
 	})
 	if err == nil {
 		f.etag = trim(out.ETag)
+		if algorithm, key, _ := c.encryption(); algorithm != "" && (out.ServerSideEncryption != algorithm || !sameKey(aws.ToString(key), aws.ToString(out.SSEKMSKeyId))) {
+			return errOtherwise
+		}
 		return nil
 	}
 	if awsapi.Code(err) != "NoSuchUpload" {
@@ -460,10 +481,16 @@ func (c *sender) assemble(f *file) error {
 	// The answer to an earlier attempt may have been lost.
 	head, lost := c.S3.HeadObject(c.ctx, &s3.HeadObjectInput{Bucket: &c.Bucket, Key: &f.key, ChecksumMode: types.ChecksumModeEnabled})
 	if lost != nil || aws.ToInt64(head.ContentLength) != f.Size || aws.ToString(head.ChecksumCRC64NVME) != f.CRC64NVME {
-		return fmt.Errorf("put its %d parts together: somebody has ended its upload: %w", len(list), err)
+		return fmt.Errorf("put its %d parts together: %w", len(list), errUploadEnded)
 	}
 	f.etag = trim(head.ETag)
 	return nil
+}
+
+// sameKey tells that a key is the one that was asked for. A bucket may name its key by
+// id or alias, and S3 answers with the ARN: what can't be compared passes.
+func sameKey(asked, is string) bool {
+	return asked == is || !strings.HasPrefix(asked, "arn:") || strings.Contains(asked, ":alias/")
 }
 
 // reader is a job's body.

@@ -14,7 +14,7 @@ import (
 func TestPartSizes(t *testing.T) {
 	t.Parallel()
 	for size, want := range map[int64]int64{
-		0: piece, 1: piece, piece: piece, piece * maxParts: piece, piece*maxParts + 1: 2 * piece, 200 << 30: 3 * piece, 937 << 30: Memory, Memory * maxParts: Memory, Memory*maxParts + 1: 0, 5 << 40: 0,
+		0: least, 1: least, least: least, least * maxParts: least, least*maxParts + 1: least + piece, 170e9: 18 << 20, 200 << 30: 22 << 20, 1093 << 30: Memory, Memory * maxParts: Memory, Memory*maxParts + 1: 0, 5 << 40: 0,
 	} {
 		got := partSize(size)
 		if got != want || got > 0 && (got < 5<<20 || got > Memory || (size+got-1)/got > maxParts) {

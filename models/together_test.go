@@ -52,7 +52,7 @@ func (w *world) during(operation, key string, act func()) {
 func (w *world) heals(t *testing.T, path string, want files) {
 	t.Helper()
 	w.way.intercept(nil, nil)
-	p, err := w.Push(t.Context(), models.PushOptions{Source: path, Name: "m"})
+	p, err := w.Push(t.Context(), models.PushOptions{Source: path, Name: "m", DeleteOthers: true})
 	if err != nil || p.Unchanged {
 		t.Fatalf("the next push: %+v, %v", p, err)
 	}

@@ -99,6 +99,9 @@ func ParseRate(s string) (int64, error) {
 		return refuse("is no bandwidth")
 	}
 	unit := strings.TrimSpace(text[end:])
+	if written := strings.TrimSuffix(strings.TrimSpace(s), "/s"); len(unit) > 1 && strings.HasSuffix(written, "b") {
+		return refuse("may be bytes or bits")
+	}
 	if rest, ok := strings.CutSuffix(unit, "bps"); ok {
 		unit = rest + "bit"
 	}

@@ -195,13 +195,13 @@ func TestLimitEndsWithTheContext(t *testing.T) {
 func TestParseRate(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{
-		"1000000": mega, "50MB/s": 50 * mega, "50mb": 50 * mega, "1.5 GiB": 3 << 29, "200Mbit/s": 25 * mega, "200Mbps": 25 * mega, "8k": 8000, "1KiB/s": 1024,
+		"1000000": mega, "50MB/s": 50 * mega, "50mB": 50 * mega, "1.5 GiB": 3 << 29, "200Mbit/s": 25 * mega, "200Mbps": 25 * mega, "8k": 8000, "1KiB/s": 1024,
 	} {
 		if got, err := transfer.ParseRate(text); err != nil || got != want {
 			t.Errorf("%s is %d, %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "fast", "-1", "0", "1XB", "1e30TB", "5 MB/min", "..", "9999999999999999999TB", "1bit"} {
+	for _, text := range []string{"", "fast", "-1", "0", "1XB", "1e30TB", "5 MB/min", "..", "9999999999999999999TB", "1bit", "100Mb/s", "50mb", "1kb", "5 Gb/s"} {
 		if got, err := transfer.ParseRate(text); err == nil || !strings.Contains(err.Error(), "50MB/s") {
 			t.Errorf("%q is %d, %v", text, got, err)
 		}

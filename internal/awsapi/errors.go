@@ -173,7 +173,7 @@ var prefixes = map[string]string{
 var actions = map[string]string{
 	"s3:CompleteMultipartUpload": "s3:PutObject", "s3:CreateMultipartUpload": "s3:PutObject", "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
 	"s3:ListParts": "s3:ListMultipartUploadParts", "s3:UploadPart": "s3:PutObject", "s3:CopyObject": "s3:PutObject", "s3:UploadPartCopy": "s3:PutObject",
-	"s3:DeleteObjects": "s3:DeleteObject", "s3:HeadBucket": "s3:ListBucket", "s3:HeadObject": "s3:GetObject",
+	"s3:DeleteObjects": "s3:DeleteObjectVersion", "s3:HeadBucket": "s3:ListBucket", "s3:HeadObject": "s3:GetObject",
 	"s3:ListMultipartUploads": "s3:ListBucketMultipartUploads", "s3:ListObjectVersions": "s3:ListBucketVersions", "s3:ListObjectsV2": "s3:ListBucket",
 }
 

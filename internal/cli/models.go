@@ -157,6 +157,9 @@ func (a *app) modelsPushCommand() *cobra.Command {
 				if errors.As(err, &broken) {
 					return newSourceError(o.Source, broken)
 				}
+				if _, is := errors.AsType[*models.OthersError](err); is {
+					return hinted{err, "move them elsewhere, or have them removed too: " + repeated(cmd, args) + " --delete-others"}
+				}
 				return permitted(err)
 			}
 			return a.print(p, func() { view.Pushed(a.Out, p) })
@@ -166,6 +169,7 @@ func (a *app) modelsPushCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Name, "name", "", "name of the checkpoint (default: that of the source, without its ending)")
 	c.Flags().StringVar(&o.Digest, "digest", "", "digest that the archive should have: sha256:...")
 	c.Flags().StringVar(&limit, "limit", "", "how fast to send at most, for example 50MB/s or 200Mbit/s")
+	c.Flags().BoolVar(&o.DeleteOthers, "delete-others", false, "remove also files of the checkpoint's folder that no push has recorded")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "look at source and bucket, and change nothing")
 	return c
 }

@@ -30,7 +30,14 @@ func Pushed(w io.Writer, p *models.Pushed) {
 		entry(w, "%s were copied by S3 itself", bytesOf(p.Copied))
 	}
 	for _, name := range p.Removed {
+		if p.DryRun {
+			entry(w, "would be removed, since it is not in the source: %s", name)
+			continue
+		}
 		entry(w, "removed, since it is not in the source: %s", name)
+	}
+	for _, name := range p.Others {
+		entry(w, "is in the way, since no push recorded it: %s; --delete-others removes it", name)
 	}
 	if p.Aborted > 0 {
 		entry(w, "ended %s of earlier pushes", Count(p.Aborted, "unfinished upload"))
@@ -57,6 +64,11 @@ func Checkpoints(w io.Writer, bucket string, list []models.Checkpoint) {
 			row("%s\t%s\t%d\t%s\t%s", c.Name, state, c.Files, bytesOf(c.Bytes), digest)
 		}
 	})
+	for _, c := range list {
+		if c.Uploads > 0 {
+			paragraph(w, "", "  ", "%s has %s, of a push that goes on or was interrupted", c.Name, Count(c.Uploads, "unfinished upload"))
+		}
+	}
 }
 
 // CheckpointVerification prints how a checkpoint compares with what was recorded.
@@ -72,6 +84,9 @@ func CheckpointVerification(w io.Writer, v *models.Verification) {
 	}
 	if v.Digest != "" {
 		entry(w, "%s", v.Digest)
+	}
+	if v.Uploads > 0 {
+		entry(w, "%s, of a push that goes on or was interrupted", Count(v.Uploads, "unfinished upload"))
 	}
 	for _, d := range v.Differences {
 		entry(w, "%s", d)
