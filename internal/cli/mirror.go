@@ -37,7 +37,7 @@ func (m *mirror) read(args []string) (faults []error) {
 	for _, arg := range args {
 		ref, ok := image.Parse(arg)
 		if !ok {
-			faults = append(faults, fmt.Errorf("%q is no name of an image: write for example docker.io/library/postgres:16 or registry.example.com/core@sha256:...", arg))
+			faults = append(faults, fmt.Errorf("%q is no name of an image: write for example registry.example.com/core@sha256:... or docker.io/library/postgres:16", arg))
 		}
 		m.names = append(m.names, ref)
 	}
