@@ -41,6 +41,8 @@ import (
 type Repository struct {
 	// Name is as ECR has it, and Short as deployment.yaml has it.
 	Name, Short string
+	// URI is the name that its images are pulled by, once it exists.
+	URI string
 	// There tells that it exists, and Mutable that its tags can be moved.
 	There, Mutable bool
 }
@@ -75,6 +77,7 @@ func Open(ctx context.Context, a *architecture.Architecture, c *awsapi.Clients) 
 	for _, short := range a.Config.Registry.Repositories {
 		r := Repository{Name: a.RepositoryName(short), Short: short}
 		if is, ok := there[r.Name]; ok {
+			r.URI = aws.ToString(is.RepositoryUri)
 			r.There, r.Mutable = true, is.ImageTagMutability == types.ImageTagMutabilityMutable
 			if host, _, ok := strings.Cut(aws.ToString(is.RepositoryUri), "/"); ok && g.Client == nil {
 				g.Client = registry.New(host, c.Web(answerTime), c.Clock, ECR(c))
