@@ -1,0 +1,440 @@
+// Package releases installs, upgrades and removes Helm releases, and tells of them.
+// It is a program of its own, asked by one line of JSON and answering in such lines:
+// Helm and the libraries of Kubernetes stay out of the program that asks.
+//
+// Invariants: charts come in the request and from nowhere else, and neither plugins,
+// repositories, the environment nor files of this machine are read. What a run leaves
+// half done, killed at any moment, the next one of the same caller repairs. An upgrade
+// that does not become ready is rolled back to what was there, a first installation
+// that doesn't is removed.
+//
+// Limits: custom resources that name images of their own are not rewritten, nor are
+// the definitions in a chart's folder crds.
+package releases
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart/common"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/storage/driver"
+
+	rel "helm.sh/helm/v4/pkg/release/v1"
+)
+
+// The labels of what is kept of a release: who wrote it, from what, and its place in
+// the order.
+const (
+	runLabel     = "poolhouse/run"
+	contentLabel = "poolhouse/content"
+	orderLabel   = "poolhouse/order"
+)
+
+const (
+	// defaultTimeout is how long a release may take to become ready.
+	defaultTimeout = 10 * time.Minute
+	// renderTime bounds the rendering of a chart.
+	renderTime = time.Minute
+	// mostRendered is how many bytes a release may render to.
+	mostRendered = 16 << 20
+	// keptRevisions is how many revisions of a release are kept.
+	keptRevisions = 10
+)
+
+// session is one request in work.
+type session struct {
+	Request
+	say func(Message) error
+}
+
+// Serve reads a request, carries it out and writes messages, the last of which is a
+// result or problems. It returns an error if nothing could be written. Its work ends
+// with the context.
+func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	lines := json.NewEncoder(out)
+	var r Request
+	if err := json.NewDecoder(in).Decode(&r); err != nil {
+		return lines.Encode(Message{Problems: []Problem{{"the request", "can't be read: " + err.Error(), "use the program of the same version as poolhouse"}}})
+	}
+	s := &session{Request: r, say: func(m Message) error { return lines.Encode(m) }}
+	result, err := s.do(ctx)
+	if err == nil {
+		var text json.RawMessage
+		if text, err = json.Marshal(result); err == nil {
+			return s.say(Message{Result: text})
+		}
+	}
+	var several *problems
+	if !errors.As(err, &several) {
+		several = &problems{[]Problem{{string(r.Operation), err.Error(), "repeat the command; what is done is not done again"}}}
+	}
+	return s.say(Message{Problems: several.list})
+}
+
+func (s *session) do(ctx context.Context) (any, error) {
+	switch s.Operation {
+	case Render:
+		return s.render(ctx)
+	case Apply:
+		return s.apply(ctx)
+	case Status:
+		return s.status(ctx)
+	case History:
+		return s.history()
+	case Uninstall:
+		return s.uninstall(ctx)
+	}
+	return nil, &problems{[]Problem{{"the request", fmt.Sprintf("asks for %q, which this program doesn't know", s.Operation), "use the program of the same version as poolhouse"}}}
+}
+
+func (s *session) event(release, format string, args ...any) error {
+	return s.say(Message{Event: &Event{release, fmt.Sprintf(format, args...)}})
+}
+
+func (s *session) timeout() time.Duration {
+	if s.Timeout > 0 {
+		return time.Duration(s.Timeout) * time.Second
+	}
+	return defaultTimeout
+}
+
+// load reads a chart, with what it depends on.
+func load(r Release) (*chart.Chart, error) {
+	c, err := loader.LoadArchive(bytes.NewReader(r.Chart))
+	if err != nil {
+		return nil, &problems{[]Problem{{"release " + r.Name, "has a chart that Helm can't read: " + err.Error(), "look at it with: helm lint"}}}
+	}
+	var missing []string
+	for _, d := range c.Metadata.Dependencies {
+		found := false
+		for _, have := range c.Dependencies() {
+			found = found || have.Name() == d.Name
+		}
+		if !found {
+			missing = append(missing, d.Name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, &problems{[]Problem{{"release " + r.Name, "has a chart that lacks what it depends on: " + strings.Join(missing, ", "), "pack the chart with its dependencies: helm dependency update"}}}
+	}
+	return c, nil
+}
+
+// render renders all releases without changing anything. All problems of all of them
+// are found.
+func (s *session) render(ctx context.Context) ([]Rendered, error) {
+	out := []Rendered{}
+	var all problems
+	for _, r := range s.Releases {
+		one, err := s.renderOne(ctx, r)
+		var several *problems
+		switch {
+		case err == nil:
+			out = append(out, *one)
+		case errors.As(err, &several):
+			all.list = append(all.list, several.list...)
+		default:
+			return nil, err
+		}
+	}
+	if len(all.list) > 0 {
+		return nil, &all
+	}
+	return out, nil
+}
+
+// renderOne renders a release for the cluster's version, if there is a cluster. A
+// template that doesn't end is given up; what it has begun goes on until the program
+// ends.
+func (s *session) renderOne(ctx context.Context, r Release) (*Rendered, error) {
+	c, err := load(r)
+	if err != nil {
+		return nil, err
+	}
+	install := action.NewInstall(action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler)))
+	install.DryRunStrategy, install.ReleaseName, install.Namespace, install.IncludeCRDs = action.DryRunClient, r.Name, r.Namespace, true
+	if s.Socket != "" {
+		if err := s.capabilities(install); err != nil {
+			return nil, err
+		}
+	}
+	w := &rewriter{release: r}
+	install.PostRenderer = w
+	type result struct {
+		text string
+		used []ImageUse
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		made, err := install.RunWithContext(ctx, c, values(r))
+		one, ok := made.(*rel.Release)
+		switch {
+		case len(w.problems) > 0:
+			err = &problems{w.problems}
+		case err == nil && !ok:
+			err = fmt.Errorf("helm rendered a %T", made)
+		case err != nil:
+			err = &problems{[]Problem{{"release " + r.Name, "can't be rendered: " + err.Error(), "correct its values; the chart's values.yaml says which there are"}}}
+		}
+		if err != nil {
+			done <- result{err: err}
+			return
+		}
+		text := one.Manifest
+		for _, h := range one.Hooks {
+			text += "---\n" + h.Manifest
+		}
+		done <- result{text: text, used: w.used}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-time.After(renderTime):
+		return nil, &problems{[]Problem{{"release " + r.Name, fmt.Sprintf("has templates that take more than %v to render", renderTime), "ask who made the chart"}}}
+	case d := <-done:
+		if d.err != nil {
+			return nil, d.err
+		}
+		if len(d.text) > mostRendered {
+			return nil, &problems{[]Problem{{"release " + r.Name, fmt.Sprintf("renders to %d bytes, more than %d", len(d.text), mostRendered), "ask who made the chart"}}}
+		}
+		return &Rendered{r.Name, r.Namespace, d.text, d.used}, nil
+	}
+}
+
+// capabilities has a chart rendered for the version and the kinds of the cluster.
+func (s *session) capabilities(install *action.Install) error {
+	a, err := newAPI(s.Socket, "")
+	if err != nil {
+		return err
+	}
+	version, err := a.discovery.ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask Kubernetes for its version: %w", err)
+	}
+	kinds, err := action.GetVersionSet(a.discovery)
+	if err != nil {
+		return fmt.Errorf("ask Kubernetes for its kinds: %w", err)
+	}
+	install.KubeVersion = &common.KubeVersion{Version: version.GitVersion, Major: version.Major, Minor: version.Minor}
+	install.APIVersions = kinds
+	return nil
+}
+
+// values are a release's, never nil and not shared: Helm writes into them.
+func values(r Release) map[string]any {
+	text, err := json.Marshal(r.Values)
+	out := map[string]any{}
+	if err == nil && r.Values != nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
+		panic(err) // they came as JSON
+	}
+	return out
+}
+
+// content is a name for all that a release is made from.
+func (r Release) content() (string, error) {
+	text, err := json.Marshal(r)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:20]), err
+}
+
+// apply installs or upgrades releases. It goes on to the next when one is ready, and
+// stops at the first that fails. Nothing is begun before all of them render.
+func (s *session) apply(ctx context.Context) ([]Applied, error) {
+	rendered, err := s.render(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []Applied{}
+	for i, r := range s.Releases {
+		one, err := s.applyOne(ctx, i, r, rendered[i].Manifest)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *one)
+	}
+	return out, nil
+}
+
+// last is the last revision of a release; nil if there is none.
+func last(c *action.Configuration, name string) (*rel.Release, error) {
+	history, err := c.Releases.History(name)
+	if errors.Is(err, driver.ErrReleaseNotFound) || err == nil && len(history) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for release %s: %w", name, err)
+	}
+	var newest *rel.Release
+	for _, h := range history {
+		one, ok := h.(*rel.Release)
+		if !ok {
+			return nil, fmt.Errorf("release %s is of the unknown kind %T", name, h)
+		}
+		if newest == nil || one.Version > newest.Version {
+			newest = one
+		}
+	}
+	return newest, nil
+}
+
+func (s *session) applyOne(ctx context.Context, order int, r Release, manifest string) (*Applied, error) {
+	c, err := load(r)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := s.helm(r.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	before, err := last(cfg, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	if before, err = s.repair(cfg, before); err != nil {
+		return nil, err
+	}
+	content, err := r.content()
+	if err != nil {
+		return nil, err
+	}
+	if before != nil && before.Info.Status == statusDeployed && before.Labels[contentLabel] == content {
+		return &Applied{r.Name, r.Namespace, before.Version, "unchanged"}, s.event(r.Name, "unchanged, revision %d", before.Version)
+	}
+	labels := map[string]string{runLabel: s.Run, contentLabel: content, orderLabel: fmt.Sprintf("%03d", order)}
+	wait := []kube.WaitOption{kube.WithWaitContext(ctx)}
+	did := "installed"
+	var made any
+	if before == nil {
+		if err := s.event(r.Name, "installs %s-%s", c.Metadata.Name, c.Metadata.Version); err != nil {
+			return nil, err
+		}
+		i := action.NewInstall(cfg)
+		i.ReleaseName, i.Namespace, i.Labels, i.Timeout, i.PostRenderer = r.Name, r.Namespace, labels, s.timeout(), &rewriter{release: r}
+		i.WaitStrategy, i.WaitOptions, i.WaitForJobs = kube.StatusWatcherStrategy, wait, true
+		made, err = i.RunWithContext(ctx, c, values(r))
+	} else {
+		did = "upgraded"
+		if err := s.event(r.Name, "upgrades revision %d to %s-%s", before.Version, c.Metadata.Name, c.Metadata.Version); err != nil {
+			return nil, err
+		}
+		u := action.NewUpgrade(cfg)
+		u.Namespace, u.Labels, u.Timeout, u.PostRenderer, u.MaxHistory = r.Namespace, labels, s.timeout(), &rewriter{release: r}, keptRevisions
+		u.WaitStrategy, u.WaitOptions, u.WaitForJobs = kube.StatusWatcherStrategy, wait, true
+		u.ResetValues = true
+		made, err = u.RunWithContext(ctx, r.Name, c, values(r))
+	}
+	if err == nil {
+		err = s.barrier(ctx, r, manifest)
+	}
+	if err != nil {
+		return nil, s.failed(ctx, cfg, r, manifest, err)
+	}
+	one, ok := made.(*rel.Release)
+	if !ok {
+		return nil, fmt.Errorf("helm made a %T", made)
+	}
+	return &Applied{r.Name, r.Namespace, one.Version, did}, s.event(r.Name, "is ready, revision %d", one.Version)
+}
+
+// repair ends what a run that is over has left undone: its record says so from now on,
+// and the next upgrade goes on from what it did. What another client of Helm does is
+// not touched while it may still be at work.
+func (s *session) repair(c *action.Configuration, r *rel.Release) (*rel.Release, error) {
+	if r == nil || !r.Info.Status.IsPending() && r.Info.Status != statusUninstalling {
+		return r, nil
+	}
+	stuck := r.Info.Status
+	if age := time.Since(r.Info.LastDeployed); r.Labels[runLabel] == "" && age < s.timeout() {
+		return nil, &problems{[]Problem{{
+			"release " + r.Name, fmt.Sprintf("is %s for %v by another client of Helm", stuck, age.Round(time.Second)),
+			"wait until that is over, then repeat the command: what is left undone is repaired after " + s.timeout().String(),
+		}}}
+	}
+	r.SetStatus(statusFailed, fmt.Sprintf("left %s by a run that is over", stuck))
+	if err := c.Releases.Update(r); err != nil {
+		return nil, fmt.Errorf("repair release %s: %w", r.Name, err)
+	}
+	return r, s.event(r.Name, "was left %s at revision %d by a run that is over; goes on from there", stuck, r.Version)
+}
+
+// failed finds out why a release failed, and then takes it back: to the revision that
+// worked, or away if there is none.
+func (s *session) failed(ctx context.Context, c *action.Configuration, r Release, manifest string, err error) error {
+	var several *problems
+	if errors.As(err, &several) {
+		return err // nothing was begun
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	why := s.diagnose(ctx, r.Namespace, manifest)
+	p := Problem{"release " + r.Name, err.Error(), "see why, mend it, and repeat the command"}
+	if len(why) > 0 {
+		p.Reason = strings.Join(why, "; ")
+	}
+	if strings.Contains(err.Error(), "failed calling webhook") {
+		p.Reason, p.Next = err.Error(), "have the service of the webhook that is named run, or remove its configuration, and repeat the command"
+	}
+	after, lookErr := last(c, r.Name)
+	switch {
+	case lookErr != nil:
+		return errors.Join(&problems{[]Problem{p}}, lookErr)
+	case after == nil: // it did not get that far
+		return &problems{[]Problem{p}}
+	case s.KeepFailed:
+		p.Reason += fmt.Sprintf("; it was left as it is, revision %d", after.Version)
+		return &problems{[]Problem{p}}
+	}
+	what, back := s.takeBack(c, after)
+	if back != nil {
+		p.Reason += "; it could not be taken back: " + back.Error()
+	} else {
+		p.Reason += "; " + what
+	}
+	return &problems{[]Problem{p}}
+}
+
+// takeBack undoes a failed revision.
+func (s *session) takeBack(c *action.Configuration, failed *rel.Release) (string, error) {
+	good, err := c.Releases.Deployed(failed.Name)
+	if errors.Is(err, driver.ErrNoDeployedReleases) {
+		if err := s.event(failed.Name, "removes what was installed"); err != nil {
+			return "", err
+		}
+		u := action.NewUninstall(c)
+		u.Timeout, u.WaitStrategy, u.IgnoreNotFound = s.timeout(), kube.StatusWatcherStrategy, true
+		_, err := u.Run(failed.Name)
+		return "it was removed, since no revision of it has worked", err
+	}
+	if err != nil {
+		return "", err
+	}
+	one, ok := good.(*rel.Release)
+	if !ok {
+		return "", fmt.Errorf("the revision to go back to is of the unknown kind %T", good)
+	}
+	if err := s.event(failed.Name, "rolls back to revision %d", one.Version); err != nil {
+		return "", err
+	}
+	b := action.NewRollback(c)
+	b.Version, b.Timeout, b.WaitStrategy, b.MaxHistory = one.Version, s.timeout(), kube.StatusWatcherStrategy, keptRevisions
+	return fmt.Sprintf("it was rolled back to revision %d", one.Version), b.Run(failed.Name)
+}
