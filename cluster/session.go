@@ -230,6 +230,14 @@ func (t *tail) add(line string) {
 	t.lines = t.lines[max(0, len(t.lines)-most):]
 }
 
+// Write implements [io.Writer].
+func (t *tail) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		t.add(line)
+	}
+	return len(p), nil
+}
+
 func (t *tail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

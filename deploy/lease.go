@@ -16,6 +16,19 @@ import (
 	"github.com/poolhouse/poolhouse/lease"
 )
 
+// Hold carries out work on a deployment while this run holds its lease; see [Target.Holder].
+// The work gets a target whose clients write only as long as it does, and a context that
+// ends when the lease is lost. Errors are a [*lease.HeldError] if another run works on the
+// deployment, and the work's.
+func Hold(ctx context.Context, t Target, work func(context.Context, Target) error) error {
+	_, err := hold(ctx, t, func(ctx context.Context, t Target) (struct{}, error) {
+		ctx, end := t.while(ctx)
+		defer end()
+		return struct{}{}, work(ctx, t)
+	})
+	return err
+}
+
 // releaseTime is the longest that a run which is over gives its lease back.
 const releaseTime = 20 * time.Second
 

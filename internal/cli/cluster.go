@@ -16,12 +16,13 @@ import (
 func (a *app) clusterCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "cluster",
-		Short:   "Reach the deployment's Kubernetes",
+		Short:   "Reach the deployment's Kubernetes, and install a bundle's charts there",
 		GroupID: "cluster",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.clusterKubeconfigCommand(), a.clusterConnectCommand(), a.clusterTokenCommand())
+	c.AddCommand(a.clusterApplyCommand(), a.clusterStatusCommand(), a.clusterHistoryCommand(), a.clusterUninstallCommand(),
+		a.clusterKubeconfigCommand(), a.clusterConnectCommand(), a.clusterTokenCommand())
 	return c
 }
 

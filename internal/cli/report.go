@@ -132,6 +132,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		paused        *deploy.PausedError
 		broken        *bundleError
 		unreachable   *cluster.UnreachableError
+		releases      *cluster.ReleasesError
 
 		stoppedTransfer *transferStoppedError
 	)
@@ -172,6 +173,9 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		p.access(access)
 	case errors.As(err, &pending):
 		p.pending(pending, a.file)
+	case errors.As(err, &releases):
+		p.Error = fmt.Sprintf("the releases have %s", view.Count(len(releases.Problems), "problem"))
+		p.Faults = releaseFaults(releases)
 	case errors.As(err, &unreachable):
 		p.Error = fmt.Sprintf("there is no route from here to the Kubernetes API of %s at %s", unreachable.Cluster, unreachable.Endpoint)
 		p.attempts(unreachable)

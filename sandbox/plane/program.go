@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-const module = "github.com/poolhouse/poolhouse"
+const top = "github.com/poolhouse/poolhouse"
 
 // Program finds the program of the data plane of a name, "s3": the one that the
 // variable POOLHOUSE_PLANE_S3 names, or that of the checkout that the working
@@ -21,7 +21,17 @@ const module = "github.com/poolhouse/poolhouse"
 // its sources, into the user's cache; building is told of that, if it isn't nil.
 // If there is none, the error says how to get it.
 func Program(ctx context.Context, name string, building func(folder string)) (string, error) {
-	variable, program := "POOLHOUSE_PLANE_"+strings.ToUpper(name), "poolhouse-plane-"+name
+	return Find(ctx, "planes/"+name, "poolhouse-plane-"+name, building)
+}
+
+// variable is that which names a program: POOLHOUSE_PLANE_S3.
+func variable(program string) string {
+	return strings.ToUpper(strings.ReplaceAll(program, "-", "_"))
+}
+
+// Find is [Program] for the program of any module in a folder of the checkout.
+func Find(ctx context.Context, module, program string, building func(folder string)) (string, error) {
+	variable := variable(program)
 	if path := os.Getenv(variable); path != "" {
 		if _, err := os.Stat(path); err != nil {
 			return "", fmt.Errorf("find the program that %s names: %w", variable, err)
@@ -32,19 +42,20 @@ func Program(ctx context.Context, name string, building func(folder string)) (st
 	if err != nil {
 		return "", err
 	}
-	if folder, ok := checkout(wd, name); ok {
+	if folder, ok := checkout(wd, module); ok {
 		return built(ctx, folder, program, building)
 	}
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
 	}
-	return "", fmt.Errorf("there is no program %s: neither in PATH, nor named by %s, nor in a checkout of poolhouse here; go install %s/planes/%s/%s@latest makes it", program, variable, module, name, program)
+	return "", fmt.Errorf("there is no program %s: neither in PATH, nor named by %s, nor in a checkout of poolhouse here; go install %s/%s/%s@latest makes it", program, variable, top, module, program)
 }
 
 // Found is [Program] where nothing needs to be built; if it does, or if there is
 // none, the error says what brings it.
 func Found(name string) (string, error) {
-	variable, program := "POOLHOUSE_PLANE_"+strings.ToUpper(name), "poolhouse-plane-"+name
+	module, program := "planes/"+name, "poolhouse-plane-"+name
+	variable := variable(program)
 	if path := os.Getenv(variable); path != "" {
 		if _, err := os.Stat(path); err != nil {
 			return "", fmt.Errorf("find the program that %s names: %w", variable, err)
@@ -52,7 +63,7 @@ func Found(name string) (string, error) {
 		return path, nil
 	}
 	if wd, err := os.Getwd(); err == nil {
-		if folder, ok := checkout(wd, name); ok {
+		if folder, ok := checkout(wd, module); ok {
 			if path, err := cached(folder, program); err == nil {
 				if _, err := os.Stat(path); err == nil {
 					return path, nil
@@ -64,7 +75,7 @@ func Found(name string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
 	}
-	return "", fmt.Errorf("there is no %s; go install %s/planes/%s/%s@latest brings it", program, module, name, program)
+	return "", fmt.Errorf("there is no %s; go install %s/%s/%s@latest brings it", program, top, module, program)
 }
 
 // cached is where the program of a module's folder is once it is built.
@@ -80,12 +91,12 @@ func cached(folder, program string) (string, error) {
 	return filepath.Join(cache, "poolhouse", "planes", hash, program), nil
 }
 
-// checkout is the folder of a data plane in the checkout that a folder is in.
-func checkout(dir, name string) (string, bool) {
+// checkout is the folder of a module in the checkout that a folder is in.
+func checkout(dir, module string) (string, bool) {
 	for {
 		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if first, _, _ := strings.Cut(string(text), "\n"); err == nil && strings.TrimSpace(first) == "module "+module {
-			folder := filepath.Join(dir, "planes", name)
+		if first, _, _ := strings.Cut(string(text), "\n"); err == nil && strings.TrimSpace(first) == "module "+top {
+			folder := filepath.Join(dir, filepath.FromSlash(module))
 			_, err := os.Stat(filepath.Join(folder, "go.mod"))
 			return folder, err == nil
 		}

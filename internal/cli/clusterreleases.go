@@ -1,0 +1,357 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poolhouse/poolhouse/bundle"
+	"github.com/poolhouse/poolhouse/bundle/chart"
+	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/cluster/manifests"
+	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/images"
+	"github.com/poolhouse/poolhouse/internal/cli/view"
+	"github.com/poolhouse/poolhouse/sandbox/plane"
+)
+
+// releasesProgram is that which holds Helm: a module of its own, in the checkout's
+// folder of releases.
+const releasesProgram = "poolhouse-releases"
+
+// releases has work done on the releases of a deployment, by the program that holds Helm
+// and through a gateway that lasts as long.
+func (a *app) releases(ctx context.Context, t deploy.Target, file string, do func(cluster.Releases) error) error {
+	program, err := plane.Find(ctx, "releases", releasesProgram, func(folder string) {
+		fmt.Fprintf(a.Err, "Building %s in %s, once: that takes a few minutes.\n", releasesProgram, folder)
+	})
+	if err != nil {
+		return hinted{err, "make it, or name it by POOLHOUSE_RELEASES, and repeat the command"}
+	}
+	r, err := routeTo(ctx, t, file)
+	if err != nil {
+		return err
+	}
+	g, err := cluster.OpenGateway(r, t.AWS.Clock, tokens(t))
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	err = do(cluster.Releases{Program: program, Socket: g.Socket, Tell: func(release, text string) { view.ReleaseEvent(a.Err, a.output == "json", release, text) }})
+	return errors.Join(err, g.Close(), r.Close())
+}
+
+// changing is [app.releases] for work that changes them: under the deployment's lease.
+func (a *app) changing(ctx context.Context, t deploy.Target, file string, do func(context.Context, cluster.Releases) error) error {
+	t.Holder.Run = rand.Text()
+	t.Emit = func(e deploy.Event) {
+		if s, ok := e.(deploy.Step); ok {
+			view.ReleaseEvent(a.Err, a.output == "json", "", s.Text)
+		}
+	}
+	return deploy.Hold(ctx, t, func(ctx context.Context, t deploy.Target) error {
+		return a.releases(ctx, t, file, func(r cluster.Releases) error {
+			r.Run = t.Holder.Run
+			return do(ctx, r)
+		})
+	})
+}
+
+// platform are the releases of a bundle: what its charts stand on, and each chart.
+func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents, given []string) ([]cluster.Release, error) {
+	found, err := deploy.Outputs(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	outputs := manifests.Outputs(found)
+	first, err := cluster.NewFoundation(t.Architecture, outputs)
+	var missing manifests.MissingError
+	if errors.As(err, &missing) {
+		return nil, hinted{err, "complete the deployment: poolhouse create " + quoted(a.file)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	values, err := valuesOf(given, c, outputs)
+	if err != nil {
+		return nil, err
+	}
+	list := []cluster.Release{first}
+	for _, h := range c.Charts {
+		r := cluster.Release{Name: h.Name, Namespace: cluster.NamespaceOf(t.Architecture, h.Name), Values: values[h.Name], Places: cluster.Places(t.Architecture)}
+		if r.Chart, err = c.Pack(ctx, h); err != nil {
+			return nil, faultsOf(c.Path, err)
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// valuesOf reads the files of --values, CHART=FILE, for charts of a bundle.
+func valuesOf(given []string, c *bundle.Contents, outputs manifests.Outputs) (map[string]map[string]any, error) {
+	out := map[string]map[string]any{}
+	var faults []error
+	for _, g := range given {
+		name, file, ok := strings.Cut(g, "=")
+		switch known := slices.ContainsFunc(c.Charts, func(h bundle.Chart) bool { return h.Name == name }); {
+		case !ok || file == "":
+			faults = append(faults, fmt.Errorf("--values %s is not CHART=FILE", g))
+			continue
+		case !known:
+			faults = append(faults, fmt.Errorf("--values names the chart %s, which the bundle doesn't have", name))
+			continue
+		case out[name] != nil:
+			faults = append(faults, fmt.Errorf("--values names the chart %s twice", name))
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err == nil {
+			out[name], err = cluster.Values(text, outputs)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("read the values of %s in %s: %w", name, file, err))
+		}
+	}
+	return out, usage(faults)
+}
+
+// located has the pods of releases pull what the deployment's registry has, by digest.
+// What it doesn't have is refused.
+func located(ctx context.Context, t deploy.Target, c *bundle.Contents, list []cluster.Release, rendered []cluster.Rendered) error {
+	g, err := images.Open(ctx, t.Architecture, t.AWS)
+	if err != nil {
+		return err
+	}
+	var refs []chart.Reference
+	for _, r := range rendered {
+		for _, i := range r.Images {
+			refs = append(refs, chart.Reference{Image: i.Image, Place: i.Place})
+		}
+	}
+	at, faults, err := g.Locate(ctx, c, refs)
+	if err != nil {
+		return err
+	}
+	if len(faults) > 0 {
+		return &bundleError{c.Path, faults}
+	}
+	for i := range list {
+		list[i].Images = maps.Clone(at)
+	}
+	return nil
+}
+
+func (a *app) clusterApplyCommand() *cobra.Command {
+	var (
+		file      string
+		values    []string
+		timeout   time.Duration
+		yes, keep bool
+		dry       bool
+	)
+	c := &cobra.Command{
+		Use:   "apply -f FILE BUNDLE",
+		Short: "Install or upgrade a bundle's charts in the deployment's cluster",
+		Long: "apply makes what the charts stand on: namespaces that refuse unsafe pods, network\n" +
+			"policies, service accounts with their roles, the class of encrypted volumes. Then it\n" +
+			"installs or upgrades the bundle's charts, one after the other, and waits until each\n" +
+			"is ready. Images are pulled from the deployment's registry by digest, and pods go to\n" +
+			"the nodes of their kind. Nothing is begun before all charts render and all images\n" +
+			"are there. What does not become ready is rolled back, and the reason said. It can be\n" +
+			"repeated after an error, an interrupt or a kill.",
+		Example: "  poolhouse cluster apply -f deployment.yaml acme.tar.gz\n  poolhouse cluster apply -f deployment.yaml --values platform=values.yaml acme.tar.gz",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("cluster apply takes one bundle, for example: poolhouse cluster apply -f deployment.yaml bundle.tar.gz")
+			}
+			return nil
+		},
+		ValidArgsFunction: anyFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if timeout < time.Second {
+				return usage([]error{fmt.Errorf("--timeout %v is less than a second", timeout)})
+			}
+			t, contents, err := a.imagesOf(cmd, file, args[0])
+			if err != nil {
+				return err
+			}
+			list, err := a.platform(ctx, t, contents, values)
+			if err != nil {
+				return err
+			}
+			var rendered []cluster.Rendered
+			if err := a.releases(ctx, t, file, func(r cluster.Releases) (err error) {
+				if rendered, err = r.Render(ctx, list); err != nil {
+					return err
+				}
+				if err := located(ctx, t, contents, list, rendered); err != nil {
+					return err
+				}
+				rendered, err = r.Render(ctx, list)
+				return err
+			}); err != nil {
+				return err
+			}
+			if dry {
+				return a.print(rendered, func() { view.Manifests(a.Out, rendered) })
+			}
+			if err := a.confirm(ctx, yes, fmt.Sprintf("Install or upgrade %s in %s?", view.Count(len(list), "release"), t.Architecture.ClusterName())); err != nil {
+				return err
+			}
+			var applied []cluster.Applied
+			if err := a.changing(ctx, t, file, func(ctx context.Context, r cluster.Releases) (err error) {
+				r.Timeout, r.KeepFailed = timeout, keep
+				applied, err = r.Apply(ctx, list)
+				return err
+			}); err != nil {
+				return stopped(ctx, err, repeated(cmd, args))
+			}
+			return a.print(applied, func() { view.Applied(a.Out, applied) })
+		},
+	}
+	fileFlag(c, &file)
+	c.Flags().StringArrayVar(&values, "values", nil, "values of a chart: CHART=FILE; may be given several times")
+	c.Flags().DurationVar(&timeout, "timeout", defaultReleaseTime, "how long each chart may take to become ready")
+	c.Flags().BoolVar(&keep, "keep-failed", false, "leave a release that failed as it is, to look at it")
+	c.Flags().BoolVar(&dry, "dry-run", false, "print what would be applied, and change nothing")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return c
+}
+
+// defaultReleaseTime is how long a release may take to become ready: model servers load
+// their checkpoint first.
+const defaultReleaseTime = 15 * time.Minute
+
+// stopped says how to go on after an interrupt.
+func stopped(ctx context.Context, err error, resume string) error {
+	if wasInterrupted(ctx, err) {
+		return &transferStoppedError{"interrupted; releases that are ready stay, and one that was in work goes on from where it is", resume, ErrInterrupted}
+	}
+	return err
+}
+
+func (a *app) clusterStatusCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "status -f FILE",
+		Short: "Show the releases in the deployment's cluster, and why pods are not ready",
+		Long: "status lists what cluster apply has installed, with its revision, and the pods of each;\n" +
+			"of a pod that is not ready it says why. It exits with 3 if a release is not deployed\n" +
+			"or a pod not ready.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			t, err := a.clusterOf(cmd.Context(), file)
+			if err != nil {
+				return err
+			}
+			var list []cluster.Revision
+			if err := a.releases(cmd.Context(), t, file, func(r cluster.Releases) (err error) {
+				list, err = r.Status(cmd.Context())
+				return err
+			}); err != nil {
+				return err
+			}
+			if err := a.print(list, func() { view.Releases(a.Out, t.Architecture.ClusterName(), list) }); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(list, func(r cluster.Revision) bool { return r.Status != "deployed" || len(r.Waits) > 0 }) {
+				return silent{Pending}
+			}
+			return nil
+		},
+	}
+	fileFlag(c, &file)
+	return c
+}
+
+func (a *app) clusterHistoryCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "history -f FILE RELEASE",
+		Short: "List the revisions of a release",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("cluster history takes one release, for example: poolhouse cluster history -f deployment.yaml platform")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := a.clusterOf(cmd.Context(), file)
+			if err != nil {
+				return err
+			}
+			var list []cluster.Revision
+			if err := a.releases(cmd.Context(), t, file, func(r cluster.Releases) (err error) {
+				list, err = r.History(cmd.Context(), args[0])
+				return err
+			}); err != nil {
+				return err
+			}
+			return a.print(list, func() { view.Revisions(a.Out, list) })
+		},
+	}
+	fileFlag(c, &file)
+	return c
+}
+
+func (a *app) clusterUninstallCommand() *cobra.Command {
+	var (
+		file    string
+		timeout time.Duration
+		yes     bool
+	)
+	c := &cobra.Command{
+		Use:   "uninstall -f FILE [RELEASE...]",
+		Short: "Remove releases from the deployment's cluster",
+		Long: "uninstall removes releases that cluster apply has installed, the last one first, and\n" +
+			"waits until what they consisted of is gone. Without a name it removes all of them,\n" +
+			"with their namespaces and the volumes that were claimed there.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if timeout < time.Second {
+				return usage([]error{fmt.Errorf("--timeout %v is less than a second", timeout)})
+			}
+			t, err := a.clusterOf(ctx, file)
+			if err != nil {
+				return err
+			}
+			what := "Remove all releases, their namespaces and the volumes claimed there"
+			if len(args) > 0 {
+				what = "Remove " + strings.Join(args, ", ")
+			}
+			if err := a.confirm(ctx, yes, what+" from "+t.Architecture.ClusterName()+"?"); err != nil {
+				return err
+			}
+			var removed []cluster.Applied
+			if err := a.changing(ctx, t, file, func(ctx context.Context, r cluster.Releases) (err error) {
+				r.Timeout = timeout
+				removed, err = r.Uninstall(ctx, args)
+				return err
+			}); err != nil {
+				return stopped(ctx, err, repeated(cmd, args))
+			}
+			return a.print(removed, func() { view.Applied(a.Out, removed) })
+		},
+	}
+	fileFlag(c, &file)
+	c.Flags().DurationVar(&timeout, "timeout", defaultReleaseTime, "how long each release may take to be gone")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return c
+}
+
+// releaseFaults are the problems of releases as faults of a file.
+func releaseFaults(e *cluster.ReleasesError) (list []config.Fault) {
+	for _, p := range e.Problems {
+		list = append(list, config.Fault{Path: p.Place, Reason: p.Reason, Fix: p.Next})
+	}
+	return list
+}
