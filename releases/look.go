@@ -33,7 +33,7 @@ const (
 const mostReasons = 10
 
 // barrier waits until the webhooks of a release have endpoints: until then, what they
-// guard can't be made.
+// guard can't be made. The release stays, and the next run waits again.
 // https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 func (s *session) barrier(ctx context.Context, r Release, manifest string) error {
 	services := webhookServices(manifest)
@@ -64,7 +64,11 @@ func (s *session) barrier(ctx context.Context, r Release, manifest string) error
 			}
 			select {
 			case <-ctx.Done():
-				return errors.Join(fmt.Errorf("the service %s of its webhooks has no endpoint that is ready", service), err)
+				reason := fmt.Sprintf("the service %s of its webhooks has no endpoint that is ready, and until then nothing is begun that they may guard", service)
+				if err != nil {
+					reason += ": " + err.Error()
+				}
+				return &problems{[]Problem{{"release " + r.Name, reason, "see why its pods are not ready: poolhouse cluster status; then repeat the command"}}}
 			case <-time.After(time.Second):
 			}
 		}

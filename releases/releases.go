@@ -316,6 +316,9 @@ func (s *session) applyOne(ctx context.Context, order int, r Release, manifest s
 		return nil, err
 	}
 	if before != nil && before.Info.Status == statusDeployed && before.Labels[contentLabel] == content {
+		if err := s.barrier(ctx, r, manifest); err != nil {
+			return nil, err
+		}
 		return &Applied{r.Name, r.Namespace, before.Version, "unchanged"}, s.event(r.Name, "unchanged, revision %d", before.Version)
 	}
 	labels := map[string]string{runLabel: s.Run, contentLabel: content, orderLabel: fmt.Sprintf("%03d", order)}
@@ -341,11 +344,11 @@ func (s *session) applyOne(ctx context.Context, order int, r Release, manifest s
 		u.ResetValues = true
 		made, err = u.RunWithContext(ctx, r.Name, c, values(r))
 	}
-	if err == nil {
-		err = s.barrier(ctx, r, manifest)
-	}
 	if err != nil {
 		return nil, s.failed(ctx, cfg, r, manifest, err)
+	}
+	if err := s.barrier(ctx, r, manifest); err != nil {
+		return nil, err
 	}
 	one, ok := made.(*rel.Release)
 	if !ok {
