@@ -57,7 +57,8 @@ func (a *app) changing(ctx context.Context, t deploy.Target, file string, do fun
 			view.ReleaseEvent(a.Err, a.output == "json", "", s.Text)
 		}
 	}
-	return deploy.Hold(ctx, t, func(ctx context.Context, t deploy.Target) error {
+	// What the lease has to fence are the releases, and these end with the context.
+	return deploy.Hold(ctx, t, func(ctx context.Context, _ deploy.Target) error {
 		return a.releases(ctx, t, file, func(r cluster.Releases) error {
 			r.Run = t.Holder.Run
 			return do(ctx, r)

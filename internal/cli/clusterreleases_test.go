@@ -2,16 +2,17 @@ package cli_test
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/internal/cli"
-	"github.com/poolhouse/poolhouse/internal/clock"
-	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/samplebundle"
 )
 
@@ -23,17 +24,6 @@ func TestClusterReleasesKubernetes(t *testing.T) {
 		if os.Getenv(name) == "" {
 			t.Skip(name + " names no program: .ci/run kubernetes builds those that it takes, 10 minutes or more once, and runs this test")
 		}
-	}
-	const speed = 3000
-	out, errs := watch("\n}\n"), watch("")
-	box := command(t, cli.Streams{Out: out, Err: errs}, "sandbox", "--without", "s3,oidc,postgres", "--listen", "127.0.0.1:0", "-o", "json", "--speed", "3000", "--fresh", "--for", "../../examples/evaluation.yaml")
-	box.until(t, out.seen, "the sandbox", errs)
-	var e rehearse.Endpoint
-	if err := json.Unmarshal([]byte(out.String()), &e); err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range e.Environment {
-		t.Setenv(v.Name, v.Value)
 	}
 	dir := t.TempDir()
 	file, sample := filepath.Join(dir, "deployment.yaml"), filepath.Join(dir, "sample.tar.gz")
@@ -57,12 +47,34 @@ func TestClusterReleasesKubernetes(t *testing.T) {
 	if _, err := bundle.Build(t.Context(), sample, o); err != nil {
 		t.Fatal(err)
 	}
+	e, env := serveSandbox(t, "--without", "s3,postgres,oidc", "--for", file)
+	ca := filepath.Join(dir, "ca.pem")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.CA, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close(), os.WriteFile(ca, pem, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	env = append(env, "HTTPS_PROXY="+e.Proxy, "AWS_CA_BUNDLE="+ca)
+	env = append(env, "POOLHOUSE_RELEASES="+os.Getenv("POOLHOUSE_RELEASES"))
 	none := write("none.yaml", "coreApi: {replicas: 0}\nwebAssistant: {replicas: 0}\n")
 	idle := write("idle.yaml", "replicas: 0\n")
 	run := func(want int, args ...string) (string, string) {
 		t.Helper()
 		var out, errs bytes.Buffer
-		if code := cli.Run(t.Context(), args, cli.Streams{Out: &out, Err: &errs, Clock: clock.NewScaled(speed)}); code != want {
+		c := exec.CommandContext(t.Context(), "poolhouse", args...)
+		c.Env, c.Stdout, c.Stderr = env, &out, &errs
+		var ended *exec.ExitError
+		if err := c.Run(); err != nil && !errors.As(err, &ended) {
+			t.Fatal(err)
+		}
+		if code := c.ProcessState.ExitCode(); code != want {
 			t.Fatalf("%v: exit code %d, want %d: %s%s", args, code, want, out.String(), errs.String())
 		}
 		return out.String(), errs.String()
@@ -94,10 +106,10 @@ func TestClusterReleasesKubernetes(t *testing.T) {
 	_, said = run(cli.Failed, "cluster", "apply", "--yes", "--timeout", "5s", "-f", file, sample)
 	has(said, "process not run")
 	has(said, "it was rolled back to revision 1")
-	text2, _ = run(cli.Done, "cluster", "history", "-f", file, "sample-platform")
+	text2, _ = run(cli.Done, "cluster", "history", "-f", file, "sample-inference")
 	has(text2, "failed")
 	text2, _ = run(cli.Done, "cluster", "status", "-f", file)
-	has(text2, "sample-platform poolside 3 deployed 0/0 sample-platform-1.0.0")
+	has(text2, "sample-inference poolside 3 deployed 0/0 sample-inference-1.0.0")
 	_, said = run(cli.Failed, "cluster", "history", "-f", file, "nothing")
 	has(said, "release nothing: is not there")
 
