@@ -23,7 +23,7 @@ type Release struct {
 	Values map[string]any `json:"values,omitempty"`
 	// Images are by what name the charts' images are pulled: one that is no key is
 	// refused. Nil leaves images alone.
-	Images map[string]string `json:"images,omitempty"`
+	Images map[string]string `json:"images,omitzero"`
 	// Places are where pods go: the first that fits, if the chart names none itself.
 	Places []Place `json:"places,omitempty"`
 }

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,6 +145,61 @@ func cluster(t *testing.T) (socket string, admin *kubernetes.Clientset) {
 		ok(t, os.RemoveAll(folder))
 	})
 	return socket, admin
+}
+
+// loses is a socket before another, behind which what writes to a path gets no
+// further: once a release is marked with a status, or from the beginning.
+func loses(t *testing.T, socket, path, after string) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "poolhouse-")
+	ok(t, err)
+	l, err := net.Listen("unix", filepath.Join(folder, "api"))
+	ok(t, err)
+	away := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Transport: away, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(&url.URL{Scheme: "http", Host: "kubernetes"})
+	}}
+	var mu sync.Mutex
+	armed, lost := after == "", false
+	server := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut || r.Method == http.MethodPost {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			mu.Lock()
+			lose := armed && !lost && strings.HasSuffix(r.URL.Path, path)
+			lost = lost || lose
+			armed = armed || bytes.Contains(body, []byte(after))
+			mu.Unlock()
+			if lose {
+				http.Error(w, "lost", http.StatusInternalServerError)
+				return
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	})}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(l) // until it is closed
+	}()
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !lost {
+			t.Error("nothing was lost")
+		}
+		ok(t, server.Close())
+		<-served
+		away.CloseIdleConnections()
+		ok(t, os.RemoveAll(folder))
+	})
+	return filepath.Join(folder, "api")
 }
 
 const namespaceOf = `apiVersion: v1
@@ -338,6 +394,81 @@ func TestReleasesKubernetes(t *testing.T) {
 		r.Info.LastDeployed, r.Labels = time.Now().Add(-time.Hour), labels
 		ok(t, store.Update(r))
 		same(t, f.actions(f.apply(60, list)), []string{"unchanged", "upgraded"})
+	})
+
+	// Helm marks the revision that was there as superseded before it marks the new one as
+	// deployed. What is lost between the two takes nothing away.
+	run("lost", func(t *testing.T, f fixture) {
+		same(t, f.actions(f.apply(60, f.releases(f.values(0, "low")))), []string{"installed", "installed"})
+		losing := f
+		losing.socket = loses(t, f.socket, "/secrets/sh.helm.release.v1.platform.v2", "superseded")
+		a := losing.apply(60, f.releases(f.values(0, "high")))
+		if len(a.problems) != 1 || !strings.Contains(a.problems[0].Reason, "it was rolled back to revision 1") {
+			t.Fatalf("got %+v", a)
+		}
+		if f.level() != "low" {
+			t.Errorf("level %s", f.level())
+		}
+		same(t, f.actions(f.apply(60, f.releases(f.values(0, "high")))), []string{"unchanged", "upgraded"})
+
+		// Killed there, and then an upgrade that fails.
+		store := storage.Init(driver.NewSecrets(admin.CoreV1().Secrets(f.namespace)))
+		one, err := store.Last("platform")
+		ok(t, err)
+		r := one.(*rel.Release)
+		r.Info.Status = common.StatusPendingUpgrade
+		ok(t, store.Update(r))
+		a = f.apply(3, f.releases(f.values(1, "higher")))
+		if len(a.problems) != 1 || !strings.Contains(a.problems[0].Reason, "it was rolled back to revision 3") {
+			t.Fatalf("got %+v", a)
+		}
+		if f.level() != "low" {
+			t.Errorf("level %s", f.level())
+		}
+		// What can't be begun is only said.
+		blocked := f
+		blocked.socket = loses(t, f.socket, "/secrets", "")
+		if a := blocked.apply(60, f.releases(f.values(0, "high"))); len(a.problems) != 1 || strings.Contains(a.problems[0].Reason, "rolled back") || strings.Contains(a.problems[0].Reason, "removed") {
+			t.Errorf("got %+v", a)
+		}
+		same(t, f.history(), []string{"superseded", "pending-upgrade", "superseded", "failed", "failed", "deployed"})
+	})
+
+	// What holds namespaces is not removed once there was a revision of it.
+	run("held", func(t *testing.T, f fixture) {
+		base := f.releases(nil)[:1]
+		same(t, f.actions(f.apply(60, base)), []string{"installed"})
+		store := storage.Init(driver.NewSecrets(admin.CoreV1().Secrets("kube-system")))
+		one, err := store.Last(f.namespace + "-base")
+		ok(t, err)
+		r := one.(*rel.Release)
+		r.Info.Status = common.StatusFailed
+		ok(t, store.Update(r))
+		broken := packed(t, "base", map[string]string{"templates/a.yaml": namespaceOf, "templates/b.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: never, namespace: kube-system}\nspec: {containers: [{name: a, image: b}]}\n"})
+		base[0].Chart = broken
+		a := f.apply(3, base)
+		if len(a.problems) != 1 || !strings.Contains(a.problems[0].Reason, "it was left as it is: no revision of it has worked") {
+			t.Fatalf("got %+v", a)
+		}
+		if _, err := admin.CoreV1().Namespaces().Get(t.Context(), f.namespace, meta.GetOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+
+	// What only an upgrade renders is looked at before anything is begun.
+	run("upgrade", func(t *testing.T, f fixture) {
+		list := f.releases(f.values(0, "low"))
+		same(t, f.actions(f.apply(60, list)), []string{"installed", "installed"})
+		list[1].Chart = packed(t, "platform", map[string]string{"templates/a.yaml": deployment, "templates/b.yaml": `{{ if .Release.IsUpgrade }}{{ fail "only then" }}{{ end }}`})
+		a := f.apply(60, list)
+		if len(a.problems) != 1 || !a.refused || !strings.Contains(a.problems[0].Reason, "only then") || len(a.events) > 0 {
+			t.Errorf("got %+v", a)
+		}
+		d, err := admin.AppsV1().Deployments(f.namespace).Get(t.Context(), "core-api", meta.GetOptions{})
+		ok(t, err)
+		if m := d.ManagedFields[0].Manager; m != "poolhouse" {
+			t.Errorf("its fields are of %s", m)
+		}
 	})
 
 	// L17: nothing is begun after a webhook before its service has an endpoint.

@@ -26,6 +26,7 @@ import (
 const (
 	statusDeployed     = common.StatusDeployed
 	statusFailed       = common.StatusFailed
+	statusSuperseded   = common.StatusSuperseded
 	statusUninstalling = common.StatusUninstalling
 )
 

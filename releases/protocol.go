@@ -51,7 +51,7 @@ type Release struct {
 	Values map[string]any `json:"values,omitempty"`
 	// Images are by what name the charts' images are pulled: each image of a rendered
 	// pod has to be a key, and is replaced by its value. Nil leaves images alone.
-	Images map[string]string `json:"images,omitempty"`
+	Images map[string]string `json:"images,omitzero"`
 	// Places are where pods go: the first that fits, if the chart names none itself.
 	Places []Place `json:"places,omitempty"`
 }
@@ -85,6 +85,9 @@ type Message struct {
 	Event    *Event          `json:"event,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Problems []Problem       `json:"problems,omitempty"`
+	// Refused tells that the problems are those of charts and values, and that nothing
+	// was begun.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // Event is something that happens to a release.

@@ -14,6 +14,7 @@ package releases
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +32,7 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/kube"
-	"helm.sh/helm/v4/pkg/storage/driver"
+	release "helm.sh/helm/v4/pkg/release/common"
 
 	rel "helm.sh/helm/v4/pkg/release/v1"
 )
@@ -58,30 +60,43 @@ const (
 type session struct {
 	Request
 	say func(Message) error
+	// refused is said when charts or values don't do, and nothing was begun.
+	refused bool
 }
+
+func init() { kube.ManagedFieldsManager = "poolhouse" } // Helm would take the name of the program's file
 
 // Serve reads a request, carries it out and writes messages, the last of which is a
 // result or problems. It returns an error if nothing could be written. Its work ends
 // with the context.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	lines := json.NewEncoder(out)
+	lines := encoder(out)
 	var r Request
-	if err := json.NewDecoder(in).Decode(&r); err != nil {
+	request := json.NewDecoder(in)
+	request.DisallowUnknownFields()
+	if err := request.Decode(&r); err != nil {
 		return lines.Encode(Message{Problems: []Problem{{"the request", "can't be read: " + err.Error(), "use the program of the same version as poolhouse"}}})
 	}
 	s := &session{Request: r, say: func(m Message) error { return lines.Encode(m) }}
 	result, err := s.do(ctx)
 	if err == nil {
-		var text json.RawMessage
-		if text, err = json.Marshal(result); err == nil {
-			return s.say(Message{Result: text})
+		var text bytes.Buffer
+		if err = encoder(&text).Encode(result); err == nil {
+			return s.say(Message{Result: text.Bytes()})
 		}
 	}
 	var several *problems
 	if !errors.As(err, &several) {
 		several = &problems{[]Problem{{string(r.Operation), err.Error(), "repeat the command; what is done is not done again"}}}
 	}
-	return s.say(Message{Problems: several.list})
+	return s.say(Message{Problems: several.list, Refused: s.refused})
+}
+
+// encoder writes JSON that no browser reads: escapes would only make it longer.
+func encoder(out io.Writer) *json.Encoder {
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	return e
 }
 
 func (s *session) do(ctx context.Context) (any, error) {
@@ -130,6 +145,9 @@ func load(r Release) (*chart.Chart, error) {
 	if len(missing) > 0 {
 		return nil, &problems{[]Problem{{"release " + r.Name, "has a chart that lacks what it depends on: " + strings.Join(missing, ", "), "pack the chart with its dependencies: helm dependency update"}}}
 	}
+	if wrong := schemas(r.Name, c); len(wrong) > 0 {
+		return nil, &problems{wrong}
+	}
 	return c, nil
 }
 
@@ -151,13 +169,14 @@ func (s *session) render(ctx context.Context) ([]Rendered, error) {
 		}
 	}
 	if len(all.list) > 0 {
+		s.refused = true
 		return nil, &all
 	}
 	return out, nil
 }
 
-// renderOne renders a release for the cluster's version, if there is a cluster. A
-// template that doesn't end is given up; what it has begun goes on until the program
+// renderOne renders a release for the cluster's version, if there is a cluster, and as
+// an upgrade if the release is there. A template that doesn't end is given up; what it has begun goes on until the program
 // ends.
 func (s *session) renderOne(ctx context.Context, r Release) (*Rendered, error) {
 	c, err := load(r)
@@ -170,6 +189,19 @@ func (s *session) renderOne(ctx context.Context, r Release) (*Rendered, error) {
 		if err := s.capabilities(install); err != nil {
 			return nil, err
 		}
+		cfg, err := s.helm(r.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		before, err := last(cfg, r.Name)
+		if err != nil {
+			return nil, err
+		}
+		install.IsUpgrade = before != nil
+	}
+	given, err := values(r)
+	if err != nil {
+		return nil, err
 	}
 	w := &rewriter{release: r}
 	install.PostRenderer = w
@@ -180,7 +212,7 @@ func (s *session) renderOne(ctx context.Context, r Release) (*Rendered, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		made, err := install.RunWithContext(ctx, c, values(r))
+		made, err := install.RunWithContext(ctx, c, given)
 		one, ok := made.(*rel.Release)
 		switch {
 		case len(w.problems) > 0:
@@ -236,16 +268,16 @@ func (s *session) capabilities(install *action.Install) error {
 }
 
 // values are a release's, never nil and not shared: Helm writes into them.
-func values(r Release) map[string]any {
+func values(r Release) (map[string]any, error) {
 	text, err := json.Marshal(r.Values)
 	out := map[string]any{}
 	if err == nil && r.Values != nil {
 		err = json.Unmarshal(text, &out)
 	}
 	if err != nil {
-		panic(err) // they came as JSON
+		return nil, fmt.Errorf("copy the values of release %s: %w", r.Name, err)
 	}
-	return out
+	return out, nil
 }
 
 // content is a name for all that a release is made from.
@@ -273,26 +305,30 @@ func (s *session) apply(ctx context.Context) ([]Applied, error) {
 	return out, nil
 }
 
-// last is the last revision of a release; nil if there is none.
-func last(c *action.Configuration, name string) (*rel.Release, error) {
+// revisions are those of a release, the newest first.
+func revisions(c *action.Configuration, name string) (list []*rel.Release, err error) {
 	history, err := c.Releases.History(name)
-	if errors.Is(err, driver.ErrReleaseNotFound) || err == nil && len(history) == 0 {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !isNotFound(err) {
 		return nil, fmt.Errorf("look for release %s: %w", name, err)
 	}
-	var newest *rel.Release
 	for _, h := range history {
 		one, ok := h.(*rel.Release)
 		if !ok {
 			return nil, fmt.Errorf("release %s is of the unknown kind %T", name, h)
 		}
-		if newest == nil || one.Version > newest.Version {
-			newest = one
-		}
+		list = append(list, one)
 	}
-	return newest, nil
+	slices.SortFunc(list, func(a, b *rel.Release) int { return cmp.Compare(b.Version, a.Version) })
+	return list, nil
+}
+
+// last is the last revision of a release; nil if there is none.
+func last(c *action.Configuration, name string) (*rel.Release, error) {
+	list, err := revisions(c, name)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
 }
 
 func (s *session) applyOne(ctx context.Context, order int, r Release, manifest string) (*Applied, error) {
@@ -321,6 +357,10 @@ func (s *session) applyOne(ctx context.Context, order int, r Release, manifest s
 		}
 		return &Applied{r.Name, r.Namespace, before.Version, "unchanged"}, s.event(r.Name, "unchanged, revision %d", before.Version)
 	}
+	given, err := values(r)
+	if err != nil {
+		return nil, err
+	}
 	labels := map[string]string{runLabel: s.Run, contentLabel: content, orderLabel: fmt.Sprintf("%03d", order)}
 	wait := []kube.WaitOption{kube.WithWaitContext(ctx)}
 	did := "installed"
@@ -332,7 +372,7 @@ func (s *session) applyOne(ctx context.Context, order int, r Release, manifest s
 		i := action.NewInstall(cfg)
 		i.ReleaseName, i.Namespace, i.Labels, i.Timeout, i.PostRenderer = r.Name, r.Namespace, labels, s.timeout(), &rewriter{release: r}
 		i.WaitStrategy, i.WaitOptions, i.WaitForJobs = kube.StatusWatcherStrategy, wait, true
-		made, err = i.RunWithContext(ctx, c, values(r))
+		made, err = i.RunWithContext(ctx, c, given)
 	} else {
 		did = "upgraded"
 		if err := s.event(r.Name, "upgrades revision %d to %s-%s", before.Version, c.Metadata.Name, c.Metadata.Version); err != nil {
@@ -342,10 +382,10 @@ func (s *session) applyOne(ctx context.Context, order int, r Release, manifest s
 		u.Namespace, u.Labels, u.Timeout, u.PostRenderer, u.MaxHistory = r.Namespace, labels, s.timeout(), &rewriter{release: r}, keptRevisions
 		u.WaitStrategy, u.WaitOptions, u.WaitForJobs = kube.StatusWatcherStrategy, wait, true
 		u.ResetValues = true
-		made, err = u.RunWithContext(ctx, r.Name, c, values(r))
+		made, err = u.RunWithContext(ctx, r.Name, c, given)
 	}
 	if err != nil {
-		return nil, s.failed(ctx, cfg, r, manifest, err)
+		return nil, s.failed(ctx, cfg, r, before, manifest, err)
 	}
 	if err := s.barrier(ctx, r, manifest); err != nil {
 		return nil, err
@@ -379,8 +419,8 @@ func (s *session) repair(c *action.Configuration, r *rel.Release) (*rel.Release,
 }
 
 // failed finds out why a release failed, and then takes it back: to the revision that
-// worked, or away if there is none.
-func (s *session) failed(ctx context.Context, c *action.Configuration, r Release, manifest string, err error) error {
+// worked, or away if there is none. Before is the revision that was there.
+func (s *session) failed(ctx context.Context, c *action.Configuration, r Release, before *rel.Release, manifest string, err error) error {
 	var several *problems
 	if errors.As(err, &several) {
 		return err // nothing was begun
@@ -400,13 +440,15 @@ func (s *session) failed(ctx context.Context, c *action.Configuration, r Release
 	switch {
 	case lookErr != nil:
 		return errors.Join(&problems{[]Problem{p}}, lookErr)
-	case after == nil: // it did not get that far
+	case after == nil, before != nil && after.Version == before.Version: // it did not get that far
+		return &problems{[]Problem{p}}
+	case after.Info.Status == statusDeployed: // only the answer that says so was lost
 		return &problems{[]Problem{p}}
 	case s.KeepFailed:
 		p.Reason += fmt.Sprintf("; it was left as it is, revision %d", after.Version)
 		return &problems{[]Problem{p}}
 	}
-	what, back := s.takeBack(c, after)
+	what, back := s.takeBack(c, before, after)
 	if back != nil {
 		p.Reason += "; it could not be taken back: " + back.Error()
 	} else {
@@ -415,10 +457,18 @@ func (s *session) failed(ctx context.Context, c *action.Configuration, r Release
 	return &problems{[]Problem{p}}
 }
 
-// takeBack undoes a failed revision.
-func (s *session) takeBack(c *action.Configuration, failed *rel.Release) (string, error) {
-	good, err := c.Releases.Deployed(failed.Name)
-	if errors.Is(err, driver.ErrNoDeployedReleases) {
+// takeBack undoes a failed revision. Before is the one that was there; nil if it is the
+// first.
+func (s *session) takeBack(c *action.Configuration, before, failed *rel.Release) (string, error) {
+	all, err := revisions(c, failed.Name)
+	if err != nil {
+		return "", err
+	}
+	good := working(all, failed.Version)
+	switch {
+	case good == nil && before != nil && holdsNamespaces(before.Manifest):
+		return "it was left as it is: no revision of it has worked, and to remove it would remove namespaces with all that they hold", nil
+	case good == nil:
 		if err := s.event(failed.Name, "removes what was installed"); err != nil {
 			return "", err
 		}
@@ -427,17 +477,31 @@ func (s *session) takeBack(c *action.Configuration, failed *rel.Release) (string
 		_, err := u.Run(failed.Name)
 		return "it was removed, since no revision of it has worked", err
 	}
-	if err != nil {
-		return "", err
-	}
-	one, ok := good.(*rel.Release)
-	if !ok {
-		return "", fmt.Errorf("the revision to go back to is of the unknown kind %T", good)
-	}
-	if err := s.event(failed.Name, "rolls back to revision %d", one.Version); err != nil {
+	if err := s.event(failed.Name, "rolls back to revision %d", good.Version); err != nil {
 		return "", err
 	}
 	b := action.NewRollback(c)
-	b.Version, b.Timeout, b.WaitStrategy, b.MaxHistory = one.Version, s.timeout(), kube.StatusWatcherStrategy, keptRevisions
-	return fmt.Sprintf("it was rolled back to revision %d", one.Version), b.Run(failed.Name)
+	b.Version, b.Timeout, b.WaitStrategy, b.MaxHistory = good.Version, s.timeout(), kube.StatusWatcherStrategy, keptRevisions
+	return fmt.Sprintf("it was rolled back to revision %d", good.Version), b.Run(failed.Name)
+}
+
+// working is the revision below another to go back to; nil if there is none. Helm marks
+// the one that worked as superseded before it marks the next as deployed, so what is
+// lost between the two leaves none that is deployed.
+func working(newestFirst []*rel.Release, below int) *rel.Release {
+	for _, status := range []release.Status{statusDeployed, statusSuperseded} {
+		for _, r := range newestFirst {
+			if r.Version < below && r.Info.Status == status {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// holdsNamespaces tells whether a manifest makes namespaces: with the release, all that
+// is in them goes.
+func holdsNamespaces(manifest string) bool {
+	objects, err := decode(strings.NewReader(manifest))
+	return err != nil || slices.ContainsFunc(objects, func(o object) bool { return text(o, "kind") == "Namespace" })
 }

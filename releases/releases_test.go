@@ -46,6 +46,7 @@ type answer struct {
 	events   []string
 	problems []releases.Problem
 	result   json.RawMessage
+	refused  bool
 }
 
 func ask(ctx context.Context, t *testing.T, r releases.Request) (a answer) {
@@ -68,7 +69,7 @@ func ask(ctx context.Context, t *testing.T, r releases.Request) (a answer) {
 			a.events = append(a.events, m.Event.Release+" "+m.Event.Text)
 			continue
 		}
-		a.problems, a.result = m.Problems, m.Result
+		a.problems, a.result, a.refused = m.Problems, m.Result, m.Refused
 	}
 	return a
 }
@@ -186,6 +187,74 @@ func TestRender(t *testing.T) {
 	}
 }
 
+const listed = `apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: List
+    items:
+      - apiVersion: v1
+        kind: Pod
+        metadata: {name: one}
+        spec: {containers: [{name: main, image: "acme/main:1"}], volumes: [{name: data, image: {reference: "acme/init:1"}}, {name: none, emptyDir: {}}]}
+---
+apiVersion: apps/v1
+kind: DeploymentList
+metadata: {annotations: {helm.sh/hook: pre-install}}
+items:
+  - metadata: {name: two}
+    spec: {template: {spec: {containers: [{name: main, image: "acme/main:1"}]}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: three}
+data: {items: "[]"}
+`
+
+// Lists are their items, as Kubernetes takes them, and volumes may be images.
+func TestRenderLists(t *testing.T) {
+	t.Parallel()
+	r := releases.Release{Name: "acme", Chart: packed(t, "acme", map[string]string{"templates/a.yaml": listed}), Places: places(), Images: map[string]string{"acme/main:1": "r/main@sha256:1", "acme/init:1": "r/init@sha256:2"}}
+	one := read[[]releases.Rendered](t, ask(t.Context(), t, releases.Request{Operation: releases.Render, Releases: []releases.Release{r}}))[0]
+	for want, n := range map[string]int{
+		"image: r/main@sha256:1": 2, "reference: r/init@sha256:2": 1, ": acme/main": 0, "kind: Deployment\n": 1, "apiVersion: apps/v1": 1, "List": 0,
+		"helm.sh/hook: pre-install": 1, "name: three": 1, "pool/core: \"true\"": 2, "postrenderer": 0,
+	} {
+		if got := strings.Count(one.Manifest, want); got != n {
+			t.Errorf("%d times %q, want %d, in\n%s", got, want, n, one.Manifest)
+		}
+	}
+	r.Images = map[string]string{} // none, not all
+	a := ask(t.Context(), t, releases.Request{Operation: releases.Render, Releases: []releases.Release{r}})
+	if len(a.problems) != 3 || !strings.Contains(fmt.Sprint(a.problems), "release acme, Pod one, volume data") || !a.refused {
+		t.Errorf("without images: %+v", a)
+	}
+}
+
+// A schema has all that it refers to: Helm would fetch it, or open a file.
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	check := func(file, schema string) []releases.Problem {
+		chart := packed(t, "acme", map[string]string{file: schema, "charts/sub/Chart.yaml": "apiVersion: v2\nname: sub\nversion: 1.0.0\n"})
+		return ask(t.Context(), t, releases.Request{Operation: releases.Render, Releases: []releases.Release{{Name: "acme", Chart: chart, Values: map[string]any{"sub": map[string]any{"a": "b"}}}}}).problems
+	}
+	for schema, want := range map[string]string{
+		`{"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"a": {"$ref": "#/definitions/a"}}, "definitions": {"a": {}}}`: "",
+		`{"$schema": "https://json-schema.org/draft/2020-12/schema", "properties": {"$ref": {"type": "string"}}}`:                            "",
+		`{"properties": {"a": {"anyOf": [{"$ref": "file:///etc/passwd"}]}}}`:                                                                 `refers to "file:///etc/passwd"`,
+		`{"$dynamicRef": "https://example.com/a#b"}`:                                                                                         `refers to "https://example.com/a#b"`,
+		`{"$ref": "other.json"}`:                            `refers to "other.json"`,
+		`{"$schema": "http://json-schema.org.example.com"}`: `refers to "http://json-schema.org.example.com"`,
+		`{`: "can't be read",
+	} {
+		for _, file := range []string{"values.schema.json", "charts/sub/values.schema.json"} {
+			if got := check(file, schema); want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.Contains(got[0].Reason, want) || !strings.Contains(got[0].Place, "values.schema.json of chart")) {
+				t.Errorf("%s %s: got %+v, want %s", file, schema, got, want)
+			}
+		}
+	}
+}
+
 // All that is wrong with all releases is said at once, with place and next step.
 func TestRenderProblems(t *testing.T) {
 	t.Parallel()
@@ -214,7 +283,7 @@ func TestRenderProblems(t *testing.T) {
 		"release version: can't be rendered: ",
 		"release schema: can't be rendered: ",
 	}
-	if len(a.problems) != len(want) {
+	if len(a.problems) != len(want) || !a.refused {
 		t.Fatalf("problems: %+v", a.problems)
 	}
 	for i, p := range a.problems {
@@ -229,14 +298,16 @@ func TestRequests(t *testing.T) {
 	if a := ask(t.Context(), t, releases.Request{Operation: "explode"}); len(a.problems) != 1 || !strings.Contains(a.problems[0].Reason, `"explode"`) {
 		t.Errorf("got %+v", a)
 	}
-	var out bytes.Buffer
-	if err := releases.Serve(t.Context(), strings.NewReader("{"), &out); err != nil || !strings.Contains(out.String(), "can't be read") {
-		t.Errorf("got %s, %v", out.String(), err)
+	for _, request := range []string{"{", `{"operation": "status", "plugins": true}`} {
+		var out bytes.Buffer
+		if err := releases.Serve(t.Context(), strings.NewReader(request), &out); err != nil || !strings.Contains(out.String(), "can't be read") {
+			t.Errorf("%s: got %s, %v", request, out.String(), err)
+		}
 	}
 	// Without an API everything that needs one says so.
 	for _, o := range []releases.Operation{releases.Apply, releases.Status, releases.History, releases.Uninstall} {
 		a := ask(t.Context(), t, releases.Request{Operation: o, Socket: t.TempDir() + "/none", Releases: []releases.Release{{Name: "acme", Chart: packed(t, "acme", nil)}}})
-		if len(a.problems) != 1 || !strings.Contains(fmt.Sprint(a.problems), "no such file") {
+		if len(a.problems) != 1 || a.refused || !strings.Contains(fmt.Sprint(a.problems), "no such file") {
 			t.Errorf("%s: got %+v", o, a)
 		}
 	}

@@ -25,9 +25,13 @@ type rewriter struct {
 // Run implements Helm's PostRenderer.
 func (w *rewriter) Run(in *bytes.Buffer) (*bytes.Buffer, error) {
 	w.problems, w.used = nil, []ImageUse{}
-	objects, err := decode(in)
+	documents, err := decode(in)
 	if err != nil {
 		return nil, err
+	}
+	var objects []object
+	for _, o := range documents {
+		objects = append(objects, unlisted(o)...)
 	}
 	out := &bytes.Buffer{}
 	for _, o := range objects {
@@ -76,6 +80,48 @@ func decode(in io.Reader) (list []object, err error) {
 			list = append(list, o)
 		}
 	}
+}
+
+// unlisted are the objects of a list, or the object itself if it is none: Kubernetes
+// would take them one by one. They inherit what Helm has the list marked with, and of a
+// list of one kind that kind.
+// https://github.com/kubernetes/apimachinery/blob/v0.36.3/pkg/apis/meta/v1/unstructured/unstructured.go
+func unlisted(o object) (list []object) {
+	items, ok := o["items"].([]any)
+	if !ok {
+		return []object{o}
+	}
+	kind := strings.TrimSuffix(text(o, "kind"), "List")
+	for _, i := range items {
+		item, ok := i.(object)
+		if !ok {
+			continue
+		}
+		if kind != "" && text(item, "kind") == "" {
+			item["kind"], item["apiVersion"] = kind, o["apiVersion"]
+		}
+		marks, _ := at(o, "metadata", "annotations").(object)
+		for k, v := range marks {
+			if !strings.HasPrefix(k, "helm.sh/") && !strings.HasPrefix(k, "postrenderer.helm.sh/") {
+				continue
+			}
+			meta, _ := item["metadata"].(object)
+			if meta == nil {
+				meta = object{}
+				item["metadata"] = meta
+			}
+			have, _ := meta["annotations"].(object)
+			if have == nil {
+				have = object{}
+				meta["annotations"] = have
+			}
+			if have[k] == nil {
+				have[k] = v
+			}
+		}
+		list = append(list, unlisted(item)...)
+	}
+	return list
 }
 
 func text(o object, keys ...string) string {
@@ -131,26 +177,37 @@ func containers(pod object) (list []object) {
 	return list
 }
 
-// images has containers pull what is in the registry, by digest.
+// images has containers and volumes pull what is in the registry, by digest.
 func (w *rewriter) images(o, pod object) {
 	for _, c := range containers(pod) {
-		image, _ := c["image"].(string)
-		place := fmt.Sprintf("release %s, %s, container %v", w.release.Name, named(o), c["name"])
-		w.used = append(w.used, ImageUse{image, place})
-		if w.release.Images == nil {
-			continue
-		}
-		by, ok := w.release.Images[image]
-		if !ok {
-			w.problems = append(w.problems, Problem{
-				Place:  place,
-				Reason: fmt.Sprintf("names the image %q, which is none that the deployment's registry has for the bundle", image),
-				Next:   "add the image to the bundle and push it, or have the values name one that is there",
-			})
-			continue
-		}
-		c["image"] = by
+		w.image(c, "image", fmt.Sprintf("release %s, %s, container %v", w.release.Name, named(o), c["name"]))
 	}
+	volumes, _ := pod["volumes"].([]any)
+	for _, v := range volumes {
+		v, _ := v.(object)
+		if image, ok := v["image"].(object); ok {
+			w.image(image, "reference", fmt.Sprintf("release %s, %s, volume %v", w.release.Name, named(o), v["name"]))
+		}
+	}
+}
+
+// image replaces the image that a key of an object names.
+func (w *rewriter) image(o object, key, place string) {
+	image, _ := o[key].(string)
+	w.used = append(w.used, ImageUse{image, place})
+	if w.release.Images == nil {
+		return
+	}
+	by, ok := w.release.Images[image]
+	if !ok {
+		w.problems = append(w.problems, Problem{
+			Place:  place,
+			Reason: fmt.Sprintf("names the image %q, which is none that the deployment's registry has for the bundle", image),
+			Next:   "add the image to the bundle and push it, or have the values name one that is there",
+		})
+		return
+	}
+	o[key] = by
 }
 
 // place has pods go to their nodes. Those of daemon sets are for all nodes.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/poolhouse/poolhouse/releases"
 )
@@ -20,6 +21,10 @@ func main() {
 	os.Stdout = os.Stderr
 	os.Exit(run(os.Stdin, out))
 }
+
+// grace is how long work may take to end with the input. Who asks kills it 10 seconds
+// after that.
+const grace = 8 * time.Second
 
 func run(in io.Reader, out io.Writer) int {
 	ctx, stop := context.WithCancel(context.Background())
@@ -33,6 +38,10 @@ func run(in io.Reader, out io.Writer) int {
 	go func() {
 		_, _ = io.Copy(io.Discard, lines) // its end is all that matters
 		stop()
+		// What doesn't mind that is given up: nobody may be left who would kill it.
+		time.Sleep(grace)
+		fmt.Fprintln(os.Stderr, "gave up what did not end with the input")
+		os.Exit(1)
 	}()
 	if err := releases.Serve(ctx, bytes.NewReader(line), out); err != nil {
 		fmt.Fprintln(os.Stderr, "answer:", err)
