@@ -59,11 +59,16 @@ type signed struct {
 	next   http.RoundTripper
 }
 
+// tokenError is that there is no token: to ask again doesn't help.
+type tokenError struct{ error }
+
+func (e tokenError) Unwrap() error { return e.error }
+
 // RoundTrip implements [http.RoundTripper].
 func (s signed) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, err := s.tokens.get(req.Context())
 	if err != nil {
-		return nil, err
+		return nil, tokenError{err}
 	}
 	req = req.Clone(req.Context())
 	req.Header.Set("Authorization", "Bearer "+token)
@@ -95,7 +100,12 @@ func OpenGateway(r *Route, c clock.Clock, fresh func(context.Context) (Token, er
 			p.SetURL(at)
 			p.Out.Host = at.Host
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
+			// Clients of Kubernetes ask again where they are told when. What makes an
+			// object may have been done before the answer was lost.
+			if token := (tokenError{}); !errors.As(err, &token) && req.Method != http.MethodPost {
+				w.Header().Set("Retry-After", "1")
+			}
 			http.Error(w, "no answer from the Kubernetes API by "+r.String()+": "+innermost(err).Error(), http.StatusBadGateway)
 		},
 	}

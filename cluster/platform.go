@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -83,4 +84,35 @@ func NamespaceOf(a *architecture.Architecture, chart string) string {
 		return manifests.Models
 	}
 	return manifests.Core
+}
+
+// Displaced are the problems of releases that are there and that an Apply of a list
+// would take the namespace from, with all that it holds, or make a second time in
+// another one.
+func Displaced(a *architecture.Architecture, list []Release, there []Revision) (problems []ReleaseProblem) {
+	for _, r := range there {
+		reason := ""
+		if r.Name != Foundation && !slices.Contains(manifests.Namespaces(a), r.Namespace) {
+			reason = "is in the namespace " + r.Namespace + ", which would be removed with it and the volumes claimed there"
+		}
+		for _, want := range list {
+			if want.Name == r.Name && want.Namespace != r.Namespace {
+				reason = "is in the namespace " + r.Namespace + ", and would be installed a second time in " + want.Namespace
+			}
+		}
+		if reason != "" {
+			problems = append(problems, ReleaseProblem{"release " + r.Name, reason, "uninstall " + r.Name + " first"})
+		}
+	}
+	return problems
+}
+
+// Left are the releases that are there and that a list doesn't have.
+func Left(list []Release, there []Revision) (left []Revision) {
+	for _, r := range there {
+		if !slices.ContainsFunc(list, func(want Release) bool { return want.Name == r.Name }) {
+			left = append(left, r)
+		}
+	}
+	return left
 }

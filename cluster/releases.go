@@ -96,7 +96,12 @@ type ReleaseProblem struct {
 }
 
 // ReleasesError is all that stands in the way of releases.
-type ReleasesError struct{ Problems []ReleaseProblem }
+type ReleasesError struct {
+	Problems []ReleaseProblem
+	// Refused tells that the problems are those of charts and values, or of where they
+	// shall go, and that nothing was begun.
+	Refused bool
+}
 
 func (e *ReleasesError) Error() string {
 	var texts []string
@@ -135,6 +140,7 @@ type message struct {
 	Event    *struct{ Release, Text string } `json:"event"`
 	Result   json.RawMessage                 `json:"result"`
 	Problems []ReleaseProblem                `json:"problems"`
+	Refused  bool                            `json:"refused"`
 }
 
 // Render renders releases and changes nothing. An error is a [*ReleasesError] with all
@@ -215,6 +221,9 @@ func (r Releases) ask(ctx context.Context, operation string, list []Release, res
 	}()
 	last, read := r.read(out)
 	_ = in.Close() // it has answered, or ended
+	// It can't end before all that it says is taken.
+	_, drained := io.Copy(io.Discard, out)
+	read = errors.Join(read, drained)
 	wrote, ended := <-written, c.Wait()
 	switch {
 	case ctx.Err() != nil:
@@ -222,7 +231,7 @@ func (r Releases) ask(ctx context.Context, operation string, list []Release, res
 	case last == nil:
 		return fmt.Errorf("%s gave no answer: %w", r.Program, errors.Join(read, wrote, ended, errors.New(said.text())))
 	case len(last.Problems) > 0:
-		return &ReleasesError{last.Problems}
+		return &ReleasesError{last.Problems, last.Refused}
 	}
 	if err := json.Unmarshal(last.Result, result); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", r.Program, err)

@@ -56,7 +56,14 @@ echo '{"result":[{"name":"'"$AWS_SECRET_ACCESS_KEY$PATH_OF_TEST"'","revision":3,
 	if !errors.As(err, &problems) || len(problems.Problems) != 2 || problems.Problems[0].Next != "mend it" || err.Error() != "release a is bad; release b too" {
 		t.Errorf("problems are %v", err)
 	}
+	if problems.Refused {
+		t.Error("they are taken for those of charts")
+	}
+	if _, err := ask(`echo '{"problems":[{"place":"release a","reason":"is bad","next":"mend it"}],"refused":true}'`); !errors.As(err, &problems) || !problems.Refused {
+		t.Errorf("got %v", err)
+	}
 	for body, want := range map[string]string{
+		"echo no JSON; head -c 1000000 /dev/zero": "a line that is no message",
 		"echo 'no JSON'":        "a line that is no message",
 		"echo broken >&2":       "gave no answer",
 		"exit 7":                "exit status 7",
@@ -159,8 +166,13 @@ func TestGateway(t *testing.T) {
 	}
 	c.now.Store(30)
 	fail = true
-	if code, got := get(); code != http.StatusBadGateway || !strings.Contains(got, "the session has ended") {
+	if code, got := get(); code != http.StatusBadGateway || !strings.Contains(got, "the session has ended") || strings.Contains(got, "Retry-After") {
 		t.Errorf("without a token: %d %s", code, got)
+	}
+	fail = false
+	api.Close()
+	if code, got := get(); code != http.StatusBadGateway || !strings.Contains(got, "Retry-After: 1") {
+		t.Errorf("without an API: %d %s", code, got)
 	}
 	if info, err := os.Stat(filepath.Dir(g.Socket)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("its folder is %v, %v", info, err)

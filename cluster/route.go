@@ -150,7 +150,12 @@ func (r *Route) DialContext(ctx context.Context, _, _ string) (net.Conn, error) 
 // Transport speaks HTTP to the API by this route, and believes the cluster's
 // authority only. The caller closes its idle connections.
 func (r *Route) Transport() *http.Transport {
-	return &http.Transport{DialContext: r.DialContext, TLSClientConfig: r.trust.Clone(), ForceAttemptHTTP2: true}
+	// A connection that something between has dropped is found by pings, not waited on.
+	const silence, answer = 30 * time.Second, 15 * time.Second
+	return &http.Transport{
+		DialContext: r.DialContext, TLSClientConfig: r.trust.Clone(), ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: answer},
+	}
 }
 
 // Close ends what keeps the route open. It may be called more than once.

@@ -14,23 +14,40 @@ func (m *maker) policies(namespace string) []Object {
 		policy(namespace, "within", []any{from(pods(nil))}, []any{to(pods(nil))}),
 		policy(namespace, "dns", nil, []any{to(inNamespace(system, Object{"k8s-app": "kube-dns"}), port("UDP", dnsPort), port("TCP", dnsPort))}),
 		policy(namespace, "aws", nil, m.out()),
+		policy(namespace, "webhooks", []any{from(m.ranges(architecture.ControlPlane), webhookPorts()...)}, nil),
 	}
 	switch namespace {
 	case Core:
 		list = append(list,
 			policy(namespace, "database", nil, []any{to(m.privateRanges(), port("TCP", architecture.PostgresPort))}),
 			policy(namespace, "load-balancers", []any{from(m.loadBalancers(), port("TCP", architecture.PodPort))}, nil),
-			policy(namespace, "to-models", nil, []any{to(inNamespace(Models, nil), port("TCP", architecture.ModelPort))}),
+			policy(namespace, "to-models", nil, []any{to(inNamespace(Models, nil), modelPorts()...)}),
 		)
 	case Models:
-		list = append(list, policy(namespace, "from-core", []any{from(inNamespace(Core, nil), port("TCP", architecture.ModelPort))}, nil))
+		list = append(list, policy(namespace, "from-core", []any{from(inNamespace(Core, nil), modelPorts()...)}, nil))
 	}
 	return list
+}
+
+// webhookPorts are those on which pods commonly serve what the control plane calls:
+// admission webhooks and aggregated APIs. Who serves it is the charts' choice.
+func webhookPorts() []any {
+	return []any{port("TCP", httpsPort), port("TCP", architecture.PodPort), port("TCP", webhookPort), port("TCP", kubeletPort)}
+}
+
+// modelPorts are those of the inference proxy and of model servers.
+func modelPorts() []any {
+	return []any{port("TCP", architecture.PodPort), port("TCP", architecture.ModelPort)}
 }
 
 const (
 	dnsPort   = 53
 	httpsPort = 443
+	// webhookPort is what controller-runtime serves webhooks on, and kubeletPort what
+	// the control plane reaches on nodes anyway, which is why charts choose it.
+	// https://pkg.go.dev/sigs.k8s.io/controller-runtime/pkg/webhook#DefaultPort
+	webhookPort = 9443
+	kubeletPort = 10250
 	// metadata is the address of the instance metadata service, which pods have no
 	// business with: their credentials are of service accounts.
 	// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html

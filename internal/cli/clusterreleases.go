@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -144,10 +143,26 @@ func located(ctx context.Context, t deploy.Target, c *bundle.Contents, list []cl
 	if len(faults) > 0 {
 		return &bundleError{c.Path, faults}
 	}
-	for i := range list {
-		list[i].Images = maps.Clone(at)
+	// Each gets only its own, so that a new image upgrades none that doesn't run it.
+	for i, r := range rendered {
+		list[i].Images = map[string]string{}
+		for _, used := range r.Images {
+			list[i].Images[used.Image] = at[used.Image]
+		}
 	}
 	return nil
+}
+
+// displaced refuses what would take releases' namespaces away, or make them twice.
+func displaced(t deploy.Target, file string, list []cluster.Release, there []cluster.Revision) error {
+	problems := cluster.Displaced(t.Architecture, list, there)
+	if len(problems) == 0 {
+		return nil
+	}
+	for i := range problems {
+		problems[i].Next += ": poolhouse cluster uninstall -f " + quoted(file) + " " + strings.TrimPrefix(problems[i].Place, "release ")
+	}
+	return &cluster.ReleasesError{Problems: problems, Refused: true}
 }
 
 func (a *app) clusterApplyCommand() *cobra.Command {
@@ -191,6 +206,16 @@ func (a *app) clusterApplyCommand() *cobra.Command {
 			}
 			var rendered []cluster.Rendered
 			if err := a.releases(ctx, t, file, func(r cluster.Releases) (err error) {
+				there, err := r.Status(ctx)
+				if err != nil {
+					return err
+				}
+				if err := displaced(t, file, list, there); err != nil {
+					return err
+				}
+				for _, l := range cluster.Left(list, there) {
+					r.Tell(l.Name, "is in "+l.Namespace+" but not in the bundle; it stays")
+				}
 				if rendered, err = r.Render(ctx, list); err != nil {
 					return err
 				}
@@ -320,6 +345,9 @@ func (a *app) clusterUninstallCommand() *cobra.Command {
 			ctx := cmd.Context()
 			if timeout < time.Second {
 				return usage([]error{fmt.Errorf("--timeout %v is less than a second", timeout)})
+			}
+			if slices.Contains(args, cluster.Foundation) {
+				return usage([]error{errors.New(cluster.Foundation + ": it holds the namespaces of all releases; uninstall without a name removes everything")})
 			}
 			t, err := a.clusterOf(ctx, file)
 			if err != nil {

@@ -102,6 +102,13 @@ func TestClusterReleasesKubernetes(t *testing.T) {
 	text2, _ = run(cli.Done, append(apply, sample)...)
 	has(text2, "unchanged sample-platform in poolside, revision 1")
 
+	// What a chart refuses is the caller's mistake.
+	broken := write("broken.yaml", "image: none\n")
+	_, said = run(cli.Usage, "cluster", "apply", "--yes", "-f", file, "--values", "sample-inference="+broken, sample)
+	has(said, "release sample-inference: can't be rendered")
+	_, said = run(cli.Usage, "cluster", "uninstall", "--yes", "-f", file, "poolhouse-foundation")
+	has(said, "it holds the namespaces of all releases")
+
 	// No pod runs in a sandbox, which is said, and what is there stays.
 	_, said = run(cli.Failed, "cluster", "apply", "--yes", "--timeout", "5s", "-f", file, sample)
 	has(said, "process not run")

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -36,6 +37,7 @@ func ExitCode(err error) int {
 		source        *sourceError
 		stopped       *transferStoppedError
 		moved         *deploy.TransferError
+		releases      *cluster.ReleasesError
 	)
 	switch {
 	case err == nil:
@@ -57,6 +59,8 @@ func ExitCode(err error) int {
 		}
 		return Failed
 	case errors.As(err, &faults), errors.As(err, &mistakes), errors.As(err, &usage), errors.As(err, &access), errors.As(err, &broken):
+		return Usage
+	case errors.As(err, &releases) && releases.Refused:
 		return Usage
 	case errors.As(err, &paused):
 		return Pending

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/lease"
@@ -33,6 +34,8 @@ func TestExitCode(t *testing.T) {
 		{&deploy.UnrecoverableError{}, Usage},
 		{&deploy.BlockedError{}, Failed},
 		{&lease.HeldError{}, Failed},
+		{&cluster.ReleasesError{Refused: true}, Usage},
+		{&cluster.ReleasesError{}, Failed},
 		{deploy.ErrAbsent, Failed},
 		{&deploy.TransferError{Name: "images", Err: errors.New("denied")}, Failed},
 		{errors.Join(&deploy.PendingError{Err: errors.New("no route")}, &deploy.TransferError{Name: "images", Err: errors.New("denied")}), Failed},

@@ -21,7 +21,32 @@ const top = "github.com/poolhouse/poolhouse"
 // its sources, into the user's cache; building is told of that, if it isn't nil.
 // If there is none, the error says how to get it.
 func Program(ctx context.Context, name string, building func(folder string)) (string, error) {
-	return Find(ctx, "planes/"+name, "poolhouse-plane-"+name, building)
+	module, program := "planes/"+name, "poolhouse-plane-"+name
+	if path, err := named(program); path != "" || err != nil {
+		return path, err
+	}
+	if path, err := fromCheckout(ctx, module, program, building); path != "" || err != nil {
+		return path, err
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	return "", missing(module, program)
+}
+
+// Find is [Program] for the program of any module in a folder of the checkout, but
+// looks in PATH before it builds anything.
+func Find(ctx context.Context, module, program string, building func(folder string)) (string, error) {
+	if path, err := named(program); path != "" || err != nil {
+		return path, err
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	if path, err := fromCheckout(ctx, module, program, building); path != "" || err != nil {
+		return path, err
+	}
+	return "", missing(module, program)
 }
 
 // variable is that which names a program: POOLHOUSE_PLANE_S3.
@@ -29,15 +54,22 @@ func variable(program string) string {
 	return strings.ToUpper(strings.ReplaceAll(program, "-", "_"))
 }
 
-// Find is [Program] for the program of any module in a folder of the checkout.
-func Find(ctx context.Context, module, program string, building func(folder string)) (string, error) {
+// named is the program that its variable names; "" if it names none.
+func named(program string) (string, error) {
 	variable := variable(program)
-	if path := os.Getenv(variable); path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("find the program that %s names: %w", variable, err)
-		}
-		return path, nil
+	path := os.Getenv(variable)
+	if path == "" {
+		return "", nil
 	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("find the program that %s names: %w", variable, err)
+	}
+	return path, nil
+}
+
+// fromCheckout is the program of the checkout that the working directory is in; "" if
+// it is in none.
+func fromCheckout(ctx context.Context, module, program string, building func(folder string)) (string, error) {
 	wd, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -45,22 +77,19 @@ func Find(ctx context.Context, module, program string, building func(folder stri
 	if folder, ok := checkout(wd, module); ok {
 		return built(ctx, folder, program, building)
 	}
-	if path, err := exec.LookPath(program); err == nil {
-		return path, nil
-	}
-	return "", fmt.Errorf("there is no program %s: neither in PATH, nor named by %s, nor in a checkout of poolhouse here; go install %s/%s/%s@latest makes it", program, variable, top, module, program)
+	return "", nil
+}
+
+func missing(module, program string) error {
+	return fmt.Errorf("there is no program %s: neither in PATH, nor named by %s, nor in a checkout of poolhouse here; go install %s/%s/%s@latest makes it", program, variable(program), top, module, program)
 }
 
 // Found is [Program] where nothing needs to be built; if it does, or if there is
 // none, the error says what brings it.
 func Found(name string) (string, error) {
 	module, program := "planes/"+name, "poolhouse-plane-"+name
-	variable := variable(program)
-	if path := os.Getenv(variable); path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("find the program that %s names: %w", variable, err)
-		}
-		return path, nil
+	if path, err := named(program); path != "" || err != nil {
+		return path, err
 	}
 	if wd, err := os.Getwd(); err == nil {
 		if folder, ok := checkout(wd, module); ok {
@@ -69,7 +98,7 @@ func Found(name string) (string, error) {
 					return path, nil
 				}
 			}
-			return "", fmt.Errorf("%s is not built yet; poolhouse sandbox builds it when it needs it, or go -C %s build -o %s ./%s and %s=%s", program, folder, program, program, variable, filepath.Join(folder, program))
+			return "", fmt.Errorf("%s is not built yet; poolhouse sandbox builds it when it needs it, or go -C %s build -o %s ./%s and %s=%s", program, folder, program, program, variable(program), filepath.Join(folder, program))
 		}
 	}
 	if path, err := exec.LookPath(program); err == nil {

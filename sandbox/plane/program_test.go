@@ -53,6 +53,9 @@ func TestProgramIsFound(t *testing.T) {
 	write(t, source, "package main\n\nfunc main() {}\n", 0o644)
 	write(t, filepath.Join(top, "cmd", "x"), "", 0o644)
 	t.Chdir(filepath.Join(top, "cmd"))
+	if got, err := Find(t.Context(), "planes/toy", "poolhouse-plane-toy", nil); err != nil || got != installed {
+		t.Errorf("in PATH before a checkout: %s, %v", got, err)
+	}
 	builds := 0
 	find := func() string {
 		got, err := Program(t.Context(), "toy", func(string) { builds++ })
