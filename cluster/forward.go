@@ -7,12 +7,17 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
+
+// acceptAgain is the time between two tries to accept a connection.
+const acceptAgain = 100 * time.Millisecond
 
 // Forward passes what connects to a listener on to the API, by a route, byte for
 // byte: TLS is between the client and the API. It closes the listener, and returns
 // nil when the context has ended and all connections are closed. A connection for
-// which the route has no answer is closed, and told.
+// which the route has no answer is closed, and told. That none can be accepted, for
+// want of file descriptors for example, is told once, and tried again.
 func (r *Route) Forward(ctx context.Context, l net.Listener, told func(error)) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -21,16 +26,28 @@ func (r *Route) Forward(ctx context.Context, l net.Listener, told func(error)) e
 	})()
 	var all sync.WaitGroup
 	defer all.Wait()
+	refused := false
 	for {
 		client, err := l.Accept()
-		if err != nil {
-			interrupted := ctx.Err() != nil
-			end()
-			if interrupted && errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) {
+			if ctx.Err() != nil {
 				return nil
 			}
+			end()
 			return fmt.Errorf("accept a connection: %w", err)
 		}
+		if err != nil {
+			if !refused {
+				told(fmt.Errorf("accept a connection: %w", err))
+			}
+			refused = true
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptAgain):
+			}
+			continue
+		}
+		refused = false
 		all.Go(func() {
 			api, err := r.dial(ctx)
 			if err != nil {

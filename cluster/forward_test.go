@@ -34,7 +34,11 @@ func TestForward(t *testing.T) {
 	}
 	ctx, end := context.WithCancel(t.Context())
 	told, ended := make(chan error, 1), make(chan error, 1)
-	go func() { ended <- r.Forward(ctx, l, func(err error) { told <- err }) }()
+	full := errors.New("too many open files")
+	go func() { ended <- r.Forward(ctx, &failing{l, []error{full, full}}, func(err error) { told <- err }) }()
+	if err := <-told; !errors.Is(err, full) {
+		t.Errorf("told %v", err)
+	}
 	open := func() net.Conn {
 		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
 		if err != nil {
@@ -67,4 +71,19 @@ func TestForward(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("a connection is open after the end")
 	}
+}
+
+// failing is a listener that first fails.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if len(f.errs) > 0 {
+		err := f.errs[0]
+		f.errs = f.errs[1:]
+		return nil, err
+	}
+	return f.Listener.Accept()
 }

@@ -65,3 +65,26 @@ func Kubeconfig(o KubeconfigOptions) ([]byte, error) {
 		{Key: "current-context", Value: o.Name},
 	})
 }
+
+// KubeconfigOf tells that a text is a kubeconfig with one cluster, one user and one
+// context, all of this name, as [Kubeconfig] makes them.
+func KubeconfigOf(text []byte, name string) bool {
+	type named struct {
+		Name string `yaml:"name"`
+	}
+	var k struct {
+		Kind     string  `yaml:"kind"`
+		Clusters []named `yaml:"clusters"`
+		Users    []named `yaml:"users"`
+		Contexts []named `yaml:"contexts"`
+	}
+	if err := yaml.Unmarshal(text, &k); err != nil || k.Kind != "Config" {
+		return false
+	}
+	for _, list := range [][]named{k.Clusters, k.Users, k.Contexts} {
+		if len(list) != 1 || list[0].Name != name {
+			return false
+		}
+	}
+	return true
+}

@@ -124,6 +124,8 @@ type Route struct {
 	Way architecture.Way `json:"way"`
 	// Via is the proxy or instance between.
 	Via string `json:"via,omitempty"`
+	// Login tells that the proxy's URL has a user, which Via leaves out.
+	Login bool `json:"-"`
 	// Endpoint is the API's address.
 	Endpoint string `json:"endpoint"`
 	// Status is what the API answered to a caller without a name, and Version
@@ -273,9 +275,10 @@ func (f *finder) describe(ctx context.Context) error {
 // candidate is a way that may lead there. open makes what the way needs and
 // returns how to dial by it, and how to end it.
 type candidate struct {
-	way  architecture.Way
-	via  string
-	open func(ctx context.Context) (opened, error)
+	way   architecture.Way
+	via   string
+	login bool // the proxy's URL has a user
+	open  func(ctx context.Context) (opened, error)
 }
 
 type opened struct {
@@ -289,7 +292,7 @@ func (f *finder) candidates(access architecture.KubernetesAccess) []candidate {
 		return opened{dial: func(ctx context.Context) (net.Conn, error) { return f.Machine.Dial(ctx, "tcp", f.host) }}, nil
 	}}}
 	through := func(u *url.URL) {
-		out = append(out, candidate{way: architecture.WayProxy, via: (&url.URL{Scheme: u.Scheme, Host: u.Host}).String(), open: func(context.Context) (opened, error) {
+		out = append(out, candidate{way: architecture.WayProxy, via: (&url.URL{Scheme: u.Scheme, Host: u.Host}).String(), login: u.User != nil, open: func(context.Context) (opened, error) {
 			return opened{dial: func(ctx context.Context) (net.Conn, error) { return f.connect(ctx, u) }}, nil
 		}})
 	}
@@ -352,7 +355,7 @@ func (f *finder) try(ctx context.Context, c candidate) (*Route, error) {
 // prove asks the API for its version. Whoever answers with a certificate of the
 // cluster's authority, for its name, is the API.
 func (f *finder) prove(ctx context.Context, c candidate, way opened) (*Route, error) {
-	r := &Route{Way: c.way, Via: c.via, Endpoint: f.endpoint, Authority: f.authority, dial: way.dial, close: way.close, trust: f.trust}
+	r := &Route{Way: c.way, Via: c.via, Login: c.login, Endpoint: f.endpoint, Authority: f.authority, dial: way.dial, close: way.close, trust: f.trust}
 	if way.via != "" {
 		r.Via = way.via
 	}

@@ -425,6 +425,9 @@ func TestProxyPassword(t *testing.T) {
 		if strings.Contains(fmt.Sprintf("%+v", *r), "secret") {
 			t.Errorf("the route repeats the password: %+v", *r)
 		}
+		if !r.Login {
+			t.Error("the route doesn't tell that the proxy's URL has a user")
+		}
 	})
 }
 

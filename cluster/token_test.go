@@ -75,4 +75,20 @@ func TestKubeconfig(t *testing.T) {
 	if _, err := cluster.Kubeconfig(cluster.KubeconfigOptions{Name: "prod"}); err == nil {
 		t.Error("there is a kubeconfig without a command")
 	}
+	text := string(got)
+	context := text[strings.Index(text, "contexts:"):]
+	for text, want := range map[string]bool{
+		text:                 true,
+		"":                   false,
+		"not: [a kubeconfig": false,
+		strings.Replace(text, "kind: Config", "kind: List", 1):                                        false,
+		strings.ReplaceAll(text, "- name: prod", "- name: test"):                                      false,
+		strings.Replace(text, "current-context:", "- name: mine\n  context: {}\ncurrent-context:", 1): false,
+		strings.Replace(text, "contexts:\n", "- name: mine\n  user: {}\ncontexts:\n", 1):              false,
+		strings.TrimSuffix(text, context):                                                             false,
+	} {
+		if cluster.KubeconfigOf([]byte(text), "prod") != want {
+			t.Errorf("that it is a kubeconfig of prod alone is to be %v:\n%s", want, text)
+		}
+	}
 }

@@ -112,12 +112,33 @@ func TestCluster(t *testing.T) {
 		t.Errorf("directly the API answers %s", got)
 	}
 	path := filepath.Join(t.TempDir(), "kubeconfig")
+	// A file of somebody else's is refused and left, one of this cluster's replaced.
+	const theirs = "apiVersion: v1\nkind: Config\nclusters: []\n"
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(theirs)
+	var refusal bytes.Buffer
+	code := cli.Run(t.Context(), []string{"cluster", "connect", "-f", file, "--kubeconfig", path}, cli.Streams{Out: io.Discard, Err: &refusal, Clock: clock.NewScaled(speed)})
+	if got := strings.Join(strings.Fields(refusal.String()), " "); code != cli.Usage || !strings.Contains(got, "the file is there, and holds something else") {
+		t.Errorf("exit code %d: %s", code, got)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != theirs {
+		t.Errorf("of the file is left %q, %v", text, err)
+	}
+	write(run("cluster", "kubeconfig", "-f", file))
 	out, errs := watch("\n}\n"), watch("")
 	r := command(t, cli.Streams{Out: out, Err: errs}, "cluster", "connect", "-f", file, "--kubeconfig", path, "-o", "json")
 	r.until(t, out.seen, "the connection", errs)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the file is %v, %v", info, err)
 	}
 	kept := read(string(text))
 	if c := kept.Clusters[0].Cluster; c.Server == direct.Clusters[0].Cluster.Server || c.ServerName == "" {

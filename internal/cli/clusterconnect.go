@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/url"
 	"os"
 
@@ -27,7 +29,8 @@ func (a *app) clusterConnectCommand() *cobra.Command {
 		Long: "connect finds the way to the Kubernetes API, as create does: direct, through a proxy, or\n" +
 			"by a Session Manager session. It listens on a loopback address, passes what comes\n" +
 			"there on by that way, and writes a kubeconfig that leads to it, until it is\n" +
-			"interrupted. TLS is between kubectl and the API, and tokens are each caller's own.",
+			"interrupted. TLS is between kubectl and the API, and tokens are each caller's own.\n" +
+			"A file that is there is replaced if it is a kubeconfig of this cluster and no other.",
 		Example: "  poolhouse cluster connect -f deployment.yaml --kubeconfig kubeconfig",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,6 +49,9 @@ func (a *app) clusterConnectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := usage(ours(path, t.Architecture.ClusterName())); err != nil {
+				return err
+			}
 			r, err := routeTo(ctx, t, file)
 			if err != nil {
 				return err
@@ -57,6 +63,23 @@ func (a *app) clusterConnectCommand() *cobra.Command {
 	c.Flags().StringVar(&path, "kubeconfig", "", "the kubeconfig to write (required)")
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback address and port; port 0 takes a free one")
 	return c
+}
+
+// ours says why a cluster's kubeconfig can't be written to a file, if so: it would
+// replace something else, or files can't be written there.
+func ours(path, name string) []error {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return []error{fmt.Errorf("--kubeconfig: %w", err)}
+	case !cluster.KubeconfigOf(text, name):
+		return []error{fmt.Errorf("--kubeconfig %s: the file is there, and holds something else than a kubeconfig of %s alone: name another file, or remove it", path, name)}
+	}
+	if err := writable(path); err != nil {
+		return []error{fmt.Errorf("--kubeconfig: %w: name a file in a folder that is there and that you may write to", err)}
+	}
+	return nil
 }
 
 // connectBy passes connections on by a route until the context ends.
@@ -76,7 +99,10 @@ func (a *app) connectBy(ctx context.Context, r *cluster.Route, listen, path stri
 	o.Server, o.ServerName = "https://"+l.Addr().String(), at.Hostname()
 	text, err := cluster.Kubeconfig(o)
 	if err == nil {
-		err = os.WriteFile(path, text, 0o600)
+		err = writeFile(path, 0o600, func(w io.Writer) error {
+			_, err := w.Write(text)
+			return err
+		})
 	}
 	if err != nil {
 		return errors.Join(err, l.Close())

@@ -21,7 +21,7 @@ func (a *app) clusterKubeconfigCommand() *cobra.Command {
 		Long: "kubeconfig finds the way to the Kubernetes API, as create does, and prints a kubeconfig\n" +
 			"that takes it: direct, or through a proxy. It holds no secret: kubectl runs\n" +
 			"poolhouse cluster token for a token, and needs no AWS CLI. Where only a session leads\n" +
-			"there, poolhouse cluster connect keeps one open.",
+			"there, or a proxy that wants a password, poolhouse cluster connect keeps a way open.",
 		Example: "  poolhouse cluster kubeconfig -f deployment.yaml > kubeconfig\n  KUBECONFIG=kubeconfig kubectl get nodes",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,16 +36,15 @@ func (a *app) clusterKubeconfigCommand() *cobra.Command {
 			if err := r.Close(); err != nil {
 				return fmt.Errorf("close the route to the Kubernetes API: %w", err)
 			}
-			if r.Way == architecture.WaySession {
-				return hinted{errors.New("only a session leads to the Kubernetes API, and it ends with this command"), "keep one open: poolhouse cluster connect -f " + quoted(file)}
+			proxy, err := proxyFor(r, file)
+			if err != nil {
+				return err
 			}
 			o, err := kubeconfigFor(t, r, file)
 			if err != nil {
 				return err
 			}
-			if r.Way == architecture.WayProxy {
-				o.Proxy = r.Via
-			}
+			o.Proxy = proxy
 			text, err := cluster.Kubeconfig(o)
 			if err != nil {
 				return err
@@ -58,6 +57,20 @@ func (a *app) clusterKubeconfigCommand() *cobra.Command {
 	}
 	fileFlag(c, &file)
 	return c
+}
+
+// proxyFor is the proxy by which clients take a route themselves, or "".
+func proxyFor(r *cluster.Route, file string) (string, error) {
+	hint := "keep a way open: poolhouse cluster connect -f " + quoted(file) + " --kubeconfig kubeconfig"
+	switch {
+	case r.Way == architecture.WaySession:
+		return "", hinted{errors.New("only a session leads to the Kubernetes API, and it ends with this command"), hint}
+	case r.Way == architecture.WayProxy && r.Login:
+		return "", hinted{fmt.Errorf("the way to the Kubernetes API is by the proxy %s with a user and password, which a kubeconfig is not to hold", r.Via), hint}
+	case r.Way == architecture.WayProxy:
+		return r.Via, nil
+	}
+	return "", nil
 }
 
 // kubeconfigFor is how clients reach a deployment's cluster directly. Tokens are made
