@@ -16,8 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"golang.org/x/net/http/httpproxy"
-
-	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
 // ProxyError says that an HTTP proxy refused to lead to AWS.
@@ -98,13 +96,23 @@ func set(names ...string) bool {
 func (c *Clients) Web(answer time.Duration) *http.Client { return web(c.cfg.HTTPClient, answer) }
 
 // Web is [Clients.Web] for who needs no account: by the proxy and with the
-// authorities of the environment.
-func Web(ctx context.Context, answer time.Duration) (*http.Client, error) {
-	cfg, err := Options{Clock: clock.Real{}}.load(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("load AWS configuration: %w", err)
+// authorities of the environment. It reads none of the SDK's files.
+func Web(answer time.Duration) (*http.Client, error) {
+	client := Options{}.client()
+	if file := os.Getenv("AWS_CA_BUNDLE"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the authorities of AWS_CA_BUNDLE: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("read the authorities of AWS_CA_BUNDLE: %s holds no certificate in PEM", file)
+		}
+		client = client.WithTransportOptions(func(t *http.Transport) {
+			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+		})
 	}
-	return web(cfg.HTTPClient, answer), nil
+	return web(client, answer), nil
 }
 
 func web(is aws.HTTPClient, answer time.Duration) *http.Client {

@@ -6,6 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,16 +39,56 @@ func TestWeb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, http.NoBody)
+	get(t, c.Web(time.Minute), s.URL)
+}
+
+// get asks for the protocol by which a server was reached.
+func get(t *testing.T, c *http.Client, url string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := c.Web(time.Minute).Do(req)
+	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(resp.Body)
 	if err := errors.Join(err, resp.Body.Close()); err != nil || string(text) != "HTTP/1.1" {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// TestWebWithoutAccount needs nothing of the SDK's files: they may be broken.
+func TestWebWithoutAccount(t *testing.T) {
+	bare(t)
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.WriteString(w, r.Proto); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(s.Close)
+	dir := t.TempDir()
+	broken, authority := filepath.Join(dir, "config"), filepath.Join(dir, "authority.pem")
+	for name, text := range map[string][]byte{
+		broken: []byte("[default\nregion"), authority: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
+	} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("AWS_CONFIG_FILE", broken)
+	t.Setenv("AWS_PROFILE", "nobody")
+	t.Setenv("AWS_CA_BUNDLE", authority)
+	c, err := awsapi.Web(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	get(t, c, s.URL)
+	for name, want := range map[string]string{broken: broken + " holds no certificate", filepath.Join(dir, "none"): "no such file"} {
+		t.Setenv("AWS_CA_BUNDLE", name)
+		if _, err := awsapi.Web(time.Minute); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }

@@ -71,7 +71,7 @@ func (m *mirror) plan(ctx context.Context, a *app) (*images.Plan, error) {
 		web = t.AWS.Web(layerTime)
 	} else {
 		var err error
-		if web, err = awsapi.Web(ctx, layerTime); err != nil {
+		if web, err = awsapi.Web(layerTime); err != nil {
 			return nil, err
 		}
 		host, path, _ := m.goal()
