@@ -2,11 +2,13 @@ package rows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/poolhouse/poolhouse/sandbox/fault"
 )
@@ -50,16 +52,29 @@ func (d *Databases) open(want map[string]*relay) {
 			continue
 		}
 		d.relays[endpoint] = r
-		r.carries.Go(func() { r.accept(ctx, d.opts.Lag) })
+		r.carries.Go(func() {
+			r.accept(ctx, d.opts.Lag, func(err error) { d.tell("", fmt.Errorf("accept for database %s: %w", r.instance, err)) })
+		})
 	}
 }
 
-// accept carries connections until the context ends.
-func (r *relay) accept(ctx context.Context, lag func(ctx context.Context, instance string, bytes int, begin bool) error) {
+// acceptAgain is how long a relay that could not accept a connection waits.
+const acceptAgain = 100 * time.Millisecond
+
+// accept carries connections until the listener is closed.
+func (r *relay) accept(ctx context.Context, lag func(ctx context.Context, instance string, bytes int, begin bool) error, failed func(error)) {
 	for {
 		conn, err := r.listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil {
+			failed(err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptAgain):
+			}
+			continue
 		}
 		client := fault.Lagging(conn, func(ctx context.Context, bytes int, begin bool) error { return lag(ctx, r.instance, bytes, begin) })
 		r.carries.Go(func() { r.carry(ctx, client) })

@@ -42,7 +42,8 @@ func TestRelay(t *testing.T) {
 	})
 	defer serving.Wait()
 	defer server.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	// Ports of this address are nobody else's, so one that was free stays so.
+	free, err := net.Listen("tcp", "127.77.1.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,4 +114,56 @@ func TestRelay(t *testing.T) {
 		_ = conn.Close()
 		t.Error("a relay that was closed answers")
 	}
+}
+
+// TestRelayAcceptsAgain: a relay that can't accept a connection says so, and accepts
+// the next one.
+func TestRelayAcceptsAgain(t *testing.T) {
+	t.Parallel()
+	var at [2]net.Listener
+	for i := range at {
+		var err error
+		if at[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		defer at[i].Close()
+	}
+	full := errors.New("too many open files")
+	r := &relay{instance: "db", to: netip.MustParseAddrPort(at[1].Addr().String()), listener: &failing{at[0], []error{full}}}
+	failed := make(chan error, 1)
+	ctx, end := context.WithCancel(t.Context())
+	r.carries.Go(func() {
+		r.accept(ctx, func(context.Context, string, int, bool) error { return nil }, func(err error) { failed <- err })
+	})
+	if err := <-failed; !errors.Is(err, full) {
+		t.Errorf("it says %v", err)
+	}
+	client, err := net.Dial("tcp", at[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := at[1].Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	end()
+	_ = at[0].Close() // it only listens
+	r.carries.Wait()
+}
+
+// failing is a listener that first fails.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if len(f.errs) > 0 {
+		err := f.errs[0]
+		f.errs = f.errs[1:]
+		return nil, err
+	}
+	return f.Listener.Accept()
 }
