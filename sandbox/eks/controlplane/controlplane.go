@@ -444,20 +444,34 @@ func (r *running) tell(ctx context.Context, p eks.ControlPlane) error {
 	}
 	req.Header.Set("Authorization", "Bearer "+r.token)
 	res, err := direct.Do(req)
-	if err != nil {
-		// It may be about to be started again.
+	if away(err) {
 		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("tell cluster %s its nodes: %w", r.cluster, err)
 	}
 	defer func() { _ = res.Body.Close() }() // it was read
 	const most = 4 << 10
 	body, err := io.ReadAll(io.LimitReader(res.Body, most))
-	if err != nil || res.StatusCode != http.StatusOK {
+	if err != nil {
+		return fmt.Errorf("tell cluster %s its nodes: %w", r.cluster, err)
+	}
+	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("tell cluster %s its nodes: %s: %s", r.cluster, res.Status, bytes.TrimSpace(body))
 	}
 	r.nodes, r.told = text, time.Now()
 	return nil
 }
 
-// direct reaches this machine, whatever the environment says of proxies. One
-// control plane that stands still doesn't keep the others waiting for long.
-var direct = &http.Client{Transport: &http.Transport{Proxy: nil}, Timeout: 10 * time.Second}
+// away tells that a control plane's process isn't there, which is reported where
+// it is watched: it may be about to be started again.
+func away(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// direct reaches this machine, whatever the environment says of proxies. A control
+// plane may take a minute on a machine that is busy; one that stands still doesn't
+// keep the others waiting for longer. Each call connects anew: a connection kept from
+// a process that went would fail otherwise than by not being made.
+var direct = &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}, Timeout: time.Minute}

@@ -517,5 +517,6 @@ func TestFoldersOfFormerClusters(t *testing.T) {
 		if time.Now().After(until) {
 			t.Fatalf("left: %v", left)
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
