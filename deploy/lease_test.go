@@ -231,7 +231,7 @@ func TestL25StatusTellsWhatIsWaitedFor(t *testing.T) {
 				}
 				ctx, kill := context.WithCancelCause(t.Context())
 				target := w.allowing(next, slices.Collect(maps.Keys(guard.Flags()))...)
-				target.Holder = lease.Holder{Host: "laptop", Machine: "1", PID: 7, Command: "poolhouse " + verb}
+				target.Holder = lease.Holder{Host: "laptop", Machine: "1", PID: 7, Command: "poolhouse " + verb, Run: "laptop-7"}
 				target.AWS = w.through(a, func(to http.RoundTripper, r *http.Request) (*http.Response, error) {
 					if err := ctx.Err(); err != nil {
 						return nil, err
@@ -268,12 +268,17 @@ func TestL25StatusTellsWhatIsWaitedFor(t *testing.T) {
 					}
 					return s, r
 				}
-				time.Sleep(lease.TTL - time.Minute)
+				s, _ := at("at first")
+				if s.Lease == nil {
+					t.Fatal("at first there is no lease")
+				}
+				ends := s.Lease.Expires
+				time.Sleep(time.Until(ends.Add(-time.Minute)))
 				if s, _ := at("before it ends"); s.Lease == nil || s.Lease.Ended {
 					t.Errorf("before it ends the lease is %+v", s.Lease)
 				}
-				time.Sleep(2 * time.Minute)
-				s, _ := at("when it has ended")
+				time.Sleep(time.Until(ends.Add(time.Minute)))
+				s, _ = at("when it has ended")
 				if s.Lease == nil || !s.Lease.Ended || s.Lease.Host != "laptop" {
 					t.Fatalf("when it has ended the lease is %+v", s.Lease)
 				}
