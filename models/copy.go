@@ -30,9 +30,6 @@ func copySize(size, least int64) int64 {
 // copy has S3 copy a file from another bucket, or place of this one. Where S3 may not,
 // it is read and sent.
 func (c *sender) copy(name string, from *fetched, compare bool) error {
-	if c.run.streams.Load() {
-		return c.send(name, from.size, from, compare)
-	}
 	f := &file{File: File{Name: name, Size: from.size}, key: folder(c.name) + name, part: copySize(from.size, cmp.Or(c.copied, copied)), from: from}
 	parts := int(max((f.Size+f.part-1)/f.part, 1))
 	f.sums, f.tags, f.left = make([]uint64, parts), make([]string, parts), parts
@@ -53,7 +50,10 @@ func (c *sender) copy(name string, from *fetched, compare bool) error {
 			c.finished(f)
 			return nil
 		}
-		f.same = ""
+		f.same, compare = "", false
+	}
+	if c.run.streams.Load() {
+		return c.send(name, from.size, from, compare, f.original)
 	}
 	if parts > 1 {
 		begin := c.begin
@@ -89,8 +89,10 @@ func (c *sender) duplicate(j job) (crc uint64, tag string, err error) {
 	f := j.f
 	source, match := f.from.from.escaped(f.from.key), aws.String(`"`+f.from.etag+`"`)
 	var sum string
+	reused := false
 	switch p, have := f.have[j.number]; {
 	case have && aws.ToInt64(p.Size) == j.size:
+		reused = true
 		sum, tag = aws.ToString(p.ChecksumCRC64NVME), aws.ToString(p.ETag)
 		c.item.Skip(j.size)
 	case len(f.sums) == 1:
@@ -119,8 +121,10 @@ func (c *sender) duplicate(j job) (crc uint64, tag string, err error) {
 		}
 	}
 	switch {
-	case err != nil && awsapi.Code(err) == "PreconditionFailed":
+	case awsapi.Code(err) == "PreconditionFailed" || awsapi.Code(err) == "NoSuchKey":
 		return 0, "", fault.Faults{changed(f.from.from.uri(f.from.key))}
+	case awsapi.Code(err) == "NoSuchUpload":
+		return 0, "", fmt.Errorf("part %d: %w", j.number, errUploadEnded)
 	case err != nil && refused(err):
 		return 0, "", errStream
 	case err != nil:
@@ -130,7 +134,7 @@ func (c *sender) duplicate(j job) (crc uint64, tag string, err error) {
 	if bad != nil || len(raw) != 8 {
 		return 0, "", errStream // by a server that computes no such checksums
 	}
-	if _, have := f.have[j.number]; !have {
+	if !reused {
 		c.item.Move(j.size)
 		c.copies.Add(j.size)
 	}

@@ -243,11 +243,19 @@ func (m *mark) digest() string {
 	return ""
 }
 
-// over tells that a marker was written over files with a listing, or does not say
-// over which, as the vendor's.
-func (m *mark) over(listed string) bool {
-	was, ok := m.meta[metaListing]
-	return !ok || was == listed
+// over tells that a marker was written over the objects of a folder, which it is one
+// of. One that does not say over which, as the vendor's, is over those that are not
+// newer.
+func (m *mark) over(folder string, files map[string]object) bool {
+	if was, ok := m.meta[metaListing]; ok {
+		return was == listing(folder, files)
+	}
+	for _, o := range files {
+		if o.modified.After(files[folder+Marker].modified) {
+			return false
+		}
+	}
+	return true
 }
 
 // listing is the SHA-256 of the names, sizes and ETags of the files of a folder. An

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -50,7 +52,8 @@ func TestOthers(t *testing.T) {
 	}
 	w.holds(t, "m", files{"a": {10, 1}})
 
-	// Where nothing was marked they are found in the end: all is sent, and not marked.
+	// Where nothing was marked, those beside an archive are found in the end: all is sent,
+	// and not marked.
 	w.put(t, models.Prefix+"n/theirs", "somebody's", nil)
 	if _, err = w.Push(t.Context(), models.PushOptions{Source: second, Name: "n"}); !errors.As(err, &others) || w.complete(t, "n") {
 		t.Errorf("in a folder without a marker: %v", err)
@@ -58,6 +61,61 @@ func TestOthers(t *testing.T) {
 	w.way.take()
 	if got, err = w.Push(t.Context(), models.PushOptions{Source: second, Name: "n", DeleteOthers: true}); err != nil || got.Sent > 0 {
 		t.Errorf("and asked: %+v, %v", got, err)
+	}
+}
+
+// Of a source whose names are known without its bytes, nothing is sent before somebody's
+// files are found.
+func TestOthersBeforeAnythingIsSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.staged(t, "m/", files{"a": {10, 1}})
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.put(t, models.Prefix+"m/theirs", "somebody's", nil)
+	w.way.take()
+	for _, source := range []string{dir, "s3://" + staging + "/m/"} {
+		_, err := w.Push(t.Context(), models.PushOptions{Source: source, Name: "m"})
+		var others *models.OthersError
+		if !errors.As(err, &others) || others.Name != "m" || !slices.Equal(others.Files, []string{"theirs"}) {
+			t.Errorf("%s: %v", source, err)
+		}
+		if s, is := errors.AsType[*models.StoppedError](err); !is || s.Changed {
+			t.Errorf("%s: %+v", source, s)
+		}
+		for _, c := range w.way.take() {
+			if c.writes() {
+				t.Errorf("%s: %+v", source, c)
+			}
+		}
+		if got, err := w.Push(t.Context(), models.PushOptions{Source: source, Name: "free"}); err != nil || got.Files != 1 {
+			t.Errorf("%s: %+v, %v", source, got, err)
+		}
+		w.way.take()
+	}
+}
+
+// Unfinished uploads of files that no push knows are somebody's too.
+func TestUploadsOfOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	if _, err := w.Push(t.Context(), models.PushOptions{Source: archived(t, "m.tar", files{"a": {10, 1}, "old": {20, 2}})}); err != nil {
+		t.Fatal(err)
+	}
+	second := archived(t, "m.tar", files{"a": {10, 3}})
+	for _, key := range []string{"m/a", "m/old", "m/theirs"} {
+		w.begin(t, key)
+	}
+	if got, err := w.Push(t.Context(), models.PushOptions{Source: second}); err != nil || got.Aborted != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if v, err := w.Verify(t.Context(), "m"); err != nil || !v.Whole || v.Uploads != 1 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if got, err := w.Push(t.Context(), models.PushOptions{Source: archived(t, "m.tar", files{"a": {10, 4}}), DeleteOthers: true}); err != nil || got.Aborted != 1 {
+		t.Errorf("asked: %+v, %v", got, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/poolhouse/poolhouse/bundle/archive"
 	"github.com/poolhouse/poolhouse/bundle/fault"
@@ -129,7 +130,7 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 			return p, err
 		}
 		// What another push, or somebody by hand, has changed since is sent again.
-		intact = there.over(listing(folder(o.Name), now))
+		intact = there.over(folder(o.Name), now)
 	}
 	if intact && !src.stale && there.of(src.digest) {
 		if src.beside != "" {
@@ -250,6 +251,18 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 	if err != nil {
 		return err
 	}
+	if p.Digest == "" {
+		// Nothing of the source was read yet.
+		names, err := src.names(ctx)
+		if err != nil {
+			return err
+		}
+		if names != nil {
+			if err := s.sort(ctx, o, p, before, names); err != nil {
+				return err
+			}
+		}
+	}
 	unfinished, err := s.uploads(ctx, folder(o.Name))
 	if err != nil {
 		return err
@@ -265,7 +278,7 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 			if from, is := r.(*fetched); is {
 				return c.copy(m.Name, from, again == nil)
 			}
-			return c.send(m.Name, m.Size, r, again == nil)
+			return c.send(m.Name, m.Size, r, again == nil, "")
 		})
 		if failed := c.close(); failed != nil {
 			// It is why the reading ended, if that did.
@@ -314,7 +327,8 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 }
 
 // tidy removes what lies in the checkpoint's folder and is not its: files of a
-// checkpoint that it replaces, and unfinished uploads of earlier pushes.
+// checkpoint that it replaces, and unfinished uploads of earlier pushes. Uploads of
+// others stay, unless they are to go too.
 func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]object, done map[string]*file, p *Pushed, r *run) error {
 	names := map[string]bool{}
 	for _, f := range done {
@@ -338,7 +352,11 @@ func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]objec
 	if err != nil {
 		return err
 	}
-	for _, key := range slices.Sorted(maps.Keys(stale)) {
+	ours, err := s.ours(ctx, o, stale, names)
+	if err != nil {
+		return err
+	}
+	for _, key := range ours {
 		n, err := s.abort(ctx, stale[key])
 		p.Aborted += n
 		if err != nil {
@@ -346,6 +364,31 @@ func (s *Store) tidy(ctx context.Context, o PushOptions, before map[string]objec
 		}
 	}
 	return nil
+}
+
+// ours are the keys of unfinished uploads that a push may end: of files that are in the
+// source, or that a push has recorded; or all, if what is others' is to go too.
+func (s *Store) ours(ctx context.Context, o PushOptions, stale map[string][]types.MultipartUpload, names map[string]bool) ([]string, error) {
+	keys := slices.Sorted(maps.Keys(stale))
+	other := func(key string) bool { return !names[strings.TrimPrefix(key, folder(o.Name))] }
+	if o.DeleteOthers || !slices.ContainsFunc(keys, other) {
+		return keys, nil
+	}
+	known, err := s.recorded(ctx, o.Name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(keys, func(key string) bool { return other(key) && !known[strings.TrimPrefix(key, folder(o.Name))] }), nil
+}
+
+// recorded are the names of the files that the last push has recorded.
+func (s *Store) recorded(ctx context.Context, name string) (map[string]bool, error) {
+	r, err := s.lastRecord(ctx, name)
+	known := map[string]bool{}
+	for _, f := range r.Files {
+		known[f.Name] = true
+	}
+	return known, err
 }
 
 // spare looks which files a push would remove, before it changes anything.
@@ -375,14 +418,11 @@ func (s *Store) sort(ctx context.Context, o PushOptions, p *Pushed, before map[s
 	if len(rest) == 0 {
 		return nil
 	}
-	known := map[string]bool{}
+	var known map[string]bool
 	if !o.DeleteOthers {
-		r, err := s.lastRecord(ctx, o.Name)
-		if err != nil {
+		var err error
+		if known, err = s.recorded(ctx, o.Name); err != nil {
 			return err
-		}
-		for _, f := range r.Files {
-			known[f.Name] = true
 		}
 	}
 	for _, name := range rest {
@@ -393,7 +433,7 @@ func (s *Store) sort(ctx context.Context, o PushOptions, p *Pushed, before map[s
 		}
 	}
 	if len(p.Others) > 0 {
-		return &OthersError{URI: p.URI, Source: o.Source, Files: p.Others}
+		return &OthersError{Name: o.Name, URI: p.URI, Source: o.Source, Files: p.Others}
 	}
 	return nil
 }
@@ -401,8 +441,8 @@ func (s *Store) sort(ctx context.Context, o PushOptions, p *Pushed, before map[s
 // OthersError says that files lie in a checkpoint's folder that are not in the source
 // and that no push has recorded.
 type OthersError struct {
-	URI, Source string
-	Files       []string
+	Name, URI, Source string
+	Files             []string
 }
 
 func (e *OthersError) Error() string {

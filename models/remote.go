@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/poolhouse/poolhouse/bundle/archive"
 	"github.com/poolhouse/poolhouse/bundle/fault"
@@ -60,7 +63,8 @@ func (r *remote) there(o *s3.Options) {
 	}
 }
 
-// find asks for the bucket's region.
+// find asks for the bucket's region. Whoever may not list the bucket is told it too,
+// and needs no more for an archive.
 func (r *remote) find(ctx context.Context) error {
 	out, err := r.store.S3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.bucket})
 	if err == nil {
@@ -69,7 +73,8 @@ func (r *remote) find(ctx context.Context) error {
 	}
 	// https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
 	if resp, is := errors.AsType[*awshttp.ResponseError](err); is && resp.HTTPResponse() != nil {
-		if r.region = resp.HTTPResponse().Header.Get("X-Amz-Bucket-Region"); r.region != "" && resp.HTTPStatusCode() != 403 && resp.HTTPStatusCode() != 404 {
+		status := resp.HTTPStatusCode()
+		if r.region = resp.HTTPResponse().Header.Get("X-Amz-Bucket-Region"); r.region != "" && status != http.StatusNotFound && (status != http.StatusForbidden || r.archive()) {
 			return nil
 		}
 	}
@@ -78,7 +83,8 @@ func (r *remote) find(ctx context.Context) error {
 
 // read visits the objects below the prefix; a visitor that reads one fetches it. The
 // digest is that of the archive which a marker beside them names, if they are those
-// that it was written over; else that of their names, sizes and ETags.
+// that it was written over; else that of their names, sizes and ETags. Files that were
+// changed under a marker of ours are a fault.
 func (r *remote) read(ctx context.Context, visit archive.Visit) (string, error) {
 	other := *r.store
 	other.Bucket = r.bucket
@@ -112,10 +118,10 @@ func (r *remote) read(ctx context.Context, visit archive.Visit) (string, error) 
 		case err != nil:
 			return "", err
 		case m == nil || m.digest() == "":
-		case !m.over(listing("", files)):
-			b.Add(r.uri(r.key), "push that checkpoint anew first, or remove its marker", "has files that were changed after it was marked as complete")
-		default:
+		case m.over(r.key, found):
 			digest = m.digest()
+		case m.meta[metaListing] != "":
+			b.Add(r.uri(r.key), "push that checkpoint anew first, or remove its marker", "has files that were changed after it was marked as complete")
 		}
 	}
 	if f := b.Faults(); len(f) > 0 {
@@ -155,8 +161,10 @@ type fetched struct {
 	object
 
 	in       io.ReadCloser
+	cancel   context.CancelCauseFunc // of the call that in is of
 	at       int64
-	failures int // since something was read
+	failures int   // since something was read
+	bad      error // what is wrong with all of it
 }
 
 const (
@@ -164,28 +172,50 @@ const (
 	// pause is between.
 	attempts = 5
 	pause    = time.Second
+	// stallTime is how long no byte may come on a connection that is there.
+	stallTime = 2 * time.Minute
 )
+
+// errStalled is that a connection is there and nothing moves on it.
+var errStalled = errors.New("the connection stands still")
 
 // Read implements [io.Reader].
 func (o *fetched) Read(p []byte) (int, error) {
 	for {
+		if o.bad != nil {
+			return 0, o.bad
+		}
 		if o.at == o.size {
 			return 0, io.EOF
 		}
 		if o.in == nil {
-			in := &s3.GetObjectInput{Bucket: &o.from.bucket, Key: &o.key, IfMatch: aws.String(`"` + o.etag + `"`)}
+			in := &s3.GetObjectInput{Bucket: &o.from.bucket, Key: &o.key, IfMatch: aws.String(`"` + o.etag + `"`), ChecksumMode: types.ChecksumModeEnabled}
 			if o.at > 0 {
 				in.Range = aws.String(fmt.Sprintf("bytes=%d-", o.at))
 			}
-			out, err := o.from.store.S3.GetObject(o.ctx, in, o.from.there)
+			ctx, cancel := context.WithCancelCause(o.ctx)
+			out, err := o.from.store.S3.GetObject(ctx, in, o.from.there)
 			if err != nil {
+				cancel(nil)
 				return 0, o.failed(err)
 			}
-			o.in = out.Body
+			o.in, o.cancel = out.Body, cancel
 		}
-		n, err := o.in.Read(p)
+		n, err := o.some(p)
 		if o.at += int64(n); n > 0 {
 			o.failures = 0
+		}
+		if o.at == o.size {
+			// The checksum is compared at the end, which a reader that has all bytes
+			// does not look for: the last of them are held back if it is wrong.
+			for err == nil {
+				_, err = o.some(make([]byte, 1))
+			}
+			if !errors.Is(err, io.EOF) {
+				o.bad = o.failed(err)
+				return 0, o.bad
+			}
+			return n, nil
 		}
 		if n > 0 || err == nil {
 			if err != nil {
@@ -202,6 +232,23 @@ func (o *fetched) Read(p []byte) (int, error) {
 			return 0, o.failed(err)
 		}
 	}
+}
+
+// some reads what comes next, and gives the connection up if nothing does. The network
+// is waited for as calls wait for their answers, not by the store's clock.
+func (o *fetched) some(p []byte) (int, error) {
+	var stalled atomic.Bool
+	end := o.cancel
+	timer := time.AfterFunc(stallTime, func() {
+		stalled.Store(true)
+		end(errStalled)
+	})
+	defer timer.Stop()
+	n, err := o.in.Read(p)
+	if err != nil && stalled.Load() && o.ctx.Err() == nil {
+		err = errStalled
+	}
+	return n, err
 }
 
 func (o *fetched) failed(err error) error {
@@ -221,6 +268,7 @@ func (o *fetched) Close() error {
 	}
 	in := o.in
 	o.in = nil
+	defer o.cancel(nil)
 	return in.Close()
 }
 

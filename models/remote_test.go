@@ -203,6 +203,126 @@ func TestCopyOverForeignParts(t *testing.T) {
 	w.holds(t, "m", f)
 }
 
+// What S3 copies over a part of another size counts as copied.
+func TestCopyOverPartsOfAnotherSize(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	f := files{"a": {12 * mebi, 1}}
+	w.staged(t, "m/", f)
+	key := aws.String(models.Prefix + "m/a")
+	u, err := w.S3.CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.S3.UploadPart(t.Context(), &sdk.UploadPartInput{Bucket: aws.String(bucket), Key: key, UploadId: u.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader(make([]byte, mebi)), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"}); err != nil || got.Copied != f.size() {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	w.holds(t, "m", f)
+}
+
+// An upload that somebody ends, and a source that goes away, are told as what they are.
+func TestCopyOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]string{"NoSuchUpload": "file a: part 1: somebody has ended the upload of this file", "NoSuchKey": "s3://" + staging + "/m/a: changed while it was read"} {
+		w := newWorld(t, false)
+		w.staged(t, "m/", files{"a": {12 * mebi, 1}})
+		w.way.intercept(func(c call) (*http.Response, error) {
+			if c.operation == "UploadPartCopy" {
+				return answer(http.StatusNotFound, code), nil
+			}
+			return nil, nil
+		}, nil)
+		_, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"})
+		if err == nil || !strings.Contains(strings.NewReplacer("part 2", "part 1", "part 3", "part 1").Replace(err.Error()), want) || faulty(err) != (code == "NoSuchKey") {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}
+
+// What is fetched and sent where S3 does not copy is compared with the source's checksum.
+func TestStreamedOtherwise(t *testing.T) {
+	t.Parallel()
+	for name, size := range map[string]int64{"small": 10, "large": 20 * mebi} {
+		w := newWorld(t, false)
+		w.staged(t, "m/", files{name: {size, 1}})
+		w.way.intercept(func(c call) (*http.Response, error) {
+			if strings.Contains(c.operation, "Copy") {
+				return answer(http.StatusForbidden, "AccessDenied"), nil
+			}
+			return nil, nil
+		}, nil)
+		w.way.next = &falsifying{w.way.next}
+		for range 2 { // and once more with the parts that are there
+			_, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"})
+			if err == nil || !strings.Contains(err.Error(), "file "+name+": what was copied has the checksum ") || w.complete(t, "m") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// falsifying changes the first byte of each object that is fetched, and keeps its
+// checksum to itself.
+type falsifying struct{ next http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (f *falsifying) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := f.next.RoundTrip(r)
+	if err == nil && operation(r) == http.MethodGet && resp.StatusCode == http.StatusOK && strings.Contains(r.URL.Path, "/m/") {
+		resp.Header.Del("X-Amz-Checksum-Crc64nvme")
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(resp.Body, first); err != nil {
+			return nil, err
+		}
+		first[0]++
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(first), resp.Body), resp.Body}
+	}
+	return resp, err
+}
+
+// Who may not list a bucket may still push an archive in it.
+func TestArchiveInABucketThatIsNotListed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	f := files{"a": {10, 1}}
+	text, err := os.ReadFile(archived(t, "m.tar", f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.staged(t, "m/", f)
+	w.stage(t, "m.tar", text, nil)
+	refuse := func(region string) {
+		w.way.intercept(func(c call) (*http.Response, error) {
+			if c.operation != "HeadObject" || strings.Trim(c.key, "/") != staging {
+				return nil, nil
+			}
+			resp := answer(http.StatusForbidden, "")
+			if region != "" {
+				resp.Header.Set("X-Amz-Bucket-Region", region)
+			}
+			resp.Body, resp.ContentLength = http.NoBody, 0
+			return resp, nil
+		}, nil)
+	}
+	for source, region := range map[string]string{"m/": w.box.Region(), "m.tar": ""} {
+		refuse(region)
+		if _, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/" + source}); err == nil || !strings.Contains(err.Error(), "look at the source's bucket "+staging) {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+	refuse(w.box.Region())
+	if _, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m.tar"}); err != nil {
+		t.Fatal(err)
+	}
+	w.holds(t, "m", f)
+}
+
 // An archive in S3 is fetched, and its files are sent; what breaks is gone on with
 // where it broke.
 func TestArchiveInS3(t *testing.T) {
@@ -243,14 +363,26 @@ func (b *breaking) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{io.MultiReader(io.LimitReader(resp.Body, b.after), cut{}), resp.Body}
+		}{&cut{resp.Body, b.after}, resp.Body}
 	}
 	return resp, err
 }
 
-type cut struct{}
+// cut is a body of which so many bytes come at most.
+type cut struct {
+	io.Reader
+	left int64
+}
 
-func (cut) Read([]byte) (int, error) { return 0, syscall.ECONNRESET }
+// Read implements [io.Reader].
+func (c *cut) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, syscall.ECONNRESET
+	}
+	n, err := c.Reader.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	return n, err
+}
 
 // What can't be a source is refused, with its name.
 func TestSourcesInS3Refused(t *testing.T) {

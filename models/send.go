@@ -85,8 +85,8 @@ type file struct {
 	// same is the checksum of an object of the same size that is there; the file is
 	// read to be compared with it, and not sent.
 	same string
-	// from is what S3 copies; nil if the file is sent. Original is its checksum, or ""
-	// if S3 has none of the whole.
+	// from is what S3 copies; nil if the file is sent. Original is the checksum of a
+	// source in S3, or "" if S3 has none of the whole.
 	from     *fetched
 	original string
 
@@ -187,9 +187,10 @@ func (c *sender) touch() error {
 }
 
 // send reads a file and hands its parts to the workers. Compare says that an
-// object which seems to be the same is compared, and not sent over.
-func (c *sender) send(name string, size int64, r io.Reader, compare bool) error {
-	f := &file{File: File{Name: name, Size: size}, key: folder(c.name) + name, part: partSize(size)}
+// object which seems to be the same is compared, and not sent over. Original is the
+// checksum that it should have, or "".
+func (c *sender) send(name string, size int64, r io.Reader, compare bool, original string) error {
+	f := &file{File: File{Name: name, Size: size}, key: folder(c.name) + name, part: partSize(size), original: original}
 	if f.part == 0 {
 		return inFile(f, fmt.Errorf("it has %d bytes, and S3 takes %d at most in %d parts of %d MiB", size, int64(Memory)*maxParts, maxParts, Memory>>20))
 	}
@@ -420,13 +421,13 @@ func (c *sender) complete(f *file) error {
 		defer c.mu.Unlock()
 		c.again[f.Name] = true
 		return nil
-	case f.original != "" && f.original != f.CRC64NVME && len(f.have) > 0: // parts of another source
+	case f.original != "" && f.original != f.CRC64NVME && f.from != nil && len(f.have) > 0: // parts of another source
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.again[f.Name] = true
 		return nil
 	case f.original != "" && f.original != f.CRC64NVME:
-		return fmt.Errorf("S3 has copied bytes with the checksum %s, and the source has %s; repeat the command", f.CRC64NVME, f.original)
+		return fmt.Errorf("what was copied has the checksum %s, and the source has %s; repeat the command", f.CRC64NVME, f.original)
 	case f.same != "":
 		c.item.Skip(f.Size)
 	case len(f.sums) == 1:

@@ -198,6 +198,31 @@ func (s *source) read(ctx context.Context, visit archive.Visit) (string, error) 
 	return got, nil
 }
 
+// names are those of the files of a source that is not read for them; nil for an
+// archive.
+func (s *source) names(ctx context.Context) (map[string]bool, error) {
+	names := map[string]bool{}
+	visit := func(m archive.Member, _ io.Reader) error {
+		names[m.Name] = true
+		return nil
+	}
+	switch {
+	case s.stream != nil || s.remote == nil && !s.folder:
+		return nil, nil
+	case s.remote != nil:
+		_, err := s.remote.read(ctx, visit)
+		return names, err
+	}
+	b := archive.NewBudget(ctx, limits())
+	if err := s.walk(ctx, b, archive.Options{Place: s.path}, visit); err != nil {
+		return nil, err
+	}
+	if f := b.Faults(); len(f) > 0 {
+		return nil, f
+	}
+	return names, nil
+}
+
 // walk visits the files of an archive or a folder.
 func (s *source) walk(ctx context.Context, b *archive.Budget, o archive.Options, visit archive.Visit) (err error) {
 	if s.stream == nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/lease"
+	"github.com/poolhouse/poolhouse/models"
 	"github.com/poolhouse/poolhouse/sandbox/fault"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 	"github.com/poolhouse/poolhouse/stack"
@@ -135,6 +136,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		releases      *cluster.ReleasesError
 
 		stoppedTransfer *transferStoppedError
+		others          *models.OthersError
 	)
 	if errors.As(err, &h) {
 		p.Hint = h.hint
@@ -216,6 +218,12 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		if m := otherRegion().FindStringSubmatch(p.Error); m != nil {
 			p.access(&accessError{m[1], err})
 		}
+	case errors.As(err, &others):
+		archive, from := others.Source, ""
+		if bundle, _, inside := strings.Cut(others.Source, " > "); inside {
+			archive, from = "ARCHIVE", ", with its archive taken out of "+bundle
+		}
+		hint(fmt.Sprintf("move them elsewhere, or have them removed too%s: poolhouse models push -f %s --name %s --delete-others %s", from, quoted(a.file), others.Name, quoted(archive)))
 	}
 	for _, moved := range every[*deploy.TransferError](err) {
 		if moved.Resume == "" {

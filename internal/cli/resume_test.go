@@ -10,6 +10,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/models"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -68,6 +69,23 @@ func TestTransferIsSaidOnce(t *testing.T) {
 			if strings.Count(all, once) != 1 || p.Code != Failed {
 				t.Errorf("%s: exit code %d, want %q once:\n%s", name, p.Code, once, all)
 			}
+		}
+	}
+}
+
+// TestOthersAreHintedAt has somebody's files keep a bundle's checkpoint from being
+// pushed: the hint is the command that removes them.
+func TestOthersAreHintedAt(t *testing.T) {
+	t.Parallel()
+	a := &app{started: true, file: "my file.yaml"}
+	for source, want := range map[string]string{
+		"a b/m.tar":       "or have them removed too: poolhouse models push -f 'my file.yaml' --name m --delete-others 'a b/m.tar'",
+		"b.tar > m/m.tar": "or have them removed too, with its archive taken out of b.tar: poolhouse models push -f 'my file.yaml' --name m --delete-others ARCHIVE",
+	} {
+		others := &models.OthersError{Name: "m", URI: "s3://b/models/checkpoints/m/", Source: source, Files: []string{"theirs"}}
+		p := a.explain(context.Background(), &deploy.TransferError{Name: "checkpoints", Err: errors.Join(&models.StoppedError{Name: "m", Err: others}), Resume: "poolhouse create --bundle b.tar 'my file.yaml'"})
+		if !strings.Contains(p.Hint, want) || !strings.Contains(p.Error, "no push has recorded: theirs") {
+			t.Errorf("%s: %+v", source, p)
 		}
 	}
 }
