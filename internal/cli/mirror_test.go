@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -90,7 +91,21 @@ func (d *distribution) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// put stores a manifest under a tag, and under its digest.
+// has is what is stored by a path, and how many bytes of layers were sent so far.
+func (d *distribution) has(path string) (body []byte, sent int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stored[path], d.sent
+}
+
+// tag puts a manifest there by hand.
+func (d *distribution) tag(path string, body []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.put(path, body)
+}
+
+// put stores a manifest under a tag, and under its digest. The caller holds mu.
 func (d *distribution) put(path string, body []byte) {
 	d.stored[path] = body
 	d.stored[path[:strings.LastIndexByte(path, '/')+1]+sumOf(body)] = body
@@ -107,7 +122,7 @@ func TestMirrorCommand(t *testing.T) {
 	for _, body := range [][]byte{config, layer} {
 		from.stored["/v2/acme/core/blobs/"+sumOf(body)] = body
 	}
-	from.put("/v2/acme/core/manifests/v1", manifest)
+	from.tag("/v2/acme/core/manifests/v1", manifest)
 
 	dir := t.TempDir()
 	pair := func(password string) string {
@@ -150,32 +165,37 @@ func TestMirrorCommand(t *testing.T) {
 	says(stderr, "log in to "+from.host(), "hint: log in to the registry, for example by docker login REGISTRY")
 	out, _ := run(0, dir, "--to", goal, "--dry-run", name)
 	says(out, "images: 1 of 1 to push, 5.0 KB to send")
-	if to.sent > 0 {
-		t.Errorf("without any doing, %d bytes were sent", to.sent)
+	if _, sent := to.has(""); sent > 0 {
+		t.Errorf("without any doing, %d bytes were sent", sent)
 	}
 	out, _ = run(0, dir, "--to", goal, name)
 	says(out, "ok: 1 image there, 1 of them pushed now", "mirror/acme/core:v1", sumOf(manifest))
-	for path, body := range from.stored {
-		if d := cmp.Diff(body, to.stored[strings.Replace(path, "/v2/", "/v2/mirror/", 1)]); d != "" {
+	from.mu.Lock()
+	stored := maps.Clone(from.stored)
+	from.mu.Unlock()
+	for path, body := range stored {
+		got, _ := to.has(strings.Replace(path, "/v2/", "/v2/mirror/", 1))
+		if d := cmp.Diff(body, got); d != "" {
 			t.Errorf("%s: %s", path, d)
 		}
 	}
-	sent := to.sent
+	_, sent := to.has("")
 	out, stderr = run(0, dir, "--to", goal, "-o", "json", name)
 	var plan struct {
 		Images []struct{ Repository, Digest string }
 	}
-	if err := json.Unmarshal([]byte(out), &plan); err != nil || len(plan.Images) != 1 || plan.Images[0].Digest != sumOf(manifest) || to.sent != sent {
-		t.Errorf("the second time: %v, %s, and %d bytes were sent", err, out, to.sent-sent)
+	err := json.Unmarshal([]byte(out), &plan)
+	if _, now := to.has(""); err != nil || len(plan.Images) != 1 || plan.Images[0].Digest != sumOf(manifest) || now != sent {
+		t.Errorf("the second time: %v, %s, and %d bytes were sent", err, out, now-sent)
 	}
 	says(stderr, `"event":"TransferProgress"`, `"status":"skipped"`)
 
 	// A tag that another image has is moved if that is asked for.
-	from.put("/v2/acme/core/manifests/v1", append(manifest, ' '))
+	from.tag("/v2/acme/core/manifests/v1", append(manifest, ' '))
 	_, stderr = run(2, dir, "--to", goal, name)
 	says(stderr, "whose tag can't be moved")
 	run(0, dir, "--to", goal, "--move-tags", name)
-	if got := sumOf(to.stored["/v2/mirror/acme/core/manifests/v1"]); got != sumOf(append(manifest, ' ')) {
-		t.Errorf("the tag stands for %s", got)
+	if got, _ := to.has("/v2/mirror/acme/core/manifests/v1"); sumOf(got) != sumOf(append(manifest, ' ')) {
+		t.Errorf("the tag stands for %s", sumOf(got))
 	}
 }
