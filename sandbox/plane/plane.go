@@ -245,6 +245,9 @@ type child struct {
 	log   *tail
 }
 
+// pipeHolds is how many bytes a pipe takes before anybody reads, on each system.
+const pipeHolds = 4 << 10
+
 func startChild(o Options, start Start) (*child, error) {
 	line, err := json.Marshal(start)
 	if err != nil {
@@ -261,13 +264,22 @@ func startChild(o Options, start Start) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What a pipe holds is in it before the child is there: if we are killed in between,
+	// the child still learns which folder it has to remove.
+	line = append(line, '\n')
+	if len(line) <= pipeHolds {
+		if _, err := in.Write(line); err != nil {
+			return nil, err
+		}
+		line = nil
+	}
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
 	c.stdin = in
 	go func() {
 		// A child that has ended doesn't read: that is told by its end.
-		_, _ = in.Write(append(line, '\n'))
+		_, _ = in.Write(line)
 		lines := bufio.NewReader(out)
 		if text, err := lines.ReadBytes('\n'); err == nil {
 			var r Ready
