@@ -479,7 +479,6 @@ func TestNamesFit(t *testing.T) {
 		limit int
 	}{
 		{a.LoadBalancerName("admin"), 32},
-		{a.TargetGroupName("admin"), 32},
 		{a.DatabaseName(), 63},
 		{a.ClusterName(), 100},
 		{a.StackName(Certificate), 128},

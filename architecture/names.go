@@ -34,10 +34,6 @@ func (a *Architecture) KeyAlias(p KeyPurpose) string {
 // characters for parts up to 7.
 func (a *Architecture) LoadBalancerName(part string) string { return a.ResourceName(part) }
 
-// TargetGroupName is the name of the web, api or admin target group, up to 32
-// characters for parts up to 7.
-func (a *Architecture) TargetGroupName(part string) string { return a.ResourceName(part) }
-
 // DatabaseName is the RDS instance's identifier.
 func (a *Architecture) DatabaseName() string { return a.Config.Name }
 
@@ -58,6 +54,10 @@ func (a *Architecture) ParameterPath() string { return "/poolhouse/" + a.Config.
 // LeasePath is where it stands who works on the deployment. No entry of the
 // stack parameters is below it.
 func (a *Architecture) LeasePath() string { return a.ParameterPath() + "/lease" }
+
+// UpgradePath is the parameter that says where an upgrade of Kubernetes stands, as
+// long as one is under way. No entry of the deployment has its name.
+func (a *Architecture) UpgradePath() string { return a.ParameterPath() + "/upgrade" }
 
 // ClusterLogGroup is where EKS writes its logs. EKS fixes the name.
 // https://docs.aws.amazon.com/eks/latest/userguide/control-plane-logs.html

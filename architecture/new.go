@@ -91,10 +91,15 @@ func (a *Architecture) stacks() []Stack {
 	return out
 }
 
-// serviceAccounts are the ones that the vendor names, with roles.
+// serviceAccounts are the ones that the vendor names, with roles, and two of ours: what
+// sets the application's account in the database, and what collects telemetry.
 // https://docs.poolside.ai/deployment/cloud/aws-eks/deployment-security/iam
 func (a *Architecture) serviceAccounts() []ServiceAccount {
-	out := []ServiceAccount{{"poolside", "core-api-sa", RoleCoreAPI}}
+	out := []ServiceAccount{
+		{"poolside", "core-api-sa", RoleCoreAPI},
+		{"poolside", "database-setup", RoleDatabaseSetup},
+		{"poolside", "telemetry-collector", RoleTelemetryCollector},
+	}
 	if len(a.GPUGroups) > 0 {
 		out = append(out, ServiceAccount{"poolside-models", "inference", RoleInference})
 	}
@@ -110,6 +115,8 @@ func (a *Architecture) serviceAccounts() []ServiceAccount {
 // cluster, since nodes need it; the others to identity.
 const (
 	RoleCoreAPI                = "core-api"
+	RoleDatabaseSetup          = "database-setup"
+	RoleTelemetryCollector     = "telemetry-collector"
 	RoleInference              = "inference"
 	RoleExternalSecrets        = "external-secrets"
 	RoleLoadBalancerController = "load-balancer-controller"

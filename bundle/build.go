@@ -32,6 +32,10 @@ type BuildOptions struct {
 	// Charts are packed charts or folders, Images archives or OCI layouts,
 	// Scripts files. Each keeps the last part of its path as its name.
 	Charts, Images, Scripts []string
+	// Pull, if not nil, brings further images to disk as an OCI layout, and returns its
+	// path. It is called once, when nothing was found wrong with what is there, and has
+	// to leave the layout alone until [Build] returns.
+	Pull func(ctx context.Context) (layout string, err error)
 	// Checkpoints are descriptions of what is delivered beside the bundle.
 	Checkpoints []Checkpoint
 	Limits      archive.Limits
@@ -51,7 +55,7 @@ func Build(ctx context.Context, name string, o BuildOptions) (*Contents, error) 
 	if o.Limits == (archive.Limits{}) {
 		o.Limits = archive.Default()
 	}
-	b := Options{o.Limits, o.Progress}.budget(ctx)
+	b := Options{Limits: o.Limits, Progress: o.Progress}.budget(ctx)
 	compress := strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
 	if !compress && !strings.HasSuffix(name, ".tar") {
 		b.Add("", "name it so that it ends with .tar.gz or .tar", "can't be written to %s", fault.Quoted(name))
@@ -60,7 +64,15 @@ func Build(ctx context.Context, name string, o BuildOptions) (*Contents, error) 
 	sources := sources(o, b)
 	r := newReader(b)
 	for _, s := range sources {
+		if s.target == pulled {
+			continue
+		}
 		if err := s.read(b, r.visit); err != nil {
+			return nil, err
+		}
+	}
+	if o.Pull != nil {
+		if err := r.pull(ctx, sources, o); err != nil {
 			return nil, err
 		}
 	}
@@ -87,6 +99,24 @@ func Build(ctx context.Context, name string, o BuildOptions) (*Contents, error) 
 	out.Name, out.Version, out.Described, out.Summed, out.Sealed = o.Name, o.Version, true, true, true
 	out.Checkpoints = append(out.Checkpoints, o.Checkpoints...)
 	return out, nil
+}
+
+// pull has the images pulled that are to be, and takes them in. Nothing is pulled for
+// a bundle that could not be made.
+func (r *reader) pull(ctx context.Context, sources []input, o BuildOptions) error {
+	manifest, err := encode(r.out.Manifest(o.Name, o.Version, o.Checkpoints))
+	if err != nil {
+		return err
+	}
+	parseManifest(manifest, r.b.List)
+	if r.b.Len() > 0 {
+		return r.b.Faults()
+	}
+	s := &sources[slices.IndexFunc(sources, func(s input) bool { return s.target == pulled })]
+	if s.path, err = o.Pull(ctx); err != nil {
+		return err
+	}
+	return s.read(r.b, r.visit)
 }
 
 // add counts a file of the bundle's own.
@@ -125,11 +155,19 @@ type input struct {
 	target string
 }
 
+// pulled is where the images lie that were pulled: one layout, in which layers that
+// they share lie once.
+const pulled = "containers/images"
+
 // sources are the files and folders with their names in the bundle, in the order
 // of these.
 func sources(o BuildOptions, b *archive.Budget) []input {
 	var out []input
 	seen := map[string]string{}
+	if o.Pull != nil {
+		seen[archive.Fold(pulled)] = "the layout of images that are pulled"
+		out = append(out, input{target: pulled})
+	}
 	for _, part := range []struct {
 		folder string
 		paths  []string
@@ -231,7 +269,7 @@ func (w *writer) all(to io.Writer, sources []input, l archive.Limits) error {
 	}
 	written := len(w.own)
 	for _, s := range sources {
-		b := Options{l, w.progress}.budget(w.ctx)
+		b := Options{Limits: l, Progress: w.progress}.budget(w.ctx)
 		err := s.read(b, func(m archive.Member, r io.Reader) error {
 			written++
 			return w.file(m, r)

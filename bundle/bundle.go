@@ -5,6 +5,7 @@
 //
 // [Read] goes through a bundle once, from its first byte to its last, and computes
 // all that it says from content; nothing is unpacked and little is kept in memory.
+// With [Options.Skim] it leaves the bytes of layers to who compares them later.
 // [Build] makes bundles, the same bytes from the same content.
 package bundle
 
@@ -28,6 +29,8 @@ type Contents struct {
 	Described bool `json:"described"`
 	Summed    bool `json:"summed"`
 	Sealed    bool `json:"sealed"`
+	// Skimmed: it was read with [Options.Skim].
+	Skimmed bool `json:"-"`
 	// Files and Size are of all files, unpacked.
 	Files int   `json:"files"`
 	Size  int64 `json:"size"`

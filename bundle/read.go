@@ -26,8 +26,17 @@ type Options struct {
 	// Limits bound what is read; the zero Limits are [archive.Default].
 	Limits archive.Limits
 	// Progress, if not nil, is told how many bytes were read from disk, each time
-	// some were.
+	// some were. With Side above 1 several goroutines call it at the same time.
 	Progress func(n int64)
+	// Side is how many files of a folder [Contents.Blobs] reads side by side; 0 is one.
+	Side int
+	// Skim has [Read] take layers of layouts at the word of their names: their bytes are
+	// not compared, and where nothing else needs them not read. Charts, manifests,
+	// configurations and lists are read and compared as ever, and so is what there is
+	// another digest of, in SHA256SUMS for an image's archive or beside the bundle for
+	// all of it. It is for who compares each layer when it is used; a layer's DiffID is
+	// then empty where it is compressed.
+	Skim bool
 }
 
 // budget is a whole one.
@@ -44,7 +53,7 @@ func (o Options) budget(ctx context.Context) *archive.Budget {
 // have all that could be read; an error is that of the context alone.
 func Read(ctx context.Context, name string, o Options) (*Contents, error) {
 	r := newReader(o.budget(ctx))
-	r.out.Path = name
+	r.out.Path, r.out.Skimmed, r.options.Skim = name, o.Skim, o.Skim
 	want, err := seal(name)
 	if err != nil {
 		r.b.Add("", "remove "+name+SumSuffix+", or write it with: sha256sum", "has a digest beside it that can't be read: %v", err)
@@ -95,6 +104,7 @@ func seal(name string) (string, error) {
 // reader takes in a bundle's files.
 type reader struct {
 	b        *archive.Budget
+	options  image.Options
 	out      *Contents
 	charts   map[string]*chart.Collector
 	layouts  map[string]*image.Collector
@@ -114,16 +124,11 @@ func newReader(b *archive.Budget) *reader {
 
 // visit takes in a file; it is an [archive.Visit].
 func (r *reader) visit(m archive.Member, in io.Reader) error {
-	sum := sha256.New()
-	tee := io.TeeReader(in, sum)
-	known, err := r.file(m, tee)
-	if err == nil {
-		_, err = io.Copy(io.Discard, tee)
-	}
+	digest, known, err := r.take(m, in)
 	if err != nil {
 		return err
 	}
-	f := File{m.Name, m.Size, "sha256:" + hex.EncodeToString(sum.Sum(nil))}
+	f := File{m.Name, m.Size, digest}
 	r.out.files[m.Name] = f
 	r.out.Files++
 	r.out.Size += m.Size
@@ -136,6 +141,26 @@ func (r *reader) visit(m archive.Member, in io.Reader) error {
 		r.out.Unknown = append(r.out.Unknown, f)
 	}
 	return nil
+}
+
+// take reads a file, and computes its digest.
+func (r *reader) take(m archive.Member, in io.Reader) (digest string, known bool, err error) {
+	if dir, name, ok := layout(m.Name); ok && strings.HasPrefix(m.Name, "containers/") {
+		c := r.layouts[dir]
+		if c == nil {
+			c = image.NewCollector(dir, r.b, r.options)
+			r.layouts[dir] = c
+		}
+		m.Name = name
+		err = c.Add(m, in)
+		return c.Digest(name), true, err
+	}
+	sum := sha256.New()
+	tee := io.TeeReader(in, sum)
+	if known, err = r.file(m, tee); err == nil {
+		_, err = io.Copy(io.Discard, tee)
+	}
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), known, err
 }
 
 // stem is the name of a checkpoint: that of its archive.
@@ -197,15 +222,6 @@ func (r *reader) chart(m archive.Member, rest string, in io.Reader) (bool, error
 }
 
 func (r *reader) image(m archive.Member, in io.Reader) (bool, error) {
-	if dir, name, ok := layout(m.Name); ok {
-		c := r.layouts[dir]
-		if c == nil {
-			c = image.NewCollector(dir, r.b)
-			r.layouts[dir] = c
-		}
-		m.Name = name
-		return true, c.Add(m, in)
-	}
 	head := bufio.NewReaderSize(in, 4096)
 	first, err := head.Peek(512)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -214,7 +230,7 @@ func (r *reader) image(m archive.Member, in io.Reader) (bool, error) {
 	if !archive.IsTar(first) && archive.Of(first) == archive.None {
 		return false, nil
 	}
-	images, known, err := image.Read(head, m.Name, r.b)
+	images, known, err := image.Read(head, m.Name, r.b, r.options)
 	for _, i := range images {
 		r.out.Images = append(r.out.Images, Image{m.Name, i})
 	}

@@ -107,7 +107,7 @@ func (s *shelf) missing(c Chart, ref chart.Reference) Missing {
 	m := Missing{
 		Chart: c.File, Image: ref.Image, Place: ref.Place,
 		Reason: "which is not in the bundle",
-		Fix:    "add its archive: poolhouse bundle build --image",
+		Fix:    "add its archive by --image, or the image by --pull: poolhouse bundle build",
 	}
 	want, _ := image.Parse(ref.Image)
 	if want.Digest == "" {

@@ -75,6 +75,13 @@ func (s signed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
+// Caller speaks to the API by the route as the caller, with tokens that are made when
+// they are needed. Done closes its idle connections.
+func (r *Route) Caller(c clock.Clock, fresh func(context.Context) (Token, error)) (way http.RoundTripper, done func()) {
+	t := r.Transport()
+	return signed{&tokens{fresh: fresh, clock: c}, t}, t.CloseIdleConnections
+}
+
 // OpenGateway opens a gateway by a route, with tokens that are made when they are
 // needed. Close it before the route.
 func OpenGateway(r *Route, c clock.Clock, fresh func(context.Context) (Token, error)) (*Gateway, error) {

@@ -75,10 +75,13 @@ func Places(a *architecture.Architecture) (list []Place) {
 	return list
 }
 
-// NamespaceOf is where a chart is installed: charts of model servers, which the vendor
-// names inference and inference-stack, in that of models, if there is one; all others in
-// core's.
+// NamespaceOf is where a chart is installed: prerequisites in their own, charts of model
+// servers, which the vendor names inference and inference-stack, in that of models, if
+// there is one; all others in core's.
 func NamespaceOf(a *architecture.Architecture, chart string) string {
+	if list := prerequisites(); Rank(chart) < len(list) {
+		return list[Rank(chart)].namespace
+	}
 	models := chart == "inference" || chart == "inference-stack" || strings.HasSuffix(chart, "-inference")
 	if _, ok := a.Account(architecture.RoleInference); ok && models {
 		return manifests.Models
@@ -92,7 +95,7 @@ func NamespaceOf(a *architecture.Architecture, chart string) string {
 func Displaced(a *architecture.Architecture, list []Release, there []Revision) (problems []ReleaseProblem) {
 	for _, r := range there {
 		reason := ""
-		if r.Name != Foundation && !slices.Contains(manifests.Namespaces(a), r.Namespace) {
+		if r.Namespace != foundationNamespace && !slices.Contains(manifests.Namespaces(a), r.Namespace) {
 			reason = "is in the namespace " + r.Namespace + ", which would be removed with it and the volumes claimed there"
 		}
 		for _, want := range list {

@@ -1,31 +1,18 @@
 package cluster_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
-	"github.com/poolhouse/poolhouse/config"
 )
 
 // A release is neither made twice when GPU nodes are added, nor lost with its namespace
 // when they are taken out.
 func TestDisplaced(t *testing.T) {
 	t.Parallel()
-	example := func(name string) *architecture.Architecture {
-		c, err := config.LoadFile(filepath.Join("../examples", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := architecture.New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
 	list := func(a *architecture.Architecture) []cluster.Release {
 		return []cluster.Release{{Name: cluster.Foundation, Namespace: "kube-system"}, {Name: "acme", Namespace: "poolside"}, {Name: "acme-inference", Namespace: cluster.NamespaceOf(a, "acme-inference")}}
 	}
@@ -37,6 +24,7 @@ func TestDisplaced(t *testing.T) {
 		left       []cluster.Revision
 	}{
 		{"nothing", "gpu-inference.yaml", nil, nil, nil},
+		{"prerequisites", "production.yaml", []cluster.Revision{foundation, {Name: "aws-load-balancer-controller", Namespace: "kube-system"}, {Name: "external-secrets", Namespace: "external-secrets"}}, nil, []cluster.Revision{{Name: "aws-load-balancer-controller", Namespace: "kube-system"}, {Name: "external-secrets", Namespace: "external-secrets"}}},
 		{"the same", "gpu-inference.yaml", []cluster.Revision{foundation, acme, {Name: "acme-inference", Namespace: "poolside-models"}}, nil, nil},
 		{
 			"added", "gpu-inference.yaml",
@@ -56,7 +44,7 @@ func TestDisplaced(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a := example(tt.file)
+			a := example(t, tt.file)
 			if d := cmp.Diff(tt.want, cluster.Displaced(a, list(a), tt.there)); d != "" {
 				t.Error(d)
 			}

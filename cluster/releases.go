@@ -64,6 +64,16 @@ type Rendered struct {
 	Manifest  string `json:"manifest"`
 	// Images are those that its pods name.
 	Images []ImageUse `json:"images"`
+	// Lacks are objects of kinds that neither the cluster has, if it was asked, nor
+	// this release or one before it defines.
+	Lacks []KindUse `json:"lacks,omitempty"`
+}
+
+// KindUse is an object, and where it is.
+type KindUse struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Place      string `json:"place"`
 }
 
 // ImageUse is an image that a pod names, and where.

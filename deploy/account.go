@@ -54,10 +54,7 @@ func pickZones(ctx context.Context, c *awsapi.Clients, n int, wanted []string) (
 // autoscalers change that, and an update must not undo it.
 func (a *applying) readSizes(ctx context.Context) error {
 	a.sizes = map[string]int{}
-	groups := map[string]architecture.NodeGroup{}
-	for _, g := range slices.Concat(a.Architecture.NodeGroups, a.Architecture.GPUGroups) {
-		groups[g.Key()] = g
-	}
+	groups := a.nodeGroups()
 	for _, name := range []architecture.StackName{architecture.Nodes, architecture.GPU} {
 		st := a.states[name]
 		if !st.Exists() {
@@ -68,25 +65,51 @@ func (a *applying) readSizes(ctx context.Context) error {
 			return err
 		}
 		for _, res := range held {
-			// The physical id of a node group is CLUSTER/NODEGROUP.
-			cluster, group, ok := strings.Cut(res.PhysicalID, "/")
 			g, known := groups[res.LogicalID]
-			if res.Type != "AWS::EKS::Nodegroup" || !ok || !known {
+			if res.Type != "AWS::EKS::Nodegroup" || !known {
 				continue
 			}
-			out, err := a.AWS.EKS.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &group})
-			if awsapi.IsNotFound(err) {
-				continue
-			}
+			size, ok, err := a.sizeOf(ctx, g, res.PhysicalID)
 			if err != nil {
-				return fmt.Errorf("look at node group %s: %w", res.PhysicalID, err)
+				return err
 			}
-			if sc := out.Nodegroup.ScalingConfig; sc != nil && sc.DesiredSize != nil {
-				a.sizes[templates.DesiredSizeParameter(g)] = min(max(int(*sc.DesiredSize), g.Min), g.Max)
+			if ok {
+				a.sizes[templates.DesiredSizeParameter(g)] = size
 			}
 		}
 	}
 	return nil
+}
+
+// nodeGroups are the file's, by logical id.
+func (a *applying) nodeGroups() map[string]architecture.NodeGroup {
+	groups := map[string]architecture.NodeGroup{}
+	for _, g := range slices.Concat(a.Architecture.NodeGroups, a.Architecture.GPUGroups) {
+		groups[g.Key()] = g
+	}
+	return groups
+}
+
+// sizeOf is how many nodes a node group has now, as far as the file allows; not ok if
+// there is no such group.
+func (a *applying) sizeOf(ctx context.Context, g architecture.NodeGroup, physicalID string) (size int, ok bool, err error) {
+	// The physical id of a node group is CLUSTER/NODEGROUP.
+	cluster, group, ok := strings.Cut(physicalID, "/")
+	if !ok {
+		return 0, false, nil
+	}
+	out, err := a.AWS.EKS.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &group})
+	if awsapi.IsNotFound(err) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("look at node group %s: %w", physicalID, err)
+	}
+	sc := out.Nodegroup.ScalingConfig
+	if sc == nil || sc.DesiredSize == nil {
+		return 0, false, nil
+	}
+	return min(max(int(*sc.DesiredSize), g.Min), g.Max), true, nil
 }
 
 // visible is how long a new principal may stay unknown to KMS, which refuses a

@@ -16,6 +16,8 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -103,4 +105,52 @@ func TestL20OnlyOwnPrincipalsAreWaitedFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestL21TheRoleOfAutoScalingComesBeforeTheKeys: in an account without it, the role that
+// key policies name is made, by the call that services make it by, before the keys; a
+// deletion leaves it to the account.
+func TestL21TheRoleOfAutoScalingComesBeforeTheKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const role = "AWSServiceRoleForAutoScaling"
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		linked := func() *account.Resource {
+			for _, r := range w.find("AWS::IAM::Role") {
+				if r.ID == role {
+					return r
+				}
+			}
+			return nil
+		}
+		if linked() != nil {
+			t.Fatal("the account has the role")
+		}
+		keys := 0
+		w.seen = func(e deploy.Event) {
+			if r, ok := e.(deploy.ResourceEvent); ok && r.Type == "AWS::KMS::Key" && r.Status == "CREATE_IN_PROGRESS" {
+				keys++
+				if linked() == nil {
+					t.Errorf("%s is made before the role that it names", r.LogicalID)
+				}
+			}
+		}
+		w.listen = true
+		w.create(a)
+		w.seen = nil
+		named := 0
+		for _, k := range w.find("AWS::KMS::Key") {
+			if strings.Contains(fmt.Sprint(k.Props["KeyPolicy"]), role) {
+				named++
+			}
+		}
+		if keys == 0 || named == 0 {
+			t.Errorf("%d keys were made, %d name the role", keys, named)
+		}
+		w.destroy(a)
+		if linked() == nil {
+			t.Error("the role went with the deployment")
+		}
+	})
 }

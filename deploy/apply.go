@@ -34,6 +34,8 @@ type Result struct {
 	// Kubernetes is the route to the Kubernetes API, closed by now; nil if it
 	// was not looked for.
 	Kubernetes *cluster.Route
+	// Releases are what [CreateOptions.Install] did.
+	Releases []cluster.Applied
 }
 
 // CreateOptions qualify Create and Update.
@@ -48,6 +50,10 @@ type CreateOptions struct {
 	Shown *Plan
 	// Transfers are the bytes that the run moves beside the stacks.
 	Transfers []Transfer
+	// Install installs charts. It is called last: when all stacks are complete, all
+	// transfers have ended, and the Kubernetes API was reached; otherwise not at all.
+	// The context ends when the run's lease is lost. Nil installs none.
+	Install func(context.Context, Target) ([]cluster.Applied, error)
 }
 
 // Create makes the deployment, or goes on making it. A deployment that is
@@ -96,6 +102,8 @@ type applying struct {
 	origin *Origin
 	zones  []preflight.Zone
 	caller string
+	// orphan: there is the record of an upgrade, and no cluster of it any more.
+	orphan bool
 	// account is the caller's.
 	account string
 	// advice is what a look at the network has found besides.
@@ -139,7 +147,15 @@ func converge(ctx context.Context, o CreateOptions, update bool) (*Result, error
 		transfers: transfers{run: r, waiting: o.Transfers, outputs: map[architecture.StackName]map[string]string{}},
 	}
 	res, err := a.converge(ctx, all, start, update)
-	return res, errors.Join(err, a.transfers.wait())
+	if err = errors.Join(err, a.transfers.wait()); err != nil || o.Install == nil || res.Kubernetes == nil {
+		return res, err
+	}
+	err = r.within(ctx, func(ctx context.Context) (err error) {
+		res.Releases, err = o.Install(ctx, r.Target)
+		return err
+	})
+	res.Took = r.AWS.Clock.Now().Sub(start)
+	return res, err
 }
 
 func (a *applying) converge(ctx context.Context, all []templates.Stack, start time.Time, update bool) (*Result, error) {
@@ -175,6 +191,13 @@ func (a *applying) converge(ctx context.Context, all []templates.Stack, start ti
 		a.driftUnknown = ""
 	}
 	if !update && a.complete() && allThere {
+		// Protection, charts and all that follows would be somebody else's. A look that
+		// fails decides nothing: charts ask for the cluster again, and a database gets at
+		// most its protection.
+		err := a.replaced(ctx, a.states)
+		if _, refused := errors.AsType[*RefusedError](err); refused {
+			return nil, err
+		}
 		for n, st := range owned {
 			a.outputs[n] = st.Outputs
 			a.transfers.complete(ctx, n, st.Outputs)
@@ -205,6 +228,12 @@ func (a *applying) converge(ctx context.Context, all []templates.Stack, start ti
 	}
 	if err := a.judgeDrift(); err != nil {
 		return nil, err
+	}
+	if a.orphan {
+		a.step("", "the record of an upgrade is removed: its cluster is gone")
+		if err := forgetUpgrade(ctx, o.Target); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.announce(ctx); err != nil {
 		return nil, err
@@ -309,7 +338,7 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 	} else if st.Exists() {
 		action = UpdateStack
 	}
-	return a.timed(name, action, a.costs[name], a.witnessed(ctx, name, func() (int, error) {
+	err := a.timed(name, action, a.costs[name], a.witnessed(ctx, name, func() (int, error) {
 		if action == AwaitStack {
 			// What comes of it decides what is handed on.
 			st, err := a.driver.Rest(ctx, s.StackName)
@@ -362,7 +391,6 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 		if servers := out.State.Outputs["NameServers"]; name == architecture.DNS && len(out.Changes) > 0 && servers != "" {
 			a.step(name, "delegate %s to %s; a certificate that is issued here waits until the domain leads there", a.Architecture.Config.DNS.Zone, strings.ReplaceAll(servers, ",", ", "))
 		}
-		a.transfers.complete(ctx, name, out.State.Outputs)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.outputs[name] = out.State.Outputs
@@ -370,4 +398,13 @@ func (a *applying) apply(ctx context.Context, name architecture.StackName) error
 		a.changes += len(out.Changes)
 		return len(out.Changes), nil
 	}))
+	if err != nil {
+		return err
+	}
+	// Who looks on has been told that the stack is complete.
+	a.mu.Lock()
+	outputs := a.outputs[name]
+	a.mu.Unlock()
+	a.transfers.complete(ctx, name, outputs)
+	return nil
 }

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -76,6 +77,15 @@ func localChanges(before, next []byte) []stack.Change {
 		}
 	}
 	return changes
+}
+
+// sameJSON tells that two documents say the same, however they are written.
+func sameJSON(a, b []byte) (bool, error) {
+	var x, y any
+	if err := errors.Join(json.Unmarshal(a, &x), json.Unmarshal(b, &y)); err != nil {
+		return false, err
+	}
+	return reflect.DeepEqual(x, y), nil
 }
 
 func text(v any) string {

@@ -49,6 +49,9 @@ type DeleteOptions struct {
 	// waited for, and while other protection is lifted. It is called by one goroutine
 	// at a time.
 	Lift func(context.Context, []Protection) error
+	// Releases is the program that uninstalls Helm's releases; "" is none at hand,
+	// and then what they own in AWS goes without it.
+	Releases string
 }
 
 // deleting is a Delete in progress.
@@ -81,6 +84,11 @@ type deleting struct {
 // the outcome [Blocked] and the error a [*BlockedError], and there is a result
 // all the same. Deleting what does not exist returns [ErrAbsent], and a result
 // that names what may be of it and stays because others share it.
+//
+// What controllers in the cluster made goes first, by the Kubernetes objects that own
+// it, as long as the target's machine reaches the API and controllers run; otherwise,
+// and what that leaves, by its tags. Volumes of claims outlive them unless the data is
+// destroyed.
 //
 // Which stacks go, and what goes with them, is what the account has, by their
 // tag: of the target's configuration the name and the region decide that. The
@@ -117,24 +125,43 @@ func remove(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 			return d.absent(ctx, going, namesakes)
 		}
 	}
+	if err := d.replaced(ctx, d.seen()); err != nil {
+		return nil, err
+	}
 	if err := d.askToLift(ctx); err != nil {
 		return nil, err
 	}
 	failed := d.atRest(ctx)
 	if failed == nil {
-		// What was in motion may have come to be protected.
+		// What was in motion may have come to be protected, or be somebody else's by now.
 		if err := d.askToLift(ctx); err != nil {
 			return nil, err
 		}
-		failed = d.removeAll(ctx)
+		if err := d.replaced(ctx, d.seen()); err != nil {
+			return nil, err
+		}
+		if failed = d.vacate(ctx); failed == nil {
+			failed = d.removeAll(ctx)
+		}
 	}
 	return d.conclude(ctx, failed)
+}
+
+// seen are the deployment's stacks, as they were last seen: those that stay too, whose
+// database would not be kept if it is another one.
+func (d *deleting) seen() map[architecture.StackName]*stack.State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.owned)
 }
 
 // absent is the end of a deletion that found nothing to delete, though perhaps
 // what one that was killed at its end has left: things that go by themselves, and
 // those that the account shares. What bears a name of it is named.
 func (d *deleting) absent(ctx context.Context, going int, namesakes []inventory.Item) (*Deleted, error) {
+	if err := endUpgrade(ctx, d.Target); err != nil {
+		return nil, err
+	}
 	if err := d.noteShared(ctx); err != nil {
 		return nil, err
 	}
@@ -222,6 +249,9 @@ func (d *deleting) reviewed(ctx context.Context) error {
 
 // removeAll removes what is to go.
 func (d *deleting) removeAll(ctx context.Context) error {
+	if err := endUpgrade(ctx, d.Target); err != nil {
+		return err
+	}
 	if err := d.lift(ctx); err != nil {
 		return err
 	}

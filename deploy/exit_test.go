@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/stack"
+	"github.com/poolhouse/poolhouse/templates"
 )
 
 // mute is an account with an instance, in which the caller may not ask Systems
@@ -63,4 +66,56 @@ func TestL28WhoMayNotAskReleasesNothing(t *testing.T) {
 	if !errors.As(err, &shut) || !awsapi.IsDenied(err) || !strings.Contains(err.Error(), "takes the permission ssm:DescribeInstanceInformation") || !strings.HasSuffix(err.Error(), "the old way out stands") {
 		t.Errorf("before a release: %v", err)
 	}
+}
+
+// TestL28BothWaysFitInOneTemplate: whatever mode becomes whatever other one, in as many
+// zones as there may be, a template holds the new way out beside the old one. If it
+// didn't, the old one would go before the new one is proved.
+func TestL28BothWaysFitInOneTemplate(t *testing.T) {
+	t.Parallel()
+	network := func(mode config.NATMode) []byte {
+		c, err := config.LoadFile("../examples/self-managed-nat.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Network.NAT.Mode = mode
+		c.Deviations = map[string]string{architecture.SingleNAT: "one is enough"}
+		a, err := architecture.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, _, err := built(Target{Architecture: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(all, func(s templates.Stack) bool { return s.Name == architecture.Network })
+		return all[i].Body
+	}
+	modes := []config.NATMode{config.NATGatewayPerZone, config.NATSingleGateway, config.NATInstancePerZone, config.NATSingleInstance}
+	most, released := 0, 0
+	for _, from := range modes {
+		for _, to := range modes {
+			if from == to {
+				continue
+			}
+			parts, releases, err := natParts(network(from), stack.Spec{Template: network(to), Parameters: map[string]string{}}, &stack.State{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := ""
+			for _, p := range parts {
+				last, most = p.kind, max(most, len(p.spec.Template))
+			}
+			if releases {
+				released++
+			}
+			if releases && last != "routes" {
+				t.Errorf("%s to %s: the old way out goes with the turn of the routes, in %d parts", from, to, len(parts))
+			}
+		}
+	}
+	if released < 10 {
+		t.Errorf("%d changes give up ways out", released)
+	}
+	t.Logf("the largest template has %d bytes, of %d that are sent at most", most, inlineTemplate)
 }

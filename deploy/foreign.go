@@ -230,7 +230,15 @@ func filter(name string, values ...string) types.Filter {
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/requester-managed-eni.html
 func (d *deleting) clearInterfaces(ctx context.Context, name architecture.StackName, held []stack.Resource, cluster string) (removed int, err error) {
 	detached := filter("status", "available")
-	where := [][]types.Filter{{filter("tag:cluster.k8s.amazonaws.com/name", cluster), detached}}
+	var where [][]types.Filter
+	switch foreign, err := inventory.Foreign(ctx, d.AWS, d.Architecture); {
+	case awsapi.IsDenied(err):
+		d.hidden(name, "whose cluster "+cluster+" is", err)
+	case err != nil:
+		return 0, err
+	case !foreign:
+		where = append(where, []types.Filter{filter("tag:cluster.k8s.amazonaws.com/name", cluster), detached})
+	}
 	ids := map[string][]string{}
 	for _, res := range held {
 		if res.PhysicalID != "" {

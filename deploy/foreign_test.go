@@ -13,9 +13,9 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/ec2"
 )
 
-// TestForeignThingsInTheNetwork: what GuardDuty puts into the VPC and what the
+// TestL02ForeignThingsInTheNetwork: what GuardDuty puts into the VPC and what the
 // network plugin leaves of nodes don't keep a network from being deleted.
-func TestForeignThingsInTheNetwork(t *testing.T) {
+func TestL02ForeignThingsInTheNetwork(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"evaluation", "existing-network"} {
 		t.Run(name, func(t *testing.T) {

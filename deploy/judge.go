@@ -72,6 +72,10 @@ func (t Target) refusal(all []guard.Refusal, untouched bool) error {
 // judge refuses, before anything is written, what the guards refuse. It only
 // reads.
 func (a *applying) judge(ctx context.Context) error {
+	// What the others say of somebody else's is worth nothing.
+	if err := a.replaced(ctx, a.states); err != nil {
+		return err
+	}
 	all := a.foreignRefusals()
 	if net := a.states[architecture.Network]; net.Exists() {
 		for _, f := range stands(net, a.Architecture) {
@@ -92,6 +96,11 @@ func (a *applying) judge(ctx context.Context) error {
 		return err
 	}
 	all = append(all, names...)
+	upgrading, err := a.upgradeRefusals(ctx)
+	if err != nil {
+		return err
+	}
+	all = append(all, upgrading...)
 	a.origin, all = origin, append(append(all, refused...), a.lostRefusals()...)
 	c, err := a.judged(ctx)
 	if err != nil {

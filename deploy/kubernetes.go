@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/cluster/objects"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/stack"
 )
@@ -47,6 +51,21 @@ func FindRoute(ctx context.Context, t Target) (*cluster.Route, error) {
 	return cluster.FindRoute(ctx, cluster.Options{
 		Architecture: t.Architecture, EKS: t.AWS.EKS, EC2: t.AWS.EC2, SSM: t.AWS.SSM, Clock: t.AWS.Clock, Machine: *t.Machine,
 	})
+}
+
+// Tokens makes tokens for a target's cluster, as the caller.
+func Tokens(t Target) func(context.Context) (cluster.Token, error) {
+	signer := sts.NewPresignClient(t.AWS.STS)
+	return func(ctx context.Context) (cluster.Token, error) {
+		return cluster.NewToken(ctx, signer, t.AWS.Clock, t.Architecture.ClusterName())
+	}
+}
+
+// objectsOf are the Kubernetes objects of a target's cluster, by a route, behind the
+// gate of the target's clients. Done is for when they are of no more use.
+func objectsOf(t Target, r *cluster.Route) (c *objects.Client, done func()) {
+	way, done := r.Caller(t.AWS.Clock, Tokens(t))
+	return &objects.Client{Endpoint: r.Endpoint, Transport: way, Clock: t.AWS.Clock, Gate: t.AWS.Gate()}, done
 }
 
 // kubernetes is the phase after the stacks. It begins with the route, and that
@@ -97,7 +116,13 @@ type KubernetesStatus struct {
 	Via      string            `json:"via,omitempty"`
 	Version  string            `json:"version,omitempty"`
 	Attempts []cluster.Attempt `json:"attempts"`
+	// Releases are Helm's, and ReleasesUnknown is why they can't be told.
+	Releases        []objects.Release `json:"releases,omitempty"`
+	ReleasesUnknown string            `json:"releasesUnknown,omitempty"`
 }
+
+// releasesTime is how long a look at a deployment waits for its releases.
+const releasesTime = 10 * time.Second
 
 // lookAtKubernetes decides the route for a cluster that is there; nil if there
 // is none, or nobody asked.
@@ -114,5 +139,13 @@ func lookAtKubernetes(ctx context.Context, t Target, owned map[architecture.Stac
 	if err != nil {
 		return nil, err
 	}
-	return &KubernetesStatus{Endpoint: route.Endpoint, Way: route.Way, Via: route.Via, Version: route.Version, Attempts: route.Attempts}, route.Close()
+	s := &KubernetesStatus{Endpoint: route.Endpoint, Way: route.Way, Via: route.Via, Version: route.Version, Attempts: route.Attempts}
+	api, done := objectsOf(t, route)
+	defer done()
+	bounded, cancel := context.WithTimeoutCause(ctx, releasesTime, fmt.Errorf("no answer within %v", releasesTime))
+	defer cancel()
+	if s.Releases, err = api.Releases(bounded); err != nil {
+		s.ReleasesUnknown = err.Error()
+	}
+	return s, errors.Join(context.Cause(ctx), route.Close())
 }

@@ -59,7 +59,13 @@ func (w *world) node(name string) func() eks.Caller {
 // withAPI is a world whose clusters' APIs answer.
 func withAPI(t *testing.T, a *architecture.Architecture, internet string) (*world, *kubernetesapi.Server) {
 	t.Helper()
-	api := kubernetesapi.New(kubernetesapi.Options{From: netip.MustParseAddr(internet)})
+	return withKubernetes(t, a, internet, nil)
+}
+
+// withKubernetes is withAPI with a handler for what a Kubernetes answers.
+func withKubernetes(t *testing.T, a *architecture.Architecture, internet string, answers http.Handler) (*world, *kubernetesapi.Server) {
+	t.Helper()
+	api := kubernetesapi.New(kubernetesapi.Options{From: netip.MustParseAddr(internet), API: answers})
 	t.Cleanup(func() {
 		if err := api.Close(); err != nil {
 			t.Error(err)

@@ -53,16 +53,13 @@ func Recover(ctx context.Context, o RecoverOptions) (*Recovery, error) {
 		if err := errors.Join(plan.Err(), plan.stale(o.Shown)); err != nil {
 			return plan, err
 		}
+		retained := o.retained(plan)
+		if err := r.replacedBut(ctx, owned, retained); err != nil {
+			return plan, err
+		}
 		var names []architecture.StackName
-		retained := map[architecture.StackName][]string{}
 		for _, s := range plan.Stacks {
 			names = append(names, s.Stack)
-			for _, h := range s.Held {
-				// What the deletion let go already is left behind anyway.
-				if h.failed && slices.Contains(o.of(o.Retain, s.Stack), h.LogicalID) {
-					retained[s.Stack] = append(retained[s.Stack], h.LogicalID)
-				}
-			}
 		}
 		return plan, inOrder(ctx, names, reversed(architecture.Catalogue()), func(ctx context.Context, name architecture.StackName) error {
 			return r.timed(name, RecoverStack, 0, func() (int, error) {
@@ -166,6 +163,20 @@ func (r *run) rest(ctx context.Context, owned map[architecture.StackName]*stack.
 		settled = append(settled, s)
 	}
 	return settled, nil
+}
+
+// retained are the resources that a plan leaves behind, by their stacks. What a
+// deletion let go already is left behind anyway.
+func (o RecoverOptions) retained(plan *Recovery) map[architecture.StackName][]string {
+	all := map[architecture.StackName][]string{}
+	for _, s := range plan.Stacks {
+		for _, h := range s.Held {
+			if h.failed && slices.Contains(o.of(o.Retain, s.Stack), h.LogicalID) {
+				all[s.Stack] = append(all[s.Stack], h.LogicalID)
+			}
+		}
+	}
+	return all
 }
 
 // of are the logical ids that are named of a stack.

@@ -17,6 +17,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/stack"
@@ -230,6 +231,54 @@ func TestL12RecoverOfWhatEndsByItself(t *testing.T) {
 		want := []deploy.SettledStack{{Stack: architecture.Network, Name: name, Was: "UPDATE_IN_PROGRESS", Status: "UPDATE_COMPLETE"}}
 		if diff := cmp.Diff(want, got.Settled); diff != "" || !got.Empty() {
 			t.Errorf("%d stacks are recovered; settled (-want +got):\n%s", len(got.Stacks), diff)
+		}
+	})
+}
+
+// TestL12RecoverLeavesAnotherCluster: the deletion of the cluster's stack failed at a
+// cluster that somebody made in place of the deployment's. A recovery that would delete
+// that one is refused, and so is its plan; one that leaves it behind is not.
+func TestL12RecoverLeavesAnotherCluster(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		w.create(a)
+		w.breakNext(a, `faults: [{id: it, times: 3, fail: {stack: poolside-cluster, resource: Cluster, on: [delete], error: InternalFailure}}]`)
+		api := w.target(a).AWS
+		d := &stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}
+		var failed *stack.Error
+		if err := d.Delete(t.Context(), a.StackName(architecture.Cluster), stack.DeleteOptions{}); !errors.As(err, &failed) || failed.Status != "DELETE_FAILED" {
+			t.Fatalf("delete: %v, want a failure", err)
+		}
+		err := w.box.Account().Do(func(tx *account.Tx) error {
+			for _, c := range tx.List("AWS::EKS::Cluster") {
+				c.Tags[inventory.StackIDTag] += "-of-another"
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := deploy.RecoverOptions{Target: w.target(a)}
+		for _, retain := range [][]string{nil, {"cluster/Cluster"}} {
+			o.Retain = retain
+			_, planned := deploy.PlanRecovery(t.Context(), o)
+			_, err := deploy.Recover(t.Context(), o)
+			var refused *deploy.RefusedError
+			var loses *deploy.UnrecoverableError
+			switch {
+			case retain != nil && (planned != nil || err != nil):
+				t.Errorf("leaving it behind: planned %v, recovered %v", planned, err)
+			case retain == nil && (!errors.As(planned, &refused) || !errors.As(err, &refused) && !errors.As(err, &loses)):
+				t.Errorf("deleting it: planned %v, recovered %v", planned, err)
+			}
+			if len(w.find("AWS::EKS::Cluster")) != 1 {
+				t.Fatal("their cluster is gone")
+			}
+		}
+		if st, err := d.Describe(t.Context(), a.StackName(architecture.Cluster)); err != nil || st != nil {
+			t.Errorf("the stack is still there: %+v, %v", st, err)
 		}
 	})
 }

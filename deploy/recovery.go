@@ -107,8 +107,9 @@ func (e *UnrecoverableError) Error() string {
 	return fmt.Sprintf("stack %s is not recovered: %s", e.Stack, e.Reason)
 }
 
-// PlanRecovery finds out what is stuck, and what [Recover] would do. It only
-// reads. Change sets of a run that is at work are not counted as left.
+// PlanRecovery finds out what is stuck, and what [Recover] would do, or is refused
+// for: the error is a [*RefusedError] then, and comes with the plan. It only reads. Change sets of a run that is
+// at work are not counted as left.
 func PlanRecovery(ctx context.Context, o RecoverOptions) (*Recovery, error) {
 	r, owned, err := recovering(ctx, o)
 	if err != nil {
@@ -120,10 +121,16 @@ func PlanRecovery(ctx context.Context, o RecoverOptions) (*Recovery, error) {
 		return nil, err
 	}
 	plan, err := r.plan(ctx, o, owned, unseen == "" && (at == nil || at.Ended))
-	if plan != nil && at != nil {
+	if err != nil {
+		return plan, err
+	}
+	if at != nil {
 		plan.Lease, plan.LeaseFree = at, at.Free(lease.Holder{})
 	}
-	return plan, err
+	if plan.Empty() {
+		return plan, nil
+	}
+	return plan, r.replacedBut(ctx, owned, o.retained(plan))
 }
 
 // plan is what is stuck. With idle, nobody else is at work, and open change sets

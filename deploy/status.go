@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -50,6 +51,10 @@ type Status struct {
 	LeaseFree time.Time   `json:"leaseFree,omitzero"`
 	// LeaseUnknown is why that can't be told.
 	LeaseUnknown string `json:"leaseUnknown,omitempty"`
+	// Upgrade of Kubernetes that is not over; nil if there is none. UpgradeUnknown is
+	// why that can't be told.
+	Upgrade        *Upgrading `json:"upgrade,omitempty"`
+	UpgradeUnknown string     `json:"upgradeUnknown,omitempty"`
 	// Kubernetes is how its API is reached; nil without a cluster.
 	Kubernetes *KubernetesStatus `json:"kubernetes,omitempty"`
 	// KubernetesUnknown is why that can't be told.
@@ -139,6 +144,12 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 	if len(s.Going) > 0 {
 		s.Phase = InMotion
 	}
+	if upgradable(owned[architecture.Cluster]) {
+		s.Upgrade, err = lookAtUpgrade(ctx, t)
+		if s.UpgradeUnknown, err = beside(ctx, err); err != nil {
+			return nil, err
+		}
+	}
 	s.Kubernetes, err = lookAtKubernetes(ctx, t, owned)
 	if s.KubernetesUnknown, err = beside(ctx, err); err != nil {
 		return nil, err
@@ -169,6 +180,10 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		if slices.ContainsFunc(slices.Collect(maps.Values(owned)), func(st *stack.State) bool { return stack.ConditionOf(st.Status) == stack.Stuck }) {
 			s.Next = "recover"
 		}
+	}
+	// All else that would make or change something is refused meanwhile.
+	if s.Upgrade != nil && (s.Phase == Complete || s.Next == "create") {
+		s.Next = "upgrade kubernetes -f"
 	}
 	return s, nil
 }
@@ -265,19 +280,25 @@ func phase(owned map[architecture.StackName]*stack.State, wanted map[architectur
 }
 
 // Moving are the stacks of a deployment that CloudFormation is at work on, in the
-// order of the catalogue.
-func Moving(ctx context.Context, t Target) ([]architecture.StackName, error) {
-	owned, err := ownedStacks(ctx, newRun(t, nil).driver, t.Architecture.Config.Name)
+// order of the catalogue, and what else is being deleted, in words: a cluster or a
+// database that goes before its stack. With an error they are what could be seen.
+func Moving(ctx context.Context, t Target) (moving []architecture.StackName, going []string, err error) {
+	r := newRun(t, nil)
+	owned, err := ownedStacks(ctx, r.driver, t.Architecture.Config.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var moving []architecture.StackName
 	for _, s := range architecture.Catalogue() {
 		if st := owned[s.Name]; st.Exists() && stack.ConditionOf(st.Status) == stack.Moving {
 			moving = append(moving, s.Name)
 		}
 	}
-	return moving, nil
+	going, err = r.going(ctx, owned)
+	return moving, slices.DeleteFunc(going, func(g string) bool {
+		return strings.HasPrefix(g, "stack ") ||
+			strings.HasPrefix(g, "cluster ") && slices.Contains(moving, architecture.Cluster) ||
+			strings.HasPrefix(g, "database ") && slices.Contains(moving, architecture.Database)
+	}), err
 }
 
 // Outputs returns the outputs of a deployment's stacks, or [ErrAbsent].

@@ -2,6 +2,8 @@ package deploy_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -83,6 +85,30 @@ func TestL09StatusSaysWhatIsBeingDeleted(t *testing.T) {
 		})
 		if s := look(hidden); !slices.Contains(s.Going, "database "+id) || !strings.Contains(s.GoingUnknown, "not allowed there") {
 			t.Errorf("what can't be seen: %v, %q", s.Going, s.GoingUnknown)
+		}
+	})
+}
+
+// TestL31WhatGoesBesideStacks: a deletion is stopped while the database goes, before its
+// stack is in motion. What goes on in AWS is the database.
+func TestL31WhatGoesBesideStacks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		w.database(a)
+		ctx, stop := context.WithCancelCause(t.Context())
+		w.seen = func(e deploy.Event) {
+			if s, ok := e.(deploy.Step); ok && strings.HasPrefix(s.Text, "deleting database ") {
+				stop(errKilled)
+			}
+		}
+		if _, err := deploy.Delete(ctx, deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData}); !errors.Is(err, errKilled) {
+			t.Fatalf("the delete ended with %v", err)
+		}
+		moving, going, err := deploy.Moving(t.Context(), w.target(a))
+		if err != nil || len(moving) > 0 || !slices.Equal(going, []string{"database " + a.DatabaseName()}) {
+			t.Errorf("moving %q, going %q, %v", moving, going, err)
 		}
 	})
 }

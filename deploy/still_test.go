@@ -49,6 +49,28 @@ func TestL08OnlySleepIsStillness(t *testing.T) {
 	})
 }
 
+// TestL08WorkElsewhereEndsInTime: what doesn't wait here ends with the deadline, and
+// the watch over it with the work.
+func TestL08WorkElsewhereEndsInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatchdog(clock.Real{}, 20*time.Minute, time.Hour)
+		start := time.Now()
+		ctx, stop := w.bound(t.Context())
+		<-ctx.Done()
+		var overdue *OverdueError
+		if took := time.Since(start); !errors.As(context.Cause(ctx), &overdue) || overdue.Stalled || took > 21*time.Minute {
+			t.Errorf("it ended after %v: %v", took, context.Cause(ctx))
+		}
+		stop()
+		ctx, stop = newWatchdog(clock.Real{}, time.Hour, time.Hour).bound(t.Context())
+		stop()
+		if time.Since(start) > 21*time.Minute || !errors.Is(context.Cause(ctx), context.Canceled) {
+			t.Errorf("the watch outlasts the work: %v", context.Cause(ctx))
+		}
+	})
+}
+
 // suspended sleeps for hours longer than it was asked to.
 type suspended struct{ clock.Real }
 

@@ -100,20 +100,29 @@ func (d *deleting) deleteGroup(ctx context.Context, id string) (gone bool, err e
 // ours tells that a security group is the deployment's: it carries its tag or
 // one with its cluster's name, or lies in its VPC.
 func (d *deleting) ours(g types.SecurityGroup) bool {
-	tags := map[string]string{}
-	for _, t := range g.Tags {
-		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
-	if tags[Tag] == d.Architecture.Name() {
+	if d.marked(g.Tags) {
 		return true
-	}
-	for k, v := range inventory.ClusterTags(d.Architecture.ClusterName()) {
-		if tags[k] == v {
-			return true
-		}
 	}
 	if st := d.owned[architecture.Network]; st != nil && !d.Architecture.Config.Network.Exists() {
 		return st.Outputs["VpcId"] != "" && st.Outputs["VpcId"] == aws.ToString(g.VpcId)
+	}
+	return false
+}
+
+// marked tells that tags are the deployment's, or say that what carries them was made
+// for its cluster.
+func (r *run) marked(list []types.Tag) bool {
+	tags := map[string]string{}
+	for _, t := range list {
+		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	if tags[Tag] == r.Architecture.Name() {
+		return true
+	}
+	for k, v := range inventory.ClusterTags(r.Architecture.ClusterName()) {
+		if tags[k] == v {
+			return true
+		}
 	}
 	return false
 }
@@ -165,10 +174,9 @@ func naming(rules []types.IpPermission, id string) []types.IpPermission {
 	return out
 }
 
-// sweepData deletes what holds data and no stack has: volumes of pods and
-// snapshots of them, backups
-// of databases that are gone, vaults that outlived their stack. Whatever of it
-// stays keeps its key.
+// sweepData deletes what holds data and no stack has: volumes of pods and snapshots of
+// them, backups of databases that are gone, vaults that outlived their stack. Whatever
+// of it stays keeps its key.
 func (d *deleting) sweepData(ctx context.Context) error {
 	v, err := inventory.Read(ctx, d.AWS, d.Architecture)
 	if err != nil {

@@ -16,6 +16,9 @@ const (
 	soon = 5 * time.Second
 )
 
+// easing is a pace for what takes seconds or minutes: it slows down the longer it takes.
+func easing(waited time.Duration) time.Duration { return min(max(waited/4, soon/2), slow) }
+
 // look is one look at what is waited for, see [poll.Poller.Until].
 type look func(ctx context.Context, waited time.Duration) (over bool, seen string, err error)
 

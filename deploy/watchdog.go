@@ -68,6 +68,24 @@ func (w *watchdog) Sleep(ctx context.Context, d time.Duration) error {
 	return w.Clock.Sleep(ctx, d)
 }
 
+// bound gives a context that ends with the [OverdueError] once one is due: for work that
+// doesn't sleep on this clock. Stop is for when the work is over.
+func (w *watchdog) bound(ctx context.Context) (bounded context.Context, stop func()) {
+	bounded, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		var err error
+		for err == nil {
+			err = w.Sleep(bounded, slow)
+		}
+		cancel(err)
+	})
+	return bounded, func() {
+		cancel(nil)
+		watching.Wait()
+	}
+}
+
 // skip leaves out the time until now that no sleep accounts for. The next sleep
 // takes as long as said.
 func (w *watchdog) skip(next time.Duration) {

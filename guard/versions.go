@@ -41,11 +41,11 @@ func versions(c Case, all []difference) []Refusal {
 			if c.Running != "" {
 				was = c.Running
 			}
-			from, to := minor(was), minor(is)
+			from, to := Minor(was), Minor(is)
 			if from < 0 || to < 0 || to == from || to == from+1 {
 				continue
 			}
-			reason, fix := fmt.Sprintf("would go from %s to %s: EKS takes one minor version at a time", was, is), fmt.Sprintf("write %q, update, and go on from there", step(was))
+			reason, fix := fmt.Sprintf("would go from %s to %s: EKS takes one minor version at a time", was, is), fmt.Sprintf("write %q, update, and go on from there", Next(was))
 			if to < from {
 				reason, fix = fmt.Sprintf("would go from %s back to %s: EKS can't go back", was, is), fmt.Sprintf("write %q", was)
 			}
@@ -63,8 +63,8 @@ func versions(c Case, all []difference) []Refusal {
 	return out
 }
 
-// minor is the second number of a version; -1 if it is none.
-func minor(version string) int {
+// Minor is the second number of a version; -1 if it is none.
+func Minor(version string) int {
 	_, rest, _ := strings.Cut(version, ".")
 	n, err := strconv.Atoi(rest)
 	if err != nil {
@@ -82,10 +82,10 @@ func major(version string) int {
 	return n
 }
 
-// step is the minor version after one.
-func step(version string) string {
+// Next is the minor version after one.
+func Next(version string) string {
 	first, _, _ := strings.Cut(version, ".")
-	return first + "." + strconv.Itoa(minor(version)+1)
+	return first + "." + strconv.Itoa(Minor(version)+1)
 }
 
 // together refuses an upgrade of Kubernetes or of the database's major version
@@ -168,4 +168,22 @@ func Upgrades(c Case) bool {
 		}
 	}
 	return false
+}
+
+// Pending are the resources in which a case differs by more than the versions of
+// Kubernetes: of the cluster, its nodes and its add-ons, and what people look up of
+// them. GPU nodes that aren't there yet are none of them.
+func Pending(c Case) []string {
+	kubernetes := []string{"AWS::EKS::Cluster", "AWS::EKS::Nodegroup", "AWS::EKS::Addon"}
+	var out []string
+	for _, d := range compare(c) {
+		switch {
+		case d.place == architecture.Parameters && strings.HasPrefix(d.id, "Versions"), d.place == architecture.GPU && d.begins:
+			continue
+		case d.was != nil && d.is != nil && slices.Contains(kubernetes, d.typ) && !slices.ContainsFunc(d.changed(), func(p string) bool { return !IsVersion(d.typ, p) }):
+			continue
+		}
+		out = append(out, d.id+" in stack "+d.stack)
+	}
+	return out
 }

@@ -43,7 +43,7 @@ func (g *Registry) Locate(ctx context.Context, c *bundle.Contents, refs []chart.
 		r, known := g.of(asked)
 		switch {
 		case !there:
-			l.Add(ref.Place, "add its archive: poolhouse bundle build --image", "names the image %s, which is not in the bundle", ref.Image)
+			l.Add(ref.Place, "add its archive by --image, or the image by --pull: poolhouse bundle build", "names the image %s, which is not in the bundle", ref.Image)
 		case !known:
 			l.Add(ref.Place, "add "+last(asked)+" to registry.repositories in deployment.yaml, and update the deployment", "names the image %s, and the deployment has no repository for it", ref.Image)
 		case !r.There || g.Client == nil:

@@ -2,12 +2,14 @@
 // a deployment, and images from one registry to another.
 //
 // A bundle is one stream, perhaps compressed, in which layers lie in any order. So
-// it is read twice. First as a whole, by package bundle, which compares every
-// digest and knows then what there is; [Prepare] works out which repository each
-// image goes to, asks what is there, and refuses what can't be. Then [Plan.Push]
-// lets the bundle run through again, and sends each layer that is missing as it
-// comes by. Nothing is unpacked to disk, and what is held in memory is bounded,
-// whatever the size.
+// it is looked through first, by package bundle, and it is known then what there is;
+// [Prepare] works out which repository each image goes to, asks what is there, and
+// refuses what can't be. Then [Plan.Push] lets the bundle run through, and sends each
+// layer that is missing as it comes by. Nothing is unpacked to disk, and what is held in
+// memory is bounded, whatever the size.
+// The registry compares what comes with its digest; what it does not take is compared
+// here too in the next pass. So layers needn't be compared before, and a bundle may have
+// been read with [bundle.Options.Skim].
 //
 // A layer goes to the first repository that lacks it, and is mounted from there
 // into the others. Where the registry doesn't mount, it goes to all that lack it at

@@ -44,11 +44,13 @@ func Remote(ref image.Reference) (host, repository string) {
 	return ref.Registry, ref.Repository
 }
 
-// maxManifests is how many manifests an image may have, and maxDepth how deep its
-// indexes may lie in one another.
+// maxManifests is how many manifests an image may have, maxDepth how deep its indexes
+// may lie in one another, and maxDocuments how many bytes the manifests of all images
+// may have, as in a bundle.
 const (
 	maxManifests = 1000
 	maxDepth     = 4
+	maxDocuments = 32 << 20
 )
 
 // Mirror works out what it takes to bring images from other registries into this
@@ -56,6 +58,23 @@ const (
 // reads. What stands in the way is an error of kind [fault.Faults], as [Prepare] has
 // it.
 func Mirror(ctx context.Context, g *Registry, names []image.Reference, from func(host string) *registry.Client) (*Plan, error) {
+	m, list, err := find(ctx, names, from)
+	if err != nil {
+		return nil, err
+	}
+	// A layer of the same registry is mounted from where it is.
+	near := map[string]string{}
+	for digest, o := range m.origins {
+		if g.Client != nil && o.client.Host() == g.Client.Host() {
+			near[digest] = o.repository
+		}
+	}
+	return prepare(ctx, g, m, list, near, false)
+}
+
+// find reads what images of other registries consist of. What is wrong with them is an
+// error of kind [fault.Faults].
+func find(ctx context.Context, names []image.Reference, from func(host string) *registry.Client) (*mirrored, []bundle.Image, error) {
 	m := &mirrored{origins: map[string]origin{}}
 	clients := map[string]*registry.Client{}
 	for _, ref := range names {
@@ -70,19 +89,12 @@ func Mirror(ctx context.Context, g *Registry, names []image.Reference, from func
 		list[n], err = m.read(ctx, names[n], clients[host], repository)
 		return err
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if m.faults.Len() > 0 {
-		return nil, m.faults.Faults()
+		return nil, nil, m.faults.Faults()
 	}
-	// A layer of the same registry is mounted from where it is.
-	near := map[string]string{}
-	for digest, o := range m.origins {
-		if g.Client != nil && o.client.Host() == g.Client.Host() {
-			near[digest] = o.repository
-		}
-	}
-	return prepare(ctx, g, m, list, near, false)
+	return m, list, nil
 }
 
 // origin is where a layer comes from.
@@ -97,6 +109,8 @@ type mirrored struct {
 	mu      sync.Mutex
 	faults  fault.List
 	origins map[string]origin // by digest
+	// documents is how many bytes the manifests have that were read.
+	documents int
 }
 
 func (m *mirrored) fault(ref image.Reference, fix, reason string, args ...any) {
@@ -131,6 +145,10 @@ func (m *mirrored) read(ctx context.Context, ref image.Reference, c *registry.Cl
 			m.fault(ref, "name its parts by their digests", "lists too many manifests, or lists within lists")
 			return what, errFaulty
 		}
+		if !m.keep(what) {
+			m.fault(ref, "name fewer images at once, and look at who made them", "has manifests that are, with those of the images before it, larger than %d bytes", maxDocuments)
+			return what, errFaulty
+		}
 		manifests, blobs, err := image.Lists(what.MediaType, what.Text)
 		if err != nil {
 			m.fault(ref, "have it made anew with a current docker, podman or skopeo", "%s %v", what.Digest, err)
@@ -160,6 +178,14 @@ func (m *mirrored) read(ctx context.Context, ref image.Reference, c *registry.Cl
 		err = nil
 	}
 	return i, err
+}
+
+// keep tells whether there is room for a manifest.
+func (m *mirrored) keep(what registry.Manifest) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.documents += len(what.Text)
+	return m.documents <= maxDocuments
 }
 
 // put takes down where a layer comes from; false if it is known with another size.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 
@@ -82,16 +81,6 @@ func Prepare(ctx context.Context, g *Registry, c *bundle.Contents, absent bool) 
 		return nil, c.Faults
 	}
 	return prepare(ctx, g, bundled{c}, c.Images, nil, absent)
-}
-
-// source is where the layers of a plan's images come from.
-type source interface {
-	// layers hands out those that are wanted. What can't be read of one is told to
-	// lost, if the others can; an error ends the push. Visit may be called from
-	// several goroutines.
-	layers(ctx context.Context, wanted func(digest string) bool, visit func(b image.Blob, r io.Reader) error, lost func(digest string, err error)) error
-	// other is the error of a layer that has other bytes than its digest says.
-	other(b image.Blob) error
 }
 
 // prepare is [Prepare] for images from anywhere. Near are further repositories of the

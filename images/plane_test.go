@@ -4,22 +4,18 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os"
 	"testing"
 
+	"github.com/poolhouse/poolhouse/internal/testkit/repositories"
+	"github.com/poolhouse/poolhouse/internal/testkit/server"
 	sandboximages "github.com/poolhouse/poolhouse/sandbox/images"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
 )
 
-// TestPlane pushes to a registry whose layers are in a real server: as a whole,
-// killed in the middle and gone on with. Bytes are counted where they arrive.
-func TestPlane(t *testing.T) {
-	t.Parallel()
-	program := os.Getenv("POOLHOUSE_PLANE_REGISTRY")
-	if program == "" {
-		t.Skip("POOLHOUSE_PLANE_REGISTRY names no program: go -C planes/registry build -o DIR ./poolhouse-plane-registry, then POOLHOUSE_PLANE_REGISTRY=DIR/poolhouse-plane-registry")
-	}
-	s, err := sandboximages.Open(t.Context(), plane.Options{Program: program})
+// openStore starts a server that holds layers for a sandbox.
+func openStore(t testing.TB, o plane.Options) *sandboximages.Store {
+	t.Helper()
+	s, err := sandboximages.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,11 +24,23 @@ func TestPlane(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	open := func() *world {
-		return newWorldOn(t, "IMMUTABLE", s, func(r *http.Request, digest string) (*http.Response, error) {
-			return s.Get(r.Context(), r.Method, digest, r.Header)
-		})
-	}
+	return s
+}
+
+// newWorldStored is newWorld with layers in a real server.
+func newWorldStored(t testing.TB, s *sandboximages.Store) *world {
+	t.Helper()
+	return newWorldOf(t, repositories.Options{Mutability: "IMMUTABLE", Layers: s, Get: func(r *http.Request, digest string) (*http.Response, error) {
+		return s.Get(r.Context(), r.Method, digest, r.Header)
+	}})
+}
+
+// TestPlane pushes to a registry whose layers are in a real server: as a whole,
+// killed in the middle and gone on with. Bytes are counted where they arrive.
+func TestPlane(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, plane.Options{Program: server.Program(t, "registry")})
+	open := func() *world { return newWorldStored(t, s) }
 	c := sample(t, "b.tar.gz", 3<<20)
 	w := open()
 	p := w.plan(c)

@@ -1,10 +1,7 @@
 package images
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/bundle/image"
 	"github.com/poolhouse/poolhouse/images/registry"
@@ -71,7 +67,7 @@ func (e *PushError) Unwrap() []error {
 func (p *Plan) Push(ctx context.Context, o PushOptions) error {
 	s := &pusher{
 		plan: p, PushOptions: o, alone: p.registry.Alone, pool: newPool(), slots: make(chan struct{}, uploads),
-		met: map[string]bool{}, lacks: map[string][]string{}, held: maps.Clone(p.somewhere), flying: map[place]bool{}, failed: map[place]error{}, unmounted: map[place]bool{},
+		met: map[string]bool{}, refusals: map[place]int{}, lacks: map[string][]string{}, held: maps.Clone(p.somewhere), flying: map[place]bool{}, failed: map[place]error{}, unmounted: map[place]bool{},
 	}
 	for digest, repositories := range p.lacks {
 		s.lacks[digest] = slices.Clone(repositories)
@@ -106,9 +102,13 @@ type pusher struct {
 	// unmounted is where the registry refused to mount: there the layer is sent.
 	unmounted map[place]bool
 	// met are the layers that came by in this pass, or were on another way meanwhile.
-	met  map[string]bool
-	last error // the latest error of a pass that may pass
-	done int   // layers and images that got somewhere
+	met map[string]bool
+	// refusals count how often a repository took what arrived for another layer: when it
+	// comes by again it is compared with its digest here too, to say whether it is wrong
+	// before it is sent.
+	refusals map[place]int
+	last     error // the latest error of a pass that may pass
+	done     int   // layers and images that got somewhere, or were given up
 }
 
 // moving is an image that is pushed.
@@ -260,9 +260,7 @@ func (s *pusher) missed(due []string) {
 		}
 		for _, repository := range s.lacks[digest] {
 			at := place{digest, repository}
-			if s.failed[at] == nil {
-				s.failed[at] = fault.Faults{{Place: s.file(digest), Reason: fmt.Sprintf("has the layer %s no more, which it had when the bundle was read", digest), Fix: "put it back, and push the bundle again when nobody writes to it"}}
-			}
+			s.giveUp(at, fault.Faults{{Place: s.file(digest), Reason: fmt.Sprintf("has the layer %s no more, which it had when the bundle was read", digest), Fix: "put it back, and push the bundle again when nobody writes to it"}})
 		}
 	}
 }
@@ -458,217 +456,42 @@ func (s *pusher) size(digest string) int64 {
 	return 0
 }
 
+// named is an error that names a layer.
+func named(digest string, err error) error {
+	if strings.Contains(err.Error(), digest) {
+		return err
+	}
+	return fmt.Errorf("layer %s: %w", digest, err)
+}
+
+// tolerated is how many refusals of a layer as another one may pass: one of bytes that
+// were not compared with their digest, and one of bytes that were, and so were damaged
+// on their way.
+const tolerated = 2
+
 // mishap takes down that something went wrong with a layer; what can't pass is not
 // tried any more.
 func (s *pusher) mishap(digest, repository string, err error) {
-	err = fmt.Errorf("layer %s: %w", digest, err)
+	err = named(digest, err)
+	at := place{digest, repository}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if registry.IsOther(err) {
+		if s.refusals[at]++; s.refusals[at] <= tolerated {
+			return // it is compared when it comes by again
+		}
+	}
 	if registry.IsTransient(err) {
 		s.last = err
 		return
 	}
-	if at := (place{digest, repository}); s.failed[at] == nil {
+	s.giveUp(at, err)
+}
+
+// giveUp takes down why a layer is not tried any more. The caller holds mu.
+func (s *pusher) giveUp(at place, err error) {
+	if s.failed[at] == nil {
 		s.failed[at] = err
+		s.done++
 	}
-}
-
-// visit sends a layer that comes by. It returns when all of it is read; the uploads
-// go on beside it.
-func (s *pusher) visit(ctx context.Context, b image.Blob, r io.Reader) error {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	// While it waited, the layer may have come there by another way.
-	s.mu.Lock()
-	s.met[b.Digest] = true
-	to := s.destinations(b.Digest)
-	for _, repository := range to {
-		s.flying[place{b.Digest, repository}] = true
-	}
-	s.mu.Unlock()
-	landed := func() {
-		s.mu.Lock()
-		for _, repository := range to {
-			delete(s.flying, place{b.Digest, repository})
-		}
-		s.mu.Unlock()
-		<-s.slots
-	}
-	if len(to) == 0 {
-		landed()
-		return nil
-	}
-	if b.Size <= small {
-		body, err := s.readSmall(b, r)
-		if err != nil {
-			landed()
-			return err
-		}
-		s.work.Go(func() {
-			defer landed()
-			for _, repository := range to {
-				s.again(ctx, b, repository, body)
-			}
-		})
-		return nil
-	}
-	queues := make([]*queue, len(to))
-	var sending sync.WaitGroup
-	for n, repository := range to {
-		queues[n] = newQueue()
-		sending.Go(func() {
-			defer queues[n].leave()
-			if err := s.send(ctx, b, repository, queues[n]); err != nil {
-				s.mishap(b.Digest, repository, err)
-			}
-		})
-	}
-	s.work.Go(func() {
-		defer landed()
-		sending.Wait()
-	})
-	return s.feed(ctx, b, r, queues)
-}
-
-// bundled is a bundle as a source.
-type bundled struct{ contents *bundle.Contents }
-
-func (s bundled) layers(ctx context.Context, wanted func(string) bool, visit func(image.Blob, io.Reader) error, _ func(string, error)) error {
-	return s.contents.Blobs(ctx, bundle.Options{}, wanted, visit)
-}
-
-// other is a layer that isn't any more what it was when the bundle was read.
-func (bundled) other(b image.Blob) error {
-	return fmt.Errorf("layer %s %w: push the bundle again when nobody writes to it", b.Digest, errChanged)
-}
-
-var errChanged = errors.New("changed since the bundle was read")
-
-// lost takes down that a layer can't be read where it comes from.
-func (s *pusher) lost(digest string, err error) {
-	s.mu.Lock()
-	lacking := slices.Clone(s.lacks[digest])
-	s.met[digest] = true
-	s.mu.Unlock()
-	for _, repository := range lacking {
-		s.mishap(digest, repository, err)
-	}
-}
-
-func (s *pusher) readSmall(b image.Blob, r io.Reader) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r, b.Size+1))
-	if err != nil {
-		return nil, err
-	}
-	if sum := sha256.Sum256(body); int64(len(body)) != b.Size || "sha256:"+hex.EncodeToString(sum[:]) != b.Digest {
-		return nil, s.plan.source.other(b)
-	}
-	return body, nil
-}
-
-// feed reads a layer into the queues. The last piece goes when the digest of the
-// whole is right: nobody can complete another one.
-func (s *pusher) feed(ctx context.Context, b image.Blob, r io.Reader, queues []*queue) (err error) {
-	end := func(err error) {
-		for _, q := range queues {
-			q.finish(err)
-		}
-	}
-	sum := sha256.New()
-	for left := b.Size; left > 0; {
-		c, err := s.pool.lend(ctx)
-		if err != nil {
-			end(err)
-			return err
-		}
-		n, err := io.ReadFull(r, c.full[:min(left, chunkSize)])
-		c.data = c.full[:n]
-		sum.Write(c.data)
-		left -= int64(n)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err == nil && left == 0 && "sha256:"+hex.EncodeToString(sum.Sum(nil)) != b.Digest {
-			err = s.plan.source.other(b)
-		}
-		if err != nil {
-			c.use(-1)
-			end(err)
-			return err
-		}
-		read := false
-		for _, q := range queues {
-			read = q.put(c) || read
-		}
-		c.use(-1)
-		if !read {
-			return nil // all uploads have failed; it comes by again
-		}
-	}
-	end(io.EOF)
-	return nil
-}
-
-// again sends a small layer until it is there or can't be.
-func (s *pusher) again(ctx context.Context, b image.Blob, repository string, body []byte) {
-	for n := 1; ; n++ {
-		err := s.send(ctx, b, repository, bytes.NewReader(body))
-		if err == nil {
-			return
-		}
-		if n < registry.Attempts && registry.IsTransient(err) && registry.Pause(ctx, s.Clock, n, err) == nil {
-			continue
-		}
-		s.mu.Lock()
-		s.failed[place{b.Digest, repository}] = fmt.Errorf("layer %s: %w", b.Digest, err)
-		s.mu.Unlock()
-		return
-	}
-}
-
-// send sends a layer to a repository once.
-func (s *pusher) send(ctx context.Context, b image.Blob, repository string, body io.Reader) error {
-	client := s.plan.registry.Client
-	upload, err := client.Begin(ctx, repository, b.Digest, "")
-	if err != nil {
-		return err
-	}
-	item := s.counting(b.Digest, repository)
-	counted := &counted{r: transfer.Reader(ctx, body, item, s.Limit)}
-	if err := client.Send(ctx, upload, b.Size, counted); err != nil {
-		item.Move(-counted.count())
-		return err
-	}
-	s.arrived(ctx, b.Digest, repository)
-	return nil
-}
-
-// counted counts what is read, by whoever sends it.
-type counted struct {
-	mu sync.Mutex
-	r  io.Reader
-	n  int64
-	// over: nothing more is counted.
-	over bool
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	over := c.over
-	c.mu.Unlock()
-	if over {
-		return 0, errGone
-	}
-	n, err := c.r.Read(p)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n += int64(n)
-	return n, err
-}
-
-func (c *counted) count() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.over = true
-	return c.n
 }

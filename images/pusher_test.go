@@ -12,7 +12,7 @@ import (
 func waiting(lacks ...string) *pusher {
 	return &pusher{
 		plan:  &Plan{registry: &Registry{}, lacks: map[string][]string{"d": {"a", "b", "c"}}},
-		slots: make(chan struct{}, uploads), lacks: map[string][]string{"d": lacks}, held: map[string]bool{}, met: map[string]bool{},
+		slots: make(chan struct{}, uploads), lacks: map[string][]string{"d": lacks}, held: map[string]bool{}, met: map[string]bool{}, refusals: map[place]int{},
 		flying: map[place]bool{}, failed: map[place]error{}, unmounted: map[place]bool{},
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
@@ -333,7 +334,8 @@ func (r *reading) repositories(ctx context.Context) error {
 	return nil
 }
 
-// clusters is the cluster of the deployment's name, if it carries its tag.
+// clusters is the cluster of the deployment's name, if a stack of it made that or its
+// tag is on it.
 func (r *reading) clusters(ctx context.Context) error {
 	name := r.arch.ClusterName()
 	out, err := r.aws.EKS.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &name})
@@ -341,9 +343,12 @@ func (r *reading) clusters(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
+		r.foreign = true
 		return err
 	}
-	if r.has("AWS::EKS::Cluster", name) || out.Cluster.Tags[Tag] == r.arch.Name() {
+	// Only CloudFormation gives this tag. A stack's id is an ARN with its name in it.
+	r.foreign = !strings.Contains(out.Cluster.Tags[StackIDTag], ":stack/"+r.arch.StackName(architecture.Cluster)+"/")
+	if !r.foreign || out.Cluster.Tags[Tag] == r.arch.Name() {
 		r.add(Item{Type: "AWS::EKS::Cluster", ID: name, ARN: aws.ToString(out.Cluster.Arn), Origin: ByTag, State: string(out.Cluster.Status)})
 	}
 	return nil

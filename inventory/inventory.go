@@ -149,6 +149,10 @@ type reading struct {
 	// they are not known.
 	standing map[string]string
 
+	// foreign: the cluster of the deployment's name is somebody else's, or may be, and so
+	// is what its controllers make.
+	foreign bool
+
 	mu    sync.Mutex
 	held  map[string][]string // physical ids by type
 	found map[[2]string]Item
@@ -167,7 +171,7 @@ func Read(ctx context.Context, c *awsapi.Clients, a *architecture.Architecture) 
 	// what has these: the readers of a step need what the step before found.
 	steps := [][]source{
 		{{"stacks", r.stacks}},
-		{{"keys", r.keys}, {"VPCs", r.vpcs}},
+		{{"keys", r.keys}, {"VPCs", r.vpcs}, {"clusters", r.clusters}},
 		{
 			{"key aliases", r.aliases},
 			{"network interfaces", r.interfaces},
@@ -184,7 +188,6 @@ func Read(ctx context.Context, c *awsapi.Clients, a *architecture.Architecture) 
 			{"backup vaults", r.vaults},
 			{"buckets", r.buckets},
 			{"repositories", r.repositories},
-			{"clusters", r.clusters},
 			{"log groups", r.logGroups},
 			{"secrets", r.secrets},
 			{"parameters", r.parameters},

@@ -9,7 +9,7 @@ import (
 // stack lets go of it.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-console-create-stack.html
 const (
-	stackIDTag   = "aws:cloudformation:stack-id"
+	StackIDTag   = "aws:cloudformation:stack-id"
 	stackNameTag = "aws:cloudformation:stack-name"
 )
 
@@ -17,7 +17,7 @@ const (
 // stack made it: one that has it no longer, or one of somebody else's that has it
 // now and whose it is therefore.
 func (r *reading) made(i *Item, tags map[string]string) {
-	id, name := tags[stackIDTag], tags[stackNameTag]
+	id, name := tags[StackIDTag], tags[stackNameTag]
 	if name == "" || r.standing == nil || r.has(i.Type, i.ID) {
 		return
 	}

@@ -188,7 +188,7 @@ func (r *reading) parameters(ctx context.Context) error {
 			return err
 		}
 		for _, p := range page.Parameters {
-			if strings.HasPrefix(aws.ToString(p.Name), r.arch.LeasePath()+"/") {
+			if strings.HasPrefix(aws.ToString(p.Name), r.arch.LeasePath()+"/") || aws.ToString(p.Name) == r.arch.UpgradePath() {
 				continue // who works on it goes when the work is done
 			}
 			r.add(Item{Type: "AWS::SSM::Parameter", ID: aws.ToString(p.Name), ARN: aws.ToString(p.ARN), Origin: ByName, Why: aws.ToString(p.Description)})

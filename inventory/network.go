@@ -44,6 +44,9 @@ func (r *reading) origin(tags map[string]string) Origin {
 	if tags[Tag] == r.arch.Name() {
 		return ByTag
 	}
+	if r.foreign {
+		return ""
+	}
 	for k, v := range ClusterTags(r.arch.ClusterName()) {
 		if tags[k] == v {
 			return ByCluster
@@ -81,6 +84,9 @@ func (r *reading) places() [][]types.Filter {
 	out := [][]types.Filter{{r.own()}}
 	if vpcs := r.held["AWS::EC2::VPC"]; len(vpcs) > 0 {
 		out = append(out, []types.Filter{filter("vpc-id", vpcs...)})
+	}
+	if r.foreign {
+		return out
 	}
 	for k, v := range ClusterTags(r.arch.ClusterName()) {
 		out = append(out, []types.Filter{filter("tag:"+k, v)})
@@ -185,7 +191,8 @@ func (r *reading) volumes(ctx context.Context) error {
 				return err
 			}
 			for _, v := range page.Volumes {
-				claim := tagsOf(v.Tags)["CSIVolumeName"]
+				tags := tagsOf(v.Tags)
+				claim := tags["CSIVolumeName"]
 				i := Item{
 					Type: "AWS::EC2::Volume", ID: aws.ToString(v.VolumeId), State: string(v.State), Origin: r.origin(tagsOf(v.Tags)),
 					Key: aws.ToString(v.KmsKeyId), Part: claim == "" && len(v.Attachments) > 0, Data: true,
@@ -197,6 +204,9 @@ func (r *reading) volumes(ctx context.Context) error {
 				}
 				if i.Why = "a volume that nothing has"; claim != "" {
 					i.Why = "the volume " + claim + " of a pod"
+				}
+				if of := tags["kubernetes.io/created-for/pvc/name"]; claim != "" && of != "" {
+					i.Why = fmt.Sprintf("the volume %s of the claim %s/%s", claim, tags["kubernetes.io/created-for/pvc/namespace"], of)
 				}
 				r.add(i)
 			}
@@ -419,16 +429,47 @@ func (r *reading) classicTags(ctx context.Context, names []string) (map[string]m
 }
 
 // OfCluster are the load balancers, target groups and security groups that
-// controllers or EKS made for the cluster, by their tags. Unlike [Read] it fails
+// controllers or EKS made for the cluster, by their tags; none where the cluster that
+// bears the name now is somebody else's. Unlike [Read] it fails
 // if one of these can't be listed, unless the caller may not list it.
 func OfCluster(ctx context.Context, c *awsapi.Clients, a *architecture.Architecture) (*Inventory, error) {
+	return ofCluster(ctx, &reading{arch: a, aws: c, held: map[string][]string{}, found: map[[2]string]Item{}})
+}
+
+// Foreign tells that the cluster which bears the deployment's name is somebody else's:
+// no stack of the deployment's name made it. A cluster that is gone is nobody's.
+func Foreign(ctx context.Context, c *awsapi.Clients, a *architecture.Architecture) (bool, error) {
 	r := &reading{arch: a, aws: c, held: map[string][]string{}, found: map[[2]string]Item{}}
+	if err := r.clusters(ctx); err != nil {
+		return true, fmt.Errorf("look whose cluster %s is: %w", a.ClusterName(), err)
+	}
+	return r.foreign, nil
+}
+
+// OfControllers is [OfCluster] of a cluster that is there, without the group of its
+// own, which goes with it.
+func OfControllers(ctx context.Context, c *awsapi.Clients, a *architecture.Architecture) (*Inventory, error) {
+	r := &reading{arch: a, aws: c, held: map[string][]string{}, found: map[[2]string]Item{}}
+	r.hold("AWS::EKS::Cluster", a.ClusterName())
+	v, err := ofCluster(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	v.Items = v.Outside()
+	return v, nil
+}
+
+func ofCluster(ctx context.Context, r *reading) (*Inventory, error) {
+	// Whose the cluster is has to be known.
+	if err := r.clusters(ctx); err != nil {
+		return nil, fmt.Errorf("look whose cluster %s is: %w", r.arch.ClusterName(), err)
+	}
 	for _, s := range []source{{"load balancers", r.balancers}, {"classic load balancers", r.classicBalancers}, {"target groups", r.targetGroups}, {"security groups", r.groups}} {
 		if err := s.read(ctx); err != nil && !awsapi.IsDenied(err) {
 			return nil, fmt.Errorf("list %s: %w", s.what, err)
 		}
 	}
-	v := &Inventory{Deployment: a.Name(), Region: c.Region, Time: c.Clock.Now()}
+	v := &Inventory{Deployment: r.arch.Name(), Region: r.aws.Region, Time: r.aws.Clock.Now()}
 	for _, i := range r.found {
 		if i.Origin == ByCluster {
 			v.Items = append(v.Items, i)

@@ -255,9 +255,10 @@ func (l *Lease) take(ctx context.Context) error {
 		}
 		top, had := seen.top(), l.Epoch()
 		switch {
-		case top.Epoch == 0 || top.Run == l.o.Holder.Run:
-		case had > 0:
+		case had > 0 && top.Run != l.o.Holder.Run:
+			// Somebody has it, or has had it: only who takes over deletes what was ours.
 			return l.lose(top)
+		case top.Epoch == 0 || top.Run == l.o.Holder.Run:
 		case seen.now.Before(top.Free(l.o.Holder)) && !l.o.Holder.dead(top.Holder):
 			return l.o.refused(top, seen)
 		}

@@ -348,6 +348,45 @@ func TestL25LateRenewalRevivesNothing(t *testing.T) {
 	})
 }
 
+// drowsy learns late of what was there when it looked.
+type drowsy struct {
+	Store
+	late *atomic.Int64
+}
+
+func (d drowsy) GetParametersByPath(ctx context.Context, in *ssm.GetParametersByPathInput, fns ...func(*ssm.Options)) (*ssm.GetParametersByPathOutput, error) {
+	out, err := d.Store.GetParametersByPath(ctx, in, fns...)
+	time.Sleep(time.Duration(d.late.Swap(0)))
+	return out, err
+}
+
+// TestL25LateLookTakesNothingAgain has a renewal learn that its lease is there when
+// another run has had it since, and is over.
+func TestL25LateLookTakesNothingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		o := a.options("alice", 7)
+		var late atomic.Int64
+		o.Store = drowsy{o.Store, &late}
+		l := a.acquire(t.Context(), o)
+		late.Store(int64(time.Hour))
+		time.Sleep(2 * TTL)
+		other := a.acquire(t.Context(), a.options("bob", 8))
+		if err := other.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		var lost *LostError
+		if err := l.Check(t.Context()); !errors.As(err, &lost) || lost.To.Epoch != 0 {
+			t.Errorf("after another run: %v, want that the lease is lost", err)
+		}
+		a.has()
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // TestL25WhatADeletionSentIsWaitedFor: a run that deletes has died elsewhere. Who
 // makes things gets its lease once no call of it is accepted any more, who deletes
 // too as soon as it ends, and who knows that it is dead at once. A run that makes

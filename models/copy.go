@@ -2,6 +2,7 @@ package models
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -27,12 +28,24 @@ func copySize(size, least int64) int64 {
 	return max(n, 1) * least
 }
 
+// apart is the size of the parts of a file whose upload nobody else may go on with: each
+// of them has another size than the one of its number where the same file is cut into
+// parts of the size sent, or of the size copied, which is not less.
+func apart(size, sent, copied int64) int64 {
+	n := copied + 1
+	for size > n {
+		if last := (size-1)%n + 1; last != sent && last != copied {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // copy has S3 copy a file from another bucket, or place of this one. Where S3 may not,
 // it is read and sent.
 func (c *sender) copy(name string, from *fetched, compare bool) error {
 	f := &file{File: File{Name: name, Size: from.size}, key: folder(c.name) + name, part: copySize(from.size, cmp.Or(c.copied, copied)), from: from}
-	parts := int(max((f.Size+f.part-1)/f.part, 1))
-	f.sums, f.tags, f.left = make([]uint64, parts), make([]string, parts), parts
 	head, err := c.S3.HeadObject(c.ctx, &s3.HeadObjectInput{Bucket: &from.from.bucket, Key: &from.key, IfMatch: aws.String(`"` + from.etag + `"`), ChecksumMode: types.ChecksumModeEnabled}, from.from.there)
 	if err != nil {
 		return inFile(f, from.failed(err))
@@ -40,25 +53,32 @@ func (c *sender) copy(name string, from *fetched, compare bool) error {
 	if head.ChecksumType != types.ChecksumTypeComposite {
 		f.original = aws.ToString(head.ChecksumCRC64NVME)
 	}
-	if o, ok := c.there[f.key]; ok && compare && f.original != "" && o.size == f.Size {
-		if err := c.compare(f, o); err != nil {
+	if f.original == "" {
+		f.origin, f.part = from.origin(), apart(f.Size, partSize(f.Size, cmp.Or(c.part, least)), f.part)
+	}
+	parts := int(max((f.Size+f.part-1)/f.part, 1))
+	f.sums, f.tags, f.left = make([]uint64, parts), make([]string, parts), parts
+	resume := compare && f.original != ""
+	if o, ok := c.there[f.key]; ok && compare && o.size == f.Size {
+		known, err := c.compare(f, o)
+		if err != nil {
 			return inFile(f, err)
 		}
-		if f.same == f.original {
+		if f.same != "" && (f.same == f.original || f.origin != "" && known == f.origin) {
 			f.CRC64NVME = f.same
 			c.item.Skip(f.Size)
 			c.finished(f)
 			return nil
 		}
-		f.same, compare = "", false
+		f.same, compare = "", compare && f.original == ""
 	}
 	if c.run.streams.Load() {
 		return c.send(name, from.size, from, compare, f.original)
 	}
 	if parts > 1 {
 		begin := c.begin
-		if f.original == "" || !compare {
-			begin = c.anew // nobody could tell whether earlier parts are of this source
+		if !resume {
+			begin = c.anew
 		}
 		if err := begin(f); err != nil {
 			return inFile(f, err)
@@ -66,12 +86,29 @@ func (c *sender) copy(name string, from *fetched, compare bool) error {
 	}
 	for n := range parts {
 		select {
-		case c.jobs <- job{f: f, number: int32(n + 1), size: min(f.part, f.Size-int64(n)*f.part)}:
+		case c.jobs <- job{f: f, number: int32(n + 1), size: f.cut(int32(n + 1))}:
 		case <-c.ctx.Done():
 			return nil
 		}
 	}
 	return nil
+}
+
+// origin tells an object that is copied from others, and from what it was before it was
+// written over: by an ETag, which changes with each upload whose bytes or parts differ.
+func (o *fetched) origin() string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%s", o.from.uri(o.key), o.size, o.etag)))
+}
+
+// metaOrigin is what an object was copied from whose source had no checksum of its whole:
+// a copy of it is known by that.
+const metaOrigin = "poolhouse-origin"
+
+func (f *file) metadata() map[string]string {
+	if f.origin == "" {
+		return nil
+	}
+	return map[string]string{metaOrigin: f.origin}
 }
 
 // errStream says that S3 doesn't copy a file by itself.
@@ -91,7 +128,7 @@ func (c *sender) duplicate(j job) (crc uint64, tag string, err error) {
 	var sum string
 	reused := false
 	switch p, have := f.have[j.number]; {
-	case have && aws.ToInt64(p.Size) == j.size:
+	case have:
 		reused = true
 		sum, tag = aws.ToString(p.ChecksumCRC64NVME), aws.ToString(p.ETag)
 		c.item.Skip(j.size)
@@ -105,6 +142,7 @@ func (c *sender) duplicate(j job) (crc uint64, tag string, err error) {
 			Bucket: &c.Bucket, Key: &f.key, CopySource: source, CopySourceIfMatch: match,
 			MetadataDirective: types.MetadataDirectiveReplace, TaggingDirective: types.TaggingDirectiveReplace,
 			ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme,
+			Metadata: f.metadata(),
 		})
 		if err == nil && out.CopyObjectResult != nil {
 			sum, tag = aws.ToString(out.CopyObjectResult.ChecksumCRC64NVME), trim(out.CopyObjectResult.ETag)

@@ -1,4 +1,5 @@
 package models
 
-// CopyBy has S3 copy files in parts of so many bytes.
-func (s *Store) CopyBy(part int64) { s.copied = part }
+// InParts has files sent, and copied by S3, in parts of so many bytes where the number
+// of parts allows it.
+func (s *Store) InParts(size int64) { s.part, s.copied = size, size }

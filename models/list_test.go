@@ -74,7 +74,7 @@ func TestList(t *testing.T) {
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	f := files{"a": {20 * mebi, 1}, "b": {5, 2}, "c": {6, 3}, "d": {7, 4}, "k": {15, 5}}
+	f := files{"a": {11 * mebi, 1}, "b": {5, 2}, "c": {6, 3}, "d": {7, 4}, "k": {15, 5}}
 	path := archived(t, "m.tar", f)
 	if _, err := w.Verify(t.Context(), "m"); !models.Gone(err) {
 		t.Errorf("of nothing: %v", err)
@@ -137,7 +137,7 @@ func TestVerify(t *testing.T) {
 func TestRemove(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	f := files{"a": {9 * mebi, 1}, "b": {5, 2}}
+	f := files{"a": {6 * mebi, 1}, "b": {5, 2}}
 	prepare := func() {
 		t.Helper()
 		for _, seed := range []byte{3, 2} { // two markers, two versions of b
@@ -157,7 +157,7 @@ func TestRemove(t *testing.T) {
 	}
 	prepare()
 	removable, err := w.Removable(t.Context(), "m")
-	if err != nil || !removable.Complete || removable.Uploads != 1 || removable.Bytes < 9*mebi+10 || removable.Versions != 1+2+2+2 {
+	if err != nil || !removable.Complete || removable.Uploads != 1 || removable.Bytes < 6*mebi+10 || removable.Versions != 1+2+2+2 {
 		t.Errorf("%+v, %v", removable, err)
 	}
 	w.way.take()

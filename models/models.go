@@ -20,7 +20,7 @@
 // vendor's layout, in poolhouse/checkpoints/NAME.json; the marker's metadata holds
 // the record's SHA-256.
 //
-// Limits: a file of a checkpoint has 1,093 GiB at most. Two pushes of one checkpoint
+// Limits: a file of a checkpoint has 781 GiB at most. Two pushes of one checkpoint
 // at the same time are not kept apart, and may both fail: a push stops when it sees
 // the other's marker or files, and withdraws any marker if it has changed files by
 // then. A push that is killed just as the other marks can leave a marker over files
@@ -83,8 +83,9 @@ type Store struct {
 	// kms and key are the bucket's encryption, which is asked for by name.
 	kms bool
 	key string
-	// copied is the least size of parts that S3 copies; 0 is [copied].
-	copied int64
+	// part is the least size of parts that are sent, and copied that of those that S3
+	// copies; 0 are [least] and [copied].
+	part, copied int64
 }
 
 // Open looks at a bucket's encryption.
@@ -230,17 +231,25 @@ func (m *mark) of(digest string) bool {
 var sum = regexp.MustCompile(`^(sha256:)?[0-9a-fA-F]{64}$`)
 
 // digest is that of the archive, or "" if the marker has none: ours is preferred,
-// else it is the only value that looks like one.
+// else it is the only value that looks like one. Of several nobody knows which.
 func (m *mark) digest() string {
 	if v := m.meta[metaDigest]; sum.MatchString(v) {
 		return "sha256:" + hexOf(v)
 	}
+	found := ""
 	for k, v := range m.meta {
-		if k != metaRecord && k != metaListing && sum.MatchString(v) {
-			return "sha256:" + hexOf(v)
+		switch v = hexOf(strings.TrimSpace(v)); {
+		case k == metaRecord || k == metaListing || !sum.MatchString(v) || v == found:
+		case found != "":
+			return ""
+		default:
+			found = v
 		}
 	}
-	return ""
+	if found == "" {
+		return ""
+	}
+	return "sha256:" + found
 }
 
 // over tells that a marker was written over the objects of a folder, which it is one

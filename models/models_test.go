@@ -32,6 +32,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/internal/testkit/server"
 	"github.com/poolhouse/poolhouse/models"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/objects"
@@ -231,13 +232,18 @@ type world struct {
 }
 
 // newWorld makes a sandbox with a bucket as the storage stack makes it. Bodies are
-// in a real S3 server, or in the account.
+// in a real S3 server, or in the account. Parts are the least that S3 takes.
 func newWorld(t testing.TB, real bool) *world {
 	t.Helper()
 	var o sandbox.Options
 	if real {
-		o.Objects = server(t)
+		o.Objects = stored(t)
 	}
+	return newWorldOf(t, o)
+}
+
+func newWorldOf(t testing.TB, o sandbox.Options) *world {
+	t.Helper()
 	box := testkit.Sandbox(t, o)
 	w := &world{box: box, way: &way{}}
 	w.way.next = testkit.Transport{Handler: served{w.way, box}}
@@ -263,18 +269,20 @@ func newWorld(t testing.TB, real bool) *world {
 	if w.Store, err = models.Open(t.Context(), clients, bucket); err != nil {
 		t.Fatal(err)
 	}
+	w.InParts(5 * mebi)
 	w.way.take()
 	return w
 }
 
-// server is a real S3 server.
-func server(t testing.TB) *objects.Store {
+// stored holds bodies in a real S3 server.
+func stored(t testing.TB) *objects.Store {
 	t.Helper()
-	program := os.Getenv("POOLHOUSE_PLANE_S3")
-	if program == "" {
-		t.Skip("POOLHOUSE_PLANE_S3 names no program: go -C planes/s3 build -o DIR ./poolhouse-plane-s3, then POOLHOUSE_PLANE_S3=DIR/poolhouse-plane-s3")
-	}
-	store, err := objects.Open(context.Background(), plane.Options{Program: program})
+	return open(t, plane.Options{Program: server.Program(t, "s3")})
+}
+
+func open(t testing.TB, o plane.Options) *objects.Store {
+	t.Helper()
+	store, err := objects.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +326,7 @@ func (f files) size() (n int64) {
 
 // sample has files of several parts and of one, with some left over and without.
 func sample() files {
-	return files{"config.json": {700, 1}, "empty": {0, 1}, "model-1.safetensors": {20 * mebi, 2}, "model-2.safetensors": {16 * mebi, 3}, "tokenizer/vocab.txt": {3 * mebi, 4}, "whole": {8 * mebi, 5}}
+	return files{"config.json": {700, 1}, "empty": {0, 1}, "model-1.safetensors": {11 * mebi, 2}, "model-2.safetensors": {10 * mebi, 3}, "tokenizer/vocab.txt": {mebi + 5, 4}, "whole": {5 * mebi, 5}}
 }
 
 // tarTo writes an archive.

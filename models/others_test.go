@@ -149,7 +149,7 @@ func TestFolders(t *testing.T) {
 // sent again. One whose object would be stored otherwise is left alone.
 func TestUploadsOfAnotherKind(t *testing.T) {
 	t.Parallel()
-	f := files{"a": {20 * mebi, 1}}
+	f := files{"a": {11 * mebi, 1}}
 	body, err := io.ReadAll(f["a"].reader())
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestUploadsOfAnotherKind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.S3.UploadPart(t.Context(), &sdk.UploadPartInput{Bucket: in.Bucket, Key: in.Key, UploadId: u.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader(body[:8*mebi]), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme}); err != nil {
+		if _, err := w.S3.UploadPart(t.Context(), &sdk.UploadPartInput{Bucket: in.Bucket, Key: in.Key, UploadId: u.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader(body[:5*mebi]), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.Push(t.Context(), models.PushOptions{Source: archived(t, "m.tar", f)}); err != nil {
@@ -190,7 +190,7 @@ func TestEndedUpload(t *testing.T) {
 			}
 			return nil, nil
 		}, nil)
-		_, err := w.Push(t.Context(), models.PushOptions{Source: archived(t, "m.tar", files{"a": {20 * mebi, 1}})})
+		_, err := w.Push(t.Context(), models.PushOptions{Source: archived(t, "m.tar", files{"a": {11 * mebi, 1}})})
 		if err == nil || !strings.Contains(err.Error(), "file a: ") || !strings.Contains(err.Error(), "somebody has ended the upload of this file") || strings.Contains(err.Error(), "NoSuchUpload") {
 			t.Errorf("%s: %v", operation, err)
 		}

@@ -77,12 +77,12 @@ type Pushed struct {
 }
 
 // Push brings a checkpoint into the bucket. A checkpoint from the same source that
-// is there costs two calls, and one for each further 1,000 files. A push that was
-// interrupted is gone on with. It does not return before all calls have ended, also
-// when the context does. An error is a [StoppedError]: of the kind [fault.Faults] if
-// it is the source's; others name the file that they are about. A push that has
-// changed files and does not end well leaves no marker behind, also none that
-// another push has written meanwhile.
+// is there costs a HEAD of its marker and a listing for each 1,000 files (ADR 5). A
+// push that was interrupted is gone on with. It does not return before all calls have
+// ended, also when the context does. An error is a [StoppedError]: of the kind
+// [fault.Faults] if it is the source's; others name the file that they are about. A
+// push that has changed files and does not end well leaves no marker behind, also
+// none that another push has written meanwhile.
 func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) {
 	if o.Name == "" {
 		o.Name = NameOf(o.Source)
@@ -107,7 +107,10 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 		}
 	}
 	p = &Pushed{Name: o.Name, URI: s.uri(o.Name), Removed: []string{}, Others: []string{}, DryRun: o.DryRun}
-	item := o.Meter.Start(o.Name, src.size)
+	var item *transfer.Item
+	if !o.DryRun {
+		item = o.Meter.Start(o.Name, src.size)
+	}
 	if src.remote != nil {
 		src.remote.expect = item.Expect
 	}
@@ -143,8 +146,12 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 	if there != nil || o.DryRun {
 		// What is there stays until it is known that the source is another one, and
 		// whole.
-		o.Say("reads " + o.Source + " to compare it with what is there")
-		comparing := o.Meter.Start("comparing "+o.Name, src.size)
+		why, what := "compare it with what is there", "comparing"
+		if there == nil {
+			why, what = "see what is in it", "reading"
+		}
+		o.Say("reads " + o.Source + " to " + why)
+		comparing := o.Meter.Start(what+" "+o.Name, src.size)
 		names := map[string]bool{}
 		p.Digest, err = src.read(ctx, func(m archive.Member, r io.Reader) error {
 			p.Files++
@@ -172,6 +179,7 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 		if o.DryRun {
 			return p, nil
 		}
+		item.Expect(p.Bytes)
 	}
 	if there != nil {
 		switch digest := there.digest(); {
@@ -253,11 +261,12 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 	}
 	if p.Digest == "" {
 		// Nothing of the source was read yet.
-		names, err := src.names(ctx)
+		names, total, err := src.names(ctx)
 		if err != nil {
 			return err
 		}
 		if names != nil {
+			item.Expect(total)
 			if err := s.sort(ctx, o, p, before, names); err != nil {
 				return err
 			}
@@ -267,9 +276,9 @@ func (s *Store) push(ctx context.Context, o PushOptions, src *source, item *tran
 	if err != nil {
 		return err
 	}
-	done := map[string]*file{}
+	done, free := map[string]*file{}, newMemory()
 	for again := (map[string]bool)(nil); again == nil || len(again) > 0; {
-		c := s.sender(ctx, o.Name, item, o.Limit, r)
+		c := s.sender(ctx, o.Name, item, o.Limit, free, r)
 		c.there, c.unfinished = before, unfinished
 		digest, err := src.read(c.ctx, func(m archive.Member, r io.Reader) error {
 			if again != nil && !again[m.Name] {

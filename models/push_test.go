@@ -21,8 +21,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/bundle/fault"
-	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/models"
+	"github.com/poolhouse/poolhouse/transfer"
 )
 
 // A folder is pushed like an archive; what changes in it is sent, and what is no
@@ -48,7 +49,13 @@ func TestPushFolder(t *testing.T) {
 		for name, c := range f {
 			write(name, c)
 		}
-		first, err := w.Push(t.Context(), models.PushOptions{Source: dir})
+		m := transfer.NewMeter(clock.Real{}, nil)
+		w.during("UploadPart", "", func() {
+			if s := m.State(); !s.Known || s.Total != f.size() {
+				t.Errorf("in the middle the meter has %+v", s)
+			}
+		})
+		first, err := w.Push(t.Context(), models.PushOptions{Source: dir, Meter: m})
 		if err != nil || first.Files != 6 || first.Sent != f.size() {
 			t.Fatalf("%+v, %v", first, err)
 		}
@@ -59,7 +66,7 @@ func TestPushFolder(t *testing.T) {
 		}
 		w.way.take()
 		// A small and a large file of the same size, a new one, one less.
-		f["config.json"], f["model-1.safetensors"], f["new"] = content{700, 11}, content{20 * mebi, 12}, content{5, 13}
+		f["config.json"], f["model-1.safetensors"], f["new"] = content{700, 11}, content{11 * mebi, 12}, content{5, 13}
 		for _, name := range []string{"config.json", "model-1.safetensors", "new"} {
 			write(name, f[name])
 		}
@@ -68,7 +75,7 @@ func TestPushFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := w.Push(t.Context(), models.PushOptions{Source: dir})
-		if err != nil || !got.Replaced || got.Digest == first.Digest || got.Sent != 700+20*mebi+5 || !slices.Equal(got.Removed, []string{"whole"}) {
+		if err != nil || !got.Replaced || got.Digest == first.Digest || got.Sent != 700+11*mebi+5 || !slices.Equal(got.Removed, []string{"whole"}) {
 			t.Fatalf("changed: %+v, %v", got, err)
 		}
 		calls := w.way.take()
@@ -136,7 +143,7 @@ func TestVendorsMarker(t *testing.T) {
 // what had not arrived, and nothing else.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	f := files{"a": {20 * mebi, 1}, "b": {17 * mebi, 2}, "c": {10, 3}}
+	f := files{"a": {11 * mebi, 1}, "b": {12 * mebi, 2}, "c": {10, 3}}
 	path := archived(t, "m.tar", f)
 	w := newWorld(t, false)
 	if _, err := w.Push(t.Context(), models.PushOptions{Source: path, Name: "whole"}); err != nil {
@@ -207,7 +214,7 @@ func TestKilled(t *testing.T) {
 // TestTrouble has calls fail in ways that pass by: the push gets over them.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	f := files{"a": {20 * mebi, 1}, "c": {10, 3}}
+	f := files{"a": {11 * mebi, 1}, "c": {10, 3}}
 	path := archived(t, "m.tar", f)
 	throttled := func(c call) (*http.Response, error) { return answer(http.StatusServiceUnavailable, "SlowDown"), nil }
 	for name, trouble := range map[string]func(c call) (*http.Response, error){
@@ -260,52 +267,11 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
-// TestRefused has calls fail for good: the push ends with the name of the file, and
-// without the marker; the next one goes on.
-func TestRefused(t *testing.T) {
-	t.Parallel()
-	f := files{"a": {20 * mebi, 1}, "c": {10, 3}}
-	path := archived(t, "m.tar", f)
-	for name, c := range map[string]struct {
-		status int
-		code   string
-		is     func(error) bool
-	}{
-		"expired":    {http.StatusBadRequest, "ExpiredToken", awsapi.IsExpired},
-		"denied":     {http.StatusForbidden, "AccessDenied", awsapi.IsDenied},
-		"bad digest": {http.StatusBadRequest, "BadDigest", func(err error) bool { return awsapi.Code(err) == "BadDigest" }},
-		"throttled":  {http.StatusServiceUnavailable, "SlowDown", awsapi.Passes},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, false)
-			w.way.intercept(func(got call) (*http.Response, error) {
-				if got.operation == "UploadPart" && strings.HasSuffix(got.key, "/a") {
-					return answer(c.status, c.code), nil
-				}
-				return nil, nil
-			}, nil)
-			got, err := w.Push(t.Context(), models.PushOptions{Source: path})
-			if got != nil || err == nil || !c.is(err) || !strings.Contains(err.Error(), "push m: file a: part ") {
-				t.Errorf("%+v, %v", got, err)
-			}
-			w.way.intercept(nil, nil)
-			if w.complete(t, "m") {
-				t.Error("it is complete")
-			}
-			if _, err := w.Push(t.Context(), models.PushOptions{Source: path}); err != nil {
-				t.Fatal(err)
-			}
-			w.holds(t, "m", f)
-		})
-	}
-}
-
 // TestHostileSources has archives that are cut, hold what they must not, or are
 // not what they should be: no marker comes, and one that is there stays.
 func TestHostileSources(t *testing.T) {
 	t.Parallel()
-	f := files{"a": {9 * mebi, 1}, "b": {100, 2}}
+	f := files{"a": {6 * mebi, 1}, "b": {100, 2}}
 	good := archived(t, "m.tar", f)
 	text, err := os.ReadFile(good)
 	if err != nil {
@@ -380,7 +346,7 @@ func bytesOf(t *testing.T, path string) []byte {
 // from being marked as complete.
 func TestMeddled(t *testing.T) {
 	t.Parallel()
-	f := files{"a": {20 * mebi, 1}, "c": {10, 3}}
+	f := files{"a": {11 * mebi, 1}, "c": {10, 3}}
 	path := archived(t, "m.tar", f)
 	for _, key := range []string{"c", "stray"} {
 		w := newWorld(t, false)
@@ -406,7 +372,7 @@ func TestMeddled(t *testing.T) {
 // An upload of other bytes, or of another kind, is not gone on with.
 func TestForeignUploads(t *testing.T) {
 	t.Parallel()
-	f := files{"a": {20 * mebi, 1}}
+	f := files{"a": {11 * mebi, 1}}
 	path := archived(t, "m.tar", f)
 	w := newWorld(t, false)
 	for i, algorithm := range []string{"", "CRC64NVME", "SHA256"} {
@@ -417,7 +383,7 @@ func TestForeignUploads(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := w.S3.UploadPart(t.Context(), &sdk.UploadPartInput{
-			Bucket: in.Bucket, Key: in.Key, UploadId: u.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(make([]byte, 8*mebi)), ChecksumAlgorithm: algorithmOf(algorithm),
+			Bucket: in.Bucket, Key: in.Key, UploadId: u.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(make([]byte, 5*mebi)), ChecksumAlgorithm: algorithmOf(algorithm),
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -430,14 +396,62 @@ func TestForeignUploads(t *testing.T) {
 	w.holds(t, "m", f)
 }
 
+// While a compressed archive is pushed nobody knows its files' size, and nothing passes for
+// it; that of a plain one is nearly the archive's.
+func TestTotal(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"m.tar", "m.tar.gz", "m.tar.zst"} {
+		w := newWorld(t, false)
+		path := archived(t, name, sample())
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := transfer.Bytes{}
+		if name == "m.tar" {
+			want = transfer.Bytes{Total: info.Size(), Known: true}
+		}
+		m := transfer.NewMeter(clock.Real{}, nil)
+		var states []transfer.State
+		one := make(chan struct{}, 1)
+		w.way.intercept(func(c call) (*http.Response, error) {
+			if c.operation == "UploadPart" {
+				one <- struct{}{}
+				states = append(states, m.State())
+				<-one
+			}
+			return nil, nil
+		}, nil)
+		if _, err := w.Push(t.Context(), models.PushOptions{Source: path, Meter: m}); err != nil {
+			t.Fatal(err)
+		}
+		if len(states) != 5 {
+			t.Errorf("%s: %d parts", name, len(states))
+		}
+		for _, s := range states {
+			if s.Known != want.Known || s.Known && s.Total != want.Total || !s.Known && s.Remaining >= 0 {
+				t.Errorf("%s: in the middle the meter has %+v", name, s)
+			}
+		}
+		if s := m.State(); !s.Known || s.Total != sample().size() || s.Moved != s.Total || s.Remaining != 0 {
+			t.Errorf("%s: at the end the meter has %+v", name, s)
+		}
+	}
+}
+
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	path := archived(t, "m.tar", sample())
 	want := &models.Pushed{Name: "m", URI: "s3://" + bucket + "/models/checkpoints/m/", Digest: digestOf(t, path), Files: 6, Bytes: sample().size(), Removed: []string{}, Others: []string{}, DryRun: true}
-	got, err := w.Push(t.Context(), models.PushOptions{Source: path, DryRun: true})
+	said, m := "", transfer.NewMeter(clock.Real{}, nil)
+	got, err := w.Push(t.Context(), models.PushOptions{Source: path, DryRun: true, Meter: m, Say: func(s string) { said += s }})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// It is the reading that is measured, not a push.
+	if s := m.State(); s.Done != 1 || s.Moved != sample().size() || said != "reads "+path+" to see what is in it" {
+		t.Errorf("%q, %+v", said, s)
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -78,6 +78,9 @@ func (r *remote) find(ctx context.Context) error {
 			return nil
 		}
 	}
+	if awsapi.IsNotFound(err) {
+		return fmt.Errorf("there is no bucket %s: correct the source's address, %s", r.bucket, r.uri(r.key))
+	}
 	return fmt.Errorf("look at the source's bucket %s: %w", r.bucket, err)
 }
 
@@ -103,6 +106,8 @@ func (r *remote) read(ctx context.Context, visit archive.Visit) (string, error) 
 			continue
 		case reason != "":
 			b.Add(r.uri(key), fix, "%s", reason)
+		case clean == ".":
+			b.Add(r.uri(key), "copy the object to a key with a name, or name another prefix", "has no name of a file below the prefix")
 		case clean != name:
 			b.Add(r.uri(key), "copy the object to a key with a plain name", "has a name that other programs write otherwise: %s", clean)
 		}

@@ -29,10 +29,9 @@ import (
 // staging is a bucket that checkpoints come from.
 const staging = "staging-123456789012"
 
-// staged puts files into the staging bucket, and has S3 copy in parts of 5 MiB.
+// staged puts files into the staging bucket.
 func (w *world) staged(t *testing.T, prefix string, f files) {
 	t.Helper()
-	w.CopyBy(5 * mebi)
 	testkit.MustCreate(t, w.box, s3.TypeBucket, map[string]any{"BucketName": staging})
 	for name, c := range f {
 		body, err := io.ReadAll(c.reader())
@@ -80,7 +79,7 @@ func TestCopy(t *testing.T) {
 			t.Error(d)
 		}
 		calls := w.way.take()
-		if n := count(calls); n["UploadPartCopy"] != 4+4+2 || n["CopyObject"] != 3 || arrived(calls) > 0 || pulled(calls) > 0 || m.State().Moved != sample().size() {
+		if n := count(calls); n["UploadPartCopy"] != 3+2 || n["CopyObject"] != 4 || arrived(calls) > 0 || pulled(calls) > 0 || m.State().Moved != sample().size() {
 			t.Errorf("%v, %d bytes came, and the meter has %+v", n, arrived(calls), m.State())
 		}
 		if meta := w.holds(t, "laguna-xs-2.2", sample()); meta["sha256"] != strings.TrimPrefix(got.Digest, "sha256:") {
@@ -122,7 +121,7 @@ func TestCopyRefused(t *testing.T) {
 	t.Parallel()
 	for code, status := range map[string]int{"AccessDenied": http.StatusForbidden, "NotImplemented": http.StatusNotImplemented} {
 		w := newWorld(t, false)
-		f := files{"a": {20 * mebi, 1}, "b": {10, 2}}
+		f := files{"a": {11 * mebi, 1}, "b": {10, 2}}
 		w.staged(t, "m/", f)
 		var broken atomic.Int64
 		w.way.intercept(func(c call) (*http.Response, error) {
@@ -145,21 +144,25 @@ func TestCopyRefused(t *testing.T) {
 }
 
 // A copy that is killed at any of its writing calls is gone on with: what S3 has
-// copied is not copied again.
+// copied is not copied again, also where it goes over another checkpoint's file.
 func TestCopyKilled(t *testing.T) {
 	t.Parallel()
-	f := files{"a": {12 * mebi, 1}, "b": {10, 2}}
+	f := files{"a": {11 * mebi, 1}, "b": {10, 2}}
 	// An upload begun and ended, three parts, a small file, record and marker.
 	const n = 2 + 3 + 1 + 2
-	for i := range n {
+	for i := range 2 * n {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, false)
 			w.staged(t, "m/", f)
+			if i >= n {
+				w.put(t, models.Prefix+"m/a", string(bytesIn(t, content{f["a"].size, 3})), nil)
+			}
+			w.way.take()
 			ctx, kill := context.WithCancel(t.Context())
 			var seen atomic.Int64
 			w.way.intercept(nil, func(c call) error {
-				if c.writes() && seen.Add(1) > int64(i) {
+				if c.writes() && seen.Add(1) > int64(i%n) {
 					kill()
 					return syscall.ECONNRESET
 				}
@@ -187,7 +190,7 @@ func TestCopyKilled(t *testing.T) {
 func TestCopyOverForeignParts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	f := files{"a": {12 * mebi, 1}}
+	f := files{"a": {11 * mebi, 1}}
 	w.staged(t, "m/", f)
 	key := aws.String(models.Prefix + "m/a")
 	u, err := w.S3.CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject})
@@ -203,11 +206,11 @@ func TestCopyOverForeignParts(t *testing.T) {
 	w.holds(t, "m", f)
 }
 
-// What S3 copies over a part of another size counts as copied.
+// An upload with a part of another size is not gone on with, and goes in the end.
 func TestCopyOverPartsOfAnotherSize(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	f := files{"a": {12 * mebi, 1}}
+	f := files{"a": {11 * mebi, 1}}
 	w.staged(t, "m/", f)
 	key := aws.String(models.Prefix + "m/a")
 	u, err := w.S3.CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject})
@@ -217,7 +220,7 @@ func TestCopyOverPartsOfAnotherSize(t *testing.T) {
 	if _, err := w.S3.UploadPart(t.Context(), &sdk.UploadPartInput{Bucket: aws.String(bucket), Key: key, UploadId: u.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader(make([]byte, mebi)), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"}); err != nil || got.Copied != f.size() {
+	if got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"}); err != nil || got.Copied != f.size() || got.Aborted != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	w.holds(t, "m", f)
@@ -228,7 +231,7 @@ func TestCopyOfWhatIsGone(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]string{"NoSuchUpload": "file a: part 1: somebody has ended the upload of this file", "NoSuchKey": "s3://" + staging + "/m/a: changed while it was read"} {
 		w := newWorld(t, false)
-		w.staged(t, "m/", files{"a": {12 * mebi, 1}})
+		w.staged(t, "m/", files{"a": {11 * mebi, 1}})
 		w.way.intercept(func(c call) (*http.Response, error) {
 			if c.operation == "UploadPartCopy" {
 				return answer(http.StatusNotFound, code), nil
@@ -245,7 +248,7 @@ func TestCopyOfWhatIsGone(t *testing.T) {
 // What is fetched and sent where S3 does not copy is compared with the source's checksum.
 func TestStreamedOtherwise(t *testing.T) {
 	t.Parallel()
-	for name, size := range map[string]int64{"small": 10, "large": 20 * mebi} {
+	for name, size := range map[string]int64{"small": 10, "large": 11 * mebi} {
 		w := newWorld(t, false)
 		w.staged(t, "m/", files{name: {size, 1}})
 		w.way.intercept(func(c call) (*http.Response, error) {
@@ -257,7 +260,7 @@ func TestStreamedOtherwise(t *testing.T) {
 		w.way.next = &falsifying{w.way.next}
 		for range 2 { // and once more with the parts that are there
 			_, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/m/"})
-			if err == nil || !strings.Contains(err.Error(), "file "+name+": what was copied has the checksum ") || w.complete(t, "m") {
+			if err == nil || !strings.Contains(err.Error(), "file "+name+": what was read has the checksum ") || w.complete(t, "m") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -336,7 +339,7 @@ func TestArchiveInS3(t *testing.T) {
 	w.staged(t, "", nil)
 	w.stage(t, "models/laguna.tar", text, nil)
 	w.way.take()
-	w.way.next = &breaking{next: w.way.next, after: 7 * mebi}
+	w.way.next = &breaking{next: w.way.next, after: 4 * mebi}
 	got, err := w.Push(t.Context(), models.PushOptions{Source: "s3://" + staging + "/models/laguna.tar"})
 	if err != nil || got.Name != "laguna" || got.Digest != digestOf(t, path) || got.Sent != sample().size() {
 		t.Fatalf("%+v, %v", got, err)
@@ -395,7 +398,7 @@ func TestSourcesInS3Refused(t *testing.T) {
 		"s3://" + staging + "/none/":                "holds no files",
 		"s3://" + staging + "/none/a.tar":           "s3://" + staging + "/none/a.tar",
 		"s3://" + staging + "/hostile/":             "leads out of the archive",
-		"s3://no-such-bucket-1234/m/":               "no-such-bucket-1234",
+		"s3://no-such-bucket-1234/m/":               "there is no bucket no-such-bucket-1234: correct the source's address",
 		"s3://" + bucket + "/models/checkpoints/m/": "is the checkpoint itself",
 	} {
 		_, err := w.Push(t.Context(), models.PushOptions{Source: source, Name: "m"})

@@ -1,13 +1,12 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/crc64"
 	"io"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -22,9 +21,11 @@ import (
 const (
 	// least is the least that is sent as a part, apart from the last of a file.
 	least = 8 << 20
-	// piece is what memory is given in, and pieces how many there are.
+	// piece is what memory is given in, and pieces how many there are: enough for a
+	// part of each worker and for what is read meanwhile. The garbage collector lets the
+	// heap grow to twice of what is held.
 	piece  = 2 << 20
-	pieces = 56
+	pieces = 40
 	// Memory is how many bytes of parts a push holds at most.
 	Memory = pieces * piece
 	// workers is how many parts are sent at the same time.
@@ -34,15 +35,59 @@ const (
 	maxParts = 10_000
 )
 
-// partSize is the size of the parts of a file. It depends on nothing else, so that
-// parts of an earlier push fit. It is 0 for a file that is too large.
-func partSize(size int64) int64 {
-	for n := int64(least / piece); n <= pieces; n++ {
+// partSize is the size of the parts of a file: that of the least, or as many pieces as
+// it takes. It depends on nothing else, so that parts of an earlier push fit. It is 0
+// for a file that is too large.
+func partSize(size, least int64) int64 {
+	if size <= least*maxParts {
+		return least
+	}
+	for n := least/piece + 1; n <= pieces; n++ {
 		if size <= n*piece*maxParts {
 			return n * piece
 		}
 	}
 	return 0
+}
+
+// memory are the pieces of a push that nobody holds: those that were held before come
+// first, so that none is made while others lie idle.
+type memory struct {
+	made chan []byte
+	// fresh are those that were never held.
+	fresh chan struct{}
+}
+
+func newMemory() *memory {
+	m := &memory{made: make(chan []byte, pieces), fresh: make(chan struct{}, pieces)}
+	for range pieces {
+		m.fresh <- struct{}{}
+	}
+	return m
+}
+
+// take waits for a piece, or returns nil when the context ends.
+func (m *memory) take(ctx context.Context) []byte {
+	select {
+	case b := <-m.made:
+		return b
+	default:
+	}
+	select {
+	case b := <-m.made:
+		return b
+	case <-m.fresh:
+		return make([]byte, 0, piece)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// give gives pieces back.
+func (m *memory) give(list [][]byte) {
+	for _, b := range list {
+		m.made <- b[:0]
+	}
 }
 
 // sender sends the files of one checkpoint. Only one goroutine may hand it files.
@@ -58,7 +103,7 @@ type sender struct {
 
 	ctx  context.Context
 	fail context.CancelCauseFunc
-	free chan []byte
+	free *memory
 	jobs chan job
 	busy sync.WaitGroup
 	// bytes are those that were sent and arrived.
@@ -80,7 +125,7 @@ type file struct {
 
 	part   int64
 	upload string // the multipart upload's id
-	// have are the parts that an earlier push has sent.
+	// have are the parts that an earlier push has sent or had copied, as large as ours.
 	have map[int32]types.Part
 	// same is the checksum of an object of the same size that is there; the file is
 	// read to be compared with it, and not sent.
@@ -89,11 +134,17 @@ type file struct {
 	// source in S3, or "" if S3 has none of the whole.
 	from     *fetched
 	original string
+	// origin is what the copy of a source without such a checksum is marked with, or "".
+	// Its parts are cut as those of no other push.
+	origin string
 
-	mu   sync.Mutex
+	mu sync.Mutex
+	// sums and tags are those of the parts; a part that S3 did not copy has no tag.
 	sums []uint64
 	tags []string
 	left int
+	// refused says that S3 did not copy all of its parts.
+	refused bool
 }
 
 // job is a part of a file, or a whole one.
@@ -104,12 +155,9 @@ type job struct {
 	size   int64
 }
 
-func (s *Store) sender(ctx context.Context, name string, item *transfer.Item, limit *transfer.Limit, r *run) *sender {
-	c := &sender{Store: s, name: name, item: item, limit: limit, run: r, free: make(chan []byte, pieces), jobs: make(chan job), done: map[string]*file{}, again: map[string]bool{}}
+func (s *Store) sender(ctx context.Context, name string, item *transfer.Item, limit *transfer.Limit, free *memory, r *run) *sender {
+	c := &sender{Store: s, name: name, item: item, limit: limit, run: r, free: free, jobs: make(chan job), done: map[string]*file{}, again: map[string]bool{}}
 	c.ctx, c.fail = context.WithCancelCause(ctx)
-	for range pieces {
-		c.free <- nil // memory is taken when it is needed
-	}
 	for range workers {
 		c.busy.Go(c.work)
 	}
@@ -135,23 +183,16 @@ func (c *sender) work() {
 				c.fail(inFile(j.f, err))
 			}
 		}
-		for _, b := range j.body {
-			c.free <- b[:0]
-		}
+		c.free.give(j.body)
 	}
 }
 
 // take reads up to n bytes into free memory.
 func (c *sender) take(r io.Reader, n int64) (j job, err error) {
 	for j.size < n {
-		var b []byte
-		select {
-		case b = <-c.free:
-		case <-c.ctx.Done():
-			return j, context.Cause(c.ctx)
-		}
+		b := c.free.take(c.ctx)
 		if b == nil {
-			b = make([]byte, 0, piece)
+			return j, context.Cause(c.ctx)
 		}
 		b = b[:min(n-j.size, piece)]
 		got, err := io.ReadFull(r, b)
@@ -190,14 +231,14 @@ func (c *sender) touch() error {
 // object which seems to be the same is compared, and not sent over. Original is the
 // checksum that it should have, or "".
 func (c *sender) send(name string, size int64, r io.Reader, compare bool, original string) error {
-	f := &file{File: File{Name: name, Size: size}, key: folder(c.name) + name, part: partSize(size), original: original}
+	f := &file{File: File{Name: name, Size: size}, key: folder(c.name) + name, part: partSize(size, cmp.Or(c.part, least)), original: original}
 	if f.part == 0 {
 		return inFile(f, fmt.Errorf("it has %d bytes, and S3 takes %d at most in %d parts of %d MiB", size, int64(Memory)*maxParts, maxParts, Memory>>20))
 	}
 	parts := int(max((size+f.part-1)/f.part, 1))
 	f.sums, f.tags, f.left = make([]uint64, parts), make([]string, parts), parts
 	if o, ok := c.there[f.key]; ok && compare && o.size == size {
-		if err := c.compare(f, o); err != nil {
+		if _, err := c.compare(f, o); err != nil {
 			return inFile(f, err)
 		}
 	}
@@ -209,7 +250,7 @@ func (c *sender) send(name string, size int64, r io.Reader, compare bool, origin
 	for n, at := int32(1), int64(0); at < size || n == 1; n++ {
 		j, err := c.take(r, min(f.part, size-at))
 		if err != nil {
-			c.give(j)
+			c.free.give(j.body)
 			return err
 		}
 		at += j.size
@@ -217,87 +258,27 @@ func (c *sender) send(name string, size int64, r io.Reader, compare bool, origin
 		select {
 		case c.jobs <- j:
 		case <-c.ctx.Done():
-			c.give(j)
+			c.free.give(j.body)
 			return context.Cause(c.ctx)
 		}
 	}
 	return nil
 }
 
-// give frees a job's memory.
-func (c *sender) give(j job) {
-	for _, b := range j.body {
-		c.free <- b[:0]
-	}
-}
-
-// compare looks at the checksum of an object that is there.
-func (c *sender) compare(f *file, o object) error {
+// compare looks at the checksum of an object that is there, and at the origin that it
+// is marked with.
+func (c *sender) compare(f *file, o object) (origin string, err error) {
 	out, err := c.S3.HeadObject(c.ctx, &s3.HeadObjectInput{Bucket: &c.Bucket, Key: &f.key, ChecksumMode: types.ChecksumModeEnabled})
 	if awsapi.IsNotFound(err) {
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	if aws.ToInt64(out.ContentLength) == f.Size && out.ChecksumType != types.ChecksumTypeComposite {
 		f.same, f.etag = aws.ToString(out.ChecksumCRC64NVME), trim(out.ETag)
 	}
-	return nil
-}
-
-// begin finds an upload of an earlier push to go on with, or begins one.
-func (c *sender) begin(f *file) error {
-	for _, u := range slices.Backward(c.unfinished[f.key]) {
-		have, err := c.parts(f, u)
-		if err != nil {
-			return err
-		}
-		if len(have) > 0 {
-			f.upload, f.have = aws.ToString(u.UploadId), have
-			return nil
-		}
-	}
-	return c.anew(f)
-}
-
-// anew begins an upload.
-func (c *sender) anew(f *file) error {
-	algorithm, key, bucketKey := c.encryption()
-	out, err := c.S3.CreateMultipartUpload(c.ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &c.Bucket, Key: &f.key, ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey,
-		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
-	})
-	if err != nil {
-		return err
-	}
-	f.upload = aws.ToString(out.UploadId)
-	return nil
-}
-
-// parts are those of an upload that has checksums as ours have; else none.
-func (c *sender) parts(f *file, u types.MultipartUpload) (map[int32]types.Part, error) {
-	have := map[int32]types.Part{}
-	pages := s3.NewListPartsPaginator(c.S3, &s3.ListPartsInput{Bucket: &c.Bucket, Key: &f.key, UploadId: u.UploadId})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(c.ctx)
-		if awsapi.IsNotFound(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if page.ChecksumType == types.ChecksumTypeComposite || page.StorageClass != "" && page.StorageClass != types.StorageClassStandard {
-			return nil, nil // somebody else's
-		}
-		for _, p := range page.Parts {
-			if p.ChecksumCRC64NVME == nil {
-				return nil, nil
-			}
-			have[aws.ToInt32(p.PartNumber)] = p
-		}
-	}
-	return have, nil
+	return out.Metadata[metaOrigin], nil
 }
 
 // damaged is how often bytes that arrived otherwise than they were sent are sent
@@ -311,15 +292,12 @@ func (c *sender) one(j job) (err error) {
 	for _, b := range j.body {
 		crc = crc64.Update(crc, table(), b)
 	}
-	tag := ""
+	tag, refused := "", false
 	switch {
 	case f.from != nil:
 		if crc, tag, err = c.duplicate(j); errors.Is(err, errStream) {
 			c.run.streams.Store(true)
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.again[f.Name] = true
-			return nil
+			refused, err = true, nil
 		}
 	case f.same != "" && len(f.sums) == 1 && text(crc) != f.same:
 		// All of it is at hand.
@@ -336,7 +314,7 @@ func (c *sender) one(j job) (err error) {
 		return err
 	}
 	f.mu.Lock()
-	f.sums[i], f.tags[i] = crc, tag
+	f.sums[i], f.tags[i], f.refused = crc, tag, f.refused || refused
 	f.left--
 	last := f.left == 0
 	f.mu.Unlock()
@@ -378,7 +356,7 @@ func (c *sender) whole(f *file, j job, crc uint64) (tag string, err error) {
 }
 
 func (c *sender) put(f *file, j job, crc uint64) (tag string, err error) {
-	if p, ok := f.have[j.number]; ok && aws.ToInt64(p.Size) == j.size && aws.ToString(p.ChecksumCRC64NVME) == text(crc) {
+	if p, ok := f.have[j.number]; ok && aws.ToString(p.ChecksumCRC64NVME) == text(crc) {
 		c.item.Skip(j.size)
 		return aws.ToString(p.ETag), nil
 	}
@@ -399,99 +377,6 @@ func (c *sender) put(f *file, j job, crc uint64) (tag string, err error) {
 	}
 	c.bytes.Add(j.size)
 	return tag, nil
-}
-
-// errUploadEnded is that an upload is gone in whose parts a file is sent.
-var errUploadEnded = errors.New("somebody has ended the upload of this file, as another push of the checkpoint or a removal does; repeat the command when nobody else works on it")
-
-// errOtherwise is that an object came about with another encryption than was asked
-// for: its upload was begun by somebody else.
-var errOtherwise = errors.New("its upload was begun with another encryption")
-
-// complete ends a file once all of its parts were sent or compared.
-func (c *sender) complete(f *file) error {
-	whole := f.sums[0]
-	for i, sum := range f.sums[1:] {
-		whole = join(whole, sum, min(f.part, f.Size-int64(i+1)*f.part))
-	}
-	f.CRC64NVME = text(whole)
-	switch {
-	case f.same != "" && f.same != f.CRC64NVME:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.again[f.Name] = true
-		return nil
-	case f.original != "" && f.original != f.CRC64NVME && f.from != nil && len(f.have) > 0: // parts of another source
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.again[f.Name] = true
-		return nil
-	case f.original != "" && f.original != f.CRC64NVME:
-		return fmt.Errorf("what was copied has the checksum %s, and the source has %s; repeat the command", f.CRC64NVME, f.original)
-	case f.same != "":
-		c.item.Skip(f.Size)
-	case len(f.sums) == 1:
-		f.etag = f.tags[0]
-	default:
-		err := c.assemble(f)
-		if errors.Is(err, errOtherwise) && len(f.have) > 0 {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.again[f.Name] = true
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	c.finished(f)
-	return nil
-}
-
-// finished takes down that a file is there.
-func (c *sender) finished(f *file) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done[f.key] = f
-	delete(c.again, f.Name)
-}
-
-// assemble makes an object of parts. S3 compares its checksum and size.
-func (c *sender) assemble(f *file) error {
-	if err := c.touch(); err != nil {
-		return err
-	}
-	list := make([]types.CompletedPart, len(f.sums))
-	for i, sum := range f.sums {
-		list[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: &f.tags[i], ChecksumCRC64NVME: aws.String(text(sum))}
-	}
-	out, err := c.S3.CompleteMultipartUpload(c.ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &c.Bucket, Key: &f.key, UploadId: &f.upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
-		ChecksumCRC64NVME: &f.CRC64NVME, ChecksumType: types.ChecksumTypeFullObject, MpuObjectSize: &f.Size,
-	})
-	if err == nil {
-		f.etag = trim(out.ETag)
-		if algorithm, key, _ := c.encryption(); algorithm != "" && (out.ServerSideEncryption != algorithm || !sameKey(aws.ToString(key), aws.ToString(out.SSEKMSKeyId))) {
-			return errOtherwise
-		}
-		return nil
-	}
-	if awsapi.Code(err) != "NoSuchUpload" {
-		return fmt.Errorf("put its %d parts together: %w", len(list), err)
-	}
-	// The answer to an earlier attempt may have been lost.
-	head, lost := c.S3.HeadObject(c.ctx, &s3.HeadObjectInput{Bucket: &c.Bucket, Key: &f.key, ChecksumMode: types.ChecksumModeEnabled})
-	if lost != nil || aws.ToInt64(head.ContentLength) != f.Size || aws.ToString(head.ChecksumCRC64NVME) != f.CRC64NVME {
-		return fmt.Errorf("put its %d parts together: %w", len(list), errUploadEnded)
-	}
-	f.etag = trim(head.ETag)
-	return nil
-}
-
-// sameKey tells that a key is the one that was asked for. A bucket may name its key by
-// id or alias, and S3 answers with the ARN: what can't be compared passes.
-func sameKey(asked, is string) bool {
-	return asked == is || !strings.HasPrefix(asked, "arn:") || strings.Contains(asked, ":alias/")
 }
 
 // reader is a job's body.

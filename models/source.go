@@ -65,6 +65,9 @@ func open(o PushOptions) (*source, error) {
 		return &source{path: path, stream: o.Open, size: -1, digest: digest}, nil
 	}
 	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such file or directory: name a tar archive, a folder, or their address in S3", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look at the checkpoint: %w", err)
 	}
@@ -198,29 +201,30 @@ func (s *source) read(ctx context.Context, visit archive.Visit) (string, error) 
 	return got, nil
 }
 
-// names are those of the files of a source that is not read for them; nil for an
-// archive.
-func (s *source) names(ctx context.Context) (map[string]bool, error) {
-	names := map[string]bool{}
+// names are those of the files of a source that is not read for them, and how many bytes
+// they have; nil for an archive.
+func (s *source) names(ctx context.Context) (names map[string]bool, total int64, err error) {
+	names = map[string]bool{}
 	visit := func(m archive.Member, _ io.Reader) error {
 		names[m.Name] = true
+		total += m.Size
 		return nil
 	}
 	switch {
 	case s.stream != nil || s.remote == nil && !s.folder:
-		return nil, nil
+		return nil, 0, nil
 	case s.remote != nil:
-		_, err := s.remote.read(ctx, visit)
-		return names, err
+		_, err = s.remote.read(ctx, visit)
+		return names, total, err
 	}
 	b := archive.NewBudget(ctx, limits())
 	if err := s.walk(ctx, b, archive.Options{Place: s.path}, visit); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if f := b.Faults(); len(f) > 0 {
-		return nil, f
+		return nil, 0, f
 	}
-	return names, nil
+	return names, total, nil
 }
 
 // walk visits the files of an archive or a folder.

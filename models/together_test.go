@@ -24,7 +24,7 @@ import (
 // two are archives of two sources of one checkpoint, with some of its files or all.
 func two(t *testing.T, some ...string) (a, b string, ofA, ofB files) {
 	t.Helper()
-	ofA, ofB = files{"config.json": {700, 1}, "w": {20 * mebi, 2}}, files{"config.json": {701, 3}, "w": {20*mebi + 1, 4}}
+	ofA, ofB = files{"config.json": {700, 1}, "w": {11 * mebi, 2}}, files{"config.json": {701, 3}, "w": {11*mebi + 1, 4}}
 	for name := range ofA {
 		if len(some) > 0 && !slices.Contains(some, name) {
 			delete(ofA, name)
@@ -280,11 +280,11 @@ func TestShortened(t *testing.T) {
 	w := newWorld(t, false)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "w")
-	if err := os.WriteFile(path, make([]byte, 20*mebi), 0o600); err != nil {
+	if err := os.WriteFile(path, make([]byte, 11*mebi), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.during("CreateMultipartUpload", "/w", func() {
-		if err := os.Truncate(path, 9*mebi); err != nil {
+		if err := os.Truncate(path, 6*mebi); err != nil {
 			t.Error(err)
 		}
 	})

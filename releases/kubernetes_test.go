@@ -354,6 +354,8 @@ func TestReleasesKubernetes(t *testing.T) {
 		same(t, f.history(), []string{"superseded", "failed", "deployed"})
 	})
 
+	run("gone", gone)
+
 	// A pod that breaks the restricted standard is refused, and named.
 	run("refused", func(t *testing.T, f fixture) {
 		values := f.values(1, "low")

@@ -13,6 +13,7 @@ import (
 	"helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/release/common"
 	"helm.sh/helm/v4/pkg/storage/driver"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -118,8 +119,9 @@ func endpoints(ctx context.Context, client *kubernetes.Clientset, namespace, ser
 	return n, nil
 }
 
-// pods counts the pods of a manifest's workloads, and tells why some are not ready.
-func (s *session) pods(ctx context.Context, namespace, manifest string) (ready, all int, why []string, err error) {
+// pods counts the pods of a manifest's workloads, and tells why some are not ready. Those
+// of jobs, which come and go, are among them if asked for.
+func (s *session) pods(ctx context.Context, namespace, manifest string, jobs bool) (ready, all int, why []string, err error) {
 	objects, err := decode(strings.NewReader(manifest))
 	if err != nil {
 		return 0, 0, nil, err
@@ -134,6 +136,10 @@ func (s *session) pods(ctx context.Context, namespace, manifest string) (ready, 
 	}
 	for _, o := range objects {
 		labels, _ := at(o, "spec", "selector", "matchLabels").(object)
+		if jobs && text(o, "kind") == "Job" {
+			// Its selector is made in the cluster.
+			labels = object{batch.JobNameLabel: text(o, "metadata", "name")}
+		}
 		if podOf(o) == nil || len(labels) == 0 {
 			continue
 		}
@@ -170,7 +176,7 @@ func (s *session) pods(ctx context.Context, namespace, manifest string) (ready, 
 // diagnose tells why the pods of a manifest are not ready. Who can't say says
 // nothing: there is another error already.
 func (s *session) diagnose(ctx context.Context, namespace, manifest string) []string {
-	_, _, why, err := s.pods(ctx, namespace, manifest)
+	_, _, why, err := s.pods(ctx, namespace, manifest, true)
 	if err != nil {
 		return nil
 	}
@@ -199,7 +205,11 @@ func notReady(p *core.Pod) string {
 	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		switch {
 		case c.State.Waiting != nil && c.State.Waiting.Reason != "ContainerCreating" && c.State.Waiting.Reason != "PodInitializing":
-			return strings.TrimSuffix(fmt.Sprintf("container %s waits, %s: %s", c.Name, c.State.Waiting.Reason, c.State.Waiting.Message), ": ")
+			why := strings.TrimSuffix(fmt.Sprintf("container %s waits, %s: %s", c.Name, c.State.Waiting.Reason, c.State.Waiting.Message), ": ")
+			if before := c.LastTerminationState.Terminated; before != nil && before.Message != "" {
+				why += fmt.Sprintf("; it ended with code %d before: %s", before.ExitCode, before.Message)
+			}
+			return why
 		case c.State.Terminated != nil && c.State.Terminated.ExitCode != 0:
 			return strings.TrimSuffix(fmt.Sprintf("container %s ended with code %d, %s: %s", c.Name, c.State.Terminated.ExitCode, c.State.Terminated.Reason, c.State.Terminated.Message), ": ")
 		}
@@ -286,7 +296,7 @@ func (s *session) status(ctx context.Context) ([]Revision, error) {
 	out := []Revision{}
 	for _, r := range list {
 		one := revision(r)
-		if one.Ready, one.Pods, one.Waits, err = s.pods(ctx, r.Namespace, r.Manifest); err != nil {
+		if one.Ready, one.Pods, one.Waits, err = s.pods(ctx, r.Namespace, r.Manifest, false); err != nil {
 			return nil, err
 		}
 		out = append(out, one)
@@ -357,12 +367,19 @@ func (s *session) uninstall(ctx context.Context) ([]Applied, error) {
 			return nil, err
 		}
 		c, err := s.helm(r.Namespace)
+		if err == nil {
+			err = waiting(ctx, c)
+		}
 		if err != nil {
 			return nil, err
 		}
 		u := action.NewUninstall(c)
 		u.Timeout, u.WaitStrategy, u.WaitOptions, u.DeletionPropagation = s.timeout(), kube.StatusWatcherStrategy, []kube.WaitOption{kube.WithWaitContext(ctx)}, "foreground"
 		if _, err := u.Run(r.Name); err != nil {
+			// Helm forgets a release whose objects didn't go in time.
+			if left, look := last(c, r.Name); look == nil && left == nil {
+				return nil, &problems{[]Problem{{"release " + r.Name, "was removed, but not all of it is gone: " + err.Error(), "see what holds it; Helm knows nothing of it any more"}}}
+			}
 			return nil, &problems{[]Problem{{"release " + r.Name, "could not be removed: " + err.Error(), "see what holds it, and repeat the command"}}}
 		}
 		out = append(out, Applied{r.Name, r.Namespace, r.Version, "removed"})

@@ -62,6 +62,8 @@ type session struct {
 	say func(Message) error
 	// refused is said when charts or values don't do, and nothing was begun.
 	refused bool
+	// served are the kinds that the cluster has; nil if it wasn't asked.
+	served common.VersionSet
 }
 
 func init() { kube.ManagedFieldsManager = "poolhouse" } // Helm would take the name of the program's file
@@ -172,7 +174,38 @@ func (s *session) render(ctx context.Context) ([]Rendered, error) {
 		s.refused = true
 		return nil, &all
 	}
-	return out, nil
+	return out, s.lacking(out)
+}
+
+// lacking notes which objects are of kinds that nothing has defined before them.
+func (s *session) lacking(list []Rendered) error {
+	if s.served == nil {
+		return nil
+	}
+	defined := map[string]bool{}
+	for i := range list {
+		objects, err := decode(strings.NewReader(list[i].Manifest))
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			if text(o, "kind") != "CustomResourceDefinition" {
+				continue
+			}
+			versions, _ := at(o, "spec", "versions").([]any)
+			for _, v := range versions {
+				v, _ := v.(object)
+				defined[text(o, "spec", "group")+"/"+text(v, "name")+"/"+text(o, "spec", "names", "kind")] = true
+			}
+		}
+		for _, o := range objects {
+			version, kind := text(o, "apiVersion"), text(o, "kind")
+			if name := version + "/" + kind; !s.served.Has(name) && !defined[name] {
+				list[i].Lacks = append(list[i].Lacks, KindUse{version, kind, "release " + list[i].Name + ", " + named(o)})
+			}
+		}
+	}
+	return nil
 }
 
 // renderOne renders a release for the cluster's version, if there is a cluster, and as
@@ -244,7 +277,7 @@ func (s *session) renderOne(ctx context.Context, r Release) (*Rendered, error) {
 		if len(d.text) > mostRendered {
 			return nil, &problems{[]Problem{{"release " + r.Name, fmt.Sprintf("renders to %d bytes, more than %d", len(d.text), mostRendered), "ask who made the chart"}}}
 		}
-		return &Rendered{r.Name, r.Namespace, d.text, d.used}, nil
+		return &Rendered{Name: r.Name, Namespace: r.Namespace, Manifest: d.text, Images: d.used}, nil
 	}
 }
 
@@ -263,7 +296,7 @@ func (s *session) capabilities(install *action.Install) error {
 		return fmt.Errorf("ask Kubernetes for its kinds: %w", err)
 	}
 	install.KubeVersion = &common.KubeVersion{Version: version.GitVersion, Major: version.Major, Minor: version.Minor}
-	install.APIVersions = kinds
+	install.APIVersions, s.served = kinds, kinds
 	return nil
 }
 
@@ -337,6 +370,9 @@ func (s *session) applyOne(ctx context.Context, order int, r Release, manifest s
 		return nil, err
 	}
 	cfg, err := s.helm(r.Namespace)
+	if err == nil {
+		err = waiting(ctx, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -371,12 +371,12 @@ func (s *Sandbox) Clone(now func() time.Time) *Sandbox {
 	return c
 }
 
-// CloneWith is [Sandbox.Clone], with the same clock, whose new objects are held
-// elsewhere.
-func (s *Sandbox) CloneWith(objects s3.Bodies) *Sandbox {
+// CloneWith is [Sandbox.Clone], with the same clock, and with options that are set
+// anew: where new objects and layers are held, who looks after targets.
+func (s *Sandbox) CloneWith(set func(*Options)) *Sandbox {
 	o := s.opts
-	o.Objects = objects
-	return assemble(o, s.account.Clone(o.Now), 0)
+	set(&o)
+	return assemble(o, s.account.CloneWith(func(a *account.Options) { a.TargetHealth, a.Body = o.TargetHealth, o.body() }), 0)
 }
 
 // Observed is the same account, with another observer.

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/s3"
 )
 
 const trustEC2 = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
@@ -123,6 +125,40 @@ func TestClone(t *testing.T) {
 			}
 		}
 	})
+}
+
+// away are bodies that are somewhere else, each its own name.
+type away struct{ s3.InAccount }
+
+func (away) Get(_ context.Context, b s3.Body, _, _ int64) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader(b.Name)), nil
+}
+
+// A copy's account goes by what the copy was given: its load balancers and its bodies;
+// the original by its own.
+func TestCloneWith(t *testing.T) {
+	t.Parallel()
+	s := testkit.Sandbox(t, sandbox.Options{})
+	fork := s.CloneWith(func(o *sandbox.Options) {
+		o.Objects = away{}
+		o.TargetHealth = func(group string) map[string]account.Health {
+			return map[string]account.Health{group: {State: "healthy"}}
+		}
+	})
+	for name, want := range map[string]struct {
+		box  *sandbox.Sandbox
+		seen string
+	}{"original": {s, " "}, "copy": {fork, "healthy body"}} {
+		if err := want.box.Account().Do(func(tx *account.Tx) error {
+			text, err := tx.Body("body", 4)
+			if got := tx.TargetHealth("g")["g"].State + " " + text; got != want.seen || (err != nil) != (name == "original") {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func sorted(s string) map[string]bool {

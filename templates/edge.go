@@ -44,6 +44,12 @@ func edge(a *architecture.Architecture) *cfn.Template {
 	e.rule(web, "Web", "web", access.Web.Host, 20, e.signOn(access.SSO.Web, "web"))
 	e.rule(admin, "Admin", "admin", access.Admin.Host, 10, e.signOn(access.SSO.Admin, "admin"))
 
+	if access.SSO.Enabled {
+		for id, c := range map[string]config.Client{"Web": access.SSO.Web, "Admin": access.SSO.Admin} {
+			t.Output(id+"ClientSecretArn", cfn.V(c.SecretARN), cfn.Description("Secret of yours with the client's secret"))
+		}
+	}
+
 	e.record("Web", access.Web.Host, web)
 	e.record("Api", access.API.Host, web)
 	e.record("Admin", access.Admin.Host, admin)

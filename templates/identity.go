@@ -19,6 +19,10 @@ func identity(a *architecture.Architecture) *cfn.Template {
 		switch s.Role {
 		case architecture.RoleCoreAPI:
 			policies = coreAPIPolicies(t, a)
+		case architecture.RoleDatabaseSetup:
+			policies = databaseSetupPolicies(t, a)
+		case architecture.RoleTelemetryCollector:
+			policies = telemetryCollectorPolicies(t, a)
 		case architecture.RoleInference:
 			policies = inferencePolicies(t)
 		case architecture.RoleExternalSecrets:
@@ -151,32 +155,64 @@ func inferencePolicies(t *cfn.Template) []iam.Policy {
 	)}
 }
 
-// externalSecretsPolicies let the operator read the secrets of the database and
-// of single sign-on, and no others. The latter belong to the customer, and so
-// may their keys: those are bound by the secret instead.
+// databaseSetupPolicies let the application's account in the database be made by the
+// server's master, with the password that the application's secret has.
+func databaseSetupPolicies(t *cfn.Template, a *architecture.Architecture) []iam.Policy {
+	return []iam.Policy{policy("secrets", databaseSecrets(t, a, cfn.L("secretsmanager:GetSecretValue"), "ApplicationSecretArn", "MasterSecretArn")...)}
+}
+
+// telemetryCollectorPolicies let telemetry be written, and neither read nor removed.
+func telemetryCollectorPolicies(t *cfn.Template, a *architecture.Architecture) []iam.Policy {
+	return []iam.Policy{policy("telemetry",
+		cfn.Statement{
+			Sid:      "Write",
+			Action:   cfn.L("s3:AbortMultipartUpload", "s3:PutObject"),
+			Resource: cfn.ListOf(below(bucketARN(t, architecture.BucketTelemetry), "/*")),
+		},
+		cfn.Statement{
+			Sid: "StorageKey",
+			// An upload in parts is put together again, for which S3 decrypts.
+			Action:    cfn.L("kms:Decrypt", "kms:GenerateDataKey"),
+			Resource:  cfn.ListOf(keyARN(t, architecture.KeyStorage)),
+			Condition: via(a, "s3"),
+		},
+	)}
+}
+
+// databaseSecrets let secrets of the stack database be read, by actions.
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
-func externalSecretsPolicies(t *cfn.Template, a *architecture.Architecture) []iam.Policy {
-	read := cfn.L("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue")
-	statements := []cfn.Statement{{
-		Sid:    "Database",
-		Action: read,
-		Resource: cfn.ListOf(
-			t.Input(string(architecture.Database), "ApplicationSecretArn"),
-			t.Input(string(architecture.Database), "MasterSecretArn"),
-		),
+func databaseSecrets(t *cfn.Template, a *architecture.Architecture, actions cfn.List[string], outputs ...string) []cfn.Statement {
+	var secrets []cfn.Value[string]
+	for _, o := range outputs {
+		secrets = append(secrets, t.Input(string(architecture.Database), o))
+	}
+	return []cfn.Statement{{
+		Sid:      "Database",
+		Action:   actions,
+		Resource: cfn.ListOf(secrets...),
 	}, {
 		Sid:       "DatabaseKey",
 		Action:    cfn.L("kms:Decrypt"),
 		Resource:  cfn.ListOf(keyARN(t, architecture.KeySecrets)),
 		Condition: via(a, "secretsmanager"),
 	}}
+}
+
+// externalSecretsPolicies let the operator read the secrets of the database, the
+// master's too since the vendor's core-api gets it by the operator, and those of single
+// sign-on, and no others. The latter belong to the customer, and so may their keys:
+// those are bound by the secret instead.
+// https://docs.poolside.ai/deployment/cloud/aws-eks/deployment-security/kubernetes
+// https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+func externalSecretsPolicies(t *cfn.Template, a *architecture.Architecture) []iam.Policy {
+	statements := databaseSecrets(t, a, cfn.L("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"), "ApplicationSecretArn", "MasterSecretArn")
 	if sso := a.Config.Access.SSO; sso.Enabled {
 		clients := []string{sso.Web.SecretARN, sso.Admin.SecretARN}
 		slices.Sort(clients)
 		key := via(a, "secretsmanager")
 		key["StringEquals"]["kms:EncryptionContext:SecretARN"] = clients
 		statements = append(statements,
-			cfn.Statement{Sid: "SignOn", Action: read, Resource: cfn.L(clients...)},
+			cfn.Statement{Sid: "SignOn", Action: cfn.L("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"), Resource: cfn.L(clients...)},
 			cfn.Statement{Sid: "SignOnKeys", Action: cfn.L("kms:Decrypt"), Resource: cfn.ListOf(arn("kms", "key/*")), Condition: key},
 		)
 	}

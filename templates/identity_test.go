@@ -37,6 +37,8 @@ func TestServiceAccountTrust(t *testing.T) {
 	a := planned(t, withGPU(config.NodeGroup{Max: 1}))
 	want := map[string]string{
 		"CoreApiRole":                "poolside:core-api-sa",
+		"DatabaseSetupRole":          "poolside:database-setup",
+		"TelemetryCollectorRole":     "poolside:telemetry-collector",
 		"InferenceRole":              "poolside-models:inference",
 		"ExternalSecretsRole":        "external-secrets:external-secrets",
 		"LoadBalancerControllerRole": "kube-system:aws-load-balancer-controller",
@@ -297,6 +299,32 @@ func TestInferencePolicies(t *testing.T) {
 	}
 	if got := texts(at(statement(t, d, "InferenceRole", "Read"), "Action")); !slices.Equal(got, []string{"s3:GetObject"}) {
 		t.Errorf("read: %v", got)
+	}
+}
+
+// What sets the application's account reads two secrets, and what collects telemetry
+// writes to one bucket, from which it can't read.
+func TestRolesOfOurs(t *testing.T) {
+	t.Parallel()
+	d := built(t, planned(t), architecture.Identity)
+	for _, tt := range []struct {
+		role, sid          string
+		actions, resources []string
+	}{
+		{"DatabaseSetupRole", "Database", []string{"secretsmanager:GetSecretValue"}, []string{"${DatabaseApplicationSecretArn}", "${DatabaseMasterSecretArn}"}},
+		{"DatabaseSetupRole", "DatabaseKey", []string{"kms:Decrypt"}, []string{"${KeysSecretsKeyArn}"}},
+		{"TelemetryCollectorRole", "Write", []string{"s3:AbortMultipartUpload", "s3:PutObject"}, []string{"${StorageTelemetryBucketArn}/*"}},
+		{"TelemetryCollectorRole", "StorageKey", []string{"kms:Decrypt", "kms:GenerateDataKey"}, []string{"${KeysStorageKeyArn}"}},
+	} {
+		s := statement(t, d, tt.role, tt.sid)
+		if diff := cmp.Diff([][]string{tt.actions, tt.resources}, [][]string{texts(at(s, "Action")), texts(at(s, "Resource"))}); diff != "" {
+			t.Errorf("%s/%s (-want +got):\n%s", tt.role, tt.sid, diff)
+		}
+	}
+	for role, n := range map[string]int{"DatabaseSetupRole": 2, "TelemetryCollectorRole": 2} {
+		if got := strings.Count(text(at(d.properties(t, role, "AWS::IAM::Role"), "Policies")), `"Sid"`); got != n {
+			t.Errorf("%s has %d statements, want %d", role, got, n)
+		}
 	}
 }
 

@@ -130,9 +130,9 @@ func TestRouteTablesOfSubnets(t *testing.T) {
 	}
 }
 
-// TestSelfManagedNAT holds its final shape: a group of exactly one per zone,
+// TestL28SelfManagedNAT holds its final shape: a group of exactly one per zone,
 // with a fixed interface and address.
-func TestSelfManagedNAT(t *testing.T) {
+func TestL28SelfManagedNAT(t *testing.T) {
 	t.Parallel()
 	a := planned(t, natMode(config.NATInstancePerZone), func(c *config.Config) { c.Tags = map[string]string{"owner": "platform"} })
 	d := built(t, a, architecture.Network)

@@ -26,6 +26,9 @@ const (
 	Done    Status = "done"
 	Skipped Status = "skipped" // everything was there already
 	Failed  Status = "failed"
+	// Interrupted is what views make of an item that failed since it was ended from
+	// outside.
+	Interrupted Status = "interrupted"
 )
 
 // Bytes count an item, or all of them.
@@ -90,6 +93,7 @@ type Meter struct {
 	done    int
 	failed  int
 	expect  int64 // announced, and of no item yet
+	unknown int   // items that are announced without their sizes
 	started time.Time
 	slots   []moved
 }
@@ -146,6 +150,17 @@ func (m *Meter) Expect(n int64) {
 	m.expect += n
 }
 
+// ExpectUnknown announces items that will begin later and whose sizes nobody knows yet, so
+// that nothing passes for the total until they do; a negative number takes some back.
+func (m *Meter) ExpectUnknown(items int) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unknown += items
+}
+
 func (i *Item) progress(at time.Time, s Status, err error) Progress {
 	p := Progress{Time: at, Item: i.name, Bytes: i.Bytes, Status: s}
 	if err != nil {
@@ -183,7 +198,8 @@ func (i *Item) Move(n int64) {
 	})
 }
 
-// Skip counts bytes that need not be moved.
+// Skip counts bytes that need not be moved. A negative number takes back those that must
+// be after all.
 func (i *Item) Skip(n int64) {
 	i.change(func(time.Time) {
 		i.Skipped += n
@@ -242,7 +258,7 @@ func (m *Meter) State() State {
 	defer m.mu.Unlock()
 	now := m.clock.Now()
 	s := State{Time: now, Bytes: m.ended, Done: m.done, Failed: m.failed, Remaining: -1, Items: []Progress{}}
-	s.Known, s.Total = true, s.Total+m.expect
+	s.Known, s.Total = m.unknown == 0, s.Total+m.expect
 	for _, i := range m.items {
 		s.Items = append(s.Items, i.progress(now, Moving, nil))
 		s.Total += i.Total

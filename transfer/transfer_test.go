@@ -52,6 +52,11 @@ func TestMeter(t *testing.T) {
 			t.Errorf("with an unknown total: %+v", s)
 		}
 		b.Expect(4 * mega)
+		m.ExpectUnknown(1)
+		if s := m.State(); s.Known || s.Remaining >= 0 || s.Rate == 0 {
+			t.Errorf("with an item to come: %+v", s)
+		}
+		m.ExpectUnknown(-1)
 		if s := m.State(); !s.Known || s.Total != 104*mega || s.Left() != 42*mega {
 			t.Errorf("with all totals known: %+v", s)
 		}

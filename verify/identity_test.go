@@ -151,6 +151,7 @@ func identityWrecks() []wreck {
 		{check: "audit-records-kept", by: grant(coreAPI, "s3:DeleteObject*", exampleBucket(architecture.BucketAudit)+"/*")},
 		{check: "audit-records-kept", name: "expiry", by: grant(coreAPI, "s3:PutLifecycleConfiguration", exampleBucket(architecture.BucketAudit))},
 		{check: "secrets-one-reader", by: grant(controller, "secretsmanager:GetSecretValue", someSecret+"x-AbCdEf")},
+		{check: "secrets-one-reader", name: "all for setup", by: grant(architecture.RoleDatabaseSetup, "secretsmanager:GetSecretValue", someSecret+"*")},
 		{check: "secrets-one-reader", name: "all", by: grant(secrets, "secretsmanager:GetSecretValue", someSecret+"*")},
 		{check: "controllers-scoped", by: grant(csi, "ec2:TerminateInstances", "arn:aws:ec2:us-east-1:123456789012:instance/*")},
 		{check: "roles-service-linked", by: func(w *wrecker) error {

@@ -28,7 +28,7 @@ export function explanations(file) {
 }
 
 // CI runs these scanners, though not all of them each time.
-const known = ['guard', 'nag', 'kics'];
+const known = ['guard', 'nag', 'kics', 'kube-score'];
 
 // compare gives what is wrong: findings that no row explains, and parts of rows
 // that explain nothing. What a scanner that did not run may have found is left

@@ -19,6 +19,7 @@ import (
 type Collector struct {
 	place string
 	b     *archive.Budget
+	skim  bool
 	files map[string]*file
 	links map[string]string
 	// listed are indexes within the index that is read, by digest, and reads how
@@ -39,14 +40,23 @@ type file struct {
 	config      *parsed[config]
 }
 
+// Options are how images are read.
+type Options struct {
+	// Skim passes over layers whose files have their digests in their names, as in
+	// layouts: the name is taken at its word, and what they unpack to is not known.
+	// Manifests and configurations are compared all the same. Whoever uses such a layer
+	// then has to compare it with its digest.
+	Skim bool
+}
+
 // NewCollector returns a collector for what lies in one place.
-func NewCollector(place string, b *archive.Budget) *Collector {
-	return &Collector{place: place, b: b, files: map[string]*file{}, links: map[string]string{}}
+func NewCollector(place string, b *archive.Budget, o Options) *Collector {
+	return &Collector{place: place, b: b, skim: o.Skim, files: map[string]*file{}, links: map[string]string{}}
 }
 
 // Read reads an archive, compressed or not. It is not ok if this is no archive. An
 // error is for [archive.Budget.Settle].
-func Read(r io.Reader, place string, b *archive.Budget) (images []Image, ok bool, err error) {
+func Read(r io.Reader, place string, b *archive.Budget, o Options) (images []Image, ok bool, err error) {
 	in, _, err := archive.Decompress(r, b, place)
 	if err != nil {
 		return nil, true, err
@@ -59,7 +69,7 @@ func Read(r io.Reader, place string, b *archive.Budget) (images []Image, ok bool
 	if !archive.IsTar(head) {
 		return nil, false, nil
 	}
-	c := NewCollector(place, b)
+	c := NewCollector(place, b, o)
 	if err := archive.Tar(in, b, archive.Options{Place: place, Links: true}, c.Add); err != nil {
 		return nil, true, err
 	}
@@ -96,28 +106,44 @@ func (c *Collector) Add(m archive.Member, r io.Reader) error {
 		return err
 	}
 	f := &file{name: m.Name, size: m.Size}
+	want, is := named(m.Name)
+	skim := c.skim && is && Valid(want) // what has another name has to be read to know its digest
 	switch trimmed := bytes.TrimLeft(head, " \t\r\n"); {
 	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['):
 		if f.text, err = c.b.Keep(m.Size, in); err != nil {
 			return err
 		}
+	case skim:
+		f.compression = archive.Of(head)
 	case archive.Of(head) != archive.None:
 		if err := c.unpack(f, in, place); err != nil {
 			return err
 		}
 	}
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		return err
+	if skim && f.text == nil {
+		f.digest = want
+	} else {
+		if _, err := io.Copy(io.Discard, in); err != nil {
+			return err
+		}
+		f.digest = digest(sum)
 	}
-	f.digest = digest(sum)
 	if f.compression == archive.None {
 		f.diffID = f.digest
 	}
-	if want, is := named(m.Name); is && want != f.digest {
+	if is && want != f.digest {
 		c.b.Add(place, "fetch or make the archive again", "is not what its name says: its digest is %s", f.digest)
 	}
 	c.files[m.Name] = f
 	return nil
+}
+
+// Digest is that of a file which was taken in; empty for one that wasn't.
+func (c *Collector) Digest(name string) string {
+	if f := c.files[name]; f != nil {
+		return f.digest
+	}
+	return ""
 }
 
 // unpack computes the digest of what a layer unpacks to. A damaged layer is a

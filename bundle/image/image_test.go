@@ -28,7 +28,7 @@ func tarball(t testing.TB, content map[string][]byte) []byte {
 func read(t testing.TB, body []byte) ([]image.Image, fault.Faults) {
 	t.Helper()
 	b := archive.NewBudget(t.Context(), archive.Default())
-	images, ok, err := image.Read(bytes.NewReader(body), "x.tar", b)
+	images, ok, err := image.Read(bytes.NewReader(body), "x.tar", b, image.Options{})
 	if err := b.Settle(err); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestSharedLayers(t *testing.T) {
 	t.Parallel()
 	content := saved(t)
 	b := archive.NewBudget(t.Context(), archive.Default())
-	c := image.NewCollector("x.tar", b)
+	c := image.NewCollector("x.tar", b, image.Options{})
 	n := 0
 	for name, body := range content {
 		if strings.HasSuffix(name, "/layer.tar") {
@@ -144,7 +144,7 @@ func TestSharedLayers(t *testing.T) {
 	if got := brief(c.Images()); n != 2 || len(got) != 1 || b.Len() > 0 {
 		t.Errorf("%v, %v", got, b.Faults())
 	}
-	loop := image.NewCollector("x.tar", b)
+	loop := image.NewCollector("x.tar", b, image.Options{})
 	add(t, loop, archive.Member{Name: "a", Link: "b"}, nil)
 	add(t, loop, archive.Member{Name: "b", Link: "a"}, nil)
 	list := []byte(`[{"Config":"a"}]`)
@@ -273,7 +273,7 @@ func TestItems(t *testing.T) {
 	l.Items = 5
 	for name, body := range map[string][]byte{"saved": tarball(t, saved(t)), "layout": tarball(t, layout(t, samplebundle.Stored))} {
 		b := archive.NewBudget(t.Context(), l)
-		if _, _, err := image.Read(bytes.NewReader(body), "x.tar", b); err != nil {
+		if _, _, err := image.Read(bytes.NewReader(body), "x.tar", b, image.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		tooMany := b.Len() == 1 && strings.Contains(b.Faults()[0].Reason, "is beyond 5 images")
@@ -376,7 +376,7 @@ func FuzzArchive(f *testing.F) {
 	l.Bytes, l.RatioFrom = 8<<20, 1<<20
 	f.Fuzz(func(t *testing.T, body []byte) {
 		b := archive.NewBudget(t.Context(), l)
-		if _, _, err := image.Read(bytes.NewReader(body), "x.tar", b); b.Settle(err) != nil {
+		if _, _, err := image.Read(bytes.NewReader(body), "x.tar", b, image.Options{}); b.Settle(err) != nil {
 			t.Error(err)
 		}
 	})
@@ -400,7 +400,7 @@ func BenchmarkRead(b *testing.B) {
 			b.SetBytes(int64(len(program)))
 			for b.Loop() {
 				budget := archive.NewBudget(b.Context(), archive.Default())
-				if _, _, err := image.Read(io.Reader(bytes.NewReader(body)), "x.tar", budget); err != nil || budget.Len() > 0 {
+				if _, _, err := image.Read(io.Reader(bytes.NewReader(body)), "x.tar", budget, image.Options{}); err != nil || budget.Len() > 0 {
 					b.Fatal(err, budget.Faults())
 				}
 			}

@@ -23,8 +23,9 @@ type Object map[string]any
 // The namespaces of the platform, as the vendor names them, and that of DNS.
 // https://docs.poolside.ai/deployment/cloud/aws-eks/deployment-security/kubernetes
 const (
-	Core   = "poolside"
-	Models = "poolside-models"
+	Core     = "poolside"
+	Models   = "poolside-models"
+	External = "external-secrets"
 
 	system = "kube-system"
 )
@@ -76,10 +77,10 @@ func Foundation(a *architecture.Architecture, outputs Outputs) ([]Object, error)
 	return list, nil
 }
 
-// Namespaces are those of the platform: core's, and that of models if the deployment
-// has a role for model servers.
+// Namespaces are those of the platform: core's, that of external secrets, and that of
+// models if the deployment has a role for model servers.
 func Namespaces(a *architecture.Architecture) []string {
-	list := []string{Core}
+	list := []string{Core, External}
 	if _, ok := a.Account(architecture.RoleInference); ok {
 		list = append(list, Models)
 	}
@@ -127,11 +128,12 @@ func limits(namespace string) Object {
 	})
 }
 
-// accounts are a namespace's service accounts with their roles.
+// accounts are a namespace's service accounts with their roles. That of external secrets
+// is its chart's.
 // https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html
 func (m *maker) accounts(namespace string) (list []Object) {
 	for _, s := range m.a.ServiceAccounts {
-		if s.Namespace != namespace {
+		if s.Namespace != namespace || namespace == External {
 			continue
 		}
 		o := object("v1", "ServiceAccount", namespace, s.Name, nil)

@@ -28,7 +28,7 @@ func example(t *testing.T, name string) *architecture.Architecture {
 func outputs() manifests.Outputs {
 	return manifests.Outputs{
 		architecture.Keys:     {"VolumesKeyArn": "arn:aws:kms:us-east-1:123456789012:key/volumes"},
-		architecture.Identity: {"CoreApiRoleArn": "arn:aws:iam::123456789012:role/core-api", "InferenceRoleArn": "arn:aws:iam::123456789012:role/inference"},
+		architecture.Identity: {"CoreApiRoleArn": "arn:aws:iam::123456789012:role/core-api", "InferenceRoleArn": "arn:aws:iam::123456789012:role/inference", "DatabaseSetupRoleArn": "arn:aws:iam::123456789012:role/database-setup", "TelemetryCollectorRoleArn": "arn:aws:iam::123456789012:role/telemetry-collector"},
 	}
 }
 

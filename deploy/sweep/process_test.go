@@ -69,8 +69,16 @@ func (c moving) Sleep(ctx context.Context, d time.Duration) error {
 	return errors.Join(c.Real.Sleep(ctx, d), c.put(time.Now()))
 }
 
-// TestMain runs the tests, or one command line if it was started as one.
+// TestMain runs the tests, or one command line if it was started as one, or what
+// stands in for the program of releases.
 func TestMain(m *testing.M) {
+	if os.Getenv(releasesVariable) != "" {
+		if err := standIn(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(argumentsVariable) != "" {
 		os.Args = []string{os.Args[0], "-test.run=^TestProcess$"}
 	}

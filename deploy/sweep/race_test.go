@@ -131,7 +131,8 @@ func TestL25Races(t *testing.T) {
 			}
 		}
 	})
-	if n := won.Load(); n == 0 || n == held.Load() {
+	// Of a few races the same of the two may well win all.
+	if n := won.Load(); life.Full() && (n == 0 || n == held.Load()) {
 		t.Errorf("the same of the two won all races")
 	}
 	t.Logf("%d races held in %s, in %d of them the first of the two won", held.Load(), time.Since(start).Round(time.Second), won.Load())

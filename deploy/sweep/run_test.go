@@ -45,22 +45,32 @@ var (
 // persist runs a command as one does whose predecessor was killed. Who can't
 // know that it is dead is refused as long as its lease goes on, and who makes
 // things after a deletion until no call of that arrives any more.
-func (c command) persist(ctx context.Context, as lease.Holder, on *line) ([]deploy.Kept, error) {
-	kept, err := c.run(ctx, as, on)
+func (c command) persist(ctx context.Context, as lease.Holder, on *line) (kept []deploy.Kept, err error) {
+	err = insist(as, c.verb == life.Delete, func() error {
+		kept, err = c.run(ctx, as, on)
+		return err
+	})
+	return kept, err
+}
+
+// insist runs what is refused while the lease of a run goes on that was killed, and
+// again when that is over. Deletions wait for no calls of a deletion.
+func insist(as lease.Holder, deletes bool, run func() error) error {
+	err := run()
 	var refused *lease.HeldError
 	if !errors.As(err, &refused) {
-		return kept, err
+		return err
 	}
 	// The service's dates are cut to seconds.
 	wait, most := refused.Until.Sub(refused.Now)-time.Second, lease.TTL
-	if refused.Deletes && c.verb != life.Delete {
+	if refused.Deletes && !deletes {
 		most += lease.Flight
 	}
 	if as.Run == here.Run || refused.Run != killed.Run || wait <= -time.Second || wait > most {
-		return nil, fmt.Errorf("refused for %s: %w", wait, err)
+		return fmt.Errorf("refused for %s: %w", wait, err)
 	}
 	time.Sleep(wait + 2*time.Second)
-	return c.run(ctx, as, on)
+	return run()
 }
 
 // run runs a command over a line, as a process does, and returns what a deletion

@@ -1,6 +1,7 @@
 package sweep_test
 
 import (
+	"flag"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -16,10 +17,13 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
-// share is which part of the points is swept when it is not all of them, of
-// every other example, and wholeLives which part of those goes on to the end of a
-// life although the account is what it would have been. There are no less than
-// least points in all.
+// part is which part of the points is swept when it is not all of them; with the
+// ordinary share, of every other example only.
+var part = flag.Float64("part", share, "which part of the crash points is swept, of every example if another than the ordinary one is given")
+
+// share is the ordinary part, and wholeLives which part of those points goes on to
+// the end of a life although the account is what it would have been. There are no
+// less than least points in all.
 const (
 	share      = 0.02
 	wholeLives = 0.1
@@ -62,7 +66,7 @@ type point struct {
 // point is a point by its name, and whether anything is tried after it.
 func (s *sweep) point(c call, k kind) (p point, wanted bool) {
 	p.name = fmt.Sprintf("%s/%s/%d/%s", s.life, s.name, c.writing, k)
-	p.again = life.Wanted(p.name, share)
+	p.again = life.Wanted(p.name, *part)
 	p.others = s.others(p.name)
 	return p, p.again || len(p.others) > 0
 }
@@ -87,7 +91,7 @@ func TestL11CrashSweep(t *testing.T) {
 	start, spent := time.Now(), cpu(t)
 	t.Run("of", func(t *testing.T) {
 		for i, name := range life.Examples() {
-			if !life.Full() && life.Only() == "" && (uint64(i)+life.Seed())%2 == 0 {
+			if !life.Full() && life.Only() == "" && *part == share && (uint64(i)+life.Seed())%2 == 0 {
 				continue // the next seed's turn
 			}
 			if !life.Holds(name) {

@@ -156,6 +156,11 @@ type brokenError struct {
 func (e *brokenError) Error() string { return fmt.Sprintf("%s: %v", e.doing, e.err) }
 func (e *brokenError) Unwrap() error { return e.err }
 
+// begins tells that an upload has to begin anew.
+func (e *Error) begins() bool {
+	return e.Code == "BLOB_UPLOAD_UNKNOWN" || e.Code == "BLOB_UPLOAD_INVALID"
+}
+
 // IsNotFound tells that there is no such repository, manifest or layer.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
@@ -168,6 +173,13 @@ func IsDenied(err error) bool {
 	return ok && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
 }
 
+// IsOther tells that a layer which was sent may have another digest than it should:
+// ECR says that by the code of any upload that can't be completed.
+func IsOther(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Code == "DIGEST_INVALID" || e.Code == "BLOB_UPLOAD_INVALID")
+}
+
 // IsTransient tells that the same may succeed later.
 func IsTransient(err error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -175,7 +187,7 @@ func IsTransient(err error) bool {
 		case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			return true
 		}
-		return e.stale || e.Code == "TOOMANYREQUESTS" || e.Code == "BLOB_UPLOAD_UNKNOWN" || e.Code == "BLOB_UPLOAD_INVALID"
+		return e.stale || e.Code == "TOOMANYREQUESTS" || e.begins()
 	}
 	_, broken := errors.AsType[*brokenError](err)
 	return broken
@@ -211,7 +223,8 @@ type call struct {
 func (c *Client) do(ctx context.Context, q call, want ...int) (*http.Response, error) {
 	for n := 1; ; n++ {
 		resp, err := c.once(ctx, q, func() (io.Reader, int64) { return bytes.NewReader(q.body), int64(len(q.body)) }, want...)
-		if err == nil || n == Attempts || !IsTransient(err) || ctx.Err() != nil {
+		refused, ok := errors.AsType[*Error](err)
+		if err == nil || n == Attempts || !IsTransient(err) || ok && refused.begins() || ctx.Err() != nil {
 			return resp, ended(ctx, err)
 		}
 		if slept := Pause(ctx, c.clock, n, err); slept != nil {

@@ -6,17 +6,21 @@ import (
 	"strings"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/smithy-go/middleware"
 )
 
 // Gated are the same clients behind a gate: each attempt of a call that may
 // change something asks it when it is signed and about to be sent, and fails with
 // its error. So no signature is younger than the gate's last word. Calls that only
-// read pass. The gate must be safe for concurrent use, and must not call through
-// the clients it guards.
+// read pass, and so does the signing of requests that others send. The gate must be
+// safe for concurrent use, and must not call through the clients it guards.
 func (c *Clients) Gated(gate func(context.Context) error) *Clients {
 	cfg := c.cfg.Copy()
 	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), func(s *middleware.Stack) error {
+		if _, presigned := s.Finalize.Get((*v4.PresignHTTPRequestMiddleware)(nil).ID()); presigned {
+			return nil // it is signed, and not sent from here
+		}
 		return s.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Gate", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 			if !Reads(awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx)) {
 				if err := gate(ctx); err != nil {

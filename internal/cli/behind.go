@@ -55,13 +55,9 @@ func behind(without []string) func(context.Context, *sandbox.Sandbox, *architect
 			}
 		}()
 		at := func(what, name string) string {
-			if slices.Contains(without, name) {
-				missing = append(missing, what+" (--without "+name+")")
-				return ""
-			}
-			program, why := plane.Found(name)
-			if why != nil {
-				missing = append(missing, what+": "+why.Error())
+			program, why := atHand(without, name)
+			if why != "" {
+				missing = append(missing, what+why)
 			}
 			return program
 		}
@@ -71,13 +67,9 @@ func behind(without []string) func(context.Context, *sandbox.Sandbox, *architect
 				return nil, nil, err
 			}
 			closers = append(closers, store.Close)
-			s.Box, s.Objects = box.CloneWith(store), true
+			s.Box, s.Objects = box.CloneWith(func(o *sandbox.Options) { o.Objects = store }), true
 		}
 		database := at("rows", "postgres")
-		if database != "" && !postgresHere() {
-			missing = append(missing, "rows: this machine has no PostgreSQL; apt-get install postgresql brings it")
-			database = ""
-		}
 		provider := ""
 		if arch.Config.Access.SSO.Enabled {
 			provider = at("sign-on", "oidc")
@@ -117,6 +109,22 @@ func behind(without []string) func(context.Context, *sandbox.Sandbox, *architect
 	}
 }
 
+// atHand is the program of a server, or why there is none: " (--without NAME)" or
+// ": WHY".
+func atHand(without []string, name string) (program, why string) {
+	if slices.Contains(without, name) {
+		return "", " (--without " + name + ")"
+	}
+	program, err := plane.Found(name)
+	switch {
+	case err != nil:
+		return "", ": " + err.Error()
+	case name == "postgres" && !postgresHere():
+		return "", ": this machine has no PostgreSQL; apt-get install postgresql brings it"
+	}
+	return program, ""
+}
+
 // visitable has load balancers of a sandbox carry traffic, and users sign in at a
 // provider whose program is given. What it has opened is closed by the closers, the
 // last first, also after an error.
@@ -141,29 +149,14 @@ func visitable(ctx context.Context, box *sandbox.Sandbox, arch *architecture.Arc
 	})}
 	closers = append(closers, server.Close)
 	go func() { _ = server.ServeTLS(behind, "", "") }() // it ends with Close
-	config := newProvider(arch, clientSecret)
-	oidc, err := plane.Run(ctx, plane.Options{Name: "oidc", Program: program, Config: config, Died: r.add})
+	sites, users, ending, err := identities(ctx, arch, program, r)
 	if err != nil {
 		return nil, closers, err
 	}
-	closers = append(closers, oidc.Close)
-	sites := map[string]string{}
-	for _, host := range config.hosts() {
-		sites[host] = oidc.Address("oidc")
-	}
+	closers = append(closers, ending)
 	e := entrance.New(entrance.Options{Authority: authority, Targets: map[string]string{target.String(): behind.Addr().String()}, Sites: sites, Report: r.add})
 	closers = append(closers, e.Close)
-	now := func() (at time.Time) {
-		if err := box.Account().Do(func(tx *account.Tx) error {
-			tx.Reads()
-			at = tx.Now()
-			return nil
-		}); err != nil {
-			r.add(err)
-		}
-		return at
-	}
-	if err := e.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: now, Faults: box.Faults}); err != nil {
+	if err := e.Attach(entrance.Account{Account: box.Account(), Region: box.Region(), API: box, Now: nowOf(box, r), Faults: box.Faults}); err != nil {
 		return nil, closers, err
 	}
 	proxy, err := listen()
@@ -171,11 +164,25 @@ func visitable(ctx context.Context, box *sandbox.Sandbox, arch *architecture.Arc
 		return nil, closers, err
 	}
 	go func() { _ = e.ServeProxy(proxy) }() // it ends with Close
-	v := &rehearse.Visit{Proxy: &url.URL{Scheme: "http", Host: proxy.Addr().String()}, Roots: authority.Pool(), Target: target}
-	for i, u := range config.Users {
-		v.Users[i] = rehearse.User{Name: u.Name, Password: u.Password}
+	return &rehearse.Visit{Proxy: &url.URL{Scheme: "http", Host: proxy.Addr().String()}, Roots: authority.Pool(), Target: target, Users: users}, closers, nil
+}
+
+// identities runs the identity provider of a deployment: sites are where its hosts are,
+// and end ends it.
+func identities(ctx context.Context, arch *architecture.Architecture, program string, r *reports) (sites map[string]string, users [2]rehearse.User, end func() error, err error) {
+	config := newProvider(arch, clientSecret)
+	oidc, err := plane.Run(ctx, plane.Options{Name: "oidc", Program: program, Config: config, Died: r.add})
+	if err != nil {
+		return nil, users, nil, err
 	}
-	return v, closers, nil
+	sites = map[string]string{}
+	for _, host := range config.hosts() {
+		sites[host] = oidc.Address("oidc")
+	}
+	for i, u := range config.Users {
+		users[i] = rehearse.User{Name: u.Name, Password: u.Password}
+	}
+	return sites, users, oidc.Close, nil
 }
 
 // free is an address in the VPC of a deployment's target groups, with a port.

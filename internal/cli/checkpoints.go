@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/bundle"
@@ -52,11 +53,11 @@ func (b bundled) beside(resume string, limit *transfer.Limit) deploy.Transfer {
 				return err
 			}
 			for _, c := range b.there {
-				m.Expect(c.Size)
+				expect(m, c, 1)
 			}
 			var all error
 			for _, c := range b.there {
-				m.Expect(-c.Size)
+				expect(m, c, -1)
 				if ctx.Err() != nil {
 					break
 				}
@@ -71,4 +72,14 @@ func (b bundled) beside(resume string, limit *transfer.Limit) deploy.Transfer {
 			return errors.Join(all, context.Cause(ctx))
 		},
 	}
+}
+
+// expect announces a checkpoint that is to be pushed, or takes that back: by its size, if
+// that is about what its files have.
+func expect(m *transfer.Meter, c bundle.Checkpoint, sign int) {
+	if c.Size > 0 && strings.HasSuffix(c.File, ".tar") {
+		m.Expect(int64(sign) * c.Size)
+		return
+	}
+	m.ExpectUnknown(sign)
 }

@@ -107,7 +107,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.validateCommand(), a.exportCommand(),
 		a.bundleCommand(), a.imagesCommand(), a.modelsCommand(),
-		a.planCommand(), a.createCommand(), a.updateCommand(), a.deleteCommand(), a.recoverCommand(),
+		a.planCommand(), a.createCommand(), a.updateCommand(), a.upgradeCommand(), a.deleteCommand(), a.recoverCommand(),
 		a.clusterCommand(),
 		a.statusCommand(), a.verifyCommand(), a.driftCommand(), a.outputsCommand(), a.listCommand(),
 		a.rehearseCommand(), a.sandboxCommand(),

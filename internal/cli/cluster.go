@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/cluster"
@@ -42,14 +41,6 @@ func routeTo(ctx context.Context, t deploy.Target, file string) (*cluster.Route,
 		err = hinted{err, "poolhouse create " + quoted(file) + " makes the cluster"}
 	}
 	return r, err
-}
-
-// tokens makes tokens for a deployment's cluster, as the caller.
-func tokens(t deploy.Target) func(context.Context) (cluster.Token, error) {
-	signer := sts.NewPresignClient(t.AWS.STS)
-	return func(ctx context.Context) (cluster.Token, error) {
-		return cluster.NewToken(ctx, signer, t.AWS.Clock, t.Architecture.ClusterName())
-	}
 }
 
 // execCredential is what clients of Kubernetes take tokens from.

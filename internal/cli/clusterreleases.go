@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -27,24 +29,38 @@ import (
 // folder of releases.
 const releasesProgram = "poolhouse-releases"
 
-// releases has work done on the releases of a deployment, by the program that holds Helm
-// and through a gateway that lasts as long.
-func (a *app) releases(ctx context.Context, t deploy.Target, file string, do func(cluster.Releases) error) error {
+// helm is the program that holds Helm, which is built if need be.
+func (a *app) helm(ctx context.Context) (string, error) {
 	program, err := plane.Find(ctx, "releases", releasesProgram, func(folder string) {
 		fmt.Fprintf(a.Err, "Building %s in %s, once: that takes a few minutes.\n", releasesProgram, folder)
 	})
 	if err != nil {
-		return hinted{err, "make it, or name it by POOLHOUSE_RELEASES, and repeat the command"}
+		return "", hinted{err, "make it, or name it by POOLHOUSE_RELEASES, and repeat the command"}
+	}
+	return program, nil
+}
+
+// releases has work done on the releases of a deployment, by the program that holds Helm
+// and through a gateway that lasts as long.
+func (a *app) releases(ctx context.Context, t deploy.Target, file string, do func(cluster.Releases) error) error {
+	return a.releasesTold(ctx, t, file, func(release, text string) { view.ReleaseEvent(a.Err, a.output == "json", release, text) }, do)
+}
+
+// releasesTold is [app.releases] that tells of what happens by a function.
+func (a *app) releasesTold(ctx context.Context, t deploy.Target, file string, tell func(release, text string), do func(cluster.Releases) error) error {
+	program, err := a.helm(ctx)
+	if err != nil {
+		return err
 	}
 	r, err := routeTo(ctx, t, file)
 	if err != nil {
 		return err
 	}
-	g, err := cluster.OpenGateway(r, t.AWS.Clock, tokens(t))
+	g, err := cluster.OpenGateway(r, t.AWS.Clock, deploy.Tokens(t))
 	if err != nil {
 		return errors.Join(err, r.Close())
 	}
-	err = do(cluster.Releases{Program: program, Socket: g.Socket, Tell: func(release, text string) { view.ReleaseEvent(a.Err, a.output == "json", release, text) }})
+	err = do(cluster.Releases{Program: program, Socket: g.Socket, Tell: tell})
 	return errors.Join(err, g.Close(), r.Close())
 }
 
@@ -65,8 +81,9 @@ func (a *app) changing(ctx context.Context, t deploy.Target, file string, do fun
 	})
 }
 
-// platform are the releases of a bundle: what its charts stand on, and each chart.
-func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents, given []string) ([]cluster.Release, error) {
+// platform are the releases of a bundle: what its charts stand on, and each chart, with
+// the values that [valuesTexts] has read.
+func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents, texts map[string][]byte) ([]cluster.Release, error) {
 	found, err := deploy.Outputs(ctx, t)
 	if err != nil {
 		return nil, err
@@ -80,24 +97,56 @@ func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents,
 	if err != nil {
 		return nil, err
 	}
-	values, err := valuesOf(given, c, outputs)
+	values, err := valuesOf(texts, outputs)
 	if err != nil {
 		return nil, err
 	}
 	list := []cluster.Release{first}
-	for _, h := range c.Charts {
-		r := cluster.Release{Name: h.Name, Namespace: cluster.NamespaceOf(t.Architecture, h.Name), Values: values[h.Name], Places: cluster.Places(t.Architecture)}
+	var faults []error
+	for _, h := range inOrder(c.Charts) {
+		r := cluster.Release{Name: h.Name, Namespace: cluster.NamespaceOf(t.Architecture, h.Name), Places: cluster.Places(t.Architecture)}
 		if r.Chart, err = c.Pack(ctx, h); err != nil {
 			return nil, faultsOf(c.Path, err)
 		}
+		own, err := chartValues(r.Chart, outputs)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("chart %s: %w", h.Name, err))
+		}
+		r.Values, err = cluster.ValuesOf(t.Architecture, outputs, h.Name, cluster.Over(own, values[h.Name]))
+		if errors.As(err, &missing) {
+			return nil, hinted{err, "complete the deployment: poolhouse create " + quoted(a.file)}
+		}
+		if err != nil {
+			return nil, err
+		}
 		list = append(list, r)
 	}
-	return list, nil
+	return list, usage(faults)
 }
 
-// valuesOf reads the files of --values, CHART=FILE, for charts of a bundle.
-func valuesOf(given []string, c *bundle.Contents, outputs manifests.Outputs) (map[string]map[string]any, error) {
-	out := map[string]map[string]any{}
+// chartValues are those that a chart takes from the deployment by itself.
+func chartValues(packed []byte, outputs manifests.Outputs) (map[string]any, error) {
+	text, err := cluster.ChartValues(packed)
+	if err != nil {
+		return nil, err
+	}
+	own, err := cluster.Values(text, outputs)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", cluster.ValuesFile, err)
+	}
+	return own, nil
+}
+
+// inOrder are charts in the order in which they are installed: those that others stand on
+// first.
+func inOrder(charts []bundle.Chart) []bundle.Chart {
+	return slices.SortedStableFunc(slices.Values(charts), func(a, b bundle.Chart) int { return cmp.Compare(cluster.Rank(a.Name), cluster.Rank(b.Name)) })
+}
+
+// valuesTexts reads the files of --values, CHART=FILE, for charts of a bundle. What is
+// no YAML is refused.
+func valuesTexts(given []string, c *bundle.Contents) (map[string][]byte, error) {
+	out := map[string][]byte{}
 	var faults []error
 	for _, g := range given {
 		name, file, ok := strings.Cut(g, "=")
@@ -113,11 +162,24 @@ func valuesOf(given []string, c *bundle.Contents, outputs manifests.Outputs) (ma
 			continue
 		}
 		text, err := os.ReadFile(file)
-		if err == nil {
-			out[name], err = cluster.Values(text, outputs)
-		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("read the values of %s in %s: %w", name, file, err))
+		} else if err := cluster.CheckValues(text); err != nil {
+			faults = append(faults, fmt.Errorf("read the values of %s in %s: %w", name, file, err))
+		}
+		out[name] = append([]byte{}, text...)
+	}
+	return out, usage(faults)
+}
+
+// valuesOf are the values of charts, with the outputs that they name.
+func valuesOf(texts map[string][]byte, outputs manifests.Outputs) (map[string]map[string]any, error) {
+	out := map[string]map[string]any{}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		var err error
+		if out[name], err = cluster.Values(texts[name], outputs); err != nil {
+			faults = append(faults, fmt.Errorf("read the values of %s: %w", name, err))
 		}
 	}
 	return out, usage(faults)
@@ -165,6 +227,32 @@ func displaced(t deploy.Target, file string, list []cluster.Release, there []clu
 	return &cluster.ReleasesError{Problems: problems, Refused: true}
 }
 
+// prepared renders releases with the images that the registry has, and refuses, before
+// anything is begun, what can't be applied as a whole.
+func prepared(ctx context.Context, t deploy.Target, file string, c *bundle.Contents, list []cluster.Release, r cluster.Releases) ([]cluster.Rendered, error) {
+	there, err := r.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := displaced(t, file, list, there); err != nil {
+		return nil, err
+	}
+	for _, l := range cluster.Left(list, there) {
+		r.Tell(l.Name, "is in "+l.Namespace+" but not in the bundle; it stays")
+	}
+	rendered, err := r.Render(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	if problems := cluster.Refused(rendered); len(problems) > 0 {
+		return nil, &cluster.ReleasesError{Problems: problems, Refused: true}
+	}
+	if err := located(ctx, t, c, list, rendered); err != nil {
+		return nil, err
+	}
+	return r.Render(ctx, list)
+}
+
 func (a *app) clusterApplyCommand() *cobra.Command {
 	var (
 		file      string
@@ -196,33 +284,21 @@ func (a *app) clusterApplyCommand() *cobra.Command {
 			if timeout < time.Second {
 				return usage([]error{fmt.Errorf("--timeout %v is less than a second", timeout)})
 			}
-			t, contents, err := a.imagesOf(cmd, file, args[0])
+			t, contents, err := a.imagesOf(cmd, file, args[0], true)
 			if err != nil {
 				return err
 			}
-			list, err := a.platform(ctx, t, contents, values)
+			texts, err := valuesTexts(values, contents)
+			if err != nil {
+				return err
+			}
+			list, err := a.platform(ctx, t, contents, texts)
 			if err != nil {
 				return err
 			}
 			var rendered []cluster.Rendered
 			if err := a.releases(ctx, t, file, func(r cluster.Releases) (err error) {
-				there, err := r.Status(ctx)
-				if err != nil {
-					return err
-				}
-				if err := displaced(t, file, list, there); err != nil {
-					return err
-				}
-				for _, l := range cluster.Left(list, there) {
-					r.Tell(l.Name, "is in "+l.Namespace+" but not in the bundle; it stays")
-				}
-				if rendered, err = r.Render(ctx, list); err != nil {
-					return err
-				}
-				if err := located(ctx, t, contents, list, rendered); err != nil {
-					return err
-				}
-				rendered, err = r.Render(ctx, list)
+				rendered, err = prepared(ctx, t, file, contents, list, r)
 				return err
 			}); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
 
@@ -22,7 +23,7 @@ func (a *app) clusterTokenCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			token, err := tokens(t)(cmd.Context())
+			token, err := deploy.Tokens(t)(cmd.Context())
 			if err != nil {
 				return err
 			}

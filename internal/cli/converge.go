@@ -51,7 +51,7 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, all
 		a.outdated(stale)
 	}
 	var pending *deploy.PendingError
-	if a.output != "json" && (errors.As(err, &pending) || nothingBut[*deploy.TransferError](err)) && res != nil {
+	if a.output != "json" && err != nil && usable(res, err) {
 		view.Result(a.Out, t.Architecture, res)
 	}
 	if errors.As(err, &pending) {
@@ -76,8 +76,25 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, all
 		Outputs    map[architecture.StackName]map[string]string `json:"outputs"`
 		Records    []deploy.Record                              `json:"records"`
 		Kubernetes *cluster.Route                               `json:"kubernetes"`
-	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs), res.Kubernetes}
-	return a.print(v, func() { view.Result(a.Out, t.Architecture, res) })
+		Releases   []cluster.Applied                            `json:"releases,omitempty"`
+	}{plan.Deployment, plan.Region, account, res.Changes, res.Took.Seconds(), res.Outputs, view.Records(res.Outputs), res.Kubernetes, res.Releases}
+	return a.print(v, func() {
+		view.Result(a.Out, t.Architecture, res)
+		if len(res.Releases) > 0 {
+			view.Applied(a.Out, res.Releases)
+		}
+	})
+}
+
+// usable tells that a run that ended with an error has made the AWS side complete, so
+// that what came of that is worth telling.
+func usable(res *deploy.Result, err error) bool {
+	if res == nil {
+		return false
+	}
+	var pending *deploy.PendingError
+	// The API is looked for once all else is done.
+	return res.Kubernetes != nil || errors.As(err, &pending) || nothingBut[*deploy.TransferError](err)
 }
 
 // showings is how often a plan is shown that is out of date when it is carried out.

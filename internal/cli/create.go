@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -15,6 +16,7 @@ import (
 func (a *app) createCommand() *cobra.Command {
 	var yes bool
 	var from, rate string
+	var flags chartFlags
 	var allowed func() guard.Allowed
 	c := &cobra.Command{
 		Use:     "create FILE",
@@ -25,6 +27,9 @@ func (a *app) createCommand() *cobra.Command {
 			limit, err := a.limited(rate)
 			if err != nil {
 				return usage([]error{err})
+			}
+			if err := flags.check(cmd, from); err != nil {
+				return err
 			}
 			if from == "" && limit != nil {
 				return usage([]error{errors.New("--limit is of what is pushed, and without --bundle nothing is")})
@@ -37,6 +42,16 @@ func (a *app) createCommand() *cobra.Command {
 				return err
 			}
 			checkpoints := checkpointsOf(contents)
+			install, err := a.chartsOf(cmd.Context(), flags, args[0], contents)
+			if err != nil {
+				return err
+			}
+			left := "" // said last, where it is seen
+			defer func() {
+				if left != "" {
+					view.ReleaseEvent(a.Err, a.output == "json", "", left)
+				}
+			}()
 			return a.converge(cmd, args[0], yes, false, allowed(), func(ctx context.Context, t deploy.Target) (*deploy.Plan, error) {
 				p, err := imagesPlan(ctx, t, contents, true)
 				var broken *bundleError
@@ -54,19 +69,40 @@ func (a *app) createCommand() *cobra.Command {
 						fmt.Fprintln(a.Err, view.Wrap("", "  ", fmt.Sprintf("the checkpoint %s lies neither in the bundle nor as %s beside it; push it later: poolhouse models push -f %s %s", c.Name, c.File, quoted(args[0]), quoted(c.File))))
 					}
 				}
-				return deploy.PlanCreate(ctx, t)
+				plan, err := deploy.PlanCreate(ctx, t)
+				if err != nil || install == nil {
+					return plan, err
+				}
+				if a.output != "json" {
+					fmt.Fprintln(a.Err, view.Wrap("", "  ", install.announce()))
+				}
+				if plan.Empty() { // nothing else will be asked
+					err = a.confirm(ctx, yes, "Install or upgrade them in "+t.Architecture.ClusterName()+"?")
+				}
+				return plan, err
 			}, func(ctx context.Context, o deploy.CreateOptions) (*deploy.Result, error) {
 				o.Transfers = append(o.Transfers, a.beside(o.Target, pushing(cmd, args[0], from), contents, limit))
 				if len(checkpoints.there) > 0 {
 					o.Transfers = append(o.Transfers, checkpoints.beside(a.again, limit))
 				}
-				return deploy.Create(ctx, o)
+				if install != nil {
+					if o.Holder.Run == "" {
+						o.Holder.Run = rand.Text()
+					}
+					o.Install = a.install(install)
+				}
+				res, err := deploy.Create(ctx, o)
+				if install != nil && err != nil {
+					left = install.leftOut(res, err, from)
+				}
+				return res, err
 			})
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().StringVar(&from, "bundle", "", "bundle whose images and checkpoints are pushed beside the stacks, as soon as there are repositories and buckets")
 	c.Flags().StringVar(&rate, "limit", "", "how fast to push at most, for example 50MB/s or 200Mbit/s")
+	flags.add(c)
 	allowed = allowFlags(c)
 	return c
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 	"github.com/poolhouse/poolhouse/inventory"
+	"github.com/poolhouse/poolhouse/sandbox/plane"
 )
 
 // deleteFlags are the flags of delete.
@@ -48,12 +49,14 @@ func (a *app) deleteCommand() *cobra.Command {
 		Use:   "delete FILE",
 		Short: "Delete the deployment",
 		Long: "delete removes the deployment in the reverse order of its making and ends by\n" +
-			"saying what is left and why. It asks for the deployment's name to be typed, and\n" +
+			"saying what is left and why. What the cluster holds that owns load balancers and\n" +
+			"volumes goes first, while its controllers run. It asks for the deployment's name to be typed, and\n" +
 			"once more before it lifts protection against deletion; --yes answers both.\n\n" +
 			"--data says what becomes of the data:\n" +
 			"  keep      keys, storage, database and network stay; create goes on from them\n" +
 			"  snapshot  keys and storage stay, and a snapshot of the database\n" +
 			"  destroy   nothing stays\n" +
+			"With keep and snapshot the volumes of claims stay too.\n" +
 			"The production profile has no default: it asks at a terminal.\n\n" +
 			"It ends clean or retained with exit code 0, and blocked with 1: then it names\n" +
 			"what is left, what holds it, and the next command.",
@@ -117,6 +120,10 @@ func (a *app) delete(cmd *cobra.Command, path string, f deleteFlags) error {
 	if err != nil {
 		return err
 	}
+	program, err := plane.AtHand("releases", releasesProgram)
+	if err != nil {
+		return err
+	}
 	t, account, err := a.target(ctx, path)
 	if err != nil {
 		return err
@@ -135,6 +142,9 @@ func (a *app) delete(cmd *cobra.Command, path string, f deleteFlags) error {
 		if a.output != "json" {
 			status.Next = ""
 			view.Status(a.Err, status, path)
+			if err := a.inCluster(ctx, t, status, data, program != ""); err != nil {
+				return err
+			}
 		}
 		what := fmt.Sprintf("This deletes %s in %s, account %s. %s", name, status.Region, account, fates[data])
 		if err := a.confirmName(ctx, f.yes, name, what); err != nil {
@@ -152,7 +162,7 @@ func (a *app) delete(cmd *cobra.Command, path string, f deleteFlags) error {
 	}
 	var res *deploy.Deleted
 	err = a.watch(ctx, &t, "delete", path, nil, func() (err error) {
-		res, err = deploy.Delete(ctx, deploy.DeleteOptions{Target: t, Data: data, Deadline: f.deadline, Stall: f.stall, Lift: lift})
+		res, err = deploy.Delete(ctx, deploy.DeleteOptions{Target: t, Data: data, Deadline: f.deadline, Stall: f.stall, Lift: lift, Releases: program})
 		return err
 	})
 	var blocked *deploy.BlockedError
@@ -165,6 +175,33 @@ func (a *app) delete(cmd *cobra.Command, path string, f deleteFlags) error {
 		errs = append(errs, v.write(f.manifest))
 	}
 	return errors.Join(errs...)
+}
+
+// contentsTime is how long a look into the cluster may take before it is asked for the
+// deletion.
+const contentsTime = time.Minute
+
+// inCluster says what of the cluster goes before the stacks, or why that isn't known.
+func (a *app) inCluster(ctx context.Context, t deploy.Target, s *deploy.Status, data deploy.Data, uninstalls bool) error {
+	switch {
+	case s.Kubernetes == nil:
+		return nil
+	case s.Kubernetes.Way == "":
+		fmt.Fprintln(a.Err, "There is no route from here to its Kubernetes API: what controllers made in AWS is removed by its tags.")
+		return nil
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, contentsTime, fmt.Errorf("no answer within %v", contentsTime))
+	defer cancel()
+	c, err := deploy.LookIntoCluster(bounded, t)
+	switch {
+	case err == nil:
+		view.Contents(a.Err, c, data, releasesProgram, uninstalls)
+	case ctx.Err() != nil:
+		return err
+	default:
+		fmt.Fprintln(a.Err, view.Wrap("", "  ", "What its cluster holds can't be looked at, and what controllers made in AWS is removed by its tags: "+err.Error()))
+	}
+	return nil
 }
 
 // manifest is what a deletion came to, and what it left.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
@@ -56,5 +57,24 @@ func TestExitCode(t *testing.T) {
 	}
 	if got := ExitCode(nil); got != Done {
 		t.Errorf("no error: exit code %d, want %d", got, Done)
+	}
+}
+
+// TestL31WhatAWSGoesOnWith: an interrupt names the stacks in motion, and what goes
+// before its stack.
+func TestL31WhatAWSGoesOnWith(t *testing.T) {
+	t.Parallel()
+	for want, e := range map[string]*interruptedError{
+		"interrupted; no stack is in motion":                                             {},
+		"interrupted; AWS goes on with what it has begun: database poolside":             {going: []string{"database poolside"}},
+		"interrupted; AWS goes on with what it has begun: keys, edge, database poolside": {moving: []architecture.StackName{"keys", "edge"}, going: []string{"database poolside"}},
+		"interrupted; AWS may go on with what it has begun: keys":                        {moving: []architecture.StackName{"keys"}, unseen: errors.New("no answer")},
+		"interrupted; AWS may go on with what it has begun: cluster poolside":            {going: []string{"cluster poolside"}, unseen: errors.New("no answer")},
+		"interrupted; AWS may go on with what it has begun: keys, database poolside":     {moving: []architecture.StackName{"keys"}, going: []string{"database poolside"}, unseen: errors.New("no answer")},
+		"interrupted; it is not known what AWS goes on with":                             {unseen: errors.New("no answer")},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

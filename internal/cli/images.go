@@ -38,9 +38,9 @@ func oneImages(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// imagesOf reads a bundle and opens the way to where its images go. A bundle with
-// faults is an error.
-func (a *app) imagesOf(cmd *cobra.Command, file, name string) (deploy.Target, *bundle.Contents, error) {
+// imagesOf reads a bundle, which it may skim, and opens the way to where its images go.
+// A bundle with faults is an error.
+func (a *app) imagesOf(cmd *cobra.Command, file, name string, skim bool) (deploy.Target, *bundle.Contents, error) {
 	if file == "" {
 		return deploy.Target{}, nil, usage([]error{errors.New("-f is missing: name the deployment's file")})
 	}
@@ -48,13 +48,19 @@ func (a *app) imagesOf(cmd *cobra.Command, file, name string) (deploy.Target, *b
 	if err != nil {
 		return t, nil, err
 	}
-	c, err := a.wholeBundle(cmd, name)
+	c, err := a.usedBundle(cmd, name, skim)
 	return t, c, err
 }
 
-// wholeBundle reads a bundle that is to be used.
+// wholeBundle reads a bundle that is to be used, and compares all of it.
 func (a *app) wholeBundle(cmd *cobra.Command, name string) (*bundle.Contents, error) {
-	c, err := a.readBundle(cmd, name)
+	return a.usedBundle(cmd, name, false)
+}
+
+// usedBundle is [app.wholeBundle] that can leave layers to the registry that compares
+// them when they are sent, or has them.
+func (a *app) usedBundle(cmd *cobra.Command, name string, skim bool) (*bundle.Contents, error) {
+	c, err := a.readBundle(cmd, name, skim)
 	if err == nil && len(c.Faults) > 0 {
 		err = &bundleError{name, c.Faults}
 	}
@@ -84,7 +90,8 @@ func (a *app) imagesPushCommand() *cobra.Command {
 			"yet to the deployment's ECR repositories, by digest. Layers that are there are not\n" +
 			"sent, and nothing is unpacked to disk. Each image goes to the repository of\n" +
 			"registry.repositories that its name ends with. What can't be pushed is refused before\n" +
-			"anything is sent; after an error, an interrupt or a kill the same command goes on.",
+			"anything is sent; a layer that is damaged is refused when it arrives, and its image is\n" +
+			"not put. After an error, an interrupt or a kill the same command goes on.",
 		Example: "  poolhouse images push -f deployment.yaml acme.tar.gz\n  poolhouse images push -f deployment.yaml --limit 200Mbit/s acme.tar.gz",
 		Args:    oneImages, ValidArgsFunction: anyFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,7 +101,7 @@ func (a *app) imagesPushCommand() *cobra.Command {
 			if o.Limit, err = a.limited(limit); err != nil {
 				return usage([]error{err})
 			}
-			t, contents, err := a.imagesOf(cmd, file, args[0])
+			t, contents, err := a.imagesOf(cmd, file, args[0], true)
 			if err != nil {
 				return err
 			}
@@ -150,7 +157,7 @@ func (a *app) imagesListCommand() *cobra.Command {
 			"any is missing.",
 		Args: oneImages, ValidArgsFunction: anyFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, contents, err := a.imagesOf(cmd, file, args[0])
+			t, contents, err := a.imagesOf(cmd, file, args[0], true)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -17,20 +18,27 @@ const lastLook = 10 * time.Second
 // interruptedError is a run that stopped watching.
 type interruptedError struct {
 	moving []architecture.StackName
-	// unseen is why it isn't known what goes on, so that moving is what the run
-	// had its hands on.
+	going  []string // what else is being deleted
+	// unseen is why it isn't known what goes on, so that moving has what the run
+	// had its hands on too.
 	unseen       error
 	resume, look string
 }
 
 func (e *interruptedError) Error() string {
+	on := slices.Clone(e.going)
+	if len(e.moving) > 0 {
+		on = slices.Insert(on, 0, view.Join(e.moving))
+	}
 	switch {
-	case len(e.moving) == 0:
+	case len(on) == 0 && e.unseen != nil:
+		return "interrupted; it is not known what AWS goes on with"
+	case len(on) == 0:
 		return "interrupted; no stack is in motion"
 	case e.unseen != nil:
-		return fmt.Sprintf("interrupted; AWS may go on with what it has begun: %s", view.Join(e.moving))
+		return "interrupted; AWS may go on with what it has begun: " + strings.Join(on, ", ")
 	}
-	return fmt.Sprintf("interrupted; AWS goes on with what it has begun: %s", view.Join(e.moving))
+	return "interrupted; AWS goes on with what it has begun: " + strings.Join(on, ", ")
 }
 
 func (e *interruptedError) Is(target error) bool { return target == ErrInterrupted }
@@ -41,11 +49,11 @@ func (a *app) stopped(ctx context.Context, t deploy.Target, path string, hands m
 	e := &interruptedError{resume: a.again, look: "poolhouse status " + quoted(path)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
-	if e.moving, e.unseen = deploy.Moving(ctx, t); e.unseen == nil {
+	if e.moving, e.going, e.unseen = deploy.Moving(ctx, t); e.unseen == nil {
 		return e
 	}
 	for _, s := range architecture.Catalogue() {
-		if hands[s.Name] {
+		if hands[s.Name] && !slices.Contains(e.moving, s.Name) {
 			e.moving = append(e.moving, s.Name)
 		}
 	}

@@ -321,14 +321,14 @@ func TestKilledSandboxesLeaveNothing(t *testing.T) {
 	}
 }
 
-// next has a sandbox start and end a minute later than it is, as one that removes
-// what others couldn't.
+// next has a sandbox start and end a quarter of an hour later than it is, as one
+// that removes what others couldn't.
 func (h *house) next(t *testing.T) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); len(h.processes()) > 0 && time.Now().Before(until); {
 		time.Sleep(pause)
 	}
-	before := time.Now().Add(-2 * time.Minute)
+	before := time.Now().Add(-15 * time.Minute)
 	files, err := filepath.Glob(filepath.Join(h.dir, "*"))
 	if err != nil {
 		t.Fatal(err)

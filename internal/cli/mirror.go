@@ -34,17 +34,24 @@ func (m *mirror) read(args []string) (faults []error) {
 	case m.file != "" && m.moveTags:
 		faults = append(faults, errors.New("--move-tags is for --to: the repositories of a deployment do not let tags be moved"))
 	}
-	for _, arg := range args {
-		ref, ok := image.Parse(arg)
-		if !ok {
-			faults = append(faults, fmt.Errorf("%q is no name of an image: write for example registry.example.com/core@sha256:... or docker.io/library/postgres:16", arg))
-		}
-		m.names = append(m.names, ref)
-	}
+	names, unread := references(args)
+	m.names, faults = names, append(faults, unread...)
 	if _, _, ok := m.goal(); m.to != "" && !ok {
 		faults = append(faults, fmt.Errorf("--to %q is no registry: write for example registry.example.com or registry.example.com/mirror", m.to))
 	}
 	return faults
+}
+
+// references are names of images, and what is wrong with them.
+func references(texts []string) (names []image.Reference, faults []error) {
+	for _, text := range texts {
+		ref, ok := image.Parse(text)
+		if !ok {
+			faults = append(faults, fmt.Errorf("%q is no name of an image: write for example registry.example.com/core@sha256:... or docker.io/library/postgres:16", text))
+		}
+		names = append(names, ref)
+	}
+	return names, faults
 }
 
 // goal is the registry and the path that --to names.

@@ -70,7 +70,7 @@ func (a *app) models(ctx context.Context, file string) (*models.Store, error) {
 // moved shows a transfer while it runs. An interrupt, or credentials that have
 // ended, say how to go on.
 func (a *app) moved(ctx context.Context, resume string, run func(v *view.Transfer) error) error {
-	v := view.NewTransfer(a.Err, a.output == "json", a.Terminal(a.Err), a.Clock)
+	v := view.NewTransfer(ctx, a.Err, a.output == "json", a.Terminal(a.Err), a.Clock)
 	a.patience.begin(func(e deploy.Event) {
 		if s, ok := e.(deploy.Step); ok {
 			v.Say(s.Time, "%s", s.Text)
@@ -107,8 +107,9 @@ func (a *app) modelsPushCommand() *cobra.Command {
 		Short: "Push a checkpoint from a tar archive, a folder or S3",
 		Long: "push sends the files of a checkpoint straight to the deployment's bucket of models, in\n" +
 			"parts that are sent side by side; nothing is unpacked to disk. What an interrupted push\n" +
-			"has sent is not sent again, and a checkpoint that is there from the same source costs\n" +
-			"two calls. A checkpoint of another source is replaced: its marker goes first.\n\n" +
+			"has sent is not sent again. A checkpoint that is there from the same source costs a\n" +
+			"HEAD of its marker and a listing for each 1,000 files, which sees what was changed or\n" +
+			"removed since. A checkpoint of another source is replaced: its marker goes first.\n\n" +
 			"A source in S3 is an archive, s3://BUCKET/KEY.tar, which is fetched, or the objects\n" +
 			"below a prefix, s3://BUCKET/PREFIX/, which S3 copies by itself where it can.\n\n" +
 			"The digest that the archive should have is that of --digest, or of a file beside it\n" +

@@ -18,16 +18,23 @@ func writeTar(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: tar FILE NAME=SIZE...")
 	}
-	f, err := os.Create(ts.MkAbs(args[0]))
-	ts.Check(err)
-	w := tar.NewWriter(f)
-	for _, file := range args[1:] {
-		name, text, _ := strings.Cut(file, "=")
-		size, err := strconv.ParseInt(text, 10, 64)
-		ts.Check(err)
-		ts.Check(w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: size}))
-		_, err = io.CopyN(w, rand.NewChaCha8([32]byte{byte(size), byte(len(args))}), size)
-		ts.Check(err)
+	ts.Check(tarFiles(ts.MkAbs(args[0]), args[1:]...))
+}
+
+// tarFiles writes an archive of files, each as NAME=SIZE.
+func tarFiles(path string, files ...string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
 	}
-	ts.Check(errors.Join(w.Close(), f.Close()))
+	w := tar.NewWriter(f)
+	for _, file := range files {
+		name, text, _ := strings.Cut(file, "=")
+		size, bad := strconv.ParseInt(text, 10, 64)
+		if err = errors.Join(err, bad, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: size})); err != nil {
+			break
+		}
+		_, err = io.CopyN(w, rand.NewChaCha8([32]byte{byte(size), byte(len(files) + 1)}), size)
+	}
+	return errors.Join(err, w.Close(), f.Close())
 }

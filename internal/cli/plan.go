@@ -28,7 +28,7 @@ func (a *app) planCommand() *cobra.Command {
 			}
 			var moves *images.Plan
 			if from != "" {
-				t, contents, err := a.imagesOf(cmd, args[0], from)
+				t, contents, err := a.imagesOf(cmd, args[0], from, false)
 				if err != nil {
 					return err
 				}

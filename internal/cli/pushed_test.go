@@ -81,7 +81,7 @@ func TestImagesBesideCreate(t *testing.T) {
 	out, _ = run(3, "images", "list", "-f", file, packed)
 	says(out, "images that charts name and that are not there", "core-api")
 	// The Kubernetes API is not there to be reached.
-	create := exec.CommandContext(t.Context(), "poolhouse", "create", "-y", file, "--bundle", packed)
+	create := exec.CommandContext(t.Context(), "poolhouse", "create", "-y", file, "--no-charts", "--bundle", packed)
 	create.Env = env
 	said, err := create.CombinedOutput()
 	if err != nil && create.ProcessState.ExitCode() != 3 {
@@ -114,7 +114,7 @@ func TestImagesBesideCreate(t *testing.T) {
 	if err := os.Rename(packed, spaced); err != nil {
 		t.Fatal(err)
 	}
-	out, stderr = run(1, "create", "-y", file, "--limit", "1GB/s", "--bundle", spaced)
+	out, stderr = run(1, "create", "-y", file, "--no-charts", "--limit", "1GB/s", "--bundle", spaced)
 	stderr = strings.Join(strings.Fields(stderr), " ")
 	says(stderr, "images could not be compared: ", "by AWS_CA_BUNDLE", "poolhouse images push --limit 1GB/s -f "+file+" '"+filepath.Join(dir, `sample it'\''s.tar.gz'`))
 	says(out, "is complete", "Delegate poolside.example.com")

@@ -42,6 +42,9 @@ func (a *app) recover(cmd *cobra.Command, path string, yes, dry bool, o deploy.R
 	for n := 1; ; n++ {
 		plan, err := a.planRecovery(ctx, o)
 		if err != nil {
+			if plan != nil && a.output != "json" {
+				view.Recovery(a.Err, plan, path)
+			}
 			return err
 		}
 		if plan.Empty() || dry {

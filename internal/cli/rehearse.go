@@ -20,6 +20,7 @@ func (a *app) rehearseCommand() *cobra.Command {
 	var faults faultFlags
 	var record, policies string
 	var without []string
+	var people peopleFlags
 	c := &cobra.Command{
 		Use:   "rehearse FILE",
 		Short: "Play the whole life of the deployment in a sandbox",
@@ -32,6 +33,12 @@ func (a *app) rehearseCommand() *cobra.Command {
 			"users are at hand, an object goes into each bucket and back, a row through a\n" +
 			"failover and out of a snapshot, and users sign in through the load balancers, in a\n" +
 			"copy of the account.\n\n" +
+			"With --kubernetes a bundle's images are pushed and its charts installed in a copy of\n" +
+			"the account, whose cluster has a real API server, scheduler and kubelets; the pods\n" +
+			"run, as processes of this machine where it is Linux and lets them, and the hosts are\n" +
+			"asked through the load balancers, over TLS. Where pods may go is asked of the\n" +
+			"scheduler. Then the copy is deleted while its Kubernetes answers.\n" +
+			"The bundle is that of --bundle, or in a checkout of poolhouse the sample of there.\n\n" +
 			"With --record DIR the permissions that all of it takes are printed and written as\n" +
 			"policies: for who runs poolhouse, and for the role that CloudFormation assumes if the\n" +
 			"file names one. With --policies DIR these are all that the two may do.\n\n" +
@@ -67,7 +74,18 @@ func (a *app) rehearseCommand() *cobra.Command {
 					return &usageError{fmt.Errorf("--without %s is none of: %s", w, strings.Join(held, ", "))}
 				}
 			}
+			if err := people.check(o, record != "" || policies != ""); err != nil {
+				return err
+			}
 			o.Servers = behind(without)
+			if people.kubernetes {
+				open, done, err := a.people(cmd, args[0], people, without)
+				if err != nil {
+					return err
+				}
+				o.Platform = open
+				return errors.Join(a.rehearse(cmd.Context(), o, record), done())
+			}
 			o.Record = record != ""
 			if policies != "" {
 				if o.Policies, err = readPolicies(policies); err != nil {
@@ -83,7 +101,8 @@ func (a *app) rehearseCommand() *cobra.Command {
 	c.Flags().IntVar(&o.Attempts, "attempts", rehearse.DefaultAttempts, "under faults, how often a command is run before it is given up")
 	faults.register(c)
 	c.Flags().StringVar(&record, "record", "", "folder to write the policies into that all of it takes")
-	c.Flags().StringSliceVar(&without, "without", nil, "leave out of the rehearsal of data: "+strings.Join(held, ", "))
+	c.Flags().StringSliceVar(&without, "without", nil, "servers to leave out: "+strings.Join(held, ", "))
+	people.register(c)
 	c.Flags().StringVar(&policies, "policies", "", "folder of such policies, which are all that may be done")
 	return c
 }

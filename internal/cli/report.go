@@ -219,11 +219,7 @@ func (a *app) explain(ctx context.Context, err error) problem {
 			p.access(&accessError{m[1], err})
 		}
 	case errors.As(err, &others):
-		archive, from := others.Source, ""
-		if bundle, _, inside := strings.Cut(others.Source, " > "); inside {
-			archive, from = "ARCHIVE", ", with its archive taken out of "+bundle
-		}
-		hint(fmt.Sprintf("move them elsewhere, or have them removed too%s: poolhouse models push -f %s --name %s --delete-others %s", from, quoted(a.file), others.Name, quoted(archive)))
+		hint("move them elsewhere, or have them removed too" + removals(every[*models.OthersError](err), a.file))
 	}
 	for _, moved := range every[*deploy.TransferError](err) {
 		if moved.Resume == "" {
@@ -246,6 +242,22 @@ func (a *app) explain(ctx context.Context, err error) problem {
 		p.Detail = append(p.Detail, "AWS request id "+id)
 	}
 	return p
+}
+
+// removals are the commands that remove what is in the way of checkpoints.
+func removals(others []*models.OthersError, file string) string {
+	text := ""
+	for i, o := range others {
+		archive, from, separator := o.Source, "", ": "
+		if bundle, _, inside := strings.Cut(o.Source, " > "); inside {
+			archive, from, separator = "ARCHIVE", "with its archive taken out of "+bundle+": ", ", "
+		}
+		if i > 0 {
+			separator = "; "
+		}
+		text += fmt.Sprintf("%s%spoolhouse models push -f %s --name %s --delete-others %s", separator, from, quoted(file), o.Name, quoted(archive))
+	}
+	return text
 }
 
 // refused explains what is not carried out, and what would be.

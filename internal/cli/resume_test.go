@@ -73,19 +73,32 @@ func TestTransferIsSaidOnce(t *testing.T) {
 	}
 }
 
-// TestOthersAreHintedAt has somebody's files keep a bundle's checkpoint from being
-// pushed: the hint is the command that removes them.
+// TestOthersAreHintedAt has somebody's files keep a bundle's checkpoints from being
+// pushed: the hint has the command that removes them, for each.
 func TestOthersAreHintedAt(t *testing.T) {
 	t.Parallel()
 	a := &app{started: true, file: "my file.yaml"}
-	for source, want := range map[string]string{
-		"a b/m.tar":       "or have them removed too: poolhouse models push -f 'my file.yaml' --name m --delete-others 'a b/m.tar'",
-		"b.tar > m/m.tar": "or have them removed too, with its archive taken out of b.tar: poolhouse models push -f 'my file.yaml' --name m --delete-others ARCHIVE",
+	refused := func(name, source string) error {
+		return &models.StoppedError{Name: name, Err: &models.OthersError{Name: name, URI: "s3://b/models/checkpoints/" + name + "/", Source: source, Files: []string{"theirs-of-" + name}}}
+	}
+	beside, inside := refused("m", "a b/m.tar"), refused("n", "b.tar > m/n.tar")
+	const (
+		one   = "poolhouse models push -f 'my file.yaml' --name m --delete-others 'a b/m.tar'"
+		other = "with its archive taken out of b.tar: poolhouse models push -f 'my file.yaml' --name n --delete-others ARCHIVE"
+	)
+	for want, errs := range map[string][]error{
+		"or have them removed too: " + one:                {beside},
+		"or have them removed too, " + other:              {inside},
+		"or have them removed too: " + one + "; " + other: {beside, errors.New("another reason"), inside},
 	} {
-		others := &models.OthersError{Name: "m", URI: "s3://b/models/checkpoints/m/", Source: source, Files: []string{"theirs"}}
-		p := a.explain(context.Background(), &deploy.TransferError{Name: "checkpoints", Err: errors.Join(&models.StoppedError{Name: "m", Err: others}), Resume: "poolhouse create --bundle b.tar 'my file.yaml'"})
-		if !strings.Contains(p.Hint, want) || !strings.Contains(p.Error, "no push has recorded: theirs") {
-			t.Errorf("%s: %+v", source, p)
+		p := a.explain(context.Background(), &deploy.TransferError{Name: "checkpoints", Err: errors.Join(errs...), Resume: "poolhouse create --bundle b.tar 'my file.yaml'"})
+		if !strings.HasSuffix(p.Hint, want) {
+			t.Errorf("the hint is %s, want %s", p.Hint, want)
+		}
+		for _, name := range []string{"m", "n"} {
+			if strings.Contains(want, "--name "+name) != strings.Contains(p.Error, "no push has recorded: theirs-of-"+name) {
+				t.Errorf("the error is %s", p.Error)
+			}
 		}
 	}
 }

@@ -56,8 +56,9 @@ func (a *app) sandboxCommand() *cobra.Command {
 			"at the registry's own name, or at the loopback address that it prints, with\n" +
 			"tokens of aws ecr get-login-password. --without ecr leaves it out.\n\n" +
 			"Behind the endpoints of its clusters runs Kubernetes, if its program is at hand;\n" +
-			"--kubernetes builds it from a checkout, once. Its API and scheduler are real, and\n" +
-			"no pod runs. --without kubernetes leaves it out.\n\n" +
+			"--kubernetes builds it from a checkout, once. Pods run as processes of this machine,\n" +
+			"in namespaces of their own, where it is Linux and lets them; those that can't run\n" +
+			"say \"process not run\" and why. --without kubernetes leaves it out.\n\n" +
 			"With --faults FILE things go wrong in it, and standard error says which.",
 		Example: "  poolhouse sandbox --speed 60 --for deployment.yaml\n  poolhouse sandbox --listen 127.0.0.1:0 --region eu-central-1\n  poolhouse sandbox --state ~/account\n  poolhouse sandbox --for deployment.yaml --target 10.0.64.10:8443=127.0.0.1:9443",
 		GroupID: "try", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
@@ -74,9 +75,6 @@ func (a *app) sandboxCommand() *cobra.Command {
 			p, err := o.playground(cmd.Context(), a)
 			if err != nil {
 				return errors.Join(err, l.Close())
-			}
-			if p.names, err = o.names.open(cmd.Context(), p.box.Account(), p.databases.Address); err != nil {
-				return errors.Join(err, l.Close(), p.close())
 			}
 			return errors.Join(a.serve(cmd.Context(), l, p, o.speed), p.close())
 		},
@@ -264,6 +262,9 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 		return nil, errors.Join(err, p.visit.close())
 	}
 	ends := func(err error) error {
+		if p.names != nil {
+			err = errors.Join(err, p.names.Close())
+		}
 		if p.databases != nil {
 			err = errors.Join(err, p.databases.Close())
 		}
@@ -290,11 +291,15 @@ func (o sandboxOptions) playground(ctx context.Context, a *app) (_ *playground, 
 			return nil, ends(err)
 		}
 	}
-	if p.clusters, err = openClusters(ctx, a, p.box, o); err != nil {
+	if p.names, err = o.names.open(ctx, p.box.Account(), p.databases.Address); err != nil {
+		return nil, ends(err)
+	}
+	if p.clusters, err = openClusters(ctx, a, p.box, o, p.visit, p.names.Addr().String()); err != nil {
 		return nil, ends(err)
 	}
 	if p.clusters != nil {
 		p.doors.API.Behind(p.clusters.Address)
+		p.visit.entrance.Behind(p.clusters)
 	}
 	pacer := rehearse.NewPacer(p.box.Account(), p.clock)
 	p.doors.Hold(p.clock)

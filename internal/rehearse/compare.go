@@ -74,7 +74,7 @@ func remainder(start, now []*account.Resource, kept []deploy.Kept) (roles []stri
 		case memory(r):
 		case linkedRole(r):
 			roles = append(roles, r.ID)
-		case !said[k]:
+		case !said[k] && !ofBucket(r, kept):
 			wrong = append(wrong, k.String()+" is left and was not reported")
 		}
 		delete(said, k)
@@ -94,6 +94,13 @@ func remainder(start, now []*account.Resource, kept []deploy.Kept) (roles []stri
 }
 
 func compareKeys(a, b key) int { return strings.Compare(a.String(), b.String()) }
+
+// ofBucket tells that something is of a bucket that is kept: an object, or the policy.
+func ofBucket(r *account.Resource, kept []deploy.Kept) bool {
+	return slices.ContainsFunc(kept, func(k deploy.Kept) bool {
+		return k.Type == "AWS::S3::Bucket" && (r.Type == "s3:object" && strings.HasPrefix(r.ID, k.ID+"/") || r.Type == "AWS::S3::BucketPolicy" && r.ID == k.ID)
+	})
+}
 
 // memory tells that a record is only AWS's memory of what was deleted:
 // CloudFormation describes a deleted stack for 90 days.

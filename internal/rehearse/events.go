@@ -32,7 +32,12 @@ const (
 	StepProve      Step = "verify again"
 	StepOutage     Step = "lose a zone"
 	// StepData is there if somebody says which servers there are.
-	StepData    Step = "data"
+	StepData Step = "data"
+	// The following four are there if somebody brings Kubernetes.
+	StepCharts  Step = "charts"
+	StepReach   Step = "hosts"
+	StepPods    Step = "pods"
+	StepVacate  Step = "delete the copy"
 	StepDelete  Step = "delete"
 	StepCompare Step = "compare"
 )

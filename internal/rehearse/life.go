@@ -49,6 +49,9 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.data(ctx); err != nil {
 		return err
 	}
+	if err := r.platform(ctx); err != nil {
+		return err
+	}
 	if r.opts.Keep {
 		return r.keep(ctx)
 	}
@@ -144,7 +147,7 @@ func (r *run) unchanged(ctx context.Context, s Step, a *architecture.Architectur
 
 // target is a deployment as one process sees it.
 func (r *run) target(p *process, a *architecture.Architecture, s Step, also func(deploy.Event)) deploy.Target {
-	return deploy.Target{Architecture: a, AWS: p.clients, Machine: r.machine(p.clock, r.inside), Holder: r.holder(p, s), Emit: func(e deploy.Event) {
+	return deploy.Target{Architecture: a, AWS: p.clients, Machine: r.machine(p.clock, r.place(), r.inside), Holder: r.holder(p, s), Emit: func(e deploy.Event) {
 		if p.dead.Load() {
 			// The dead say nothing.
 			return

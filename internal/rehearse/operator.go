@@ -102,14 +102,26 @@ func (d *Doors) Reopen() []error { return d.API.Reopen() }
 // Close shuts them.
 func (d *Doors) Close() error { return errors.Join(d.API.Close(), d.channels.Close()) }
 
+// place is an account with what leads to its clusters' Kubernetes APIs.
+type place struct {
+	box *sandbox.Sandbox
+	api *kubernetesapi.Server
+	// copied tells that it is a copy, whose clusters' public endpoints are those of the
+	// original.
+	copied bool
+}
+
+// place is that of the rehearsal's own account.
+func (r *run) place() place { return place{box: r.box, api: r.doors.API} }
+
 // machine is the machine of an operator: outside of the VPC, or in it. Its
 // connections hold the clock, as those of the AWS clients do.
-func (r *run) machine(c *clock.Scaled, inside bool) *cluster.Machine {
+func (r *run) machine(c *clock.Scaled, at place, inside bool) *cluster.Machine {
 	return &cluster.Machine{
 		Getenv: func(string) string { return "" }, Plugin: r.opts.Plugin,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			release := c.Hold()
-			conn, err := r.dial(ctx, network, address, inside)
+			conn, err := r.dial(ctx, at, network, address, inside)
 			if err != nil {
 				release()
 				return nil, err
@@ -133,10 +145,10 @@ func (h *holding) Close() error {
 
 // dial leads to what there is in the rehearsal: the API's door, from where the
 // operator is, and the configuration's proxy to it.
-func (r *run) dial(ctx context.Context, network, address string, inside bool) (net.Conn, error) {
+func (r *run) dial(ctx context.Context, at place, network, address string, inside bool) (net.Conn, error) {
 	is := false
 	node := ""
-	err := r.box.Account().Do(func(tx *account.Tx) error {
+	err := at.box.Account().Do(func(tx *account.Tx) error {
 		is = eks.APIServer(tx, address) != nil
 		for _, i := range tx.List("ec2:instance") {
 			if i.Tags["Name"] == r.arch.CoreNodeName() && i.Status == "running" {
@@ -151,11 +163,13 @@ func (r *run) dial(ctx context.Context, network, address string, inside bool) (n
 	connected := r.operator.connected
 	switch {
 	case is && inside:
-		return r.doors.API.Dial(ctx, eks.Caller{Instance: node}, address)
+		return at.api.Dial(ctx, eks.Caller{Instance: node}, address)
 	case is && connected.IsValid():
-		return r.doors.API.Dial(ctx, eks.Caller{Connected: connected}, address)
+		return at.api.Dial(ctx, eks.Caller{Connected: connected}, address)
+	case is && at.copied:
+		return at.api.Dial(ctx, eks.Caller{Internet: r.operator.internet}, address)
 	case r.proxyAddress() == address:
-		return r.proxy(eks.Caller{Connected: connected})
+		return proxy(at.api, eks.Caller{Connected: connected})
 	}
 	// The public endpoint, and what listens on this machine.
 	return new(net.Dialer).DialContext(ctx, network, address)
@@ -171,10 +185,10 @@ func (r *run) proxyAddress() string {
 }
 
 // proxy is a connection to a proxy that serves only this one.
-func (r *run) proxy(from eks.Caller) (net.Conn, error) {
+func proxy(api *kubernetesapi.Server, from eks.Caller) (net.Conn, error) {
 	mine, theirs := net.Pipe()
 	l := &single{conn: theirs, done: make(chan struct{})}
-	server := &http.Server{Handler: r.doors.API.Proxy(from), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: api.Proxy(from), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		// It ends with the connection.
 		_ = server.Serve(l)

@@ -71,6 +71,9 @@ type Options struct {
 	// architecture is what is deployed there. Nil rehearses
 	// no data.
 	Servers func(ctx context.Context, box *sandbox.Sandbox, a *architecture.Architecture) (*Servers, []string, error)
+	// Platform opens a copy of an account whose cluster runs Kubernetes, with what is to
+	// be installed there. Nil leaves Kubernetes out.
+	Platform func(ctx context.Context, box *sandbox.Sandbox, a *architecture.Architecture) (*Platform, error)
 	// Plugin is AWS's session-manager-plugin; empty means that PATH has it.
 	Plugin string
 	// Emit receives events, one at a time. May be nil.

@@ -400,6 +400,9 @@ func TestRemainder(t *testing.T) {
 	past := thing("cloudformation:stack", "poolside-keys", "DELETE_COMPLETE")
 	held := thing("AWS::KMS::Key", "key-1", "PendingDeletion")
 	keptKey := deploy.Kept{Type: "AWS::KMS::Key", ID: "key-1"}
+	keptBucket := deploy.Kept{Type: "AWS::S3::Bucket", ID: "mine"}
+	object, policy := thing("s3:object", "mine/key", ""), thing("AWS::S3::BucketPolicy", "mine", "")
+	other, theirs := thing("s3:object", "mine-2/key", ""), thing("AWS::S3::BucketPolicy", "mine-2", "")
 	for _, tt := range []struct {
 		name       string
 		start, now []*account.Resource
@@ -410,6 +413,10 @@ func TestRemainder(t *testing.T) {
 		{"the same", []*account.Resource{vpc, bucket}, []*account.Resource{thing("AWS::EC2::VPC", "vpc-1", "available"), bucket}, nil, nil, ""},
 		{"kept as reported", []*account.Resource{bucket}, []*account.Resource{bucket, held}, []deploy.Kept{keptKey}, nil, ""},
 		{"service-linked role and memory", nil, []*account.Resource{role, past}, nil, []string{"AWSServiceRoleForRDS"}, ""},
+		{"kept with what is in it", nil, []*account.Resource{bucket, object, policy}, []deploy.Kept{keptBucket}, nil, ""},
+		{"left of another bucket", nil, []*account.Resource{bucket, other}, []deploy.Kept{keptBucket}, nil, "s3:object mine-2/key is left and was not reported"},
+		{"the policy of another bucket", nil, []*account.Resource{bucket, theirs}, []deploy.Kept{keptBucket}, nil, "AWS::S3::BucketPolicy mine-2 is left and was not reported"},
+		{"an object of no bucket", nil, []*account.Resource{object}, nil, nil, "s3:object mine/key is left and was not reported"},
 		{"left", nil, []*account.Resource{vpc}, nil, nil, "AWS::EC2::VPC vpc-1 is left and was not reported"},
 		{"stack left", nil, []*account.Resource{thing("cloudformation:stack", "poolside-keys", "DELETE_FAILED")}, nil, nil, "cloudformation:stack poolside-keys is left"},
 		{"gone", []*account.Resource{bucket}, nil, nil, nil, "AWS::S3::Bucket mine was there before and is gone"},

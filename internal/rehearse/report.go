@@ -54,6 +54,8 @@ type Report struct {
 	Outage        *Outage           `json:"outage,omitempty"`
 	// Data is what was shown of objects, rows and signing in; nil if nobody asked for it.
 	Data *Data `json:"data,omitempty"`
+	// Pods is what ran in a real Kubernetes; nil if that was left out.
+	Pods *Pods `json:"pods,omitempty"`
 	// Kept is what the deletion left, LinkedRoles what AWS keeps for its
 	// services, and Skipped how long it took until the rest was gone.
 	Kept        []deploy.Kept `json:"kept"`
@@ -269,6 +271,13 @@ func (r *Report) criticalPath(a *architecture.Architecture) {
 // finish computes what follows from the run as a whole.
 func (r *Report) finish() {
 	r.NotModelled = sandbox.NotModelled()
+	if r.Pods != nil {
+		for i, n := range r.NotModelled {
+			if n == sandbox.WithoutKubernetes {
+				r.NotModelled[i] = "inside the cluster: pods are processes of this machine, where limits of their resources are not enforced, and neither are network policies; nodes offer GPUs only where their image brings NVIDIA's device plugin, and the sample's model server asks for none"
+			}
+		}
+	}
 	for _, row := range architecture.Reference() {
 		rr := RowReport{ID: row.ID, Asks: row.Asks, Note: row.Note, Shown: Fully}
 		for _, m := range row.By {

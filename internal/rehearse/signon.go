@@ -2,7 +2,6 @@ package rehearse
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -103,13 +102,23 @@ var hidden = regexp.MustCompile(`<input type="hidden" name="request" value="([^"
 
 // signIn visits a host as a browser without a session: it is sent to the provider,
 // signs in, and comes back to whoever answers there. It returns how often it was
-// sent elsewhere.
+// sent elsewhere. What answers has to say who has signed in.
 func (v *Visit) signIn(ctx context.Context, host string, u User) (hops int, err error) {
+	hops, _, text, err := v.enter(ctx, host, "/", u)
+	if err == nil && text != u.Name {
+		err = fmt.Errorf("sign in at %s: %s came in as %.200q", host, u.Name, text)
+	}
+	return hops, err
+}
+
+// enter is a visit of a page of a host by a user who signs in: the answer to it, whose
+// body is text.
+func (v *Visit) enter(ctx context.Context, host, path string, u User) (hops int, page *http.Response, text string, err error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		return 0, err
+		return 0, nil, "", err
 	}
-	transport := &http.Transport{Proxy: http.ProxyURL(v.Proxy), TLSClientConfig: &tls.Config{RootCAs: v.Roots, MinVersion: tls.VersionTLS12}}
+	transport := v.transport()
 	defer transport.CloseIdleConnections()
 	const most = 20
 	browser := &http.Client{Transport: transport, Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -132,29 +141,28 @@ func (v *Visit) signIn(ctx context.Context, host string, u User) (hops int, err 
 		if err != nil {
 			return nil, "", fmt.Errorf("sign in at %s: %w", host, err)
 		}
-		text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		text, err := io.ReadAll(io.LimitReader(resp.Body, mostPage))
 		return resp, string(text), errors.Join(err, resp.Body.Close())
 	}
-	page, text, err := do(http.MethodGet, "https://"+host+"/", nil)
-	if err != nil {
-		return hops, err
+	if page, text, err = do(http.MethodGet, "https://"+host+path, nil); err != nil {
+		return hops, nil, "", err
 	}
 	m := hidden.FindStringSubmatch(text)
 	if page.StatusCode != http.StatusOK || m == nil {
-		return hops, fmt.Errorf("sign in at %s: %s answers %s, and not with a page to sign in at: %.200q", host, page.Request.URL.Host, page.Status, text)
+		return hops, nil, "", fmt.Errorf("sign in at %s: %s answers %s, and not with a page to sign in at: %.200q", host, page.Request.URL.Host, page.Status, text)
 	}
 	form, err := page.Request.URL.Parse("/login")
 	if err != nil {
-		return hops, err
+		return hops, nil, "", err
 	}
 	page, text, err = do(http.MethodPost, form.String(), url.Values{"request": {html.UnescapeString(m[1])}, "name": {u.Name}, "password": {u.Password}})
 	switch {
 	case err != nil:
-		return hops, err
+		return hops, nil, "", err
 	case page.Request.URL.Host == form.Host && page.StatusCode >= http.StatusBadRequest:
-		return hops, &refusedSignOn{u.Name, host, page.StatusCode}
-	case page.Request.URL.Host != host || page.StatusCode != http.StatusOK || text != u.Name:
-		return hops, fmt.Errorf("sign in at %s: %s was led to %s, which answers %s: %.200q", host, u.Name, page.Request.URL.Host, page.Status, text)
+		return hops, nil, "", &refusedSignOn{u.Name, host, page.StatusCode}
+	case page.Request.URL.Host != host || page.StatusCode != http.StatusOK:
+		return hops, nil, "", fmt.Errorf("sign in at %s: %s was led to %s, which answers %s: %.200q", host, u.Name, page.Request.URL.Host, page.Status, text)
 	}
-	return hops, nil
+	return hops, page, text, nil
 }

@@ -65,9 +65,14 @@ func configuration(architecture string, layers ...[]byte) ([]byte, error) {
 	})
 }
 
-// layers are those of an image: one that all images share, and the program.
-func layers(program []byte) (shared, own []byte, err error) {
-	shared, err = Tar(map[string][]byte{"etc/passwd": []byte("nonroot:x:65532:65532::/:/program\n")})
+// layers are those of an image: one that all images share, with the certificates of the
+// authorities that its program trusts, and the program.
+func layers(program, roots []byte) (shared, own []byte, err error) {
+	content := map[string][]byte{"etc/passwd": []byte("nonroot:x:65532:65532::/:/program\n")}
+	if roots != nil {
+		content["etc/ssl/certs/ca-certificates.crt"] = roots
+	}
+	shared, err = Tar(content)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,7 +82,7 @@ func layers(program []byte) (shared, own []byte, err error) {
 
 // Saved are the files of an archive as docker save wrote them before version 25.
 func Saved(image string, program []byte) (map[string][]byte, error) {
-	shared, own, err := layers(program)
+	shared, own, err := layers(program, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +102,10 @@ func Saved(image string, program []byte) (map[string][]byte, error) {
 
 // Layout are the files of an OCI layout with one index of all architectures.
 func Layout(image string, programs map[string][]byte, c Compression) (map[string][]byte, error) {
+	return layout(Name(image), programs, c, nil)
+}
+
+func layout(name string, programs map[string][]byte, c Compression, roots []byte) (map[string][]byte, error) {
 	content := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`)}
 	blob := func(mediaType string, body []byte) object {
 		content["blobs/sha256/"+Digest(body)] = body
@@ -104,7 +113,7 @@ func Layout(image string, programs map[string][]byte, c Compression) (map[string
 	}
 	manifests := []object{}
 	for _, architecture := range names(programs) {
-		shared, own, err := layers(programs[architecture])
+		shared, own, err := layers(programs[architecture], roots)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +144,7 @@ func Layout(image string, programs map[string][]byte, c Compression) (map[string
 		return nil, err
 	}
 	d := blob(index, body)
-	d["annotations"] = object{"org.opencontainers.image.ref.name": Name(image)}
+	d["annotations"] = object{"org.opencontainers.image.ref.name": name}
 	content["index.json"], err = json.Marshal(object{"schemaVersion": 2, "mediaType": index, "manifests": []object{d}})
 	return content, err
 }

@@ -1,7 +1,7 @@
 // Package samplebundle makes the sources of a bundle of our own, without Docker:
 // static Go programs as images in the formats that there are, two charts, a
-// script. It is for tests, rehearsals and demonstrations; nothing in it is the
-// vendor's. The same programs give the same bytes.
+// script; and stand-ins for charts of others that these may need. It is for tests,
+// rehearsals and demonstrations; nothing in it is the vendor's. The same programs give the same bytes.
 package samplebundle
 
 import (
@@ -38,14 +38,18 @@ func Stub(architecture string) ([]byte, error) {
 
 // Build compiles the program that answers, static, with the go command. The
 // working folder has to lie in this module.
-func Build(architecture string) (program []byte, err error) {
+func Build(architecture string) ([]byte, error) {
+	return compile("github.com/poolhouse/poolhouse/internal/samplebundle/program", architecture)
+}
+
+func compile(command, architecture string) (program []byte, err error) {
 	dir, err := os.MkdirTemp("", "poolhouse-sample-")
 	if err != nil {
 		return nil, fmt.Errorf("build the sample's program: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	out := filepath.Join(dir, "program")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, "github.com/poolhouse/poolhouse/internal/samplebundle/program")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, command)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+architecture)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the sample's program: %w: %s", err, said)
@@ -113,6 +117,38 @@ func Write(dir string, program Program) (o bundle.BuildOptions, err error) {
 	return o, nil
 }
 
+// Prerequisites writes the stand-ins of charts that others stand on into a folder, and
+// adds them, with the images that they run on some architectures, to what makes a bundle.
+// What they are for the sandbox does while they are installed.
+func Prerequisites(dir string, program Program, o *bundle.BuildOptions, architectures ...string) error {
+	programs := map[string][]byte{}
+	for _, a := range architectures {
+		var err error
+		if programs[a], err = program(a); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"aws-load-balancer-controller", "external-secrets"} {
+		at := filepath.Join(dir, name)
+		if err := unpack("files/charts/"+name, at); err != nil {
+			return err
+		}
+		content, err := Layout(name, programs, Gzipped)
+		if err != nil {
+			return err
+		}
+		body, err := Tar(content)
+		if err != nil {
+			return err
+		}
+		if err := write(at+".tar", body); err != nil {
+			return err
+		}
+		o.Charts, o.Images = append(o.Charts, at), append(o.Images, at+".tar")
+	}
+	return nil
+}
+
 func write(name string, body []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("write the sample: %w", err)
@@ -129,7 +165,11 @@ func unpack(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("read the sample: %w", err)
 	}
-	if err := os.CopyFS(to, sub); err != nil {
+	return copyTo(to, sub)
+}
+
+func copyTo(to string, from fs.FS) error {
+	if err := os.CopyFS(to, from); err != nil {
 		return fmt.Errorf("write the sample: %w", err)
 	}
 	return nil

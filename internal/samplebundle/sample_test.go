@@ -5,8 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/internal/samplebundle"
 )
 
@@ -29,5 +33,33 @@ func TestBuild(t *testing.T) {
 	defer f.Close()
 	if libraries, err := f.ImportedLibraries(); err == nil && len(libraries) > 0 {
 		t.Errorf("needs %v", libraries)
+	}
+}
+
+// The platform's bundle is whole, and its charts name the images that are in it.
+func TestWritePlatform(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o, err := samplebundle.WritePlatform(filepath.Join(dir, "sources"), samplebundle.Stub, []byte("roots\n"), "amd64", "arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "platform.tar.gz")
+	c, err := bundle.Build(t.Context(), path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, h := range c.Charts {
+		if len(h.Images) == 0 {
+			t.Errorf("%s names no image", h.Name)
+		}
+		for _, i := range h.Images {
+			names = append(names, i.Image)
+		}
+	}
+	slices.Sort(names)
+	if d := cmp.Diff([]string{"poolhouse-sample/core-api:" + samplebundle.PlatformVersion, "poolhouse-sample/inference:" + samplebundle.PlatformVersion}, slices.Compact(names)); d != "" {
+		t.Error(d)
 	}
 }

@@ -2,6 +2,8 @@ package kubernetes
 
 import (
 	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +37,10 @@ const (
 	authenticationFile = "authentication.json"
 	authenticateFile   = "authenticate.kubeconfig"
 	authorizeFile      = "authorize.kubeconfig"
+	egressFile         = "egress.json"
+	kubeletsFile       = "kubelets.crt"
+	askFile            = "kubelet-client.crt"
+	askKeyFile         = "kubelet-client.key"
 	storeSocket        = "unix://etcd.sock"
 )
 
@@ -50,8 +56,9 @@ func kubeconfig(cluster object, token string) ([]byte, error) {
 	})
 }
 
-// write makes the files that the components read, in the working directory.
-func (c Config) write(address string) error {
+// write makes the files that the components read, in the working directory. The
+// authority signs for kubelets, and for the API that asks them.
+func (c Config) write(address string, a *authority) error {
 	admin, err := kubeconfig(object{"server": "https://" + address, "certificate-authority": authorityFile, "tls-server-name": serverName}, c.Token)
 	if err != nil {
 		return err
@@ -65,7 +72,16 @@ func (c Config) write(address string) error {
 	if err != nil {
 		return err
 	}
+	ways, err := json.Marshal(egress())
+	if err != nil {
+		return err
+	}
+	ask, askKey, err := a.issue(pkix.Name{CommonName: "kube-apiserver-kubelet-client"}, nil, nil, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return err
+	}
 	files := map[string][]byte{
+		egressFile: ways, kubeletsFile: []byte(a.text), askFile: []byte(ask), askKeyFile: []byte(askKey),
 		certificateFile: []byte(c.Certificate), keyFile: []byte(c.Key), authorityFile: []byte(c.Authority), signingFile: []byte(c.SigningKey),
 		tokensFile: fmt.Appendf(nil, "%q,%q,%q,%q\n", c.Token, "poolhouse:sandbox", "poolhouse:sandbox", "system:masters"), kubeconfigFile: admin, authenticationFile: authentication,
 	}
@@ -141,6 +157,10 @@ func runAPI(ctx context.Context, c Config, l net.Listener) error {
 		"--api-audiences=https://kubernetes.default.svc", "--service-cluster-ip-range=" + c.Services,
 		"--token-auth-file=" + tokensFile, "--authentication-config=" + authenticationFile,
 		"--enable-admission-plugins=NodeRestriction", "--allow-privileged=true", "--profiling=false",
+		// Nodes and pods have addresses of a network that is not this machine's;
+		// services are left out on the way to pods.
+		"--egress-selector-config-file=" + egressFile, "--enable-aggregator-routing=true", "--kubelet-preferred-address-types=Hostname",
+		"--kubelet-certificate-authority=" + kubeletsFile, "--kubelet-client-certificate=" + askFile, "--kubelet-client-key=" + askKeyFile,
 	}
 	modes := "Node,RBAC"
 	if c.Webhook != nil {

@@ -1,15 +1,20 @@
 // Package kubernetes is the control plane of one Kubernetes cluster on loopback:
 // etcd, kube-apiserver, kube-scheduler and the controllers of
-// kube-controller-manager, in one process, with what kubelets report of nodes
-// that are told to it.
+// kube-controller-manager, in one process, with nodes that are told to it. A
+// node that pods run on has a kubelet, in a process of its own, and a container
+// runtime, see packages kubelet and cri. What pods find by names and at the addresses
+// of services is package network's.
 //
 // Invariants: RBAC decides, and whoever has no credentials gets nothing but the
 // three health checks, as on EKS; keys and tokens are in the folder of the
-// cluster alone, readable by its user alone.
+// cluster alone, readable by its user alone. Nothing that a pod is or says reaches
+// an address of this machine.
 //
 // Limits: the components keep state that belongs to their process, so that
-// [Serve] can be called once in one. Pods are bound to nodes and no process of
-// them runs: they say so in their status, and are never ready.
+// [Serve] can be called once in one. Pods whose processes can't run, on this
+// machine or because they ask for what isn't modelled, are bound to nodes, say why
+// in their status, and are never ready. What pods have written goes with the
+// process.
 package kubernetes
 
 import (
@@ -48,10 +53,13 @@ type Config struct {
 	// Webhook is asked about tokens that the cluster doesn't know, and about
 	// what RBAC doesn't allow; nil leaves it out.
 	Webhook *Webhook `json:"webhook,omitempty"`
+	// Pods is what runs the processes of pods; nil runs none.
+	Pods *Pods `json:"pods,omitempty"`
 }
 
 // Webhook answers TokenReviews at URL/authenticate, and SubjectAccessReviews at
-// URL/authorize, for who shows its token. Authority, as PEM, signed its
+// URL/authorize, for who shows its token. At URL/login it says as whom a node,
+// {"node": NAME}, pulls images: {"user", "password"}. Authority, as PEM, signed its
 // certificate: without TLS it would be shown no token.
 type Webhook struct {
 	URL       string `json:"url"`
@@ -74,6 +82,9 @@ func (c Config) check() error {
 	}
 	if w := c.Webhook; w != nil && (!strings.HasPrefix(w.URL, "https://") || w.Token == "" || w.Authority == "") {
 		errs = append(errs, errors.New("a webhook needs an https URL, a token and an authority"))
+	}
+	if c.Pods != nil {
+		errs = append(errs, c.Pods.check())
 	}
 	return errors.Join(errs...)
 }
@@ -123,7 +134,11 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return errors.Join(err, api.Close())
 	}
-	if err := o.write(api.Addr().String()); err != nil {
+	signs, err := newAuthority()
+	if err != nil {
+		return errors.Join(err, api.Close(), control.Close())
+	}
+	if err := o.write(api.Addr().String(), signs); err != nil {
 		return errors.Join(err, api.Close(), control.Close())
 	}
 	store, err := openStore(o.Temporary)
@@ -133,6 +148,15 @@ func Serve(ctx context.Context, o Options) (err error) {
 	defer store.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	pods, err := openPods(ctx, o.Config)
+	if err != nil {
+		return errors.Join(err, api.Close(), control.Close())
+	}
+	kubelets := newKubelets(o.Config, api.Addr().String(), signs, pods)
+	defer func() { err = errors.Join(err, kubelets.close()) }()
+	if err := serveEgress(ctx, kubelets.dial); err != nil {
+		return errors.Join(err, api.Close(), control.Close())
+	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -167,9 +191,23 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err := awaitControllers(ctx, client); err != nil {
 		return errors.Join(err, control.Close())
 	}
-	nodes := newNodes(client)
+	if err := o.identify(ctx, client, signs); err != nil {
+		return errors.Join(err, control.Close())
+	}
+	answered, err := pods.answer(ctx, client, o.Config, api.Addr().String(), cancel)
+	if err != nil {
+		return errors.Join(err, control.Close())
+	}
+	if answered != nil {
+		// Its listeners are the pods' runtime's, which ends after it.
+		defer func() {
+			cancel(nil)
+			<-answered
+		}()
+	}
+	nodes := newNodes(client, kubelets)
 	go nodes.run(ctx)
-	server := &http.Server{Handler: nodes.handler(o.Token), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: known(o.Token, nodes.handler(ctx)), ReadHeaderTimeout: time.Minute}
 	defer context.AfterFunc(ctx, func() {
 		_ = server.Close() // nothing is kept of what it is told
 	})()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/poolhouse/poolhouse/planes/kubernetes/podspec"
 )
 
 // Node is a machine that a kubelet would register.
@@ -33,6 +36,8 @@ type Node struct {
 	Capacity    map[string]string `json:"capacity"`
 	Allocatable map[string]string `json:"allocatable"`
 	InternalIP  string            `json:"internalIP,omitempty"`
+	// Subnet is the range that its pods' addresses are from: "10.0.64.0/20".
+	Subnet string `json:"subnet,omitempty"`
 	// Kubelet is its version: "v1.36.0-eks-0000000".
 	Kubelet      string `json:"kubelet"`
 	Image        string `json:"image"`
@@ -47,13 +52,10 @@ type Report struct {
 	// Pods are how many are bound to a node, by its name; those of daemon sets
 	// don't count.
 	Pods map[string]int `json:"pods"`
+	// NotRun are how many of all pods on a node have a process that can't run,
+	// by the node's name.
+	NotRun map[string]int `json:"notRun"`
 }
-
-// NotRun is the reason that pods are not ready for, and why.
-const (
-	NotRun    = "ProcessNotRun"
-	notRunWhy = "process not run: no processes of pods run on the sandbox's nodes"
-)
 
 // leases is the namespace of the kubelets' leases; one lasts leaseFor and is
 // renewed after renewAfter.
@@ -64,29 +66,33 @@ const (
 	renewAfter = 10 * time.Second
 )
 
-// nodes does what the kubelets of a cluster do, but for running processes. It is
-// safe for concurrent use.
+// nodes are those of a cluster: it registers them, has their kubelets run, renews
+// their leases, and speaks for the pods that can't run on them. It is safe for
+// concurrent use.
 type nodes struct {
-	client kubernetes.Interface
+	client   kubernetes.Interface
+	kubelets *kubelets
 
 	mu   sync.Mutex
 	want map[string]Node
 }
 
-func newNodes(client kubernetes.Interface) *nodes {
-	return &nodes{client: client, want: map[string]Node{}}
+func newNodes(client kubernetes.Interface, k *kubelets) *nodes {
+	return &nodes{client: client, kubelets: k, want: map[string]Node{}}
 }
 
-// handler takes the whole list of nodes by PUT, and answers with a [Report].
-func (n *nodes) handler(token string) http.Handler {
+// handler takes the whole list of nodes by PUT, and answers with a [Report]. By
+// CONNECT it leads to the address of a pod. Nodes run until the context ends.
+func (n *nodes) handler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("CONNECT /", connect(n.kubelets.dialPod))
 	mux.HandleFunc("PUT /nodes", func(w http.ResponseWriter, r *http.Request) {
 		var list []Node
 		if err := json.NewDecoder(r.Body).Decode(&list); err != nil {
 			http.Error(w, "a list of nodes is needed: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		report, err := n.set(r.Context(), list)
+		report, err := n.set(r.Context(), ctx, list)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -94,11 +100,12 @@ func (n *nodes) handler(token string) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(report) // the client may be gone
 	})
-	return known(token, mux)
+	return mux
 }
 
-// set brings the cluster's nodes to a list.
-func (n *nodes) set(ctx context.Context, list []Node) (*Report, error) {
+// set brings the cluster's nodes to a list; kubelets run while the other context
+// lasts.
+func (n *nodes) set(ctx, last context.Context, list []Node) (*Report, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	there, err := n.client.CoreV1().Nodes().List(ctx, meta.ListOptions{})
@@ -124,6 +131,9 @@ func (n *nodes) set(ctx context.Context, list []Node) (*Report, error) {
 		} else if err == nil {
 			err = n.change(ctx, have, before, w)
 		}
+		if err == nil {
+			err = n.kubelets.start(last, w)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("node %s: %w", w.Name, err))
 		}
@@ -136,7 +146,7 @@ func (n *nodes) set(ctx context.Context, list []Node) (*Report, error) {
 		}
 	}
 	n.want = want
-	report := &Report{Pods: map[string]int{}}
+	report := &Report{Pods: map[string]int{}, NotRun: map[string]int{}}
 	for name, w := range want {
 		if err := n.count(ctx, w, report); err != nil {
 			errs = append(errs, fmt.Errorf("node %s: %w", name, err))
@@ -268,11 +278,11 @@ func labelPatch(from, to map[string]string) map[string]any {
 
 // remove deletes a node whose machine is gone, with what was bound to it.
 func (n *nodes) remove(ctx context.Context, name string) error {
+	errs := []error{n.kubelets.stop(name)}
 	pods, err := n.on(ctx, name)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
-	var errs []error
 	for _, p := range pods {
 		errs = append(errs, n.forget(ctx, &p))
 	}
@@ -296,7 +306,7 @@ func (n *nodes) on(ctx context.Context, name string) ([]core.Pod, error) {
 	return pods.Items, nil
 }
 
-// forget deletes a pod at once: nothing of it runs.
+// forget deletes a pod at once: nothing of it runs, or nothing any more.
 func (n *nodes) forget(ctx context.Context, p *core.Pod) error {
 	var at int64
 	return absent(n.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, meta.DeleteOptions{GracePeriodSeconds: &at, Preconditions: &meta.Preconditions{UID: &p.UID}}))
@@ -308,8 +318,11 @@ func (n *nodes) count(ctx context.Context, w Node, into *Report) error {
 	if err != nil {
 		return err
 	}
-	into.Pods[w.Name] = 0
+	into.Pods[w.Name], into.NotRun[w.Name] = 0, 0
 	for _, p := range pods {
+		if notRun(&p) {
+			into.NotRun[w.Name]++
+		}
 		if owner := meta.GetControllerOf(&p); owner != nil && owner.Kind == "DaemonSet" {
 			continue
 		}
@@ -371,22 +384,46 @@ func (n *nodes) watch(ctx context.Context) {
 	}
 }
 
-// report says of a pod that its processes don't run, or ends one that is to be
-// deleted.
+// notRun tells that a process of a pod can't run, by what its status says.
+func notRun(p *core.Pod) bool {
+	for _, list := range [][]core.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
+		for _, c := range list {
+			for _, state := range []core.ContainerState{c.State, c.LastTerminationState} {
+				if w := state.Waiting; w != nil && strings.Contains(w.Message, podspec.Because) {
+					return true
+				}
+				if t := state.Terminated; t != nil && strings.Contains(t.Message, podspec.Because) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// report says of a pod that its processes can't run, or ends one that is to be
+// deleted. Others are their kubelet's.
 func (n *nodes) report(ctx context.Context, p *core.Pod) {
+	why := n.kubelets.cannot()
+	if unfit := podspec.Unfit(p); why == "" && unfit != "" {
+		why = podspec.Because + unfit
+	}
+	if why == "" {
+		return
+	}
 	if p.DeletionTimestamp != nil {
 		// What fails here comes again with the next list.
 		_ = n.forget(ctx, p)
 		return
 	}
-	if p.Status.Phase != core.PodPending || slices.ContainsFunc(p.Status.Conditions, func(c core.PodCondition) bool { return c.Reason == NotRun }) {
+	if p.Status.Phase != core.PodPending || slices.ContainsFunc(p.Status.Conditions, func(c core.PodCondition) bool { return c.Reason == podspec.NotRun }) {
 		return
 	}
 	next := p.DeepCopy()
 	now := meta.Now()
 	next.Status.StartTime = &now
 	for _, t := range []core.PodConditionType{core.PodInitialized, core.ContainersReady, core.PodReady} {
-		c := core.PodCondition{Type: t, Status: core.ConditionFalse, Reason: NotRun, Message: notRunWhy, LastTransitionTime: now}
+		c := core.PodCondition{Type: t, Status: core.ConditionFalse, Reason: podspec.NotRun, Message: why, LastTransitionTime: now}
 		if i := slices.IndexFunc(next.Status.Conditions, func(x core.PodCondition) bool { return x.Type == t }); i >= 0 {
 			next.Status.Conditions[i] = c
 		} else {
@@ -395,7 +432,7 @@ func (n *nodes) report(ctx context.Context, p *core.Pod) {
 	}
 	waiting := func(list []core.Container) (out []core.ContainerStatus) {
 		for _, c := range list {
-			out = append(out, core.ContainerStatus{Name: c.Name, Image: c.Image, State: core.ContainerState{Waiting: &core.ContainerStateWaiting{Reason: NotRun, Message: notRunWhy}}})
+			out = append(out, core.ContainerStatus{Name: c.Name, Image: c.Image, State: core.ContainerState{Waiting: &core.ContainerStateWaiting{Reason: podspec.NotRun, Message: why}}})
 		}
 		return out
 	}

@@ -101,7 +101,7 @@ func Serve(ctx context.Context, c Config, dir, address string, ready func(addres
 	if err != nil {
 		return err
 	}
-	k := &keeper{dir: dir, programs: p, servers: map[string]*server{}}
+	k := &keeper{dir: dir, programs: p, ending: ctx.Done(), servers: map[string]*server{}}
 	if err := k.prepare(); err != nil {
 		return err
 	}
@@ -140,6 +140,7 @@ func Serve(ctx context.Context, c Config, dir, address string, ready func(addres
 type keeper struct {
 	dir      string
 	programs programs
+	ending   <-chan struct{} // closed once nothing new is begun
 
 	mu      sync.Mutex
 	servers map[string]*server
@@ -271,6 +272,9 @@ func (k *keeper) take(s Snapshot) error {
 	if exists(to) {
 		return nil
 	}
+	if k.ends() {
+		return errEnding
+	}
 	if !exists(filepath.Join(from, "data", "PG_VERSION")) {
 		return fmt.Errorf("take snapshot %s of %s: %w", s.ID, s.Of, errAbsent)
 	}
@@ -293,8 +297,24 @@ func (k *keeper) take(s Snapshot) error {
 	return nil
 }
 
+// errEnding is why nothing is begun any more.
+var errEnding = errors.New("the server of databases is about to end")
+
+// ends tells that it is about to.
+func (k *keeper) ends() bool {
+	select {
+	case <-k.ending:
+		return true
+	default:
+		return false
+	}
+}
+
 // converge makes one database what it should be.
 func (k *keeper) converge(d Database) error {
+	if k.ends() {
+		return errEnding
+	}
 	if !idForm.MatchString(d.ID) {
 		return fmt.Errorf("database %q: no id", d.ID)
 	}
@@ -317,7 +337,10 @@ func (k *keeper) converge(d Database) error {
 		return nil
 	}
 	if s == nil {
-		s = &server{programs: k.programs, dir: dir}
+		if k.ends() { // making it took long
+			return errEnding
+		}
+		s = &server{programs: k.programs, dir: dir, ending: k.ending}
 		if err := s.start(d); err != nil {
 			return fmt.Errorf("start database %s: %w", d.ID, err)
 		}

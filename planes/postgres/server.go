@@ -27,7 +27,8 @@ const (
 // server is one running PostgreSQL.
 type server struct {
 	programs programs
-	dir      string // holds data, the socket, certificate and access rules
+	dir      string          // holds data, the socket, certificate and access rules
+	ending   <-chan struct{} // closed once it need not answer any more
 
 	socket  string
 	process *os.Process
@@ -143,6 +144,9 @@ func (s *server) start(d Database) error {
 		}
 		select {
 		case <-s.ended:
+		case <-s.ending:
+			s.stop()
+			return errEnding
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // uploadPath is the path of an upload, with its id.
@@ -26,12 +27,36 @@ type rewinding struct {
 
 	mu      sync.Mutex
 	uploads map[string]*upload // by ids, while they go on
+	looked  time.Time          // when those were last forgotten that nobody goes on with
 }
 
 // upload is one that somebody goes on with.
 type upload struct {
 	busy chan struct{} // closed at the end of what goes on; nil if nothing does
 	turn int64         // the highest that there was
+	last time.Time     // when somebody last went on
+}
+
+// forget takes those uploads out of memory that nobody has gone on with for long, and
+// removes what came of them. The caller holds mu.
+func (u *rewinding) forget() {
+	now := time.Now()
+	if now.Sub(u.looked) < time.Hour {
+		return
+	}
+	u.looked = now
+	for id, at := range u.uploads {
+		if at.busy == nil && now.Sub(at.last) >= abandoned {
+			delete(u.uploads, id)
+			// What can't be removed now, the next sweep removes.
+			_ = os.RemoveAll(u.folder(id))
+		}
+	}
+}
+
+// folder is where distribution keeps what came of an upload.
+func (u *rewinding) folder(id string) string {
+	return filepath.Join(u.root, filepath.FromSlash(repositories), Repository, "_uploads", id)
 }
 
 func (u *rewinding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +83,7 @@ func (u *rewinding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client is gone
 	}
-	folder := filepath.Join(u.root, filepath.FromSlash(repositories), Repository, "_uploads", m[1])
+	folder := u.folder(m[1])
 	data := filepath.Join(folder, "data")
 	defer func() {
 		_, err := os.Stat(data)
@@ -92,6 +117,7 @@ var errLate = errors.New("a later request has gone on with the upload")
 func (u *rewinding) take(ctx context.Context, id string, turn int64) (release func(gone bool), err error) {
 	for {
 		u.mu.Lock()
+		u.forget()
 		at := u.uploads[id]
 		if at == nil {
 			at = &upload{}
@@ -108,7 +134,7 @@ func (u *rewinding) take(ctx context.Context, id string, turn int64) (release fu
 			u.mu.Unlock()
 			return func(gone bool) {
 				u.mu.Lock()
-				if at.busy = nil; gone {
+				if at.busy, at.last = nil, time.Now(); gone {
 					delete(u.uploads, id)
 				}
 				u.mu.Unlock()

@@ -219,7 +219,7 @@ func clusters() map[string]rule {
 		"eks:ListTagsForResource":                {on: byARN("resourceArn", "AWS::EKS::Cluster")},
 	}
 	for _, op := range []string{
-		"AssociateEncryptionConfig", "AssociateIdentityProviderConfig", "DeleteCluster", "DescribeCluster", "ListAccessEntries", "ListAddons", "ListIdentityProviderConfigs", "ListNodegroups", "UpdateClusterConfig",
+		"AssociateEncryptionConfig", "AssociateIdentityProviderConfig", "DeleteCluster", "DescribeCluster", "DescribeInsight", "ListAccessEntries", "ListAddons", "ListIdentityProviderConfigs", "ListInsights", "ListNodegroups", "UpdateClusterConfig",
 	} {
 		out["eks:"+op] = rule{on: cluster}
 	}

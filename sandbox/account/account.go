@@ -463,6 +463,15 @@ func (a *Account) Clone(now func() time.Time) *Account {
 	return c
 }
 
+// CloneWith is [Account.Clone], with the same clock, and with options that are set anew,
+// such as who looks after targets. It must not set what the account was made with: id,
+// region, zones.
+func (a *Account) CloneWith(set func(*Options)) *Account {
+	c := a.Clone(a.opts.Now)
+	set(&c.opts)
+	return c
+}
+
 func (r *Resource) copy() *Resource {
 	c := *r
 	c.Props, _ = Copy(r.Props).(map[string]any)

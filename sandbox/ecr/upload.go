@@ -291,7 +291,7 @@ func (l *uploads) complete(ctx context.Context, r *wire.Request, _ *wire.Payload
 	case errors.Is(err, ErrNoUpload):
 		w.gone = true
 	case errors.Is(err, ErrOtherDigest):
-		return account.Errorf("InvalidLayerException", "The layer digest calculated does not match the one that was given, %s", r.Strings("layerDigests")[0])
+		return account.Errorf("InvalidLayerException", "None of the provided layer digests match the calculated layer digest")
 	case err != nil:
 		return unavailable(err)
 	}

@@ -40,6 +40,8 @@ func Service() wire.Service {
 		op("DeleteAddon", "DELETE", one+"/addons/{addonName}", apiDeleteAddon),
 		op("DescribeAddonVersions", "GET", "/addons/supported-versions", describeAddonVersions),
 		op("DescribeClusterVersions", "GET", "/cluster-versions", describeClusterVersions),
+		op("ListInsights", "POST", one+"/insights", listInsights),
+		op("DescribeInsight", "GET", one+"/insights/{id}", describeInsight),
 		op("CreateAccessEntry", "POST", one+"/access-entries", apiCreateAccessEntry),
 		op("ListAccessEntries", "GET", one+"/access-entries", listAccessEntries),
 		op("DescribeAccessEntry", "GET", one+"/access-entries/{principalArn}", describeAccessEntry),

@@ -12,8 +12,11 @@ import (
 	"strings"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/sandbox/ec2"
 	"github.com/poolhouse/poolhouse/sandbox/ec2/instance"
+	"github.com/poolhouse/poolhouse/sandbox/iam"
 	"github.com/poolhouse/poolhouse/sandbox/props"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
 // ControlPlane is what a Kubernetes behind a cluster's endpoint has to be.
@@ -40,6 +43,8 @@ type Node struct {
 	Taints                []Taint
 	Capacity, Allocatable map[string]string // quantities by resource
 	InternalIP            string
+	// Subnet is the range of the addresses of the subnet that it is in.
+	Subnet string
 	// Version is the kubelet's, "1.33"; Image is the operating system.
 	Version, Image, Architecture string
 	// Draining tells that the instance is about to be replaced.
@@ -164,6 +169,9 @@ func nodeOf(tx *account.Tx, g, i *account.Resource, t instance.Type) Node {
 			"beta.kubernetes.io/arch": arch, "beta.kubernetes.io/os": "linux",
 		},
 	}
+	if subnet, err := ec2.FindSubnet(tx, props.Str(i.Props, "SubnetId")); err == nil {
+		n.Subnet = props.Str(subnet.Attrs, "CidrBlock")
+	}
 	for _, z := range tx.Zones() {
 		if z.Name == zone {
 			n.Labels["topology.k8s.aws/zone-id"] = z.ID
@@ -185,6 +193,24 @@ func nodeOf(tx *account.Tx, g, i *account.Resource, t instance.Type) Node {
 	}
 	n.Capacity, n.Allocatable = room(t, strings.HasPrefix(ami, "BOTTLEROCKET") && images[ami].accelerator == "gpu")
 	return n
+}
+
+// NodePrincipal is who a node of a cluster is to AWS: a session of its node
+// group's role, that its instance's profile gives it; false if there is no such
+// node.
+func NodePrincipal(tx *account.Tx, cluster, node string) (wire.Credential, bool) {
+	for _, g := range nodegroups(tx, cluster) {
+		role := iam.RoleByARN(tx, props.Str(g.Props, "NodeRole"))
+		for _, i := range instances(tx, g) {
+			if role != nil && i.Status == "running" && props.Str(i.Attrs, "PrivateDnsName") == node {
+				return wire.Credential{
+					ARN:     tx.GlobalARN("sts", "assumed-role/"+role.ID+"/"+i.ID),
+					Session: &account.Session{Operation: "AssumeRole", Entity: props.Str(role.Attrs, "RoleId"), Issued: tx.Now()},
+				}, true
+			}
+		}
+	}
+	return wire.Credential{}, false
 }
 
 // room is what a node of a type has, and what of that pods may use. GPUs are

@@ -15,7 +15,8 @@
 // Limits: what is behind the endpoint is the affair of package controlplane. A
 // node that can't join any more is gone there at once. Fargate, EKS Auto Mode,
 // Outposts, hybrid nodes and pod identity aren't modelled and are refused.
-// Upgrades aren't held back by insights, and pods keep no node from going.
+// Insights are about upgrades, as of the moment they are asked for, and hold none
+// back; whether removed APIs are used is unknown. Pods keep no node from going.
 package eks
 
 import (

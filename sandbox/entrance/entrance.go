@@ -4,7 +4,7 @@
 //
 // Invariants: whoever comes in by a name gets TLS from the sandbox's authority;
 // nothing goes out to the network, also not from load balancers: targets and
-// providers are those that the options name.
+// providers are those that the options name, and pods of the sandbox's clusters.
 //
 // Limits: names of AWS are those of the account's region, and global ones. S3's
 // are for paths, not for buckets in front.
@@ -69,7 +69,24 @@ type Entrance struct {
 	keys    *front.Site
 	// sites are providers, and registry is ECR's, by names.
 	sites, registry map[string]*front.Site
+	network         Network
 	running         sync.WaitGroup
+}
+
+// Network leads to addresses of a VPC, host:port, that something real stands behind. It
+// is safe for concurrent use.
+type Network interface {
+	// Carries tells whether an address leads somewhere, now.
+	Carries(address string) bool
+	Dial(ctx context.Context, address string) (net.Conn, error)
+}
+
+// Behind says what stands behind addresses that no target of the options is; once, and
+// also after Attach.
+func (e *Entrance) Behind(n Network) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.network = n
 }
 
 // New returns an entrance that leads nowhere before Attach. Its TargetHealth goes
@@ -140,7 +157,7 @@ func (e *Entrance) Attach(a Account) error {
 		},
 		Certificate: e.opts.Authority.Certificate, SignOn: s, From: e.opts.From, Now: a.Now, Hold: e.opts.Hold, Report: e.opts.Report,
 		Fails: func(arn string) bool { return a.Faults().Unhealthy(elbv2.GroupName(arn)) },
-		Dial:  e.dial, Carries: func(address string) bool { return e.opts.Targets[address] != "" },
+		Dial:  e.dial, Carries: e.carries,
 		Deliver: func(bucket, key string, body []byte, balancer string) error {
 			return a.Do(func(tx *account.Tx) error { return elbv2.DeliverLog(tx, balancer, bucket, key, string(body)) })
 		},
@@ -173,13 +190,29 @@ func site(address string) http.Handler {
 	}}
 }
 
+// carries tells whether something stands behind a target.
+func (e *Entrance) carries(address string) bool {
+	if e.opts.Targets[address] != "" {
+		return true
+	}
+	e.mu.Lock()
+	n := e.network
+	e.mu.Unlock()
+	return n != nil && n.Carries(address)
+}
+
 // dial connects to what stands behind a target.
 func (e *Entrance) dial(ctx context.Context, address string) (net.Conn, error) {
-	to := e.opts.Targets[address]
-	if to == "" {
+	if to := e.opts.Targets[address]; to != "" {
+		return new(net.Dialer).DialContext(ctx, "tcp", to)
+	}
+	if !e.carries(address) {
 		return nil, fmt.Errorf("nothing stands behind %s", address)
 	}
-	return new(net.Dialer).DialContext(ctx, "tcp", to)
+	e.mu.Lock()
+	n := e.network
+	e.mu.Unlock()
+	return n.Dial(ctx, address)
 }
 
 // certificate hands out the authority's certificate, at /ca.pem of the proxy.

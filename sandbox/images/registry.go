@@ -206,11 +206,12 @@ func refusals(code string) refusal {
 		return refusal{http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"}
 	case "UploadNotFoundException":
 		return refusal{http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN"}
-	case "InvalidLayerException", "ImageDigestDoesNotMatchException":
+	case "ImageDigestDoesNotMatchException":
 		return refusal{http.StatusBadRequest, "DIGEST_INVALID"}
 	case "InvalidLayerPartException":
 		return refusal{http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"}
-	case "EmptyUploadException", "LayerPartTooSmallException":
+	case "EmptyUploadException", "LayerPartTooSmallException", "InvalidLayerException":
+		// Of a layer with another digest: https://github.com/abiosoft/colima/issues/1167
 		return refusal{http.StatusBadRequest, "BLOB_UPLOAD_INVALID"}
 	case "InvalidParameterException":
 		return refusal{http.StatusBadRequest, "MANIFEST_INVALID"}

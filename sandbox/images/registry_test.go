@@ -279,7 +279,7 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "/v2/frozen/manifests/" + digestOf("x"), m, 400, []string{`"DIGEST_INVALID"`}},
 		{"PATCH", "/v2/app/blobs/uploads/0", "x", 404, []string{`"BLOB_UPLOAD_UNKNOWN"`}},
 		{"PUT", begun + "?digest=" + digestOf("x"), "", 400, []string{`"BLOB_UPLOAD_INVALID"`}},
-		{"PUT", begun + "?digest=" + digestOf("x"), "y", 400, []string{`"DIGEST_INVALID"`}},
+		{"PUT", begun + "?digest=" + digestOf("x"), "y", 400, []string{`"BLOB_UPLOAD_INVALID"`, "None of the provided layer digests match"}},
 		{"GET", "/v2/app/blobs/" + digestOf("x"), "", 404, []string{`"BLOB_UNKNOWN"`}},
 		{"DELETE", "/v2/app/blobs/" + digestOf("x"), "", 405, []string{`"UNSUPPORTED"`}},
 		{"GET", "/v2/app/referrers/" + digestOf("x"), "", 404, []string{`"UNSUPPORTED"`}},

@@ -10,8 +10,9 @@
 // Invariants: a caller who is not admitted gets no byte. AWS drops such packets,
 // so that connections time out; here they end at once, so that nobody waits.
 //
-// Limits: nothing but these answers, unless [Server.Behind] knows of a
-// Kubernetes behind the cluster: then its API has the whole connection.
+// Limits: nothing but these answers, unless [Options.API] has others, or
+// [Server.Behind] knows of a Kubernetes behind the cluster: then its API has the
+// whole connection.
 package kubernetesapi
 
 import (
@@ -43,6 +44,8 @@ type Options struct {
 	// Listen opens a loopback port for each cluster; otherwise clusters keep
 	// their usual endpoints, and only [Server.Dial] leads to them.
 	Listen bool
+	// API answers what this package doesn't, in the place of a Kubernetes. May be nil.
+	API http.Handler
 }
 
 // Server serves the APIs of all clusters of an account. It is safe for
@@ -365,6 +368,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "ok")
 	case path == "/version":
 		answer(w, http.StatusOK, map[string]any{"gitVersion": fmt.Sprintf("v%v.0-eks-sandbox", r.Context().Value(versionKey{})), "platform": "linux/amd64"})
+	case s.opts.API != nil:
+		s.opts.API.ServeHTTP(w, r)
 	default:
 		answer(w, http.StatusUnauthorized, map[string]any{
 			"kind": "Status", "apiVersion": "v1", "metadata": map[string]any{}, "status": "Failure",

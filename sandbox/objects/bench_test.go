@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http/httptest"
-	"os"
-	"runtime"
 	"testing"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/internal/testkit/server"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
 	"github.com/poolhouse/poolhouse/sandbox/s3"
@@ -27,11 +26,7 @@ type places struct{ server, sandbox *sdk.Client }
 
 func open(b testing.TB) places {
 	b.Helper()
-	program := os.Getenv("POOLHOUSE_PLANE_S3")
-	if program == "" {
-		b.Skip("POOLHOUSE_PLANE_S3 names no program: go -C planes/s3 build -o DIR ./poolhouse-plane-s3, then POOLHOUSE_PLANE_S3=DIR/poolhouse-plane-s3")
-	}
-	store, err := Open(context.Background(), plane.Options{Program: program})
+	store, err := Open(context.Background(), plane.Options{Program: server.Program(b, "s3")})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -77,14 +72,13 @@ func BenchmarkGigabyte(b *testing.B) {
 			best[name] = max(best[name], 1024/time.Since(began).Seconds())
 		}
 	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	m := testkit.Peak()
 	b.ReportMetric(best["server"], "server-MiB/s")
 	b.ReportMetric(best["sandbox"], "sandbox-MiB/s")
 	b.ReportMetric(best["sandbox"]/best["server"], "ratio")
-	b.ReportMetric(float64(m.Sys>>20), "MiB")
-	if m.Sys > 256<<20 {
-		b.Errorf("%d MiB of memory for a gigabyte in parts of 8 MiB", m.Sys>>20)
+	b.ReportMetric(float64(m>>20), "MiB")
+	if m > 256<<20 {
+		b.Errorf("%d MiB of memory for a gigabyte in parts of 8 MiB", m>>20)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-// server is a client of an S3 server: of the sandbox's own.
-func server(t *testing.T) client {
+// served is a client of an S3 server: of the sandbox's own.
+func served(t *testing.T) client {
 	t.Helper()
 	box := testkit.Sandbox(t, sandbox.Options{})
 	testkit.MustCreate(t, box, s3.TypeBucket, map[string]any{"BucketName": bucket})
@@ -52,7 +52,7 @@ func put(t *testing.T, c client, text string) s3.Body {
 
 func TestBodies(t *testing.T) {
 	t.Parallel()
-	c := server(t)
+	c := served(t)
 	one, empty := put(t, c, "0123456789"), put(t, c, "")
 	for _, w := range []struct {
 		b            s3.Body
@@ -83,7 +83,7 @@ func TestBodies(t *testing.T) {
 
 func TestBodyThatFails(t *testing.T) {
 	t.Parallel()
-	c := server(t)
+	c := served(t)
 	fault := errors.New("wrong hash")
 	_, err := c.Put(t.Context(), io.MultiReader(strings.NewReader("1234"), failing{fault}), 10)
 	if !errors.Is(err, fault) {
@@ -107,7 +107,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	c := server(t)
+	c := served(t)
 	known := map[string]bool{}
 	for i := range 5 {
 		if b := put(t, c, "text"); i%2 == 0 {

@@ -5,8 +5,8 @@
 // A child is told what to be by one line on its standard input, a [Start], and
 // says by one line on its standard output, a [Ready], where it answers. It
 // listens on loopback only. It ends when its standard input does, or on SIGTERM,
-// and removes a temporary folder before: so none outlives its parent, however
-// that ended. Its standard error is its log.
+// and removes a temporary folder before, which it has made itself: so neither
+// outlives its parent, however that ended. Its standard error is its log.
 //
 // A child that ends unasked is started again, with the same folder and at the
 // same addresses.
@@ -35,8 +35,8 @@ import (
 type Start struct {
 	// Config is the server's own configuration.
 	Config any `json:"config,omitempty"`
-	// Dir is the folder of its data, which is there. Temporary has it removed
-	// at the end.
+	// Dir is the folder of its data, which is there; but if it is Temporary, the
+	// child makes it unless it is there, and removes it at the end.
 	Dir       string `json:"dir"`
 	Temporary bool   `json:"temporary,omitempty"`
 	// Listen are the addresses that it had before, by name; a name that isn't
@@ -205,6 +205,9 @@ func (s *Server) launch(ctx context.Context) (*child, error) {
 			err = errors.New(r.Error)
 			break
 		}
+		if err = s.folder.own(); err != nil {
+			break
+		}
 		s.mu.Lock()
 		s.child, s.start.Listen = c, maps.Clone(r.Addresses)
 		s.mu.Unlock()
@@ -245,9 +248,6 @@ type child struct {
 	log   *tail
 }
 
-// pipeHolds is how many bytes a pipe takes before anybody reads, on each system.
-const pipeHolds = 4 << 10
-
 func startChild(o Options, start Start) (*child, error) {
 	line, err := json.Marshal(start)
 	if err != nil {
@@ -264,22 +264,13 @@ func startChild(o Options, start Start) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What a pipe holds is in it before the child is there: if we are killed in between,
-	// the child still learns which folder it has to remove.
-	line = append(line, '\n')
-	if len(line) <= pipeHolds {
-		if _, err := in.Write(line); err != nil {
-			return nil, err
-		}
-		line = nil
-	}
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
 	c.stdin = in
 	go func() {
 		// A child that has ended doesn't read: that is told by its end.
-		_, _ = in.Write(line)
+		_, _ = in.Write(append(line, '\n'))
 		lines := bufio.NewReader(out)
 		if text, err := lines.ReadBytes('\n'); err == nil {
 			var r Ready

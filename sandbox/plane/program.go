@@ -49,6 +49,32 @@ func Find(ctx context.Context, module, program string, building func(folder stri
 	return "", missing(module, program)
 }
 
+// AtHand is [Find] where nothing is to be built: "" if there is no program yet.
+func AtHand(module, program string) (string, error) {
+	if path, err := named(program); path != "" || err != nil {
+		return path, err
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	folder, ok := checkout(wd, module)
+	if !ok {
+		return "", nil
+	}
+	path, err := cached(folder, program)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", nil
+	}
+	return path, nil
+}
+
 // variable is that which names a program: POOLHOUSE_PLANE_S3.
 func variable(program string) string {
 	return strings.ToUpper(strings.ReplaceAll(program, "-", "_"))
@@ -118,6 +144,20 @@ func cached(folder, program string) (string, error) {
 		return "", fmt.Errorf("read the sources of %s: %w", program, err)
 	}
 	return filepath.Join(cache, "poolhouse", "planes", hash, program), nil
+}
+
+// Checkout is the top of the checkout of poolhouse that the working directory is in;
+// "" if it is in none.
+func Checkout() string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	folder, ok := checkout(wd, ".")
+	if !ok {
+		return ""
+	}
+	return folder
 }
 
 // checkout is the folder of a module in the checkout that a folder is in.

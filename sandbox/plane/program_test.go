@@ -99,6 +99,8 @@ func TestProgramsAreAlike(t *testing.T) {
 	if err != nil || len(files) < 4 {
 		t.Fatal(files, err)
 	}
+	// A program may be another one too, by its argument.
+	another := regexp.MustCompile(`\tif len\(os\.Args\) == 2 [^\n]*\n\t\tos\.Exit\([^\n]*\n\t\}\n`)
 	first := ""
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -112,7 +114,7 @@ func TestProgramsAreAlike(t *testing.T) {
 		if !ok || len(own.FindAll(text, -1)) != 2 {
 			t.Fatalf("%s has no main, or not one configuration and one server", file)
 		}
-		rest := own.ReplaceAllString(string(text), "")
+		rest := another.ReplaceAllString(own.ReplaceAllString(string(text), ""), "")
 		if first == "" {
 			first = rest
 		}

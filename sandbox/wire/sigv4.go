@@ -209,6 +209,16 @@ func (s *signature) complete(credential string) *fault {
 	return nil
 }
 
+// life is how long a presigned request is good for. STS goes by its own time, whatever
+// the request says, which tokens of EKS live on: they are signed for 60 seconds.
+// https://github.com/kubernetes-sigs/aws-iam-authenticator/blob/master/pkg/token/token.go
+func (s *signature) life() time.Duration {
+	if s.service == "sts" {
+		return freshness
+	}
+	return s.expires
+}
+
 // verify checks the request against the credential's secret. The body is the
 // one that came over the wire, which S3's signatures don't need; now is the time
 // that its age is told by.
@@ -220,7 +230,7 @@ func (s *signature) verify(r *http.Request, body []byte, c Credential, now time.
 	switch {
 	case now.Before(s.at.Add(-freshness)):
 		return &fault{expired, fmt.Sprintf("Signature not yet current: %s is still later than %s (%s + 15 min.)", s.amzDate, now.Add(freshness).UTC().Format(timeFormat), now.UTC().Format(timeFormat))}
-	case s.presigned && now.After(s.at.Add(s.expires)):
+	case s.presigned && now.After(s.at.Add(s.life())):
 		return &fault{presignExpired, "Request has expired"}
 	case !s.presigned && now.After(s.at.Add(freshness)):
 		return &fault{expired, fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - 15 min.)", s.amzDate, now.Add(-freshness).UTC().Format(timeFormat), now.UTC().Format(timeFormat))}

@@ -36,7 +36,7 @@ func Checks() []check.Check {
 		{ID: "core-api-scoped", Proves: "core-api reaches data, keys and parameters of this deployment only.", Level: check.Required, Rows: []string{"S6", "C13", "C15"}, Run: coreAPIScoped},
 		{ID: "inference-scoped", Proves: "Model servers read model checkpoints of this deployment and nothing else.", Level: check.Required, Rows: []string{"S6", "C13"}, Run: inferenceScoped},
 		{ID: "audit-records-kept", Proves: "No role of the deployment may delete audit records or shorten how long they are kept.", Level: check.Required, Rows: []string{"S6", "C13"}, Run: auditRecordsKept},
-		{ID: "secrets-one-reader", Proves: "Only external-secrets reads secrets, each by its ARN.", Level: check.Required, Rows: []string{"B42", "S6"}, Run: secretsOneReader},
+		{ID: "secrets-one-reader", Proves: "Only external-secrets, and what sets the application's account in the database, read secrets, each by its ARN.", Level: check.Required, Rows: []string{"B42", "S6"}, Run: secretsOneReader},
 		{ID: "controllers-scoped", Proves: "Controllers change only what carries the deployment's tag or their cluster's.", Level: check.Required, Rows: []string{"S6"}, Run: eachRole(controllersScoped)},
 		{ID: "roles-service-linked", Proves: "Auto Scaling's service-linked role is there, by which nodes get volumes with the volumes key.", Level: check.Required, Rows: []string{"B8"}, Run: rolesServiceLinked},
 	}

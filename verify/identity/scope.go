@@ -123,10 +123,10 @@ func secretsOneReader(l *account.Look, r *check.Recorder) error {
 	if err != nil {
 		return err
 	}
-	reader := l.Arch.RoleName(architecture.RoleExternalSecrets)
+	readers := []string{l.Arch.RoleName(architecture.RoleExternalSecrets), l.Arch.RoleName(architecture.RoleDatabaseSetup)}
 	for _, role := range roles {
 		var faults []string
-		n := 0
+		n, reader := 0, slices.Contains(readers, role.Name)
 		role.EachAllow(func(name string, s policy.Statement) {
 			if !s.Covers("secretsmanager:GetSecretValue") {
 				return
@@ -136,7 +136,7 @@ func secretsOneReader(l *account.Look, r *check.Recorder) error {
 					continue // of another action
 				}
 				n++
-				if role.Name != reader || strings.ContainsAny(x, "*?") {
+				if !reader || strings.ContainsAny(x, "*?") {
 					faults = append(faults, name+" allows to read "+x)
 				}
 			}
@@ -144,7 +144,7 @@ func secretsOneReader(l *account.Look, r *check.Recorder) error {
 				faults = append(faults, name+" allows to read all secrets but some")
 			}
 		})
-		if role.Name == reader {
+		if reader {
 			judged(r, role, faults, fmt.Sprintf("reads %d secrets by ARN", n), "secrets by ARN", "remove the policy and run poolhouse update")
 			continue
 		}

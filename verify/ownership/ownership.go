@@ -58,7 +58,7 @@ func parameters(l *account.Look) (map[string]ssmtypes.Parameter, error) {
 				return nil, fmt.Errorf("read the parameters below %s: %w", path, err)
 			}
 			for _, p := range page.Parameters {
-				if strings.HasPrefix(aws.ToString(p.Name), l.Arch.LeasePath()+"/") {
+				if strings.HasPrefix(aws.ToString(p.Name), l.Arch.LeasePath()+"/") || aws.ToString(p.Name) == l.Arch.UpgradePath() {
 					continue
 				}
 				out[strings.TrimPrefix(aws.ToString(p.Name), path+"/")] = p

@@ -63,10 +63,11 @@ func Repeat(t *testing.T, folder, name string) string {
 	return fmt.Sprintf("repeat it: go test ./%s -run '^%s$' -seed %d -case '%s'", folder, test, *seed, name)
 }
 
-// Main runs the tests of a package that sweeps. It makes much garbage, has a
-// machine's memory, and nobody reads its profile of the memory.
+// Main runs the tests of a package that sweeps. It makes much garbage, may have 4 GiB
+// of a machine's memory, and nobody reads its profile of the memory.
 func Main(m *testing.M) {
 	debug.SetGCPercent(800)
+	debug.SetMemoryLimit(4 << 30)
 	runtime.MemProfileRate = 0
 	m.Run()
 }

@@ -22,7 +22,10 @@ func ImagesSum(p *images.Plan) string {
 			lacking++
 		}
 	}
-	if lacking == 0 {
+	switch {
+	case lacking == 0 && len(p.Images) == 1:
+		return "images: the only one is there"
+	case lacking == 0:
 		return fmt.Sprintf("images: all %d are there", len(p.Images))
 	}
 	text := fmt.Sprintf("images: %d of %d to push, %s to send", lacking, len(p.Images), bytesOf(p.Send))

@@ -61,4 +61,10 @@ func kubernetesStatus(w io.Writer, k *deploy.KubernetesStatus) {
 			paragraph(w, "  "+a.String()+": ", "    ", "%s", a.Error)
 		}
 	}
+	for _, r := range k.Releases {
+		fmt.Fprintf(w, "  release %s\n", safe(fmt.Sprintf("%s in %s: %s, revision %s", r.Name, r.Namespace, r.Status, r.Revision)))
+	}
+	if k.ReleasesUnknown != "" {
+		paragraph(w, "  releases can't be looked at: ", "    ", "%s", safe(k.ReleasesUnknown))
+	}
 }

@@ -80,7 +80,7 @@ func (v *Rehearsal) Event(e rehearse.Event) {
 // start opens the live view of a step that changes the account.
 func (v *Rehearsal) start(e rehearse.StepStarted) {
 	switch e.Step {
-	case rehearse.StepCreate, rehearse.StepResume, rehearse.StepInside, rehearse.StepUpdate, rehearse.StepRepair, rehearse.StepDelete:
+	case rehearse.StepCreate, rehearse.StepResume, rehearse.StepInside, rehearse.StepUpdate, rehearse.StepRepair, rehearse.StepCharts, rehearse.StepVacate, rehearse.StepDelete:
 	default:
 		return
 	}
@@ -282,6 +282,7 @@ func Report(w io.Writer, r *rehearse.Report) {
 			paragraph(w, "  not rehearsed: ", "    ", "%s", s)
 		}
 	}
+	pods(w, section, r.Pods)
 	if len(r.Survives) > 0 {
 		survives(w, r.Survives, false)
 	}
@@ -382,6 +383,93 @@ func rows(w io.Writer, section func(string, ...any), list []rehearse.RowReport) 
 	for _, d := range []rehearse.Shown{rehearse.Partly, rehearse.NotAtAll} {
 		for _, r := range by[d] {
 			paragraph(w, "  "+string(d)+": ", "    ", "%s %s; not in this deployment: %s", r.ID, r.Asks, strings.Join(r.Missing, ", "))
+		}
+	}
+}
+
+// pods prints what ran in a real Kubernetes, or that it was left out.
+func pods(w io.Writer, section func(string, ...any), p *rehearse.Pods) {
+	if p == nil {
+		section("Kubernetes was left out")
+		paragraph(w, "  ", "  ", "no chart was installed and no pod ran; rehearse --kubernetes has them run, by a real API server, scheduler and kubelets")
+		return
+	}
+	notRun := p.NotRun()
+	section("Kubernetes, in a copy of the account: %s of %s ran", Count(len(p.Ran)-len(notRun), "pod"), p.Bundle)
+	for _, r := range p.Releases {
+		paragraph(w, "  ", "    ", "release %s in %s: %s, %d of %s ready", r.Name, r.Namespace, r.Status, r.Ready, Count(r.Pods, "pod"))
+	}
+	for _, not := range p.NotDeployed() {
+		paragraph(w, "  not deployed: ", "    ", "release %s", not)
+	}
+	table(w, func(row func(string, ...any)) {
+		row("  POD\tNODE\tFOR\tZONE\tREADY")
+		for _, one := range p.Ran {
+			row("  %s/%s\t%s\t%s\t%s\t%v", one.Namespace, one.Name, one.Node, one.Kind, one.Zone, one.Ready)
+		}
+	})
+	for _, one := range p.Ran {
+		switch {
+		case one.NotRun != "":
+			paragraph(w, "  process not run: ", "    ", "%s/%s: %s", one.Namespace, one.Name, one.NotRun)
+		case !one.Ready:
+			paragraph(w, "  not ready: ", "    ", "%s/%s: %s", one.Namespace, one.Name, one.Waits)
+		}
+	}
+	entries(w, section, p)
+	if len(p.Apart) > 0 {
+		section("Where the scheduler doesn't let pods go, by its own messages")
+		for _, a := range p.Apart {
+			paragraph(w, "  ", "    ", "a pod of kind %s to a node for %s: %s", a.Pods, a.Nodes, a.Says)
+		}
+	}
+	if len(p.Refused) > 0 {
+		section("What the API server refuses: a pod that")
+		for _, r := range p.Refused {
+			paragraph(w, "  ", "    ", "%s, in %s: %s", r.What, r.Namespace, r.Says)
+		}
+	}
+}
+
+// entries prints what answered by the deployment's hosts, and what it said.
+func entries(w io.Writer, section func(string, ...any), p *rehearse.Pods) {
+	if len(p.Entries) == 0 {
+		return
+	}
+	section("Through the load balancers, over TLS")
+	for _, e := range p.Entries {
+		var said []string
+		switch {
+		case e.Leads != "":
+			said = append(said, fmt.Sprintf("%d, leads to %s", e.Status, e.Leads))
+		case e.Status != 0:
+			said = append(said, fmt.Sprint(e.Status))
+		}
+		if e.User != "" {
+			said = append(said, fmt.Sprintf("%s signed in by %s", e.User, Count(e.Redirects, "redirect")))
+		}
+		if e.Pod != "" {
+			said = append(said, "pod "+e.Pod+" answered")
+		}
+		if len(e.Bound) > 0 {
+			said = append(said, fmt.Sprintf("%s bound and healthy", Count(len(e.Bound), "pod")))
+		}
+		if e.LeftOut != "" {
+			said = append(said, "left out: "+e.LeftOut)
+		}
+		paragraph(w, "  ", "    ", "%s: %s", e.Host, strings.Join(said, "; "))
+	}
+	for _, t := range p.Told {
+		section("What pod %s says at %s", t.Pod, t.Host)
+		for _, c := range t.Checks {
+			switch {
+			case c.OK:
+				paragraph(w, "  ", "    ", "%s: %s", c.Check, c.Says)
+			case c.LeftOut != "":
+				paragraph(w, "  ", "    ", "%s: left out, %s", c.Check, c.LeftOut)
+			default:
+				paragraph(w, "  ", "    ", "%s, which it can do without: %s", c.Check, c.Says)
+			}
 		}
 	}
 }

@@ -159,6 +159,10 @@ Kept after the deletion
   AWSServiceRoleForRDS: service-linked roles belong to the account's services and cost nothing
   7.0 days later, what has a date was gone.
 
+Kubernetes was left out
+  no chart was installed and no pod ran; rehearse --kubernetes has them run, by a real API server,
+  scheduler and kubelets
+
 Reference architecture: 2 of 3 rows shown
   shown: C1, N1
   in part: S9 Nodes by kind; not in this deployment: gpu/Gpu*

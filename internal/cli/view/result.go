@@ -54,6 +54,12 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 	notOurs(w, s.NotOurs)
 	protectionStatus(w, s)
 	outside(w, s)
+	if s.Upgrade != nil {
+		paragraph(w, "under way: ", "  ", "%s", s.Upgrade)
+	}
+	if s.UpgradeUnknown != "" {
+		paragraph(w, "whether an upgrade is under way is not known: ", "  ", "%s", s.UpgradeUnknown)
+	}
 	kubernetesStatus(w, s.Kubernetes)
 	if s.KubernetesUnknown != "" {
 		paragraph(w, "Kubernetes API: ", "  ", "not known: %s", s.KubernetesUnknown)

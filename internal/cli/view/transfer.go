@@ -23,6 +23,7 @@ const renewal = time.Second / 2
 // terminal, a line every [heartbeat] elsewhere, and for machines JSON lines: a
 // TransferProgress when an item begins and ends, a TransferState every heartbeat.
 type Transfer struct {
+	ctx      context.Context
 	w        io.Writer
 	terminal bool
 	json     *JSONLines
@@ -36,20 +37,22 @@ type Transfer struct {
 	living bool // there is a line to renew
 }
 
-// NewTransfer starts a view of a transfer, which measures it by the clock.
-func NewTransfer(w io.Writer, json, terminal bool, c clock.Clock) *Transfer {
-	return newTransfer(w, json, terminal, false, c)
+// NewTransfer starts a view of a transfer, which measures it by the clock. Once the
+// context has ended nothing fails: whoever ended it is the reason. People are told by the
+// command, machines by the item's status.
+func NewTransfer(ctx context.Context, w io.Writer, json, terminal bool, c clock.Clock) *Transfer {
+	return newTransfer(ctx, w, json, terminal, false, c)
 }
 
 // NewReading is [NewTransfer] for what is done soon as a rule: it says how far that
 // is, and nothing of its beginning and end.
-func NewReading(w io.Writer, json, terminal bool, c clock.Clock) *Transfer {
-	return newTransfer(w, json, terminal, true, c)
+func NewReading(ctx context.Context, w io.Writer, json, terminal bool, c clock.Clock) *Transfer {
+	return newTransfer(ctx, w, json, terminal, true, c)
 }
 
-func newTransfer(w io.Writer, json, terminal, quiet bool, c clock.Clock) *Transfer {
-	ctx, stop := context.WithCancel(context.Background())
-	v := &Transfer{w: w, terminal: terminal && !json, quiet: quiet, stop: stop, done: make(chan struct{}), began: map[string]time.Time{}}
+func newTransfer(ctx context.Context, w io.Writer, json, terminal, quiet bool, c clock.Clock) *Transfer {
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	v := &Transfer{ctx: ctx, w: w, terminal: terminal && !json, quiet: quiet, stop: stop, done: make(chan struct{}), began: map[string]time.Time{}}
 	if json {
 		v.json = NewJSONLines(w)
 	}
@@ -60,7 +63,7 @@ func newTransfer(w io.Writer, json, terminal, quiet bool, c clock.Clock) *Transf
 	}
 	go func() {
 		defer close(v.done)
-		v.meter.Watch(ctx, every, v.state)
+		v.meter.Watch(watch, every, v.state)
 	}()
 	return v
 }
@@ -111,6 +114,9 @@ func (v *Transfer) event(p transfer.Progress) {
 	defer v.mu.Unlock()
 	if v.quiet {
 		return
+	}
+	if p.Status == transfer.Failed && v.ctx.Err() != nil {
+		p.Status, p.Error = transfer.Interrupted, ""
 	}
 	if v.json != nil {
 		v.json.Line("TransferProgress", p)

@@ -1,11 +1,18 @@
-// Command make makes the sample bundle. Run it at the top of the repository:
+// Command make makes the sample bundle, or with -platform that of the charts of ours. Run
+// it at the top of the repository:
 //
 //	go run ./internal/samplebundle/make sample.tar.gz
+//	go run ./internal/samplebundle/make -platform -roots roots.pem platform.tar.gz
+//
+// Roots are the authorities that the platform's programs trust: public ones and those of
+// https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem on AWS, and ca.pem of
+// a sandbox in a sandbox.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -21,22 +28,42 @@ func main() {
 }
 
 func run(args []string) (err error) {
-	if len(args) != 1 {
-		return errors.New("make takes the name of the bundle: go run ./internal/samplebundle/make sample.tar.gz")
+	f := flag.NewFlagSet("make", flag.ContinueOnError)
+	platform := f.Bool("platform", false, "make the platform's bundle")
+	roots := f.String("roots", "", "file of the certificates that the platform's programs trust, in PEM")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() != 1 || *platform != (*roots != "") {
+		return errors.New("make takes the name of the bundle, and with -platform also -roots: go run ./internal/samplebundle/make sample.tar.gz")
 	}
 	dir, err := os.MkdirTemp("", "poolhouse-sample-")
 	if err != nil {
 		return fmt.Errorf("make the sample bundle: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	o, err := samplebundle.Write(dir, samplebundle.Build)
+	o, err := write(dir, *platform, *roots)
 	if err != nil {
 		return err
 	}
-	made, err := bundle.Build(context.Background(), args[0], o)
+	if err := samplebundle.Prerequisites(dir, samplebundle.Build, &o, "amd64", "arm64"); err != nil {
+		return err
+	}
+	made, err := bundle.Build(context.Background(), f.Arg(0), o)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%s: %d files, %d bytes\n", made.Path, made.Files, made.Size)
 	return nil
+}
+
+func write(dir string, platform bool, roots string) (bundle.BuildOptions, error) {
+	if !platform {
+		return samplebundle.Write(dir, samplebundle.Build)
+	}
+	pem, err := os.ReadFile(roots)
+	if err != nil {
+		return bundle.BuildOptions{}, fmt.Errorf("read the certificates that programs trust: %w", err)
+	}
+	return samplebundle.WritePlatform(dir, samplebundle.BuildPlatform, pem, "amd64", "arm64")
 }

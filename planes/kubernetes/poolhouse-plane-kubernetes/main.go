@@ -22,6 +22,9 @@ func main() {
 	// prints is its log.
 	out := os.Stdout
 	os.Stdout = os.Stderr
+	if len(os.Args) == 2 && os.Args[1] == kubernetes.KubeletArgument {
+		os.Exit(runKubelet(os.Stdin))
+	}
 	os.Exit(run(os.Stdin, out))
 }
 
@@ -60,6 +63,11 @@ func run(in io.Reader, out io.Writer) int {
 		_, _ = io.Copy(io.Discard, lines)
 		stop()
 	}()
+	if s.Temporary {
+		if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+			return fail(out, err)
+		}
+	}
 	err = kubernetes.Serve(ctx, kubernetes.Options{
 		Config: s.Config, Dir: s.Dir, Temporary: s.Temporary, Listen: s.Listen,
 		Ready: func(addresses map[string]string) error { return say(out, ready{Addresses: addresses}) },

@@ -44,6 +44,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/poolhouse/poolhouse/planes/kubernetes"
+	"github.com/poolhouse/poolhouse/planes/kubernetes/podspec"
 )
 
 // The test's binary is the program too, and the parent of one.
@@ -102,7 +103,7 @@ func identity(t *testing.T) (c kubernetes.Config, signing *rsa.PrivateKey) {
 	ok(t, err)
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "kube-apiserver"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		DNSNames: []string{"kubernetes"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{"kubernetes", "kubernetes.default.svc"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 100, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), key)
 	ok(t, err)
@@ -117,6 +118,32 @@ func identity(t *testing.T) (c kubernetes.Config, signing *rsa.PrivateKey) {
 		Certificate: text("CERTIFICATE", leafDER), Key: text("PRIVATE KEY", keyDER), Authority: text("CERTIFICATE", der),
 		SigningKey: text("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(signing)), Issuer: "https://oidc.eks.us-east-1.amazonaws.com/id/0123", Services: "10.100.0.0/16", Token: token,
 	}, signing
+}
+
+// certificate is one for a name, and its own authority as PEM.
+func certificate(t *testing.T, name string) (tls.Certificate, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ok(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		DNSNames: []string{name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	ok(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// claimsOf is what a token says.
+func claimsOf(t *testing.T, token string) string {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%q is no token", token)
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	ok(t, err)
+	return string(text)
 }
 
 func ok(t *testing.T, err error) {
@@ -156,6 +183,10 @@ func open(t *testing.T, config kubernetes.Config) *cluster {
 		ended = true
 		if err := errors.Join(in.Close(), c.Wait()); err != nil {
 			t.Errorf("it ended: %v\n%s", err, &log)
+		} else if t.Failed() {
+			const most = 40 << 10
+			text := log.String()
+			t.Logf("its log: %s", text[max(0, len(text)-most):])
 		}
 		if _, err := os.Stat(k.dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("its folder stays: %v", err)
@@ -275,6 +306,13 @@ func hook(t *testing.T) *kubernetes.Webhook {
 		arn := in.Spec.Extra["canonicalArn"]
 		in.Status.Allowed = len(arn) == 1 && arn[0] == "viewer" && in.Spec.ResourceAttributes != nil && in.Spec.ResourceAttributes.Verb == "list"
 		answer(w, r, in)
+	})
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Node string }
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			t.Error(err)
+		}
+		answer(w, r, map[string]string{"user": "AWS", "password": "of " + in.Node})
 	})
 	s := httptest.NewTLSServer(mux)
 	t.Cleanup(s.Close)
@@ -435,11 +473,11 @@ func (k *cluster) pods(t *testing.T) {
 	labels := map[string]string{"app": "one"}
 	_, err := k.admin.AppsV1().Deployments("team").Create(t.Context(), deployment("one", labels, core.ResourceList{core.ResourceCPU: resource.MustParse("1")}), meta.CreateOptions{})
 	ok(t, err)
-	p := k.pod("team", "app=one", func(p *core.Pod) bool { return condition(p, core.PodReady).Reason == kubernetes.NotRun })
+	p := k.pod("team", "app=one", func(p *core.Pod) bool { return condition(p, core.PodReady).Reason == podspec.NotRun })
 	if p.Spec.NodeName != "a" || p.Status.Phase != core.PodPending || condition(p, core.PodReady).Status != core.ConditionFalse || condition(p, core.PodScheduled).Status != core.ConditionTrue {
 		t.Errorf("on node %s, status %+v", p.Spec.NodeName, p.Status)
 	}
-	if w := p.Status.ContainerStatuses[0].State.Waiting; w == nil || w.Reason != kubernetes.NotRun || !strings.HasPrefix(w.Message, "process not run: ") {
+	if w := p.Status.ContainerStatuses[0].State.Waiting; w == nil || w.Reason != podspec.NotRun || !strings.HasPrefix(w.Message, "process not run: ") {
 		t.Errorf("its container is %+v", p.Status.ContainerStatuses[0])
 	}
 	d, err := k.admin.AppsV1().Deployments("team").Get(t.Context(), "one", meta.GetOptions{})

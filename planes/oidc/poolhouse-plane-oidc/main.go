@@ -59,6 +59,11 @@ func run(in io.Reader, out io.Writer) int {
 		_, _ = io.Copy(io.Discard, lines)
 		stop()
 	}()
+	if s.Temporary {
+		if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+			return fail(out, err)
+		}
+	}
 	err = oidc.Serve(ctx, s.Config, s.Listen["oidc"], func(address string) {
 		if err := say(out, ready{Addresses: map[string]string{"oidc": address}}); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -60,6 +60,11 @@ func run(in io.Reader, out io.Writer) int {
 		_, _ = io.Copy(io.Discard, lines)
 		stop()
 	}()
+	if s.Temporary {
+		if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+			return fail(out, err)
+		}
+	}
 	err = postgres.Serve(ctx, s.Config, s.Dir, s.Listen["control"], func(address string) error {
 		return say(out, ready{Addresses: map[string]string{"control": address}})
 	})

@@ -60,6 +60,11 @@ func run(in io.Reader, out io.Writer) int {
 		_, _ = io.Copy(io.Discard, lines)
 		stop()
 	}()
+	if s.Temporary {
+		if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+			return fail(out, err)
+		}
+	}
 	err = s3.Serve(ctx, s3.Options{Dir: s.Dir, Address: s.Listen["s3"], Credentials: s.Config, Ready: func(address string) {
 		if err := say(out, ready{Addresses: map[string]string{"s3": address}}); err != nil {
 			fmt.Fprintln(os.Stderr, err)

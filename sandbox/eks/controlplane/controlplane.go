@@ -6,7 +6,8 @@
 // plane starts when its cluster is being created and ends with it; instances of
 // node groups are nodes for as long as they are there; who shows a token of EKS
 // is asked of STS, and what access policies allow is asked of EKS, at each
-// request.
+// request. What controllers in a cluster make in AWS, package controllers makes.
+// A node pulls images as its role may.
 //
 // Limits: those of the module planes/kubernetes, whose version all clusters have,
 // whatever theirs is. The account is followed some tenths of a second behind.
@@ -33,6 +34,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -40,7 +42,9 @@ import (
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
+	"github.com/poolhouse/poolhouse/sandbox/eks/controllers"
 	"github.com/poolhouse/poolhouse/sandbox/plane"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
 // Plane is the name of the data plane, see [plane.Program].
@@ -71,9 +75,27 @@ type Options struct {
 	Dir string
 	// Log takes the control planes' logs. May be nil.
 	Log io.Writer
+	// Pods finds what runs pods; nil has none run. Call carries out an operation for
+	// a node, or for a role of a service account.
+	Pods func(context.Context) (*Pods, error)
+	Call func(r *http.Request, by wire.Credential, service, operation string, in map[string]any, body io.Reader) (*wire.Raw, error)
 	// Report is told of what can't be brought about, once for as long as it can't.
 	// It must be safe for concurrent use.
 	Report func(error)
+}
+
+// Pods is what it takes to run the processes of pods.
+type Pods struct {
+	// Program is the path of poolhouse-pods.
+	Program string `json:"program"`
+	// Names is a loopback address that leads on by the name that a TLS connection
+	// asks for, and Authority, as PEM, signed what answers there.
+	Names     string `json:"names"`
+	Authority string `json:"authority"`
+	// Databases is where DNS answers with the loopback addresses of database
+	// instances; empty if pods reach none.
+	Databases string `json:"databases,omitempty"`
+	Region    string `json:"region"`
 }
 
 // Clusters are the control planes of an account. They are safe for concurrent
@@ -104,6 +126,12 @@ type running struct {
 
 	nodes []byte // as they were told
 	told  time.Time
+
+	// pods tells that pods run. Subnets are those of the nodes, whose own addresses
+	// are hosts.
+	pods    bool
+	subnets []netip.Prefix
+	hosts   map[netip.Addr]bool
 }
 
 // Run starts to follow an account, until Close.
@@ -256,6 +284,7 @@ func (c *Clusters) bring(ctx context.Context) error {
 				return err
 			}
 		}
+		c.place(r, p)
 		errs = append(errs, r.tell(ctx, p))
 	}
 	c.mu.Lock()
@@ -347,13 +376,22 @@ func (c *Clusters) begin(ctx context.Context, p eks.ControlPlane) (*running, err
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
+	var pods *Pods
+	if c.opts.Pods != nil {
+		// Without them the cluster is there all the same.
+		if pods, err = c.opts.Pods(ctx); err != nil {
+			c.opts.Report(fmt.Errorf("no pod of cluster %s runs: %w", p.Cluster, err))
+		}
+	}
 	o := plane.Options{
 		Name: Plane, Program: program, Log: c.opts.Log, Died: c.opts.Report, Within: readyWithin,
 		Config: map[string]any{
 			"certificate": p.Certificate, "key": p.Key, "authority": p.Authority, "signingKey": p.SigningKey, "issuer": p.Issuer, "services": p.Services,
 			"token": r.token, "webhook": map[string]string{"url": c.at + "/" + p.ID, "token": r.secret, "authority": c.authority},
+			"pods": pods,
 		},
 	}
+	r.pods = pods != nil
 	if c.opts.Dir != "" {
 		o.Dir = filepath.Join(c.opts.Dir, p.ID)
 	}
@@ -375,10 +413,35 @@ func (c *Clusters) begin(ctx context.Context, p eks.ControlPlane) (*running, err
 		r.server = server
 		c.mu.Unlock()
 		close(r.began)
-		<-ctx.Done()
+		r.control(ctx, c.opts, p)
 		r.err = server.Close()
 	}()
 	return r, nil
+}
+
+// now is the account's time, by which its certificates are to be judged.
+func (o Options) now() (t time.Time) {
+	_ = o.Account.Do(func(tx *account.Tx) error { // it only reads
+		tx.Reads()
+		t = tx.Now()
+		return nil
+	})
+	return t
+}
+
+// control plays the controllers of the cluster that make things in AWS, until the
+// context ends.
+func (r *running) control(ctx context.Context, o Options, p eks.ControlPlane) {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(p.Authority))
+	way := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "kubernetes", MinVersion: tls.VersionTLS12, Time: o.now}}
+	controllers.Run(ctx, controllers.Options{
+		Account: o.Account, Cluster: p.Cluster, Endpoint: "https://" + r.server.Address("api"), Transport: way, Token: r.token, Call: o.Call,
+	}, askEvery, func(err error) {
+		if !away(err) {
+			o.Report(err)
+		}
+	})
 }
 
 // end ends a control plane.
@@ -397,6 +460,7 @@ type node struct {
 	Capacity     map[string]string `json:"capacity"`
 	Allocatable  map[string]string `json:"allocatable"`
 	InternalIP   string            `json:"internalIP,omitempty"`
+	Subnet       string            `json:"subnet,omitempty"`
 	Kubelet      string            `json:"kubelet"`
 	Image        string            `json:"image"`
 	Architecture string            `json:"architecture"`
@@ -423,7 +487,7 @@ func (r *running) tell(ctx context.Context, p eks.ControlPlane) error {
 	list := []node{}
 	for _, n := range p.Nodes {
 		x := node{
-			Name: n.Name, ProviderID: n.ProviderID, Labels: n.Labels, Capacity: n.Capacity, Allocatable: n.Allocatable, InternalIP: n.InternalIP,
+			Name: n.Name, ProviderID: n.ProviderID, Labels: n.Labels, Capacity: n.Capacity, Allocatable: n.Allocatable, InternalIP: n.InternalIP, Subnet: n.Subnet,
 			Kubelet: "v" + n.Version + ".0-eks-sandbox", Image: n.Image, Architecture: n.Architecture, Draining: n.Draining,
 		}
 		for _, t := range n.Taints {

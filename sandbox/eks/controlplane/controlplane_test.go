@@ -85,7 +85,7 @@ func newWorld(t *testing.T, o controlplane.Options) *world {
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) },
 	})
 	w.door.Attach(w.box.Account())
-	o.Account, o.AWS, o.Report = w.box.Account(), w.box, func(err error) { w.reports <- err }
+	o.Account, o.AWS, o.Call, o.Report = w.box.Account(), w.box, w.box.Call, func(err error) { w.reports <- err }
 	var err error
 	w.clusters, err = controlplane.Run(t.Context(), o)
 	ok(t, err)
@@ -156,7 +156,7 @@ func (w *world) config(name string) aws.Config {
 func (w *world) token(name, cluster string) string {
 	w.t.Helper()
 	r, err := sts.NewPresignClient(sts.NewFromConfig(w.config(name))).PresignGetCallerIdentity(w.t.Context(), &sts.GetCallerIdentityInput{}, func(o *sts.PresignOptions) {
-		o.ClientOptions = append(o.ClientOptions, sts.WithAPIOptions(smithyhttp.SetHeaderValue("x-k8s-aws-id", cluster), smithyhttp.SetHeaderValue("X-Amz-Expires", "60")))
+		o.ClientOptions = append(o.ClientOptions, sts.WithAPIOptions(smithyhttp.SetHeaderValue("x-k8s-aws-id", cluster), smithyhttp.SetHeaderValue("X-Amz-Expires", "900")))
 	})
 	ok(w.t, err)
 	return "k8s-aws-v1." + base64.RawURLEncoding.EncodeToString([]byte(r.URL))
@@ -253,6 +253,7 @@ func TestKubernetes(t *testing.T) {
 	part("access", (*world).access)
 	part("nodes", (*world).nodes)
 	part("web identity", (*world).webIdentity)
+	part("bindings", (*world).bindings)
 	part("endpoint", (*world).reach)
 	process := w.clusters.Process("c")
 	ok(t, testkit.Delete(w.box, eks.TypeNodegroup, "c/n"))

@@ -41,6 +41,7 @@ func (c *Clusters) webhook() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{id}/authenticate", c.asked(c.authenticate))
 	mux.HandleFunc("POST /{id}/authorize", c.asked(c.authorize))
+	mux.HandleFunc("POST /{id}/login", c.login)
 	return mux
 }
 
@@ -63,11 +64,8 @@ type reviewSpec struct {
 
 func (c *Clusters) asked(answer func(r *http.Request, cluster string, spec reviewSpec) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c.mu.Lock()
-		who := c.running[r.PathValue("id")]
-		c.mu.Unlock()
-		if who == nil || subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+who.secret)) != 1 {
-			http.Error(w, "control planes of the sandbox alone are answered", http.StatusUnauthorized)
+		who := c.caller(w, r)
+		if who == nil {
 			return
 		}
 		var in review
@@ -85,6 +83,18 @@ func (c *Clusters) asked(answer func(r *http.Request, cluster string, spec revie
 		// The control plane may be gone.
 		_ = json.NewEncoder(w).Encode(review{APIVersion: in.APIVersion, Kind: in.Kind, Status: status})
 	}
+}
+
+// caller is the control plane that asks; nil if it is none, which is answered.
+func (c *Clusters) caller(w http.ResponseWriter, r *http.Request) *running {
+	c.mu.Lock()
+	who := c.running[r.PathValue("id")]
+	c.mu.Unlock()
+	if who == nil || subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+who.secret)) != 1 {
+		http.Error(w, "control planes of the sandbox alone are answered", http.StatusUnauthorized)
+		return nil
+	}
+	return who
 }
 
 type user struct {

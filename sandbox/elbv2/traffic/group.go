@@ -39,11 +39,12 @@ type target struct {
 	// passed and failed count checks in a row.
 	passed, failed int
 	requests       int
-	// draining tells that it is deregistered; cut ends what is left of it.
-	draining bool
-	ctx      context.Context
-	cut      context.CancelFunc
-	unwatch  context.CancelFunc // ends its health checks
+	// draining tells that it is deregistered; cut ends what is left of it. Carried
+	// tells that something real stood behind it when it was registered.
+	draining, carried bool
+	ctx               context.Context
+	cut               context.CancelFunc
+	unwatch           context.CancelFunc // ends its health checks
 }
 
 func (t *target) address() string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
@@ -109,7 +110,7 @@ func (g *group) follow(v elbv2.Group) {
 	for _, t := range v.Targets {
 		named[t.Key()] = true
 		old := g.targets[t.Key()]
-		if old != nil && !old.draining && old.Address == t.Address && wasUsed == v.Used {
+		if old != nil && !old.draining && old.Address == t.Address && wasUsed == v.Used && old.carried == g.server.opts.Carries(old.address()) {
 			order = append(order, old)
 			continue
 		}
@@ -131,12 +132,12 @@ func (g *group) register(v elbv2.Target) *target {
 	t := &target{Target: v, health: account.Health{State: "initial", Reason: "Elb.RegistrationInProgress", Description: "Target registration is in progress"}}
 	t.ctx, t.cut = context.WithCancel(g.server.ctx)
 	watch, unwatch := context.WithCancel(t.ctx)
-	t.unwatch = unwatch
+	t.unwatch, t.carried = unwatch, g.server.opts.Carries(t.address())
 	g.targets[v.Key()] = t
 	switch {
 	case !g.view.Used:
 		t.health = account.Health{State: "unused", Reason: "Target.NotInUse", Description: "Target group is not configured to receive traffic from the load balancer"}
-	case g.server.opts.Carries(t.address()):
+	case t.carried:
 		g.server.work.Go(func() { g.watch(watch, t) })
 	}
 	return t

@@ -43,7 +43,8 @@ type Options struct {
 	// Dial connects to an address of a VPC, host:port. Required.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Carries tells whether something real stands behind an address of a VPC;
-	// where nothing does, health is what the account says. Nil means everywhere.
+	// where nothing does, health is what the account says. It may change. Nil means
+	// everywhere.
 	Carries func(address string) bool
 	// Fails tells whether health checks of a target group fail, whatever its targets
 	// say, by the group's ARN. Nil is never.

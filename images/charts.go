@@ -1,0 +1,357 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/bundle/image"
+	"github.com/poolhouse/poolhouse/images/registry"
+	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/transfer"
+)
+
+// Chart is a packed chart that a registry or a web server has.
+type Chart struct {
+	// Name is the reference as it was written.
+	Name string
+	// Reference is the registry's name of it, whose digest, if it has one, is that of
+	// its manifest. It is empty if a web server has it at URL, a file with a digest.
+	Reference image.Reference
+	URL       string
+	Digest    string
+}
+
+// The forms of references to charts.
+const (
+	ociScheme   = "oci://"
+	webScheme   = "https://"
+	plainScheme = "http://"
+)
+
+// IsChart tells whether a text is meant as a reference to a chart elsewhere, and not as
+// a path.
+func IsChart(text string) bool {
+	return slices.ContainsFunc([]string{ociScheme, webScheme, plainScheme}, func(s string) bool { return strings.HasPrefix(text, s) })
+}
+
+// chartFile is how packed charts are named.
+var chartFile = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,200}\.tgz$`)
+
+// ParseChart reads a reference: oci://HOST/REPOSITORY:VERSION, with the manifest's
+// @sha256:... if it is to be that one, or https://HOST/NAME-VERSION.tgz#sha256=..., the
+// digest of the file, without which nothing would tell one chart from another.
+func ParseChart(text string) (c Chart, err error) {
+	c.Name = text
+	if name, is := strings.CutPrefix(text, ociScheme); is {
+		ref, ok := image.Parse(name)
+		if !ok || ref.Registry == "" || ref.Tag == "" && ref.Digest == "" {
+			return c, fmt.Errorf("%q is no chart of a registry: write for example oci://registry.example.com/charts/acme:1.2.0", text)
+		}
+		c.Reference = ref
+		return c, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return c, errors.New("a chart's address can't be read: write https://HOST/CHART-VERSION.tgz#sha256=DIGEST")
+	}
+	// What may be secret in it is shown to nobody.
+	shown := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	if u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || !chartFile.MatchString(path.Base(u.Path)) {
+		return c, fmt.Errorf("%s is no chart of a web server: write for example https://charts.example.com/acme-1.2.0.tgz#sha256=..., without user, password or query", fault.Quoted(shown))
+	}
+	digest, ok := strings.CutPrefix(u.Fragment, "sha256=")
+	if c.Digest = "sha256:" + digest; !ok || !image.Valid(c.Digest) {
+		return c, fmt.Errorf("%s has no digest: append #sha256= and the SHA-256 of the file, from who publishes it, in small letters", fault.Quoted(shown))
+	}
+	u.Fragment = ""
+	c.URL = u.String()
+	return c, nil
+}
+
+// file is what the chart is called on disk.
+func (c Chart) file() string {
+	if c.URL != "" {
+		u, _ := url.Parse(c.URL) // ParseChart has
+		return path.Base(u.Path)
+	}
+	name := path.Base(c.Reference.Repository)
+	if c.Reference.Tag != "" {
+		name += "-" + c.Reference.Tag
+	}
+	return name + ".tgz"
+}
+
+// ChartOptions say how charts are pulled.
+type ChartOptions struct {
+	// From is the way to a registry by its host, and Web to web servers.
+	From  func(host string) *registry.Client
+	Web   *http.Client
+	Clock clock.Clock
+	// Meter counts the bytes; it may be nil.
+	Meter *transfer.Meter
+}
+
+// mostChart is how many bytes a packed chart may have.
+const mostChart = 64 << 20
+
+// PullCharts brings charts into a folder that holds nothing else, and returns their
+// paths. Each is compared with its digest and its size before it gets its name. It can be
+// repeated after any error, an interrupt or a kill: those that are whole are not fetched
+// again. What is wrong is an error of kind [fault.Faults].
+func PullCharts(ctx context.Context, dir string, charts []Chart, o ChartOptions) (paths []string, err error) {
+	var faults fault.List
+	named := map[string]string{}
+	for _, c := range charts {
+		if other, is := named[c.file()]; is {
+			faults.Add(c.Name, "leave one of the two out", "has the name of %s", other)
+		}
+		named[c.file()] = c.Name
+	}
+	if faults.Len() > 0 {
+		return nil, faults.Faults()
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make a folder for charts: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for charts: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := tidy(root, dir, named); err != nil {
+		return nil, err
+	}
+	for _, c := range charts {
+		err := o.pull(ctx, root, c)
+		var wrong *wrongError
+		switch {
+		case errors.As(err, &wrong):
+			faults.Add(c.Name, wrong.fix, "%s", wrong.reason)
+		case err != nil:
+			return nil, fmt.Errorf("pull the chart %s: %w", c.Name, err)
+		}
+		paths = append(paths, filepath.Join(dir, c.file()))
+	}
+	if faults.Len() > 0 {
+		return nil, faults.Faults()
+	}
+	return paths, nil
+}
+
+// part is what a file's name ends with until it is whole.
+const part = ".part"
+
+// tidy removes what an earlier run left of charts that are no longer asked for, and
+// refuses a folder with anything else.
+func tidy(root *os.Root, dir string, wanted map[string]string) error {
+	list, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("look at the folder for charts: %w", err)
+	}
+	var faults fault.List
+	for _, e := range list {
+		if !e.Type().IsRegular() || !chartFile.MatchString(strings.TrimSuffix(e.Name(), part)) {
+			faults.Add(dir, "remove it, or name another bundle", "holds %s, which is no chart that was pulled", fault.Quoted(e.Name()))
+		}
+	}
+	if faults.Len() > 0 {
+		return faults.Faults()
+	}
+	for _, e := range list {
+		if wanted[e.Name()] == "" {
+			if err := root.Remove(e.Name()); err != nil {
+				return fmt.Errorf("remove what was pulled: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// wrongError is that what was found isn't what was asked for.
+type wrongError struct{ reason, fix string }
+
+func (e *wrongError) Error() string { return e.reason }
+
+// pull brings one chart to disk, unless it is there.
+func (o ChartOptions) pull(ctx context.Context, root *os.Root, c Chart) error {
+	digest, size, open := c.Digest, int64(-1), func() (io.ReadCloser, error) { return o.get(ctx, c) }
+	if c.URL == "" {
+		client := o.From(c.Reference.Host())
+		content, err := chartLayer(ctx, client, c.Reference)
+		if err != nil {
+			return err
+		}
+		digest, size = content.Digest, content.Size
+		open = func() (io.ReadCloser, error) { return client.Fetch(ctx, c.Reference.Repository, content.Digest) }
+	}
+	there, err := digestOfFile(root, c.file())
+	if err != nil || there == digest {
+		return err
+	}
+	item := o.Meter.Start("pulling "+c.Name, size)
+	err = save(root, c.file(), digest, size, open, item.Move)
+	item.End(err)
+	return err
+}
+
+func digestOfFile(root *os.Root, name string) (string, error) {
+	f, err := root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), errors.Join(err, f.Close())
+}
+
+// save writes a file that gets its name once it is what it should be. A negative size
+// is unknown.
+func save(root *os.Root, name, digest string, size int64, open func() (io.ReadCloser, error), moved func(int64)) (err error) {
+	in, err := open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	f, err := root.OpenFile(name+part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, sum, counter(moved)), io.LimitReader(in, mostChart+1))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	const fix = "compare the reference with what its publisher says"
+	got := "sha256:" + hex.EncodeToString(sum.Sum(nil))
+	switch {
+	case n > mostChart:
+		return &wrongError{fmt.Sprintf("has more than %d bytes", mostChart), fix}
+	case size >= 0 && n != size:
+		return &wrongError{fmt.Sprintf("has %d bytes instead of %d", n, size), fix}
+	case got != digest:
+		return &wrongError{fmt.Sprintf("has the digest %s instead of %s", got, digest), fix}
+	}
+	return root.Rename(name+part, name)
+}
+
+// counter tells how many bytes are written to it.
+type counter func(int64)
+
+// Write implements [io.Writer].
+func (c counter) Write(p []byte) (int, error) {
+	c(int64(len(p)))
+	return len(p), nil
+}
+
+// chartContent is the media type of the layer that a packed chart is.
+// https://helm.sh/docs/topics/registries/#helm-chart-manifest
+const chartContent = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+
+// descriptor is a layer of a manifest.
+type descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+// chartLayer is the layer of a chart's manifest that is the packed chart. A name with
+// tag and digest means the digest.
+func chartLayer(ctx context.Context, client *registry.Client, ref image.Reference) (d descriptor, err error) {
+	at := ref.Digest
+	if at == "" {
+		at = ref.Tag
+	}
+	m, err := client.Manifest(ctx, ref.Repository, at)
+	if registry.IsNotFound(err) {
+		return d, &wrongError{"is not in the registry", "look at its name and version; helm show chart shows one that is there"}
+	}
+	if err != nil {
+		return d, err
+	}
+	var manifest struct{ Layers []descriptor }
+	if err := json.Unmarshal(m.Text, &manifest); err != nil {
+		return d, &wrongError{"has a manifest that can't be read", "ask who publishes it"}
+	}
+	found := slices.DeleteFunc(manifest.Layers, func(l descriptor) bool { return l.MediaType != chartContent })
+	switch {
+	case len(found) != 1:
+		return d, &wrongError{fmt.Sprintf("is no chart: its manifest has %d layers of the type %s", len(found), chartContent), "name a chart; images are pulled by --pull"}
+	case !image.Valid(found[0].Digest):
+		return d, &wrongError{"has a manifest whose chart has no digest of SHA-256", "ask who publishes it"}
+	case found[0].Size <= 0 || found[0].Size > mostChart:
+		return d, &wrongError{fmt.Sprintf("has %d bytes by its manifest; a chart has 1 to %d", found[0].Size, mostChart), "ask who publishes it"}
+	}
+	return found[0], nil
+}
+
+var (
+	errAround = errors.New("it leads from one address to the next")
+	errPlain  = errors.New("it leads to an address without TLS")
+)
+
+// get begins to read a file of a web server, again after pauses where that may help. It
+// leads nowhere but by TLS.
+func (o ChartOptions) get(ctx context.Context, c Chart) (io.ReadCloser, error) {
+	web := *o.Web
+	web.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		const most = 5
+		switch {
+		case len(via) >= most:
+			return errAround
+		case r.URL.Scheme != "https":
+			return errPlain
+		}
+		return nil
+	}
+	for n := 1; ; n++ {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, http.NoBody)
+		if err != nil {
+			return nil, err
+		}
+		// As it is stored, which is what has the digest.
+		req.Header.Set("Accept-Encoding", "identity")
+		resp, err := web.Do(req)
+		switch {
+		case err == nil && resp.StatusCode == http.StatusOK:
+			return resp.Body, nil
+		case err == nil:
+			err = fmt.Errorf("%s answers %s", req.URL.Host, resp.Status)
+			if closed := resp.Body.Close(); resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < http.StatusInternalServerError {
+				return nil, errors.Join(err, closed)
+			}
+		}
+		// Where it was led to stands in the error, with what a signed address has in its
+		// query.
+		if u, is := errors.AsType[*url.Error](err); is {
+			host := req.URL.Host
+			if at, err := url.Parse(u.URL); err == nil {
+				host = at.Host
+			}
+			err = fmt.Errorf("ask %s: %w", host, u.Err)
+		}
+		if n == registry.Attempts || ctx.Err() != nil || errors.Is(err, errAround) || errors.Is(err, errPlain) {
+			return nil, err
+		}
+		if slept := registry.Pause(ctx, o.Clock, n, err); slept != nil {
+			return nil, errors.Join(slept, err)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/poolhouse/poolhouse/bundle"
+	"github.com/poolhouse/poolhouse/bundle/chart"
+	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/deploy"
+)
+
+// TestLeftOut: what a creation made is told when its charts failed, or were left out, and
+// in the latter case how they are installed.
+func TestLeftOut(t *testing.T) {
+	t.Parallel()
+	there, route := &deploy.Result{}, &deploy.Result{Kubernetes: &cluster.Route{}}
+	for name, tc := range map[string]struct {
+		res             *deploy.Result
+		err             error
+		begun           bool
+		usable, leftOut bool
+	}{
+		"a stack failed":    {there, errors.New("a stack failed"), false, false, false},
+		"nothing came":      {nil, errors.New("refused"), false, false, false},
+		"no route":          {there, &deploy.PendingError{Err: errors.New("no route")}, false, true, true},
+		"a transfer failed": {route, &deploy.TransferError{Err: errors.New("denied")}, false, true, true},
+		"a chart failed":    {route, &cluster.ReleasesError{}, true, true, false},
+	} {
+		if got := usable(tc.res, tc.err); got != tc.usable {
+			t.Errorf("%s: usable is %v", name, got)
+		}
+		h := &charts{file: "d.yaml", begun: tc.begun}
+		if got := strings.Contains(h.leftOut(tc.res, tc.err, "a b.tar.gz"), "poolhouse cluster apply -f d.yaml 'a b.tar.gz'"); got != tc.leftOut {
+			t.Errorf("%s: told to install charts: %v", name, got)
+		}
+	}
+}
+
+// TestValuesAreReadOnce: values are refused before a run begins, all of them at once.
+func TestValuesAreReadOnce(t *testing.T) {
+	t.Parallel()
+	c := &bundle.Contents{Charts: []bundle.Chart{{Chart: chart.Chart{Name: "a"}}, {Chart: chart.Chart{Name: "b"}}}}
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	_, err := valuesTexts([]string{"a=" + file("list", "- x"), "b=" + file("torn", "x: [")}, c)
+	if err == nil || !strings.Contains(err.Error(), "values of a") || !strings.Contains(err.Error(), "values of b") {
+		t.Errorf("got %v", err)
+	}
+	if ExitCode(err) != Usage {
+		t.Errorf("exit code %d", ExitCode(err))
+	}
+	whole := file("whole", "x: ${storage.Later}")
+	texts, err := valuesTexts([]string{"a=" + whole}, c)
+	if err := errors.Join(err, os.Remove(whole)); err != nil {
+		t.Fatal(err)
+	}
+	values, err := valuesOf(texts, nil)
+	if err == nil || !strings.Contains(err.Error(), "${storage.Later} is no output") {
+		t.Errorf("values %v, %v", values, err)
+	}
+}
