@@ -91,7 +91,7 @@ type Rights struct {
 // rights, unless it is there. The account and principals of other accounts need
 // nothing.
 func SeedPrincipal(tx *account.Tx, arn string, rights Rights) error {
-	if accountOfARN(arn) != tx.AccountID() {
+	if policy.AccountOf(arn) != tx.AccountID() {
 		return nil
 	}
 	typ, p := TypeRole, map[string]any{"ManagedPolicyArns": props.List(rights.Managed)}
@@ -246,19 +246,6 @@ var (
 	accountNumber = regexp.MustCompile(`^\d{12}$`)
 	principalARN  = regexp.MustCompile(`^arn:(aws[a-z-]*):(iam|sts)::(\d{12}):(.+)$`)
 )
-
-// accountOfARN is the account of an ARN, or "".
-func accountOfARN(arn string) string {
-	for range 4 {
-		_, rest, ok := strings.Cut(arn, ":")
-		if !ok {
-			return ""
-		}
-		arn = rest
-	}
-	id, _, _ := strings.Cut(arn, ":")
-	return id
-}
 
 // UniqueID is a new unique id: a prefix that tells the kind of entity, then 17
 // characters.

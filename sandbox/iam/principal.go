@@ -46,7 +46,7 @@ func identify(tx *account.Tx, caller string) principal {
 	if !strings.HasPrefix(caller, "arn:") {
 		return p
 	}
-	if accountOfARN(caller) != tx.AccountID() {
+	if policy.AccountOf(caller) != tx.AccountID() {
 		p.kind = foreign
 		return p
 	}
@@ -233,7 +233,7 @@ func (c *conditions) global(name string) []string {
 		}
 	case "principalaccount":
 		if c.p.kind != service {
-			value = accountOfARN(c.p.arn)
+			value = policy.AccountOf(c.p.arn)
 		}
 	case "principaltype":
 		value = map[kind]string{root: "Account", user: "User", session: "AssumedRole"}[c.p.kind]
@@ -298,7 +298,7 @@ func (c *conditions) global(name string) []string {
 		}
 	case "resourceaccount":
 		if c.resource != "*" {
-			if value = accountOfARN(c.resource); value == "" {
+			if value = policy.AccountOf(c.resource); value == "" {
 				value = c.tx.AccountID()
 			}
 		}

@@ -57,12 +57,13 @@ func Grants(permissions []Permission, principal string, o Options) []Grant {
 	}
 	type line struct{ action, resource string }
 	found := map[line]*Grant{}
+	account := policy.AccountOf(principal)
 	names := patterns(permissions, principal, o.Name)
 	for _, p := range permissions {
 		if p.Principal != principal {
 			continue
 		}
-		k := line{p.Action, General(p.Resource)}
+		k := line{p.Action, General(p.Resource, account)}
 		if pattern, ok := names[k.action][k.resource]; ok {
 			k.resource = pattern
 		}
@@ -100,12 +101,13 @@ func patterns(permissions []Permission, principal, name string) map[string]map[s
 		return out
 	}
 	named := regexp.MustCompile(`^(.*[:/]` + regexp.QuoteMeta(name) + `[-/])[^:]+$`)
+	account := policy.AccountOf(principal)
 	alike := map[string]map[string][]string{}
 	for _, p := range permissions {
 		if p.Principal != principal {
 			continue
 		}
-		resource := General(p.Resource)
+		resource := General(p.Resource, account)
 		m := named.FindStringSubmatch(resource)
 		if m == nil {
 			continue
@@ -183,8 +185,9 @@ var generated = []struct {
 }
 
 // General is a resource's ARN with asterisks for what another deployment of the
-// same names would have otherwise: ids that AWS gives, and keys of objects.
-func General(resource string) string {
+// same names would have otherwise: ids that AWS gives, and keys of objects. The
+// id of the account is part of names, and looks like one that AWS gave.
+func General(resource, account string) string {
 	if !strings.HasPrefix(resource, "arn:") {
 		return resource
 	}
@@ -192,8 +195,7 @@ func General(resource string) string {
 		resource = g.form.ReplaceAllString(resource, g.with)
 	}
 	return suffix.ReplaceAllStringFunc(resource, func(s string) string {
-		if strings.Trim(s, "-0123456789") == "" {
-			// An account's id.
+		if s == "-"+account {
 			return s
 		}
 		return "-*"

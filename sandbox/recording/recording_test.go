@@ -49,6 +49,7 @@ func TestGeneral(t *testing.T) {
 		{"arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/name/0123456789abcdef", "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/name/*"},
 		{"arn:aws:iam::123456789012:role/poolside-cluster-us-east-1", "arn:aws:iam::123456789012:role/poolside-cluster-us-east-1"},
 		{"arn:aws:iam::123456789012:role/stack-Role-0A1B2C3D4E5F", "arn:aws:iam::123456789012:role/stack-Role-*"},
+		{"arn:aws:wafv2:us-east-1:123456789012:regional/webacl/stack-Web-012345678901/*", "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/stack-Web-*/*"},
 		{"arn:aws:rds:us-east-1:123456789012:pg:stack-group-1d5b323f6a0b", "arn:aws:rds:us-east-1:123456789012:pg:stack-group-*"},
 		{"arn:aws:s3:::poolside-audit-123456789012-us-east-1", "arn:aws:s3:::poolside-audit-123456789012-us-east-1"},
 		{"arn:aws:s3:::bucket/a/b", "arn:aws:s3:::bucket/*"},
@@ -57,7 +58,7 @@ func TestGeneral(t *testing.T) {
 		{"arn:aws:route53:::hostedzone/Z0123456789ABCDEF012", "arn:aws:route53:::hostedzone/*"},
 		{"arn:aws:cloudformation:us-east-1:123456789012:stack/s/3e35f01a-a7fe-434f-abfb-9be17b83ce21", "arn:aws:cloudformation:us-east-1:123456789012:stack/s/*"},
 	} {
-		if got := General(c[0]); got != c[1] {
+		if got := General(c[0], "123456789012"); got != c[1] {
 			t.Errorf("%s is %s, want %s", c[0], got, c[1])
 		}
 	}

@@ -204,7 +204,7 @@ func (s *Statement) naming(r *Request) Naming {
 				best = BySelf
 			case p == r.Role && p != "":
 				best = max(best, ByRole)
-			case kind == "AWS" && accountOf(p) != "" && accountOf(p) == arnAccount(r.Principal):
+			case kind == "AWS" && accountNamed(p) != "" && accountNamed(p) == AccountOf(r.Principal):
 				// The root user is its account.
 				if strings.HasSuffix(r.Principal, ":root") {
 					best = BySelf
@@ -227,7 +227,7 @@ func (s *Statement) excepts(r *Request) bool {
 	if r.Type != "AWS" {
 		return self
 	}
-	account := listed(func(p string) bool { return accountOf(p) != "" && accountOf(p) == arnAccount(r.Principal) })
+	account := listed(func(p string) bool { return accountNamed(p) != "" && accountNamed(p) == AccountOf(r.Principal) })
 	role := listed(func(p string) bool { return p == r.Role && p != "" })
 	if strings.HasSuffix(r.Principal, ":root") {
 		return account
@@ -238,19 +238,19 @@ func (s *Statement) excepts(r *Request) bool {
 	return self && account && (role || r.Role == "")
 }
 
-// accountOf is the account that a principal stands for as a whole, or "".
-func accountOf(p string) string {
+// accountNamed is the account that a principal stands for as a whole, or "".
+func accountNamed(p string) string {
 	if len(p) == 12 && strings.Trim(p, "0123456789") == "" {
 		return p
 	}
 	if strings.HasSuffix(p, ":root") {
-		return arnAccount(p)
+		return AccountOf(p)
 	}
 	return ""
 }
 
-// arnAccount is the account of an ARN, or "".
-func arnAccount(arn string) string {
+// AccountOf is the account of an ARN, or "".
+func AccountOf(arn string) string {
 	for range 4 {
 		_, rest, ok := strings.Cut(arn, ":")
 		if !ok {
