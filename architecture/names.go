@@ -22,6 +22,16 @@ func (a *Architecture) ResourceName(part string) string { return a.Config.Name +
 // StackName is the CloudFormation stack's name.
 func (a *Architecture) StackName(s StackName) string { return a.ResourceName(string(s)) }
 
+// StackIDTag is the tag that CloudFormation, and nobody else, gives to what a stack
+// makes: the stack's id, an ARN with its name in it.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-console-create-stack.html
+const StackIDTag = "aws:cloudformation:stack-id"
+
+// Made tells by its tags that a stack of that name made a resource.
+func (a *Architecture) Made(s StackName, tags map[string]string) bool {
+	return strings.Contains(tags[StackIDTag], ":stack/"+a.StackName(s)+"/")
+}
+
 // ClusterName is the EKS cluster's name.
 func (a *Architecture) ClusterName() string { return a.Config.Name }
 

@@ -200,7 +200,8 @@ type finder struct {
 // FindRoute finds a way to the Kubernetes API of a deployment's cluster: the
 // first that works of direct, the configuration's proxy, the environment's, and
 // a session. It reads, and starts a session if it comes to that. The error is
-// an [UnreachableError] if no way works.
+// an [UnreachableError] if no way works. A cluster that has the name, and that no
+// stack of the deployment made, is refused.
 func FindRoute(ctx context.Context, o Options) (*Route, error) {
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
@@ -247,6 +248,9 @@ func (f *finder) describe(ctx context.Context) error {
 		return fmt.Errorf("describe cluster %s: %w", name, err)
 	}
 	c := out.Cluster
+	if !f.Architecture.Made(architecture.Cluster, c.Tags) {
+		return fmt.Errorf("cluster %s is not the deployment's, though it has the name: stack %s did not make it; find out whose it is: what is in it stays as it is", name, f.Architecture.StackName(architecture.Cluster))
+	}
 	f.endpoint = aws.ToString(c.Endpoint)
 	u, err := url.Parse(f.endpoint)
 	if err != nil || u.Hostname() == "" {

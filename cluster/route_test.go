@@ -147,11 +147,15 @@ type account struct {
 	session   bool // StartSession works
 	takes     time.Duration
 	ended     []string
+	foreign   bool // somebody else made the cluster
 }
 
 func (a *account) DescribeCluster(context.Context, *eks.DescribeClusterInput, ...func(*eks.Options)) (*eks.DescribeClusterOutput, error) {
 	data := base64.StdEncoding.EncodeToString(a.authority)
 	c := &ekstypes.Cluster{CertificateAuthority: &ekstypes.Certificate{Data: &data}, Status: ekstypes.ClusterStatusActive}
+	if !a.foreign {
+		c.Tags = map[string]string{architecture.StackIDTag: "arn:aws:cloudformation:us-east-1:123456789012:stack/poolside-cluster/1"}
+	}
 	if a.endpoint != "" {
 		c.Endpoint = &a.endpoint
 	}
@@ -475,6 +479,19 @@ func TestClusterWithoutEndpoint(t *testing.T) {
 	acct := account{authority: newAuthority(t, "kubernetes").pem()}
 	_, err := FindRoute(t.Context(), Options{Architecture: deployment(t, nil), EKS: &acct, EC2: &acct, SSM: &acct})
 	if err == nil || !strings.Contains(err.Error(), "has no endpoint yet") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Somebody's cluster that has the name is not asked anything.
+func TestClusterOfAnother(t *testing.T) {
+	t.Parallel()
+	acct := account{authority: newAuthority(t, "kubernetes").pem(), endpoint: "https://" + apiHost, foreign: true}
+	_, err := FindRoute(t.Context(), Options{Architecture: deployment(t, nil), EKS: &acct, EC2: &acct, SSM: &acct, Machine: Machine{Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("it was dialled")
+		return nil, errors.New("no way")
+	}}})
+	if err == nil || !strings.Contains(err.Error(), "stack poolside-cluster did not make it") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/testkit"
@@ -72,7 +73,7 @@ func TestL01SparesWhatWasMadeAnew(t *testing.T) {
 				err := w.box.Account().Do(func(tx *account.Tx) error {
 					for _, c := range tx.List(typ) {
 						c.Props["DeletionProtection"] = false
-						c.Tags[inventory.StackIDTag] += "-of-another"
+						c.Tags[architecture.StackIDTag] += "-of-another"
 						c.Tags[deploy.Tag] = a.Name() // anybody can give it
 						c.Data["key"] = "arn:aws:kms:us-east-1:123456789012:key/theirs"
 					}

@@ -17,7 +17,6 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
-	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/stack"
@@ -253,7 +252,7 @@ func TestL12RecoverLeavesAnotherCluster(t *testing.T) {
 		}
 		err := w.box.Account().Do(func(tx *account.Tx) error {
 			for _, c := range tx.List("AWS::EKS::Cluster") {
-				c.Tags[inventory.StackIDTag] += "-of-another"
+				c.Tags[architecture.StackIDTag] += "-of-another"
 			}
 			return nil
 		})

@@ -16,7 +16,6 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
-	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -100,7 +99,7 @@ func (r *run) clusterOf(ctx context.Context, name string, st *stack.State) (c *e
 	if err != nil {
 		return nil, false, err
 	}
-	return out.Cluster, out.Cluster.Tags[inventory.StackIDTag] == st.ID, nil
+	return out.Cluster, out.Cluster.Tags[architecture.StackIDTag] == st.ID, nil
 }
 
 // ownDatabase tells that a database is the one that a stack made, or one under a key of
@@ -113,7 +112,7 @@ func (r *run) ownDatabase(ctx context.Context, name string, st *stack.State) (bo
 	keys := slices.Collect(maps.Values(st.Parameters))
 	return slices.ContainsFunc(out.DBInstances, func(one rdstypes.DBInstance) bool {
 		made := slices.ContainsFunc(one.TagList, func(t rdstypes.Tag) bool {
-			return aws.ToString(t.Key) == inventory.StackIDTag && aws.ToString(t.Value) == st.ID
+			return aws.ToString(t.Key) == architecture.StackIDTag && aws.ToString(t.Value) == st.ID
 		})
 		return made || one.KmsKeyId != nil && slices.Contains(keys, *one.KmsKeyId)
 	}), nil

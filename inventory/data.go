@@ -346,8 +346,7 @@ func (r *reading) clusters(ctx context.Context) error {
 		r.foreign = true
 		return err
 	}
-	// Only CloudFormation gives this tag. A stack's id is an ARN with its name in it.
-	r.foreign = !strings.Contains(out.Cluster.Tags[StackIDTag], ":stack/"+r.arch.StackName(architecture.Cluster)+"/")
+	r.foreign = !r.arch.Made(architecture.Cluster, out.Cluster.Tags)
 	if !r.foreign || out.Cluster.Tags[Tag] == r.arch.Name() {
 		r.add(Item{Type: "AWS::EKS::Cluster", ID: name, ARN: aws.ToString(out.Cluster.Arn), Origin: ByTag, State: string(out.Cluster.Status)})
 	}

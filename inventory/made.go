@@ -3,21 +3,20 @@ package inventory
 import (
 	"fmt"
 	"strings"
+
+	"github.com/poolhouse/poolhouse/architecture"
 )
 
-// The tags that CloudFormation gives to what a stack makes. They stay when the
-// stack lets go of it.
+// stackNameTag is a tag that CloudFormation gives to what a stack makes, beside the
+// stack's id. Both stay when the stack lets go of it.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-console-create-stack.html
-const (
-	StackIDTag   = "aws:cloudformation:stack-id"
-	stackNameTag = "aws:cloudformation:stack-name"
-)
+const stackNameTag = "aws:cloudformation:stack-name"
 
 // made says of something that no stack of the deployment has, by its tags, which
 // stack made it: one that has it no longer, or one of somebody else's that has it
 // now and whose it is therefore.
 func (r *reading) made(i *Item, tags map[string]string) {
-	id, name := tags[StackIDTag], tags[stackNameTag]
+	id, name := tags[architecture.StackIDTag], tags[stackNameTag]
 	if name == "" || r.standing == nil || r.has(i.Type, i.ID) {
 		return
 	}
