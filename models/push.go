@@ -151,7 +151,7 @@ func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) 
 			why, what = "see what is in it", "reading"
 		}
 		o.Say("reads " + o.Source + " to " + why)
-		comparing := o.Meter.Start(what+" "+o.Name, src.size)
+		comparing := o.Meter.Read(what+" "+o.Name, src.size)
 		names := map[string]bool{}
 		p.Digest, err = src.read(ctx, func(m archive.Member, r io.Reader) error {
 			p.Files++

@@ -444,14 +444,15 @@ func TestDryRun(t *testing.T) {
 	w := newWorld(t, false)
 	path := archived(t, "m.tar", sample())
 	want := &models.Pushed{Name: "m", URI: "s3://" + bucket + "/models/checkpoints/m/", Digest: digestOf(t, path), Files: 6, Bytes: sample().size(), Removed: []string{}, Others: []string{}, DryRun: true}
-	said, m := "", transfer.NewMeter(clock.Real{}, nil)
+	said, read := "", transfer.Progress{}
+	m := transfer.NewMeter(clock.Real{}, func(p transfer.Progress) { read = p })
 	got, err := w.Push(t.Context(), models.PushOptions{Source: path, DryRun: true, Meter: m, Say: func(s string) { said += s }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// It is the reading that is measured, not a push.
-	if s := m.State(); s.Done != 1 || s.Moved != sample().size() || said != "reads "+path+" to see what is in it" {
-		t.Errorf("%q, %+v", said, s)
+	if s := m.State(); s.Moved != 0 || read.Item != "reading m" || read.Moved != sample().size() || said != "reads "+path+" to see what is in it" {
+		t.Errorf("%q, %+v, %+v", said, read, s)
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -118,12 +118,21 @@ type Item struct {
 	meter *Meter
 	name  string
 	Bytes // guarded by the meter's mutex
+	read  bool
 	over  bool
 }
 
 // Start begins an item. Total is how many bytes it has; negative if that is not
 // known yet.
-func (m *Meter) Start(name string, total int64) *Item {
+func (m *Meter) Start(name string, total int64) *Item { return m.begin(&Item{name: name}, total) }
+
+// Read is [Meter.Start] of an item that is read where it lies, to see what is in it.
+// Its bytes count while that goes on; once it has ended, nothing of it was moved.
+func (m *Meter) Read(name string, total int64) *Item {
+	return m.begin(&Item{name: name, read: true}, total)
+}
+
+func (m *Meter) begin(i *Item, total int64) *Item {
 	if m == nil {
 		return nil
 	}
@@ -133,7 +142,7 @@ func (m *Meter) Start(name string, total int64) *Item {
 	if m.started.IsZero() {
 		m.started = now
 	}
-	i := &Item{meter: m, name: name, Bytes: Bytes{Total: max(total, 0), Known: total >= 0}}
+	i.meter, i.Bytes = m, Bytes{Total: max(total, 0), Known: total >= 0}
 	m.items = append(m.items, i)
 	m.emit(i.progress(now, Moving, nil))
 	return i
@@ -220,22 +229,31 @@ func (i *Item) End(err error) {
 		switch {
 		case err != nil:
 			s = Failed
-			m.failed++
 		case i.Moved == 0 && i.Skipped > 0:
 			s = Skipped
-			m.done++
-		default:
-			m.done++
 		}
 		if s != Failed {
 			// That is all there was.
 			i.Known, i.Total = true, i.Moved+i.Skipped
 		}
-		m.ended.Total += i.Moved + i.Skipped
-		m.ended.Moved += i.Moved
-		m.ended.Skipped += i.Skipped
+		m.count(i, s)
 		m.emit(i.progress(now, s, err))
 	})
+}
+
+// count adds an item that ended so to the others. The caller holds mu.
+func (m *Meter) count(i *Item, s Status) {
+	switch {
+	case i.read:
+		return
+	case s == Failed:
+		m.failed++
+	default:
+		m.done++
+	}
+	m.ended.Total += i.Moved + i.Skipped
+	m.ended.Moved += i.Moved
+	m.ended.Skipped += i.Skipped
 }
 
 // rate notes what was moved. The caller holds mu.

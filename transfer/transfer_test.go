@@ -67,6 +67,12 @@ func TestMeter(t *testing.T) {
 		c := m.Start("c", 7)
 		c.Skip(7)
 		c.End(nil)
+		d := m.Read("d", 5)
+		d.Move(4)
+		if s := m.State(); s.Left() != 1 || s.Moved != 82*mega+4 {
+			t.Errorf("while something is read: %+v", s)
+		}
+		d.End(nil)
 		if s := m.State(); !s.Idle() || s.Done != 2 || s.Failed != 1 || s.Remaining != 0 || s.Moved != 82*mega || s.Total != 102*mega+7 {
 			t.Errorf("in the end: %+v", s)
 		}
@@ -82,6 +88,8 @@ func TestMeter(t *testing.T) {
 			{Time: at, Item: "a", Bytes: transfer.Bytes{Total: 100 * mega, Known: true, Moved: 80 * mega, Skipped: 20 * mega}, Status: transfer.Done},
 			{Time: at, Item: "c", Bytes: transfer.Bytes{Total: 7, Known: true}, Status: transfer.Moving},
 			{Time: at, Item: "c", Bytes: transfer.Bytes{Total: 7, Known: true, Skipped: 7}, Status: transfer.Skipped},
+			{Time: at, Item: "d", Bytes: transfer.Bytes{Total: 5, Known: true}, Status: transfer.Moving},
+			{Time: at, Item: "d", Bytes: transfer.Bytes{Total: 4, Known: true, Moved: 4}, Status: transfer.Done},
 		}
 		if d := cmp.Diff(want, events); d != "" {
 			t.Error(d)
