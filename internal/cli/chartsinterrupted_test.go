@@ -91,9 +91,10 @@ func TestChartsInterrupted(t *testing.T) {
 		cmd, o, e := v.command(nil, args...)
 		mu.Lock()
 		got, held = nil, blobs[c.held]
-		stop = func() { _ = cmd.Process.Signal(os.Interrupt) }
+		send, run := signalled(cmd)
+		stop = func() { send(os.Interrupt) }
 		mu.Unlock()
-		err := cmd.Run()
+		err := run()
 		text := strings.Join(strings.Fields(e.String()), " ")
 		mu.Lock()
 		asked := strings.Join(got, " ")

@@ -62,20 +62,39 @@ func (v *victims) run(t *testing.T, env []string, args ...string) (stdout string
 	return o.String()
 }
 
+// signalled runs a command that is sent a signal from elsewhere, at the earliest when it
+// runs.
+func signalled(cmd *exec.Cmd) (send func(os.Signal), run func() error) {
+	started := make(chan struct{})
+	send = func(s os.Signal) {
+		<-started
+		_ = cmd.Process.Signal(s) // it may be gone
+	}
+	run = func() error {
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		close(started)
+		return cmd.Wait()
+	}
+	return send, run
+}
+
 // killed runs one that is killed by what it is handed as do, at a moment of its work.
 func (v *victims) killed(t *testing.T, env []string, arrange func(do func()), args ...string) {
 	t.Helper()
 	cmd, o, e := v.command(env, args...)
+	send, run := signalled(cmd)
 	dead := make(chan struct{})
 	arrange(func() {
-		_ = cmd.Process.Kill() // it may be gone
-		<-dead                 // nothing else of it gets through
+		send(os.Kill)
+		<-dead // nothing else of it gets through
 	})
-	if err := cmd.Start(); err != nil {
+	err := run()
+	close(dead)
+	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	err := cmd.Wait()
-	close(dead)
 	if status, is := cmd.ProcessState.Sys().(syscall.WaitStatus); !is || status.Signal() != syscall.SIGKILL {
 		t.Fatalf("poolhouse %s was not killed: %v\n%s%s", strings.Join(args, " "), err, o, e)
 	}
@@ -118,8 +137,9 @@ func (v *victims) interrupted(t *testing.T, env []string, arrange func(do func()
 		args := slices.Concat(args[:2], form, args[2:])
 		cmd, o, e := v.command(env, args...)
 		var once sync.Once
-		arrange(func() { once.Do(func() { _ = cmd.Process.Signal(os.Interrupt) }) })
-		err := cmd.Run()
+		send, run := signalled(cmd)
+		arrange(func() { once.Do(func() { send(os.Interrupt) }) })
+		err := run()
 		text := strings.Join(strings.Fields(e.String()), " ")
 		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(text, what) || strings.Contains(text, "failed") || strings.Contains(text, "canceled") || !strings.Contains(text, ": poolhouse "+args[0]+" push ") {
 			t.Errorf("poolhouse %s: %v\n%s%s", strings.Join(args, " "), err, o, e)
@@ -208,10 +228,11 @@ func (v *victims) models(t *testing.T, e servedSandbox) {
 // all of them at one.
 type line struct {
 	net.Listener
-	to   string
-	busy sync.WaitGroup
+	to string
 
 	mu   sync.Mutex
+	free *sync.Cond // nobody is connected
+	open int        // connections
 	sent int64
 	at   int64
 	do   func() // nil when that is done
@@ -224,6 +245,7 @@ func openLine(t *testing.T, to string) *line {
 		t.Fatal(err)
 	}
 	l := &line{Listener: in, to: to}
+	l.free = sync.NewCond(&l.mu)
 	t.Cleanup(func() {
 		if err := in.Close(); err != nil {
 			t.Error(err)
@@ -235,10 +257,24 @@ func openLine(t *testing.T, to string) *line {
 			if err != nil {
 				return
 			}
-			l.busy.Go(func() { l.carry(c) })
+			l.count(1)
+			go func() {
+				defer l.count(-1)
+				l.carry(c)
+			}()
 		}
 	}()
 	return l
+}
+
+// count counts connections.
+func (l *line) count(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open += n
+	if l.open == 0 {
+		l.free.Broadcast()
+	}
 }
 
 func (l *line) carry(from net.Conn) {
@@ -285,9 +321,11 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 // take is how many bytes went there since it was last called. It waits until nobody is
 // connected: what a process has written may arrive after its death.
 func (l *line) take() int64 {
-	l.busy.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for l.open > 0 {
+		l.free.Wait()
+	}
 	n := l.sent
 	l.sent, l.do = 0, nil
 	return n

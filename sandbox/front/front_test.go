@@ -129,6 +129,13 @@ func TestProxyHasAHome(t *testing.T) {
 func TestClosedFrontTakesNoConnections(t *testing.T) {
 	t.Parallel()
 	_, f, way, proxy := served(t)
+	direct := func(context.Context, string, string) (net.Conn, error) { return net.Dial("tcp", way) }
+	// Both serve once they have answered.
+	for address, transport := range map[string]*http.Transport{"chat.example.com": {DialContext: direct}, proxy: {}} {
+		if got, err := get(t, transport, "http://"+address+"/"); err != nil || !strings.HasPrefix(got, "200 ") {
+			t.Fatalf("%s: %q, %v", address, got, err)
+		}
+	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
