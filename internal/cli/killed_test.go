@@ -228,11 +228,10 @@ func (v *victims) models(t *testing.T, e servedSandbox) {
 // all of them at one.
 type line struct {
 	net.Listener
-	to string
+	to   string
+	busy server.Busy
 
 	mu   sync.Mutex
-	free *sync.Cond // nobody is connected
-	open int        // connections
 	sent int64
 	at   int64
 	do   func() // nil when that is done
@@ -245,7 +244,6 @@ func openLine(t *testing.T, to string) *line {
 		t.Fatal(err)
 	}
 	l := &line{Listener: in, to: to}
-	l.free = sync.NewCond(&l.mu)
 	t.Cleanup(func() {
 		if err := in.Close(); err != nil {
 			t.Error(err)
@@ -257,24 +255,14 @@ func openLine(t *testing.T, to string) *line {
 			if err != nil {
 				return
 			}
-			l.count(1)
+			gone := l.busy.Begin()
 			go func() {
-				defer l.count(-1)
+				defer gone()
 				l.carry(c)
 			}()
 		}
 	}()
 	return l
-}
-
-// count counts connections.
-func (l *line) count(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open += n
-	if l.open == 0 {
-		l.free.Broadcast()
-	}
 }
 
 func (l *line) carry(from net.Conn) {
@@ -321,11 +309,9 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 // take is how many bytes went there since it was last called. It waits until nobody is
 // connected: what a process has written may arrive after its death.
 func (l *line) take() int64 {
+	l.busy.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.open > 0 {
-		l.free.Wait()
-	}
 	n := l.sent
 	l.sent, l.do = 0, nil
 	return n

@@ -55,7 +55,7 @@ type Door struct {
 
 	t    testing.TB
 	next *httputil.ReverseProxy
-	busy sync.WaitGroup
+	busy Busy
 	// knocked is the path of a request that the door answers itself, and drop closes
 	// all connections.
 	knocked string
@@ -196,8 +196,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.mu.Unlock()
 		panic(http.ErrAbortHandler)
 	}
-	d.busy.Add(1)
-	defer d.busy.Done()
+	defer d.busy.Begin()()
 	in := &entering{ReadCloser: r.Body, d: d, e: &Entry{Method: r.Method, URL: r.URL, Header: r.Header.Clone()}, size: r.ContentLength, left: -1}
 	d.entries = append(d.entries, in.e)
 	now := false
