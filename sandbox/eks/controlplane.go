@@ -42,7 +42,10 @@ type Node struct {
 	Labels                map[string]string
 	Taints                []Taint
 	Capacity, Allocatable map[string]string // quantities by resource
-	InternalIP            string
+	// GPUs are those that NVIDIA's device plugin finds, once it runs there: where the
+	// image has the driver and no plugin of its own.
+	GPUs       int
+	InternalIP string
 	// Subnet is the range of the addresses of the subnet that it is in.
 	Subnet string
 	// Version is the kubelet's, "1.33"; Image is the operating system.
@@ -191,7 +194,10 @@ func nodeOf(tx *account.Tx, g, i *account.Resource, t instance.Type) Node {
 	if strings.HasPrefix(ami, "BOTTLEROCKET") {
 		n.Image = "Bottlerocket OS"
 	}
-	n.Capacity, n.Allocatable = room(t, strings.HasPrefix(ami, "BOTTLEROCKET") && images[ami].accelerator == "gpu")
+	bottlerocket, driver := strings.HasPrefix(ami, "BOTTLEROCKET"), images[ami].accelerator == "gpu"
+	if n.Capacity, n.Allocatable = room(t, bottlerocket && driver); driver && !bottlerocket {
+		n.GPUs = t.GPUs
+	}
 	return n
 }
 
@@ -214,8 +220,9 @@ func NodePrincipal(tx *account.Tx, cluster, node string) (wire.Credential, bool)
 }
 
 // room is what a node of a type has, and what of that pods may use. GPUs are
-// there where the image brings NVIDIA's device plugin.
+// there from the start where the image brings NVIDIA's device plugin.
 //
+// https://docs.aws.amazon.com/eks/latest/userguide/ml-eks-k8s-device-plugin.html
 // https://docs.aws.amazon.com/eks/latest/userguide/choosing-instance-type.html
 // https://awslabs.github.io/amazon-eks-ami/nodeadm/
 func room(t instance.Type, plugin bool) (capacity, allocatable map[string]string) {

@@ -4,15 +4,16 @@
 // Ingress, to an application load balancer with its target group; a TargetGroupBinding,
 // to the targets of a group), the EBS CSI driver (a claim, to a volume), and the External
 // Secrets Operator (an ExternalSecret, to a Secret). Both ends are real: the cluster's API
-// on one side, the account on the other.
+// on one side, the account on the other. It also plays what NVIDIA's device plugin and the
+// kubelets do together: GPUs of an instance, to a resource that its node offers.
 //
 // Invariants: what is made bears the tags, and the object the finalizer, that the
 // controller puts; the finalizer goes when AWS has nothing of it any more. The driver
 // works while its add-on is active and the cluster has nodes; the load balancer
 // controller and the operator while their Deployment is there with a replica and the
-// cluster has nodes. Targets are kept and secrets read as the role of a service account,
-// whose token STS takes: without a role, or without its leave, nothing happens, and the
-// error says so.
+// cluster has nodes; the device plugin node by node, while a pod of it is ready there.
+// Targets are kept and secrets read as the role of a service account, whose token STS
+// takes: without a role, or without its leave, nothing happens, and the error says so.
 //
 // Limits: each look lists everything. Network load balancers aren't modelled, so that
 // the load balancer controller leaves Services to the cloud controller. What it makes for
@@ -20,13 +21,16 @@
 // address: nodes as targets, readiness gates of pods and rules of security groups by the
 // field networking aren't modelled. Of secrets, generators, PushSecrets, find, rewriting,
 // roles that stores assume, keys of users, and functions of templates beyond Go's own
-// aren't. What a controller's account may do in the cluster by RBAC isn't asked.
+// aren't. What a controller's account may do in the cluster by RBAC isn't asked. GPUs are
+// numbers: no pod gets a device, and a node whose plugin has stopped keeps its capacity,
+// which kubelets set to 0 after five minutes.
 //
 // https://github.com/kubernetes/cloud-provider-aws/blob/master/pkg/providers/v1/aws.go
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/deploy/configurations/
 // https://github.com/kubernetes-sigs/aws-ebs-csi-driver/blob/master/docs/tagging.md
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/targetgroupbinding/
 // https://external-secrets.io/latest/api/externalsecret/
+// https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
 package controllers
 
 import (
@@ -65,13 +69,14 @@ type Options struct {
 // Bring looks at the cluster once, and makes and removes what its objects ask for. It
 // can be repeated; what takes AWS time goes on at the next look.
 func Bring(ctx context.Context, o Options) error {
-	var nodes, driver bool
+	var nodes []eks.Node
+	var driver bool
 	err := o.Account.Do(func(tx *account.Tx) error {
 		tx.Reads()
 		list, err := eks.ControlPlanes(tx)
 		for _, p := range list {
 			if p.Cluster == o.Cluster {
-				nodes = len(p.Nodes) > 0
+				nodes = p.Nodes
 			}
 		}
 		for _, a := range tx.List(eks.TypeAddon) {
@@ -85,9 +90,10 @@ func Bring(ctx context.Context, o Options) error {
 		return err
 	}
 	errs := []error{o.balance(ctx, services)}
-	if !nodes {
+	if len(nodes) == 0 {
 		return errors.Join(errs...)
 	}
+	errs = append(errs, o.offer(ctx, nodes))
 	if driver {
 		errs = append(errs, o.provision(ctx), o.reclaim(ctx))
 	}

@@ -252,6 +252,7 @@ func TestKubernetes(t *testing.T) {
 	}
 	part("access", (*world).access)
 	part("nodes", (*world).nodes)
+	part("GPUs", (*world).gpus)
 	part("web identity", (*world).webIdentity)
 	part("bindings", (*world).bindings)
 	part("endpoint", (*world).reach)
