@@ -121,6 +121,21 @@ func Write(dir string, program Program) (o bundle.BuildOptions, err error) {
 // adds them, with the images that they run on some architectures, to what makes a bundle.
 // What they are for the sandbox does while they are installed.
 func Prerequisites(dir string, program Program, o *bundle.BuildOptions, architectures ...string) error {
+	for _, name := range []string{"aws-load-balancer-controller", "external-secrets"} {
+		if err := standIn(dir, name, name, program, o, architectures); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DevicePlugin is [Prerequisites] of what model servers stand on, on GPU nodes: NVIDIA's
+// device plugin.
+func DevicePlugin(dir string, program Program, o *bundle.BuildOptions, architectures ...string) error {
+	return standIn(dir, "nvidia-device-plugin", "k8s-device-plugin", program, o, architectures)
+}
+
+func standIn(dir, chart, image string, program Program, o *bundle.BuildOptions, architectures []string) error {
 	programs := map[string][]byte{}
 	for _, a := range architectures {
 		var err error
@@ -128,24 +143,22 @@ func Prerequisites(dir string, program Program, o *bundle.BuildOptions, architec
 			return err
 		}
 	}
-	for _, name := range []string{"aws-load-balancer-controller", "external-secrets"} {
-		at := filepath.Join(dir, name)
-		if err := unpack("files/charts/"+name, at); err != nil {
-			return err
-		}
-		content, err := Layout(name, programs, Gzipped)
-		if err != nil {
-			return err
-		}
-		body, err := Tar(content)
-		if err != nil {
-			return err
-		}
-		if err := write(at+".tar", body); err != nil {
-			return err
-		}
-		o.Charts, o.Images = append(o.Charts, at), append(o.Images, at+".tar")
+	at := filepath.Join(dir, chart)
+	if err := unpack("files/charts/"+chart, at); err != nil {
+		return err
 	}
+	content, err := Layout(image, programs, Gzipped)
+	if err != nil {
+		return err
+	}
+	body, err := Tar(content)
+	if err != nil {
+		return err
+	}
+	if err := write(at+".tar", body); err != nil {
+		return err
+	}
+	o.Charts, o.Images = append(o.Charts, at), append(o.Images, at+".tar")
 	return nil
 }
 
