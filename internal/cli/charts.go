@@ -51,7 +51,7 @@ type charts struct {
 	file     string
 	contents *bundle.Contents
 	// texts are what the files of --values held when the run began.
-	texts map[string][]byte
+	texts valuesLayers
 	// keep leaves what failed as it is.
 	keep bool
 	// begun tells that the installation began.

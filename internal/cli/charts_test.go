@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/bundle/chart"
 	"github.com/poolhouse/poolhouse/cluster"
@@ -67,5 +69,34 @@ func TestValuesAreReadOnce(t *testing.T) {
 	values, err := valuesOf(texts, nil)
 	if err == nil || !strings.Contains(err.Error(), "${storage.Later} is no output") {
 		t.Errorf("values %v, %v", values, err)
+	}
+}
+
+// TestValuesLieOver: what is given for a chart lies over the settings of a rehearsal as a
+// second file of values does for Helm: maps key by key, all else as a whole.
+func TestValuesLieOver(t *testing.T) {
+	t.Parallel()
+	texts := valuesLayers{"poolhouse-platform": {[]byte("coreApi: {replicas: 3}\nprobes: {startup: /mine}\ndatabaseSetup: {args: [one], deadline: 9}\n")}}
+	settle(texts, []string{"postgres"})
+	texts.under("poolhouse-platform", "databaseSetup: {args: [one, two], env: {A: a}}\n")
+	got, err := valuesOf(texts, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]map[string]any{
+		"poolhouse-platform": {
+			"drain": uint64(3), "coreApi": map[string]any{"replicas": uint64(3)}, "probes": map[string]any{"startup": "/mine"},
+			"databaseSetup": map[string]any{"enabled": false, "args": []any{"one"}, "deadline": uint64(9), "env": map[string]any{"A": "a"}},
+		},
+		"poolhouse-inference": {"drain": uint64(3)},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	// A null takes a setting away, down to the chart's own.
+	texts = valuesLayers{"poolhouse-inference": {[]byte("drain: null\n")}}
+	settle(texts, []string{"postgres"})
+	if got, err := valuesOf(texts, nil); err != nil || !cmp.Equal(got["poolhouse-inference"], map[string]any{"drain": nil}) {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -83,7 +83,7 @@ func (a *app) changing(ctx context.Context, t deploy.Target, file string, do fun
 
 // platform are the releases of a bundle: what its charts stand on, and each chart, with
 // the values that [valuesTexts] has read.
-func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents, texts map[string][]byte) ([]cluster.Release, error) {
+func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents, texts valuesLayers) ([]cluster.Release, error) {
 	found, err := deploy.Outputs(ctx, t)
 	if err != nil {
 		return nil, err
@@ -143,10 +143,18 @@ func inOrder(charts []bundle.Chart) []bundle.Chart {
 	return slices.SortedStableFunc(slices.Values(charts), func(a, b bundle.Chart) int { return cmp.Compare(cluster.Rank(a.Name), cluster.Rank(b.Name)) })
 }
 
+// valuesLayers are the texts of values, by chart; each lies over those before it.
+type valuesLayers map[string][][]byte
+
+// under are the layers with one more under them.
+func (l valuesLayers) under(chart, text string) {
+	l[chart] = append([][]byte{[]byte(text)}, l[chart]...)
+}
+
 // valuesTexts reads the files of --values, CHART=FILE, for charts of a bundle. What is
 // no YAML is refused.
-func valuesTexts(given []string, c *bundle.Contents) (map[string][]byte, error) {
-	out := map[string][]byte{}
+func valuesTexts(given []string, c *bundle.Contents) (valuesLayers, error) {
+	out := valuesLayers{}
 	var faults []error
 	for _, g := range given {
 		name, file, ok := strings.Cut(g, "=")
@@ -167,19 +175,22 @@ func valuesTexts(given []string, c *bundle.Contents) (map[string][]byte, error) 
 		} else if err := cluster.CheckValues(text); err != nil {
 			faults = append(faults, fmt.Errorf("read the values of %s in %s: %w", name, file, err))
 		}
-		out[name] = append([]byte{}, text...)
+		out[name] = [][]byte{text}
 	}
 	return out, usage(faults)
 }
 
 // valuesOf are the values of charts, with the outputs that they name.
-func valuesOf(texts map[string][]byte, outputs manifests.Outputs) (map[string]map[string]any, error) {
+func valuesOf(texts valuesLayers, outputs manifests.Outputs) (map[string]map[string]any, error) {
 	out := map[string]map[string]any{}
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		var err error
-		if out[name], err = cluster.Values(texts[name], outputs); err != nil {
-			faults = append(faults, fmt.Errorf("read the values of %s: %w", name, err))
+		for _, text := range texts[name] {
+			layer, err := cluster.Values(text, outputs)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("read the values of %s: %w", name, err))
+			}
+			out[name] = cluster.Over(out[name], layer)
 		}
 	}
 	return out, usage(faults)

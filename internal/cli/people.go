@@ -19,6 +19,7 @@ import (
 	"github.com/poolhouse/poolhouse/bundle"
 	platformcharts "github.com/poolhouse/poolhouse/charts"
 	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/samplebundle"
@@ -86,13 +87,13 @@ type peopling struct {
 
 	name     string // of the bundle
 	contents *bundle.Contents
-	texts    map[string][]byte
+	texts    valuesLayers
 	sources  string // folder of the sample, or ""
 }
 
 // people finds and builds what it takes to have a bundle's pods run in a copy of a
 // rehearsal's account, before anything is begun. Done is for when it was used.
-func (a *app) people(cmd *cobra.Command, file string, f peopleFlags, without []string) (open func(context.Context, *sandbox.Sandbox, *architecture.Architecture) (*rehearse.Platform, error), done func() error, err error) {
+func (a *app) people(cmd *cobra.Command, file string, c *config.Config, f peopleFlags, without []string) (open func(context.Context, *sandbox.Sandbox, *architecture.Architecture) (*rehearse.Platform, error), done func() error, err error) {
 	p := &peopling{app: a, file: file, without: without}
 	defer func() {
 		if err != nil {
@@ -127,7 +128,7 @@ func (a *app) people(cmd *cobra.Command, file string, f peopleFlags, without []s
 		return nil, nil, err
 	}
 	if p.name = f.bundle; p.name == "" {
-		if p.name, err = p.sample(ctx); err != nil {
+		if p.name, err = p.sample(ctx, slices.ContainsFunc(c.Compute, func(g config.NodeGroup) bool { return g.Role == config.GPU })); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -139,34 +140,33 @@ func (a *app) people(cmd *cobra.Command, file string, f peopleFlags, without []s
 	}
 	if f.bundle == "" {
 		p.name = "the sample bundle"
-		own := map[string]string{platformcharts.Platform: brief, platformcharts.Inference: brief + plain}
-		if _, why := atHand(without, "postgres"); why != "" {
-			own[platformcharts.Platform] += rowless
-		}
-		for chart, values := range own {
-			if p.texts[chart] == nil {
-				p.texts[chart] = []byte(values)
-			}
-		}
+		settle(p.texts, without)
 	}
 	return p.open, p.done, nil
+}
+
+// settle lays the settings of a rehearsal under what is given for charts of the sample.
+func settle(texts valuesLayers, without []string) {
+	for _, chart := range []string{platformcharts.Platform, platformcharts.Inference} {
+		texts.under(chart, brief)
+	}
+	if _, why := atHand(without, "postgres"); why != "" {
+		texts.under(platformcharts.Platform, rowless)
+	}
 }
 
 // brief are values of charts of ours where load balancers know of a pod that ends
 // within as many seconds: the sandbox's, which look every two.
 const brief = "drain: 3\n"
 
-// plain has model servers ask for no GPU: the sandbox doesn't model NVIDIA's device
-// plugin, without which nodes offer none unless their image brings it.
-const plain = "gpus: 0\n"
-
 // rowless are values of the platform's chart where databases hold no rows: no account
 // is set in them, and components don't wait for them.
 const rowless = "databaseSetup: {enabled: false}\nprobes: {startup: /healthz}\n"
 
 // sample makes the platform's bundle of the checkout that the working directory is in,
-// with stand-ins of what its charts stand on, for this machine's processor alone.
-func (p *peopling) sample(ctx context.Context) (_ string, err error) {
+// with stand-ins of what its charts stand on, of NVIDIA's device plugin among them where
+// there are GPU nodes, for this machine's processor alone.
+func (p *peopling) sample(ctx context.Context, gpus bool) (_ string, err error) {
 	if plane.Checkout() == "" {
 		return "", hinted{usage([]error{errors.New("--kubernetes installs a bundle's charts, and there is no bundle: --bundle names none, and no checkout of poolhouse is here, where the sample is built")}), "name one: --bundle FILE; poolhouse bundle build makes bundles"}
 	}
@@ -177,6 +177,9 @@ func (p *peopling) sample(ctx context.Context) (_ string, err error) {
 	o, err := samplebundle.WritePlatform(sources, samplebundle.BuildPlatform, p.authority.PEM(), runtime.GOARCH)
 	if err == nil {
 		err = samplebundle.Prerequisites(sources, samplebundle.Build, &o, runtime.GOARCH)
+	}
+	if err == nil && gpus {
+		err = samplebundle.DevicePlugin(sources, samplebundle.Build, &o, runtime.GOARCH)
 	}
 	if err != nil {
 		return "", hinted{err, "name a bundle instead: --bundle FILE"}

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -30,9 +31,13 @@ func TestRehearseKubernetes(t *testing.T) {
 		kinds   []string
 		tainted []string
 		without string
+		// releases are how many there are, and gpus what is on GPU nodes, with the GPUs
+		// that it asks for.
+		releases int
+		gpus     map[string]int64
 	}{
-		{"production", []string{"core", "interface", "web-assistant"}, []string{"interface", "web-assistant"}, "s3"},
-		{"gpu-inference", []string{"core", "gpu", "interface", "web-assistant"}, []string{"gpu", "interface", "web-assistant"}, "s3,postgres,oidc"},
+		{"production", []string{"core", "interface", "web-assistant"}, []string{"interface", "web-assistant"}, "s3", 5, map[string]int64{}},
+		{"gpu-inference", []string{"core", "gpu", "interface", "web-assistant"}, []string{"gpu", "interface", "web-assistant"}, "s3,postgres,oidc", 6, map[string]int64{"inference": 1, "nvidia-device-plugin": 0}},
 	} {
 		t.Run(tc.example, func(t *testing.T) {
 			began := time.Now()
@@ -46,16 +51,25 @@ func TestRehearseKubernetes(t *testing.T) {
 				t.Fatalf("no pods: %v in %s", err, &out)
 			}
 			p := report.Pods
-			if len(p.Releases) != 5 || len(p.NotDeployed()) > 0 || slices.ContainsFunc(p.Releases, func(r cluster.Revision) bool { return r.Status != "deployed" || r.Ready != r.Pods }) {
+			if len(p.Releases) != tc.releases || len(p.NotDeployed()) > 0 || slices.ContainsFunc(p.Releases, func(r cluster.Revision) bool { return r.Status != "deployed" || r.Ready != r.Pods }) {
 				t.Errorf("releases: %+v", p.Releases)
 			}
 			if len(p.Ran) < 5 || len(p.NotRun()) > 0 || slices.ContainsFunc(p.Ran, func(one rehearse.Pod) bool { return !one.Ready || !strings.Contains(one.Image, "@sha256:") }) {
 				t.Errorf("pods: %+v", p.Ran)
 			}
+			gpus := map[string]int64{}
+			for _, one := range p.Ran {
+				if one.Kind == "gpu" || one.GPUs > 0 {
+					gpus[one.Workload] = one.GPUs
+				}
+			}
+			if !maps.Equal(gpus, tc.gpus) {
+				t.Errorf("on GPU nodes are %v, want %v", gpus, tc.gpus)
+			}
 			if len(p.Zones()) < 2 {
 				t.Errorf("all pods are in %v", p.Zones())
 			}
-			if p.Uninstalled != 5 {
+			if p.Uninstalled != tc.releases {
 				t.Errorf("%d releases were uninstalled", p.Uninstalled)
 			}
 			reached(t, p, tc.without == "s3")

@@ -58,7 +58,8 @@ func (a *app) rehearseCommand() *cobra.Command {
 				return &usageError{errors.New("--record goes without --keep and --policies: it takes a whole life, and all permissions")}
 			}
 			// LoadFile knows how to refuse what is no file; its bounds hold.
-			if _, err := config.LoadFile(args[0]); err != nil {
+			loaded, err := config.LoadFile(args[0])
+			if err != nil {
 				return err
 			}
 			src, err := os.ReadFile(args[0])
@@ -79,7 +80,7 @@ func (a *app) rehearseCommand() *cobra.Command {
 			}
 			o.Servers = behind(without)
 			if people.kubernetes {
-				open, done, err := a.people(cmd, args[0], people, without)
+				open, done, err := a.people(cmd, args[0], loaded, people, without)
 				if err != nil {
 					return err
 				}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,9 +51,11 @@ type Pod struct {
 	Workload string `json:"workload"`
 	Node     string `json:"node,omitempty"`
 	// Kind is that of its node: "core"; Zone is the node's.
-	Kind  string `json:"kind,omitempty"`
-	Zone  string `json:"zone,omitempty"`
-	Ready bool   `json:"ready"`
+	Kind string `json:"kind,omitempty"`
+	Zone string `json:"zone,omitempty"`
+	// GPUs are how many it asks for.
+	GPUs  int64 `json:"gpus,omitempty"`
+	Ready bool  `json:"ready"`
 	// Address is its own, in the VPC.
 	Address string `json:"address,omitempty"`
 	// Image is by what name and digest the image was pulled.
@@ -225,7 +228,10 @@ type pod struct {
 		OwnerReferences   []struct{ Kind, Name string }
 	}
 	Spec struct {
-		NodeName string
+		NodeName   string
+		Containers []struct {
+			Resources struct{ Limits map[string]string }
+		}
 	}
 	Status struct {
 		Phase, Message, Reason string
@@ -256,6 +262,21 @@ func (p *pod) condition(kind string) (status, message string) {
 		}
 	}
 	return "", ""
+}
+
+// gpus are how many of them a pod asks for. Kubernetes takes whole numbers alone, as
+// limits.
+func (p *pod) gpus() (n int64, err error) {
+	for _, c := range p.Spec.Containers {
+		if text := c.Resources.Limits[architecture.GPUTaint().Key]; text != "" {
+			one, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("read the GPUs of pod %s: %w", p.Metadata.Name, err)
+			}
+			n += one
+		}
+	}
+	return n, nil
 }
 
 // workload is what a pod is one of.
@@ -345,6 +366,9 @@ func (p *Pods) look(ctx context.Context, k *kube) error {
 		}
 		n := nodes[one.Spec.NodeName]
 		out := Pod{Namespace: one.Metadata.Namespace, Name: one.Metadata.Name, Workload: one.workload(), Node: one.Spec.NodeName, Address: one.Status.PodIP, Kind: n.kind(), Zone: n.Metadata.Labels["topology.kubernetes.io/zone"]}
+		if out.GPUs, err = one.gpus(); err != nil {
+			return err
+		}
 		if status, _ := one.condition("Ready"); status == "True" {
 			out.Ready = true
 		} else {
@@ -368,7 +392,7 @@ func (p *Pods) misplaced(a *architecture.Architecture) error {
 		if !slices.Contains(manifests.Namespaces(a), one.Namespace) || one.Node == "" {
 			continue
 		}
-		if want := kindOf(a, one.Workload); want != "" && !slices.Contains(strings.Split(one.Kind, ", "), want) {
+		if want := kindOf(a, one); want != "" && !slices.Contains(strings.Split(one.Kind, ", "), want) {
 			wrong = append(wrong, fmt.Sprintf("pod %s/%s is on %s, a node for %s, not for %s", one.Namespace, one.Name, one.Node, one.Kind, want))
 		}
 	}
@@ -381,11 +405,12 @@ func (p *Pods) misplaced(a *architecture.Architecture) error {
 	return nil
 }
 
-// kindOf is the kind of nodes that a workload's pods go to by its name: those of the
-// web assistant and of interfaces to theirs. "" is any.
-func kindOf(a *architecture.Architecture, workload string) string {
+// kindOf is the kind of nodes that a pod goes to: one that asks for GPUs to GPU nodes,
+// those of the web assistant and of interfaces, by their names, to theirs. "" is any that
+// isn't tainted.
+func kindOf(a *architecture.Architecture, one Pod) string {
 	for _, place := range manifests.Places(a) {
-		if slices.ContainsFunc(place.Workloads, func(pattern string) bool { is, _ := path.Match(pattern, workload); return is }) {
+		if place.Resource != "" && one.GPUs > 0 || slices.ContainsFunc(place.Workloads, func(pattern string) bool { is, _ := path.Match(pattern, one.Workload); return is }) {
 			return string(place.Role)
 		}
 	}

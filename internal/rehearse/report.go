@@ -274,7 +274,7 @@ func (r *Report) finish() {
 	if r.Pods != nil {
 		for i, n := range r.NotModelled {
 			if n == sandbox.WithoutKubernetes {
-				r.NotModelled[i] = "inside the cluster: pods are processes of this machine, where limits of their resources are not enforced, and neither are network policies; nodes offer GPUs only where their image brings NVIDIA's device plugin, and the sample's model server asks for none"
+				r.NotModelled[i] = "inside the cluster: pods are processes of this machine, where limits of their resources are not enforced, and neither are network policies; GPUs are numbers that nodes offer while a pod of NVIDIA's device plugin is there, and no pod gets a device"
 			}
 		}
 	}
