@@ -394,8 +394,8 @@ func pods(w io.Writer, section func(string, ...any), p *rehearse.Pods) {
 		paragraph(w, "  ", "  ", "no chart was installed and no pod ran; rehearse --kubernetes has them run, by a real API server, scheduler and kubelets")
 		return
 	}
-	notRun := p.NotRun()
-	section("Kubernetes, in a copy of the account: %s of %s ran", Count(len(p.Ran)-len(notRun), "pod"), p.Bundle)
+	ready := len(slices.DeleteFunc(slices.Clone(p.Ran), func(one rehearse.Pod) bool { return !one.Ready }))
+	section("Kubernetes, in a copy of the account: %d of %s of %s ready", ready, Count(len(p.Ran), "pod"), p.Bundle)
 	for _, r := range p.Releases {
 		paragraph(w, "  ", "    ", "release %s in %s: %s, %d of %s ready", r.Name, r.Namespace, r.Status, r.Ready, Count(r.Pods, "pod"))
 	}
@@ -409,6 +409,9 @@ func pods(w io.Writer, section func(string, ...any), p *rehearse.Pods) {
 		}
 	})
 	for _, one := range p.Ran {
+		if one.GPUs > 0 {
+			paragraph(w, "  ", "    ", "%s/%s asks for %s", one.Namespace, one.Name, Count(int(one.GPUs), "GPU"))
+		}
 		switch {
 		case one.NotRun != "":
 			paragraph(w, "  process not run: ", "    ", "%s/%s: %s", one.Namespace, one.Name, one.NotRun)
