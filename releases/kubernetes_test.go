@@ -245,6 +245,12 @@ metadata: {name: guard}
 spec: {ports: [{port: 443}]}
 `
 
+const neverReady = `apiVersion: v1
+kind: Pod
+metadata: {name: {{ .Release.Name }}-never, namespace: kube-system}
+spec: {containers: [{name: a, image: b}]}
+`
+
 // fixture is a namespace of a test in a cluster.
 type fixture struct {
 	t         *testing.T
@@ -446,13 +452,34 @@ func TestReleasesKubernetes(t *testing.T) {
 		r := one.(*rel.Release)
 		r.Info.Status = common.StatusFailed
 		ok(t, store.Update(r))
-		broken := packed(t, "base", map[string]string{"templates/a.yaml": namespaceOf, "templates/b.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: never, namespace: kube-system}\nspec: {containers: [{name: a, image: b}]}\n"})
+		broken := packed(t, "base", map[string]string{"templates/a.yaml": namespaceOf, "templates/b.yaml": neverReady})
 		base[0].Chart = broken
 		a := f.apply(3, base)
 		if len(a.problems) != 1 || !strings.Contains(a.problems[0].Reason, "it was left as it is: no revision of it has worked") {
 			t.Fatalf("got %+v", a)
 		}
 		if _, err := admin.CoreV1().Namespaces().Get(t.Context(), f.namespace, meta.GetOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+
+	// Nor is its first revision: the namespace may have been there before, marked as its
+	// own, with what it held.
+	run("adopted", func(t *testing.T, f fixture) {
+		base := f.releases(nil)[:1]
+		_, err := admin.CoreV1().Namespaces().Create(t.Context(), &core.Namespace{ObjectMeta: meta.ObjectMeta{
+			Name: f.namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"},
+			Annotations: map[string]string{"meta.helm.sh/release-name": base[0].Name, "meta.helm.sh/release-namespace": base[0].Namespace},
+		}}, meta.CreateOptions{})
+		ok(t, err)
+		_, err = admin.CoreV1().ConfigMaps(f.namespace).Create(t.Context(), &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: "theirs"}}, meta.CreateOptions{})
+		ok(t, err)
+		base[0].Chart = packed(t, "base", map[string]string{"templates/a.yaml": namespaceOf, "templates/b.yaml": neverReady})
+		a := f.apply(3, base)
+		if len(a.problems) != 1 || !strings.Contains(a.problems[0].Reason, "it was left as it is: no revision of it has worked") {
+			t.Errorf("got %+v", a)
+		}
+		if _, err := admin.CoreV1().ConfigMaps(f.namespace).Get(t.Context(), "theirs", meta.GetOptions{}); err != nil {
 			t.Error(err)
 		}
 	})

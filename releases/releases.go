@@ -6,7 +6,7 @@
 // repositories, the environment nor files of this machine are read. What a run leaves
 // half done, killed at any moment, the next one of the same caller repairs. An upgrade
 // that does not become ready is rolled back to what was there, a first installation
-// that doesn't is removed.
+// that doesn't is removed, unless it makes namespaces.
 //
 // Limits: custom resources that name images of their own are not rewritten, nor are
 // the definitions in a chart's folder crds.
@@ -484,7 +484,7 @@ func (s *session) failed(ctx context.Context, c *action.Configuration, r Release
 		p.Reason += fmt.Sprintf("; it was left as it is, revision %d", after.Version)
 		return &problems{[]Problem{p}}
 	}
-	what, back := s.takeBack(c, before, after)
+	what, back := s.takeBack(c, after)
 	if back != nil {
 		p.Reason += "; it could not be taken back: " + back.Error()
 	} else {
@@ -493,16 +493,16 @@ func (s *session) failed(ctx context.Context, c *action.Configuration, r Release
 	return &problems{[]Problem{p}}
 }
 
-// takeBack undoes a failed revision. Before is the one that was there; nil if it is the
-// first.
-func (s *session) takeBack(c *action.Configuration, before, failed *rel.Release) (string, error) {
+// takeBack undoes a failed revision. One that makes namespaces is never removed, not even
+// the first: a namespace may have been there before it, marked as its own.
+func (s *session) takeBack(c *action.Configuration, failed *rel.Release) (string, error) {
 	all, err := revisions(c, failed.Name)
 	if err != nil {
 		return "", err
 	}
 	good := working(all, failed.Version)
 	switch {
-	case good == nil && before != nil && holdsNamespaces(before.Manifest):
+	case good == nil && holdsNamespaces(failed.Manifest):
 		return "it was left as it is: no revision of it has worked, and to remove it would remove namespaces with all that they hold", nil
 	case good == nil:
 		if err := s.event(failed.Name, "removes what was installed"); err != nil {
