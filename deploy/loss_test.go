@@ -22,6 +22,12 @@ import (
 // command never learns.
 func (w *world) killedWhen(a *architecture.Architecture, status cfntypes.StackStatus, command func(context.Context, deploy.Target) error) {
 	w.t.Helper()
+	w.killedWith(a, architecture.Database, status, command)
+}
+
+// killedWith is killedWhen, of another stack.
+func (w *world) killedWith(a *architecture.Architecture, name architecture.StackName, status cfntypes.StackStatus, command func(context.Context, deploy.Target) error) {
+	w.t.Helper()
 	ctx, kill := context.WithCancelCause(w.t.Context())
 	defer kill(nil)
 	target := w.target(a)
@@ -31,14 +37,14 @@ func (w *world) killedWhen(a *architecture.Architecture, status cfntypes.StackSt
 		}
 		res, err := next.RoundTrip(r)
 		for _, st := range w.find("cloudformation:stack") {
-			if strings.Contains(st.ID, "/"+a.StackName(architecture.Database)+"/") && st.Status == string(status) {
+			if strings.Contains(st.ID, "/"+a.StackName(name)+"/") && st.Status == string(status) {
 				kill(errKilled)
 			}
 		}
 		return res, err
 	})
 	if err := command(ctx, target); !errors.Is(err, errKilled) {
-		w.t.Fatalf("the command was to be killed while the stack is %s, and ended with %v", status, err)
+		w.t.Fatalf("the command was to be killed while the stack %s is %s, and ended with %v", name, status, err)
 	}
 }
 

@@ -90,7 +90,7 @@ func (d *deleting) formerly(ctx context.Context) ([]past, error) {
 	if d.gone != nil {
 		return d.gone, nil
 	}
-	all, err := d.driver.Deleted(ctx, func(name string) bool { return d.names[name] != "" })
+	all, err := d.driver.Deleted(ctx, func(name string, _ time.Time) bool { return d.names[name] != "" })
 	if err != nil {
 		return nil, err
 	}

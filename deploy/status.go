@@ -79,7 +79,13 @@ type Status struct {
 	Resources int                 `json:"resources,omitempty"`
 	Outside   []inventory.Item    `json:"outside,omitempty"`
 	Unknown   []inventory.Unknown `json:"unknown,omitempty"`
-	// Next is the command that leads on.
+	// Deleted are stacks of the file's that were whole and are deleted, while others
+	// stand that go with them: a deletion was begun, or somebody took them away.
+	// DeletedUnknown is why that can't be told.
+	Deleted        []architecture.StackName `json:"deleted,omitempty"`
+	DeletedUnknown string                   `json:"deletedUnknown,omitempty"`
+	// Next is the command that leads on; empty if none has to, or if the reader has to
+	// choose: with Deleted.
 	Next string `json:"next,omitempty"`
 }
 
@@ -165,21 +171,8 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		}
 	}
 	s.protection(t.Architecture.Config.Database.DeletionProtection, owned)
-	switch s.Phase {
-	case Complete:
-		if len(s.Unprotected) > 0 {
-			s.Next = "create"
-		}
-	case Missing, Incomplete, GPUPending:
-		s.Next = "create"
-	case Failed:
-		s.Next = "create"
-		if slices.ContainsFunc(slices.Collect(maps.Values(owned)), func(st *stack.State) bool { return stack.ConditionOf(st.Status) == stack.Undeleted }) {
-			s.Next = "delete"
-		}
-		if slices.ContainsFunc(slices.Collect(maps.Values(owned)), func(st *stack.State) bool { return stack.ConditionOf(st.Status) == stack.Stuck }) {
-			s.Next = "recover"
-		}
+	if err := r.onward(ctx, s, owned, wanted); err != nil {
+		return nil, err
 	}
 	// All else that would make or change something is refused meanwhile.
 	if s.Upgrade != nil && (s.Phase == Complete || s.Next == "create") {
@@ -246,7 +239,12 @@ func goes(v *inventory.Inventory, i inventory.Item) bool {
 }
 
 func phase(owned map[architecture.StackName]*stack.State, wanted map[architecture.StackName]bool) Phase {
-	var there, whole, broken, gpu int
+	var there, whole, failed, gpu int
+	for n, st := range owned {
+		if !wanted[n] && broken(st) {
+			failed++
+		}
+	}
 	for n := range wanted {
 		st := owned[n]
 		switch {
@@ -262,14 +260,14 @@ func phase(owned map[architecture.StackName]*stack.State, wanted map[architectur
 		case n == architecture.GPU:
 			gpu++
 		default:
-			broken++
+			failed++
 		}
 		there++
 	}
 	switch {
 	case there == 0:
 		return Missing
-	case broken > 0:
+	case failed > 0:
 		return Failed
 	case whole == len(wanted):
 		return Complete

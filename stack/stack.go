@@ -202,10 +202,10 @@ func (d *Driver) List(ctx context.Context) ([]*State, error) {
 	return all, nil
 }
 
-// Deleted looks at the stacks that were deleted in the last 90 days, of the names
-// that are asked for.
+// Deleted looks at the stacks that were deleted in the last 90 days, of those that are
+// asked for by name and time of deletion.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListStacks.html
-func (d *Driver) Deleted(ctx context.Context, named func(name string) bool) ([]*State, error) {
+func (d *Driver) Deleted(ctx context.Context, asked func(name string, deleted time.Time) bool) ([]*State, error) {
 	var all []*State
 	pages := cloudformation.NewListStacksPaginator(d.CFN, &cloudformation.ListStacksInput{StackStatusFilter: []types.StackStatus{types.StackStatusDeleteComplete}})
 	for pages.HasMorePages() {
@@ -214,7 +214,7 @@ func (d *Driver) Deleted(ctx context.Context, named func(name string) bool) ([]*
 			return nil, fmt.Errorf("list deleted stacks: %w", err)
 		}
 		for _, s := range page.StackSummaries {
-			if !named(aws.ToString(s.StackName)) {
+			if !asked(aws.ToString(s.StackName), aws.ToTime(s.DeletionTime)) {
 				continue
 			}
 			st, err := d.Describe(ctx, aws.ToString(s.StackId))

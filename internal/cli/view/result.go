@@ -80,6 +80,16 @@ func Status(w io.Writer, s *deploy.Status, file string) {
 	if s.LeaseUnknown != "" {
 		paragraph(w, "at work: ", "  ", "not known: %s", s.LeaseUnknown)
 	}
+	if len(s.Deleted) > 0 {
+		var names []string
+		for _, n := range s.Deleted {
+			names = append(names, string(n))
+		}
+		paragraph(w, "deleted: ", "  ", "%s; to go on with the deletion: poolhouse delete %s; to make them again: poolhouse create %[2]s", strings.Join(names, ", "), file)
+	}
+	if s.DeletedUnknown != "" {
+		paragraph(w, "whether a deletion was begun is not known: ", "  ", "%s", s.DeletedUnknown)
+	}
 	if s.Next != "" {
 		when := "next"
 		if s.Lease != nil && s.Lease.Ended && s.Next != "delete" {
