@@ -269,7 +269,10 @@ func (a *applying) converge(ctx context.Context, all []templates.Stack, start ti
 func (a *applying) finish(ctx context.Context, start time.Time, complete bool, err error) (*Result, error) {
 	res := &Result{Complete: complete, Outputs: a.outputs}
 	if err == nil {
-		err = a.protect(ctx, a.platform())
+		// A complete deployment is left as it is, but for protection that it lacks.
+		if !complete || a.Architecture.Config.Database.DeletionProtection {
+			err = a.protect(ctx, a.platform())
+		}
 		if ctx.Err() == nil {
 			err = errors.Join(err, a.proveExits(ctx))
 		}

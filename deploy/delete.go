@@ -46,8 +46,9 @@ type DeleteOptions struct {
 	// Lift, if not nil, is told what is protected against deletion before the
 	// protection goes, and may refuse by an error. Nothing was touched by then. It
 	// is told again what only comes to be protected later: while stacks in motion are
-	// waited for, and while other protection is lifted. It is called by one goroutine
-	// at a time.
+	// waited for, while the cluster is emptied, and while other protection is lifted;
+	// what it refuses then the run explains in words of its own. It is called by one
+	// goroutine at a time.
 	Lift func(context.Context, []Protection) error
 	// Releases is the program that uninstalls Helm's releases; "" is none at hand,
 	// and then what they own in AWS goes without it.
@@ -67,6 +68,7 @@ type deleting struct {
 	failed  map[architecture.StackName]error
 	asking  sync.Mutex       // guards asked
 	asked   []Protection     // to lift
+	emptied bool             // what the cluster holds is being removed, or was
 	last    []inventory.Item // of the last inventory
 	kept    []Kept
 	needs   needs              // nil until it was looked at

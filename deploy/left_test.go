@@ -88,7 +88,7 @@ func TestL07LeftoversFollowTheData(t *testing.T) {
 		if i := v.Find("AWS::S3::Bucket", theirs); i == nil || i.Holder != "theirs" || i.Own() {
 			t.Errorf("the inventory has what is somebody else's as %+v", i)
 		}
-		if _, err := deploy.MakePlan(t.Context(), w.target(a)); err == nil || strings.Contains(err.Error(), "s3 rb s3://"+full) {
+		if _, err := deploy.MakePlan(t.Context(), w.target(a)); err == nil || strings.Contains(err.Error(), "s3 rb --force s3://"+full) {
 			t.Errorf("a creation that needs the names: %v", err)
 		}
 		// A plan with refusals is a plan.

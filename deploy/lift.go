@@ -130,6 +130,10 @@ func (d *deleting) mayLift(ctx context.Context, all ...Protection) error {
 		return nil
 	}
 	if err := d.opts.Lift(ctx, all); err != nil {
+		if d.emptied && ctx.Err() == nil {
+			// Whatever the error says by itself, something was touched.
+			return fmt.Errorf("protection that was switched on while the cluster was emptied may not be lifted, and stays; what the cluster held is removed, and the stacks stand: %v", err)
+		}
 		return err
 	}
 	d.asked = append(d.asked, all...)

@@ -28,16 +28,16 @@ import (
 	"github.com/poolhouse/poolhouse/templates"
 )
 
-// named are the types whose resources have names of ours, with the property
-// that holds it and the command that removes what took it.
-var named = map[string]struct{ property, remove string }{
-	"AWS::S3::Bucket":      {"BucketName", "aws s3 rb s3://%s --force"},
-	"AWS::Logs::LogGroup":  {"LogGroupName", "aws logs delete-log-group --log-group-name %s"},
-	"AWS::KMS::Alias":      {"AliasName", "aws kms delete-alias --alias-name %s"},
-	"AWS::ECR::Repository": {"RepositoryName", "aws ecr delete-repository --force --repository-name %s"},
-	"AWS::RDS::DBInstance": {"DBInstanceIdentifier", "aws rds delete-db-instance --db-instance-identifier %s"},
-	"AWS::EKS::Cluster":    {"Name", "aws eks delete-cluster --name %s"},
-	"AWS::IAM::Role":       {"RoleName", "aws iam delete-role --role-name %s"},
+// named are the types whose resources have names of ours, with the property that holds
+// it.
+var named = map[string]string{
+	"AWS::S3::Bucket":      "BucketName",
+	"AWS::Logs::LogGroup":  "LogGroupName",
+	"AWS::KMS::Alias":      "AliasName",
+	"AWS::ECR::Repository": "RepositoryName",
+	"AWS::RDS::DBInstance": "DBInstanceIdentifier",
+	"AWS::EKS::Cluster":    "Name",
+	"AWS::IAM::Role":       "RoleName",
 }
 
 // claim is a name that a stack will need.
@@ -99,7 +99,7 @@ func (a *applying) takenNames(ctx context.Context) ([]guard.Refusal, error) {
 				return nil, err
 			}
 		}
-		fix := "find out whose it is; choose another name, or if nobody needs it: " + fmt.Sprintf(named[c.typ].remove, c.name)
+		fix := "find out whose it is; choose another name, or if nobody needs it: " + removal(inventory.Item{Type: c.typ, ID: c.name})
 		if it := own.Find(c.typ, c.name); it != nil && takenAway(*it) {
 			fix = ownAdvice(*it)
 		}
@@ -136,12 +136,12 @@ func (a *applying) claims(s templates.Stack) []claim {
 	known := strings.NewReplacer("${AWS::AccountId}", a.account, "${AWS::Region}", a.AWS.Region)
 	var list []claim
 	for id, r := range doc.Resources {
-		n, ok := named[r.Type]
+		property, ok := named[r.Type]
 		if !ok || r.Condition != "" {
 			continue
 		}
-		name, isText := r.Properties[n.property].(string)
-		if m, isMap := r.Properties[n.property].(map[string]any); isMap {
+		name, isText := r.Properties[property].(string)
+		if m, isMap := r.Properties[property].(map[string]any); isMap {
 			name, isText = m["Fn::Sub"].(string)
 			name = known.Replace(name)
 		}

@@ -126,6 +126,12 @@ func TestProtectionIsTheLastStep(t *testing.T) {
 		w.emptyPlan(a)
 
 		off := became(t, a, func(c *config.Config) { c.Database.DeletionProtection = false })
+		if _, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: w.allowing(off, guard.Lower)}); err != nil {
+			t.Fatal(err)
+		}
+		if open := w.unprotected(off); open != nil {
+			t.Errorf("create of a complete deployment has lifted the protection of %v", open)
+		}
 		if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.allowing(off, guard.Lower)}); err != nil {
 			t.Fatalf("update: %v\n%s", err, w.failures())
 		}

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/architecture"
@@ -230,6 +231,44 @@ func TestL01ObjectsGoFirst(t *testing.T) {
 		h.seen = nil
 		h.stop()
 		h.clean(d)
+	})
+}
+
+// TestL06ProtectionThatComesWhileTheClusterIsEmptied: somebody protects a stack once the
+// objects of the cluster go. Who does not let that be lifted is not told that nothing was
+// touched.
+func TestL06ProtectionThatComesWhileTheClusterIsEmptied(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := inhabit(t)
+		target := h.target(h.a)
+		target.Machine = h.machine(listed)
+		cfn, late := target.AWS.CloudFormation, h.a.StackName(architecture.Identity)
+		untouched, begun := errors.New("nothing was changed"), false
+		h.seen = func(e deploy.Event) {
+			s, ok := e.(deploy.Step)
+			if begun || !ok || s.Stack != architecture.Cluster {
+				return
+			}
+			begun = true
+			if _, err := cfn.UpdateTerminationProtection(t.Context(), &cloudformation.UpdateTerminationProtectionInput{StackName: &late, EnableTerminationProtection: new(true)}); err != nil {
+				t.Error(err)
+			}
+		}
+		_, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: target, Data: deploy.DestroyData, Lift: func(context.Context, []deploy.Protection) error {
+			if begun {
+				return untouched
+			}
+			return nil
+		}})
+		if !begun || err == nil || errors.Is(err, untouched) || !strings.Contains(err.Error(), "what the cluster held is removed, and the stacks stand: nothing was changed") {
+			t.Errorf("it ended with %v", err)
+		}
+		for _, st := range h.find("cloudformation:stack") {
+			if strings.Contains(st.ID, "/"+h.a.Name()+"-") && strings.HasPrefix(st.Status, "DELETE_") {
+				t.Errorf("%s is %s", st.ID, st.Status)
+			}
+		}
 	})
 }
 

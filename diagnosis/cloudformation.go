@@ -66,7 +66,7 @@ func cloudFormation() []Entry {
 		{
 			ID: "invalid-request", Codes: []string{"InvalidRequest"}, Rank: Code,
 			Cause:    "the service refuses a value of {resource}, for the reason that it gives",
-			Next:     "correct the setting that the value comes from; poolhouse validate FILE names every setting with its meaning",
+			Next:     "correct the setting that the value comes from; docs/reference/configuration.md has every setting with its meaning",
 			Document: handlerErrors,
 			Examples: []Failure{says("AWS::EC2::Subnet", "The CIDR '10.0.0.0/8' is invalid.", "InvalidRequest")},
 		},
