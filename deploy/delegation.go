@@ -123,7 +123,7 @@ func (r *run) unvalidated(ctx context.Context) ([]Record, error) {
 			return nil, fmt.Errorf("list certificates: %w", err)
 		}
 		for _, c := range page.CertificateSummaryList {
-			if ours, err := r.certifies(ctx, aws.ToString(c.CertificateArn)); err != nil {
+			if ours, err := r.tagged(ctx, aws.ToString(c.CertificateArn)); err != nil {
 				return nil, err
 			} else if !ours {
 				continue
@@ -148,15 +148,4 @@ func (r *run) unvalidated(ctx context.Context) ([]Record, error) {
 		}
 	}
 	return records, nil
-}
-
-// certifies tells whether a certificate is the deployment's.
-func (r *run) certifies(ctx context.Context, arn string) (bool, error) {
-	tags, err := r.AWS.ACM.ListTagsForCertificate(ctx, &acm.ListTagsForCertificateInput{CertificateArn: &arn})
-	if err := absent(err); err != nil {
-		return false, fmt.Errorf("read the tags of certificate %s: %w", arn, err)
-	}
-	return tags != nil && slices.ContainsFunc(tags.Tags, func(t acmtypes.Tag) bool {
-		return aws.ToString(t.Key) == Tag && aws.ToString(t.Value) == r.Architecture.Config.Name
-	}), nil
 }

@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/stack"
 )
@@ -63,6 +65,46 @@ func TestL13NodesAreNotMadeWhereTheyCannotJoin(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.create(a)
+	})
+}
+
+// TestL13NodesNeedTheirEndpoints: where nothing leads out, a missing endpoint is found
+// before nodes are made that wait for it; and whoever may not look is told so.
+func TestL13NodesNeedTheirEndpoints(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "minimal-egress")
+		blind, looks := "", func(*http.Request, string, string) error { return nil }
+		w := newWorld(t, a, sandbox.Options{Fresh: true, Intercept: func(r *http.Request, service, operation string) error { return looks(r, service, operation) }})
+		var taken *account.Resource
+		w.seen = func(e deploy.Event) {
+			if f, ok := e.(deploy.StackFinished); !ok || f.Stack != architecture.Endpoints || taken != nil {
+				return
+			}
+			taken = w.one("AWS::EC2::VPCEndpoint", func(r *account.Resource) bool {
+				return strings.HasSuffix(fmt.Sprint(r.Props["ServiceName"]), ".ecr.api")
+			})
+			if err := w.box.Account().Do(func(tx *account.Tx) error { tx.Drop(taken.Type, taken.ID); return nil }); err != nil {
+				t.Error(err)
+			}
+		}
+		_, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: w.target(a)})
+		var found *deploy.TopologyError
+		if !errors.As(err, &found) || len(found.Reasons) != 1 || !strings.Contains(found.Reasons[0], "no endpoint of ecr.api") {
+			t.Fatalf("create: %v, want that an endpoint is missing", err)
+		}
+		if err := w.box.Account().Do(func(tx *account.Tx) error { tx.Put(taken); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		w.seen = func(e deploy.Event) {
+			if s, ok := e.(deploy.Step); ok && strings.HasPrefix(s.Text, "whether nodes can join") {
+				blind = s.Text
+			}
+		}
+		looks = deny("DescribeVpcEndpoints")
+		if _, err := deploy.Create(t.Context(), deploy.CreateOptions{Target: w.target(a)}); err != nil || !strings.Contains(blind, "not authorized") {
+			t.Errorf("without the right to look: %v, said %q", err, blind)
+		}
 	})
 }
 

@@ -78,7 +78,7 @@ func Recover(ctx context.Context, o RecoverOptions) (*Recovery, error) {
 						}
 						s := StackRecovery{Stack: name, Name: st.Name}
 						if s.refuseLoss(held, named); s.Refused != "" {
-							return &UnrecoverableError{s.Name, s.Refused, s.Next}
+							return &UnrecoverableError{Stack: s.Name, Reason: s.Refused, Next: s.Next, Begun: true}
 						}
 						return nil
 					},

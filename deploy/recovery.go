@@ -90,7 +90,7 @@ func (r *Recovery) Err() error {
 	var errs []error
 	for _, s := range r.Stacks {
 		if s.Refused != "" {
-			errs = append(errs, &UnrecoverableError{s.Name, s.Refused, s.Next})
+			errs = append(errs, &UnrecoverableError{Stack: s.Name, Reason: s.Refused, Next: s.Next})
 		}
 	}
 	return errors.Join(errs...)
@@ -98,7 +98,11 @@ func (r *Recovery) Err() error {
 
 // UnrecoverableError is a stack that a recovery, as it was asked for, does not
 // touch; Stack is "" if it is about none.
-type UnrecoverableError struct{ Stack, Reason, Next string }
+type UnrecoverableError struct {
+	Stack, Reason, Next string
+	// Begun tells that the recovery was under way, of other stacks at least.
+	Begun bool
+}
 
 func (e *UnrecoverableError) Error() string {
 	if e.Stack == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/config"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
 // TopologyError says why nodes would not join, before any is made.
@@ -28,19 +29,20 @@ func (e *TopologyError) Error() string {
 }
 
 // checkTopology looks, before nodes are made, whether they can join: subnets with
-// room, a way out of them, groups that let them talk, a cluster endpoint that they
-// reach. What stacks have made may have been changed since. Who may not look goes
-// without.
+// room, a way out of them or endpoints, the groups that nodes are given, a cluster
+// endpoint that they reach. What stacks have made may have been changed since.
+// Whoever may not look goes without, and is told so.
 //
 // https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
 func (a *applying) checkTopology(ctx context.Context) error {
 	e := &TopologyError{Deployment: a.Architecture.Config.Name}
-	for _, look := range []func(context.Context) ([]string, error){a.subnetsHaveRoom, a.subnetsLeadOut, a.groupsTalk, a.endpointIsOpen} {
+	for _, look := range []func(context.Context) ([]string, error){a.subnetsHaveRoom, a.subnetsLeadOut, a.endpointsStand, a.groupsStand, a.endpointIsOpen} {
 		found, err := look(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || awsapi.IsCredentials(err) {
 				return err
 			}
+			a.step(architecture.Nodes, "whether nodes can join was not seen whole: %s", awsapi.Message(err))
 			continue
 		}
 		e.Reasons = append(e.Reasons, found...)
@@ -94,7 +96,7 @@ func (a *applying) subnetsHaveRoom(ctx context.Context) ([]string, error) {
 func (a *applying) subnetsLeadOut(ctx context.Context) ([]string, error) {
 	n := a.Architecture.Config.Network
 	if n.Exists() || n.NAT.Mode == config.NATNone {
-		// Its routes were looked at before anything was made, or there are none.
+		// Its routes were looked at before anything was made, or endpoints are the way.
 		return nil, nil
 	}
 	ids := a.networkOutputs("PrivateSubnet", "Id")
@@ -124,7 +126,36 @@ func (a *applying) subnetsLeadOut(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
-func (a *applying) groupsTalk(ctx context.Context) ([]string, error) {
+// endpointsStand looks whether the endpoints are there that are the only way out.
+func (a *applying) endpointsStand(ctx context.Context) ([]string, error) {
+	n := a.Architecture.Config.Network
+	vpc := a.output(architecture.Network, "VpcId")
+	if n.Exists() || n.NAT.Mode != config.NATNone || vpc == "" {
+		return nil, nil
+	}
+	there := map[string]bool{}
+	in := &ec2.DescribeVpcEndpointsInput{Filters: []ec2types.Filter{filter("vpc-id", vpc), filter("vpc-endpoint-type", "Interface"), filter("vpc-endpoint-state", "available")}}
+	for page, err := range awsapi.Pages(ctx, ec2.NewDescribeVpcEndpointsPaginator(a.AWS.EC2, in)) {
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.VpcEndpoints {
+			there[aws.ToString(e.ServiceName)] = true
+		}
+	}
+	var found []string
+	for _, service := range a.Architecture.Endpoints {
+		if !there["com.amazonaws."+a.AWS.Region+"."+service] {
+			found = append(found, fmt.Sprintf("VPC %s has no endpoint of %s that is available, and nothing else leads there", vpc, service))
+		}
+	}
+	return found, nil
+}
+
+// groupsStand looks whether the groups are there that nodes are given. That nodes and
+// control plane talk is for the cluster's own group, which EKS makes and keeps.
+// https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
+func (a *applying) groupsStand(ctx context.Context) ([]string, error) {
 	ids := a.networkOutputs("Nodes", "SecurityGroupId")
 	if len(ids) == 0 {
 		return nil, nil
@@ -135,8 +166,7 @@ func (a *applying) groupsTalk(ctx context.Context) ([]string, error) {
 	}
 	var found []string
 	for _, id := range ids {
-		i := slices.IndexFunc(out.SecurityGroups, func(g ec2types.SecurityGroup) bool { return aws.ToString(g.GroupId) == id })
-		if i < 0 {
+		if !slices.ContainsFunc(out.SecurityGroups, func(g ec2types.SecurityGroup) bool { return aws.ToString(g.GroupId) == id }) {
 			found = append(found, "security group "+id+" of the nodes is gone")
 		}
 	}

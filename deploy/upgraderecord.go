@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -61,11 +63,22 @@ func (u Upgrading) save(ctx context.Context, t Target) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	_, err = t.AWS.SSM.PutParameter(ctx, &ssm.PutParameterInput{
+	in := &ssm.PutParameterInput{
 		Name: &path, Value: aws.String(string(text)), Type: ssmtypes.ParameterTypeString, Overwrite: aws.Bool(true),
 		Description: aws.String("Where an upgrade of Kubernetes stands"),
-	})
+	}
+	under, err := lookAtUpgrade(ctx, t)
 	if err != nil {
+		return err
+	}
+	if under == nil {
+		// Tags are for new parameters only.
+		in.Overwrite = nil
+		for _, k := range slices.Sorted(maps.Keys(t.Architecture.Tags)) {
+			in.Tags = append(in.Tags, ssmtypes.Tag{Key: aws.String(k), Value: aws.String(t.Architecture.Tags[k])})
+		}
+	}
+	if _, err := t.AWS.SSM.PutParameter(ctx, in); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

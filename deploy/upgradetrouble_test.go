@@ -57,6 +57,9 @@ func (w *world) killedAt(a *architecture.Architecture, at string) {
 		w.t.Fatalf("not killed: %v", err)
 	}
 	w.seen = nil
+	if i := w.find("AWS::SSM::Parameter"); !slices.ContainsFunc(i, func(r *account.Resource) bool { return r.ID == a.UpgradePath() && r.Tags[deploy.Tag] == a.Name() }) {
+		w.t.Errorf("no record with the deployment's tag: %s is not among %d parameters", a.UpgradePath(), len(i))
+	}
 }
 
 // recorded is the record of an upgrade, or "".

@@ -41,7 +41,8 @@ type app struct {
 	Streams
 	output  string // text or json
 	verbose bool
-	// file is the configuration that the command is about, once it was read.
+	// file is the configuration that the command is about, once it was read, as a word
+	// for a shell.
 	file string
 	// started: the command line was understood and a command runs: this one. Again is
 	// the line that repeats it, for a shell.

@@ -92,7 +92,7 @@ func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents,
 	first, err := cluster.NewFoundation(t.Architecture, outputs)
 	var missing manifests.MissingError
 	if errors.As(err, &missing) {
-		return nil, hinted{err, "complete the deployment: poolhouse create " + quoted(a.file)}
+		return nil, hinted{err, "complete the deployment: poolhouse create " + a.file}
 	}
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (a *app) platform(ctx context.Context, t deploy.Target, c *bundle.Contents,
 		}
 		r.Values, err = cluster.ValuesOf(t.Architecture, outputs, h.Name, cluster.Over(own, values[h.Name]))
 		if errors.As(err, &missing) {
-			return nil, hinted{err, "complete the deployment: poolhouse create " + quoted(a.file)}
+			return nil, hinted{err, "complete the deployment: poolhouse create " + a.file}
 		}
 		if err != nil {
 			return nil, err

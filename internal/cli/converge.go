@@ -65,7 +65,7 @@ func (a *app) converge(cmd *cobra.Command, path string, yes, keepDrift bool, all
 		return err
 	}
 	if res.Complete && !plan.Empty() {
-		fmt.Fprintf(a.Err, "%s is complete and was left as it is; to change it to what the file says: poolhouse update %s\n", plan.Deployment, path)
+		fmt.Fprintf(a.Err, "%s is complete and was left as it is; to change it to what the file says: poolhouse update %s\n", plan.Deployment, quoted(path))
 	}
 	v := struct {
 		Deployment string                                       `json:"deployment"`

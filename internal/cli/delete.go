@@ -141,7 +141,7 @@ func (a *app) delete(cmd *cobra.Command, path string, f deleteFlags) error {
 	if status.Phase != deploy.Missing || len(status.Outside) > 0 || len(status.Unknown) > 0 {
 		if a.output != "json" {
 			status.Next = ""
-			view.Status(a.Err, status, path)
+			view.Status(a.Err, status, quoted(path))
 			if err := a.inCluster(ctx, t, status, data, program != ""); err != nil {
 				return err
 			}
@@ -170,7 +170,7 @@ func (a *app) delete(cmd *cobra.Command, path string, f deleteFlags) error {
 		return err
 	}
 	v := manifest{name, status.Region, account, data, res.Took.Seconds(), res}
-	errs := []error{err, a.print(v, func() { view.Deleted(a.Out, name, path, res) })}
+	errs := []error{err, a.print(v, func() { view.Deleted(a.Out, name, quoted(path), res) })}
 	if f.manifest != "" {
 		errs = append(errs, v.write(f.manifest))
 	}

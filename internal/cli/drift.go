@@ -32,7 +32,7 @@ func (a *app) driftCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.print(r, func() { view.Drift(a.Out, r, args[0]) }); err != nil {
+			if err := a.print(r, func() { view.Drift(a.Out, r, quoted(args[0])) }); err != nil {
 				return err
 			}
 			if !r.Empty() {

@@ -68,7 +68,7 @@ func ExitCode(err error) int {
 		return Failed
 	case errors.As(err, &pending):
 		return Pending
-	case errors.As(err, &unrecoverable):
+	case errors.As(err, &unrecoverable) && !unrecoverable.Begun:
 		return Usage
 	case awsapi.Code(err) == wire.NotModelled && otherRegion().MatchString(awsapi.Message(err)):
 		return Usage

@@ -33,6 +33,7 @@ func TestExitCode(t *testing.T) {
 		{&deploy.PendingError{Err: errors.New("no route")}, Pending},
 		{&deploy.PausedError{Err: errors.New("expired")}, Pending},
 		{&deploy.UnrecoverableError{}, Usage},
+		{&deploy.UnrecoverableError{Begun: true}, Failed},
 		{&deploy.BlockedError{}, Failed},
 		{&lease.HeldError{}, Failed},
 		{&cluster.ReleasesError{Refused: true}, Usage},

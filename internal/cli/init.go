@@ -92,5 +92,5 @@ func (a *app) writeInit(path string, src []byte, force bool) error {
 
 func printInit(w io.Writer, path string, marked int) {
 	fmt.Fprintf(w, "wrote %s; %s marked \"change\"\n", path, view.Count(marked, "line"))
-	fmt.Fprintf(w, "next: change them, then poolhouse validate %s\n", path)
+	fmt.Fprintf(w, "next: change them, then poolhouse validate %s\n", quoted(path))
 }

@@ -62,7 +62,7 @@ func (a *app) models(ctx context.Context, file string) (*models.Store, error) {
 	}
 	bucket := out[architecture.Storage]["ModelsBucketName"]
 	if bucket == "" {
-		return nil, hinted{fmt.Errorf("%s has no bucket of models yet: its stack %s is not complete", t.Architecture.Config.Name, architecture.Storage), "poolhouse create " + file + " makes it"}
+		return nil, hinted{fmt.Errorf("%s has no bucket of models yet: its stack %s is not complete", t.Architecture.Config.Name, architecture.Storage), "poolhouse create " + quoted(file) + " makes it"}
 	}
 	return models.Open(ctx, t.AWS, bucket)
 }

@@ -43,12 +43,12 @@ func (a *app) recover(cmd *cobra.Command, path string, yes, dry bool, o deploy.R
 		plan, err := a.planRecovery(ctx, o)
 		if err != nil {
 			if plan != nil && a.output != "json" {
-				view.Recovery(a.Err, plan, path)
+				view.Recovery(a.Err, plan, quoted(path))
 			}
 			return err
 		}
 		if plan.Empty() || dry {
-			if err := a.print(plan, func() { view.Recovery(a.Out, plan, path) }); err != nil {
+			if err := a.print(plan, func() { view.Recovery(a.Out, plan, quoted(path)) }); err != nil {
 				return err
 			}
 			if !plan.Empty() {
@@ -57,7 +57,7 @@ func (a *app) recover(cmd *cobra.Command, path string, yes, dry bool, o deploy.R
 			return nil
 		}
 		if a.output != "json" {
-			view.Recovery(a.Err, plan, path)
+			view.Recovery(a.Err, plan, quoted(path))
 		}
 		if err := plan.Err(); err != nil {
 			return err
@@ -78,7 +78,7 @@ func (a *app) recover(cmd *cobra.Command, path string, yes, dry bool, o deploy.R
 		if err != nil {
 			return err
 		}
-		return a.print(plan, func() { view.Recovered(a.Out, plan, path) })
+		return a.print(plan, func() { view.Recovered(a.Out, plan, quoted(path)) })
 	}
 }
 

@@ -255,7 +255,7 @@ func removals(others []*models.OthersError, file string) string {
 		if i > 0 {
 			separator = "; "
 		}
-		text += fmt.Sprintf("%s%spoolhouse models push -f %s --name %s --delete-others %s", separator, from, quoted(file), o.Name, quoted(archive))
+		text += fmt.Sprintf("%s%spoolhouse models push -f %s --name %s --delete-others %s", separator, from, file, o.Name, quoted(archive))
 	}
 	return text
 }

@@ -26,7 +26,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			s.Add(found)
-			return a.print(s, func() { view.Status(a.Out, s, args[0]) })
+			return a.print(s, func() { view.Status(a.Out, s, quoted(args[0])) })
 		},
 	}
 }

@@ -34,7 +34,7 @@ func (a *app) target(ctx context.Context, path string) (deploy.Target, string, e
 	if err != nil {
 		return deploy.Target{}, "", err
 	}
-	a.file = path
+	a.file = quoted(path)
 	clients, who, err := a.connect(ctx, arch.Config.Region, arch.Config)
 	if err != nil {
 		return deploy.Target{}, "", err

@@ -67,7 +67,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			rep, err := verify.Run(cmd.Context(), o)
 			var absent *verify.AbsentError
 			if errors.As(err, &absent) {
-				return hinted{err, "poolhouse create " + args[0] + " makes it; poolhouse list shows the deployments of a region"}
+				return hinted{err, "poolhouse create " + quoted(args[0]) + " makes it; poolhouse list shows the deployments of a region"}
 			}
 			if err != nil {
 				return err
