@@ -175,7 +175,7 @@ func Look(ctx context.Context, t Target) (*Status, error) {
 		return nil, err
 	}
 	// All else that would make or change something is refused meanwhile.
-	if s.Upgrade != nil && (s.Phase == Complete || s.Next == "create") {
+	if s.Upgrade != nil && (s.Phase == Complete || s.Next == "create" || len(s.Deleted) > 0) {
 		s.Next = "upgrade kubernetes -f"
 	}
 	return s, nil
