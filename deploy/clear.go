@@ -49,17 +49,21 @@ func (r *run) birth(ctx context.Context, st *stack.State) (*stack.Birth, error) 
 	return b, nil
 }
 
-// ofIts are the resources of a stack that goes without those that were there before
-// it, and that its creation, which failed, could not make.
-func (r *run) ofIts(ctx context.Context, st *stack.State, held []stack.Resource) ([]stack.Resource, error) {
-	if c := stack.ConditionOf(st.Status); c != stack.Stillborn && c != stack.Undeleted {
-		return held, nil
-	}
-	birth, err := r.birth(ctx, st)
-	if err != nil || !birth.Stillborn {
+// ofIts are the resources of a stack without those that were there before it, and
+// that its creation, or an update, could not make: both may have failed, unless the
+// stack is whole. One that was in motion may be gone by now.
+func (r *run) ofIts(ctx context.Context, st *stack.State) ([]stack.Resource, error) {
+	held, err := r.driver.Resources(ctx, st.ID)
+	if err != nil || stack.ConditionOf(st.Status) == stack.Whole {
 		return held, err
 	}
-	return slices.DeleteFunc(held, func(res stack.Resource) bool { return !birth.Made(res) }), nil
+	birth, err := r.birth(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(held, func(res stack.Resource) bool {
+		return (birth.Stillborn || res.Status == types.ResourceStatusCreateFailed) && !birth.Made(res)
+	}), nil
 }
 
 // standing are the resources that hold data and are still there: those too that

@@ -295,14 +295,11 @@ func (d *deleting) delete(ctx context.Context, name architecture.StackName) erro
 		return err
 	}
 	return d.timed(name, DeleteStack, deleteTime(body), func() (int, error) {
-		held, err := d.driver.Resources(ctx, st.ID)
+		held, err := d.ofIts(ctx, st)
 		if err != nil {
 			return 0, err
 		}
 		d.held(held)
-		if held, err = d.ofIts(ctx, st, held); err != nil {
-			return 0, err
-		}
 		retained := retains(body)
 		// Logs come to their bucket as long as the others are there.
 		slices.SortStableFunc(held, func(a, b stack.Resource) int { return boolCompare(isLogs(a), isLogs(b)) })

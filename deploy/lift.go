@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
@@ -66,13 +68,13 @@ func (r *run) guardedOf(ctx context.Context, name architecture.StackName, st *st
 	if !slices.Contains(guardedIn, name) {
 		return nil, nil
 	}
-	held, err := r.driver.Resources(ctx, st.ID)
+	held, err := r.ofIts(ctx, st)
 	if err != nil {
 		return nil, err
 	}
 	var on []stack.Resource
 	for _, res := range held {
-		if res.PhysicalID == "" || !slices.Contains(guarded, res.Type) {
+		if res.PhysicalID == "" || res.Status == types.ResourceStatusDeleteComplete || !slices.Contains(guarded, res.Type) {
 			continue
 		}
 		protected, err := r.isProtected(ctx, res)

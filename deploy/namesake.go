@@ -99,7 +99,7 @@ func (d *deleting) formerly(ctx context.Context) ([]past, error) {
 		if st.Tags[Tag] != d.Architecture.Name() {
 			continue
 		}
-		held, err := d.driver.Resources(ctx, st.ID)
+		held, err := d.ofIts(ctx, st)
 		if err != nil {
 			return nil, err
 		}

@@ -55,10 +55,7 @@ func (r *run) replacements(ctx context.Context, states map[architecture.StackNam
 		if !st.Exists() {
 			continue
 		}
-		held, err := r.driver.Resources(ctx, st.ID)
-		if err == nil {
-			held, err = r.ofIts(ctx, st, held)
-		}
+		held, err := r.ofIts(ctx, st)
 		if err != nil {
 			return nil, err
 		}

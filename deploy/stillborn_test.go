@@ -2,7 +2,9 @@ package deploy_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -12,12 +14,14 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	cfntypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -208,17 +212,136 @@ func TestL11RecoverTakesAwayWhatAFailedCreationMade(t *testing.T) {
 
 // TestL07DeleteLeavesWhatWasThereBefore: a stack names a bucket of somebody that it
 // could not make. The deletion with all data takes away what the stack made, and
-// leaves theirs.
+// leaves theirs: also if the stack goes already, since a run that was killed began it.
 func TestL07DeleteLeavesWhatWasThereBefore(t *testing.T) {
+	t.Parallel()
+	for _, going := range []bool{false, true} {
+		t.Run(fmt.Sprintf("going=%t", going), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "evaluation")
+				w := failedTwice(t, a)
+				if going {
+					name := a.StackName(architecture.Storage)
+					if _, err := w.target(a).AWS.CloudFormation.DeleteStack(t.Context(), &cloudformation.DeleteStackInput{StackName: &name}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.naming(a, "TelemetryBucket", "theirs-of-old"), Data: deploy.DestroyData}); err != nil {
+					t.Fatal(err)
+				}
+				if waits := strings.Contains(w.steps(), "waiting for stack poolside-storage: DELETE_IN_PROGRESS"); waits != going {
+					t.Errorf("the stack goes already: %t", waits)
+				}
+				if left := w.buckets(); !slices.Equal(left, []string{"theirs-of-old"}) {
+					t.Errorf("left: %q", left)
+				}
+			})
+		})
+	}
+}
+
+// TestL07DeleteLeavesWhatAnUpdateCouldNotMake: an update that failed, and that nobody
+// rolled back, names a bucket of somebody that it could not make. The deletion with all
+// data leaves it.
+func TestL07DeleteLeavesWhatAnUpdateCouldNotMake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := example(t, "evaluation")
-		w := failedTwice(t, a)
+		w := broken(t, a, a, 1, rehearse.Faults{Name: "day.yaml", Source: []byte(
+			`faults: [{id: forth, times: 1, fail: {stack: poolside-storage, resource: TelemetryBucket, on: [create], error: InternalFailure, late: false}}]`)})
+		const made = `"ModelsBucket":{"Type":"AWS::S3::Bucket","DeletionPolicy":"RetainExceptOnCreate","Properties":{"BucketName":"made"}}`
+		w.stack(a, architecture.Storage, `{"Resources":{`+made+`}}`)
+		api, name := w.target(a).AWS, a.StackName(architecture.Storage)
+		if _, err := api.CloudFormation.UpdateStack(t.Context(), &cloudformation.UpdateStackInput{
+			StackName: &name, DisableRollback: new(true), Tags: []cfntypes.Tag{{Key: new(deploy.Tag), Value: new(a.Name())}},
+			TemplateBody: new(`{"Resources":{` + made + `,"TelemetryBucket":{"Type":"AWS::S3::Bucket","DeletionPolicy":"RetainExceptOnCreate","Properties":{"BucketName":"theirs-of-old"}}}}`),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := (&stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}).Rest(t.Context(), name); err != nil || st.Status != cfntypes.StackStatusUpdateFailed {
+			t.Fatalf("the stack is %+v, %v", st, err)
+		}
+		if _, err := api.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: new("theirs-of-old")}); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.naming(a, "TelemetryBucket", "theirs-of-old"), Data: deploy.DestroyData}); err != nil {
 			t.Fatal(err)
 		}
 		if left := w.buckets(); !slices.Equal(left, []string{"theirs-of-old"}) {
 			t.Errorf("left: %q", left)
+		}
+	})
+}
+
+// couldNotMake makes a stack with the deployment's tag whose creation of a resource
+// failed, and that nobody rolled back.
+func couldNotMake(t *testing.T, a *architecture.Architecture, name architecture.StackName, resource, body string) *trial {
+	t.Helper()
+	w := broken(t, a, a, 1, rehearse.Faults{Name: "day.yaml", Source: fmt.Appendf(nil, `faults: [{id: make, times: 1, fail: {stack: %s, resource: %s, on: [create], error: InternalFailure, late: false}}]`, a.StackName(name), resource)})
+	api := w.target(a).AWS
+	if _, err := api.CloudFormation.CreateStack(t.Context(), &cloudformation.CreateStackInput{
+		StackName: new(a.StackName(name)), TemplateBody: &body, DisableRollback: new(true), Tags: []cfntypes.Tag{{Key: new(deploy.Tag), Value: new(a.Name())}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d := &stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}
+	if st, err := d.Rest(t.Context(), a.StackName(name)); err != nil || st.Status != cfntypes.StackStatusCreateFailed {
+		t.Fatalf("the stack is %+v, %v", st, err)
+	}
+	return w
+}
+
+// TestL06ProtectionOfOthersStays: a stack names a database of somebody that it could
+// not make. A deletion neither asks for its protection nor lifts it.
+func TestL06ProtectionOfOthersStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		db := a.DatabaseName()
+		const network = `"Vpc":{"Type":"AWS::EC2::VPC","Properties":{"CidrBlock":"10.9.0.0/16"}},
+			"One":{"Type":"AWS::EC2::Subnet","Properties":{"VpcId":{"Ref":"Vpc"},"CidrBlock":"10.9.0.0/20","AvailabilityZone":"us-east-1a"}},
+			"Two":{"Type":"AWS::EC2::Subnet","Properties":{"VpcId":{"Ref":"Vpc"},"CidrBlock":"10.9.16.0/20","AvailabilityZone":"us-east-1b"}},
+			"SubnetGroup":{"Type":"AWS::RDS::DBSubnetGroup","Properties":{"DBSubnetGroupDescription":"both","SubnetIds":[{"Ref":"One"},{"Ref":"Two"}]}}`
+		body := `{"Resources":{` + network + `,"Database":{"Type":"AWS::RDS::DBInstance","DeletionPolicy":"RetainExceptOnCreate","Properties":{
+			"DBInstanceIdentifier":"` + db + `","Engine":"postgres","DBInstanceClass":"db.m7g.large","AllocatedStorage":"50","MasterUsername":"keeper",
+			"ManageMasterUserPassword":true,"DeletionProtection":true,"DBSubnetGroupName":{"Ref":"SubnetGroup"}}}}}`
+		w := couldNotMake(t, a, architecture.Database, "Database", body)
+		api := w.target(a).AWS
+		if _, err := (&stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}).Apply(t.Context(), stack.Spec{Name: "theirs", Template: []byte(body)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		var asked []deploy.Protection
+		_, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.naming(a, "Database", db), Data: deploy.DestroyData, Lift: func(_ context.Context, all []deploy.Protection) error {
+			asked = append(asked, all...)
+			return nil
+		}})
+		if err != nil || len(asked) > 0 {
+			t.Errorf("asked to lift %+v, %v", asked, err)
+		}
+		out, err := api.RDS.DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &db})
+		if err != nil || len(out.DBInstances) != 1 || !*out.DBInstances[0].DeletionProtection {
+			t.Errorf("their database: %+v, %v", out, err)
+		}
+	})
+}
+
+// TestL08LogsOfOthersStay: a stack names a log group of somebody that it could not
+// make. A deletion doesn't take it for one that a service wrote again.
+func TestL08LogsOfOthersStay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		group := a.ClusterLogGroup()
+		w := couldNotMake(t, a, architecture.Cluster, "ClusterLogGroup", `{"Resources":{"ClusterLogGroup":{"Type":"AWS::Logs::LogGroup","Properties":{"LogGroupName":"`+group+`"}}}}`)
+		testkit.MustCreate(t, w.box, "AWS::Logs::LogGroup", map[string]any{"LogGroupName": group})
+		d, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.naming(a, "ClusterLogGroup", group), Data: deploy.DestroyData})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keptAs(t, d, "AWS::Logs::LogGroup", group)
+		if left := w.find("AWS::Logs::LogGroup"); len(left) != 1 || left[0].ID != group {
+			t.Errorf("left: %+v", left)
 		}
 	})
 }
