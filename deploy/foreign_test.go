@@ -52,6 +52,42 @@ func TestL02ForeignThingsInTheNetwork(t *testing.T) {
 	}
 }
 
+// TestL02InterfacesComeLate: what the network plugin and a load balancer leave appears only
+// once the stack of the network is being deleted, which waits for it in vain. One delete
+// gets over that.
+func TestL02InterfacesComeLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		w.create(a)
+		group := w.one("AWS::EC2::SecurityGroup", func(r *account.Resource) bool { return r.LogicalID == "NodesSecurityGroup" })
+		subnet := w.one("AWS::EC2::Subnet", func(r *account.Resource) bool { return r.LogicalID == "PrivateSubnet1" })
+		came := false
+		w.listen = true
+		w.seen = func(e deploy.Event) {
+			r, ok := e.(deploy.ResourceEvent)
+			if came || !ok || r.Stack != architecture.Network || !r.IsStack() || r.Status != "DELETE_IN_PROGRESS" {
+				return
+			}
+			came = true
+			for description, tag := range map[string]string{"aws-K8S-i-0123456789abcdef0": "cluster.k8s.amazonaws.com/name", "ELB app/poolside/0123456789abcdef": ""} {
+				p := map[string]any{"SubnetId": subnet.ID, "GroupSet": []any{group.ID}, "Description": description}
+				if tag != "" {
+					p["Tags"] = awsTags(tag, a.ClusterName())
+				}
+				testkit.MustCreate(t, w.box, ec2.TypeNetworkInterface, p)
+			}
+		}
+		d := w.destroy(a)
+		if !came {
+			t.Error("the stack of the network was deleted unseen")
+		}
+		w.seen = nil
+		w.clean(d)
+	})
+}
+
 // keepsTheirs: a detached interface of somebody else's in a network that was
 // there holds a security group of the deployment's, and isn't deleted for it. One
 // that a load balancer left is.

@@ -70,10 +70,10 @@ func TestL20RolesAreKnownLate(t *testing.T) {
 	}
 }
 
-// TestL02InterfacesStayOrComeLate has network interfaces of each kind stay when
+// TestL02InterfacesStay has network interfaces of each kind stay when
 // what they served is gone, for minutes or until somebody deletes them: one
 // delete gets over all of them.
-func TestL02InterfacesStayOrComeLate(t *testing.T) {
+func TestL02InterfacesStay(t *testing.T) {
 	s := told(t, "evaluation")
 	for _, of := range []string{"eks", "rds", "load-balancers", "nat-gateways", "endpoints", "instances"} {
 		for _, stay := range []string{"5m", "25m", "forever"} {
