@@ -577,6 +577,49 @@ func TestServiceAccounts(t *testing.T) {
 	}
 }
 
+// A cluster autoscaler has a role where a node group has room: not where each has one
+// size, but for a capacity block's, whose least is none.
+func TestClusterAutoscalerAccount(t *testing.T) {
+	t.Parallel()
+	sized := func(name string, f func(*config.NodeGroup)) *Architecture {
+		t.Helper()
+		c := *example(t, name)
+		c.Compute = slices.Clone(c.Compute)
+		for i := range c.Compute {
+			c.Compute[i].Min, c.Compute[i].Desired = c.Compute[i].Max, c.Compute[i].Max
+			f(&c.Compute[i])
+		}
+		return mustNew(t, &c)
+	}
+	for name, test := range map[string]struct {
+		a    *Architecture
+		want bool
+	}{
+		"as in the example": {mustNew(t, example(t, "production")), true},
+		"one size each":     {sized("gpu-inference", func(*config.NodeGroup) {}), false},
+		"room in one zone": {sized("production", func(g *config.NodeGroup) {
+			if g.Role == config.Core {
+				g.Max++
+			}
+		}), true},
+		"reservation": {sized("gpu-inference", func(g *config.NodeGroup) {
+			if g.Role == config.GPU {
+				g.Reservation = config.Reservation{ID: "cr-1", ZoneID: "use1-az4"}
+			}
+		}), false},
+		"capacity block": {sized("gpu-inference", func(g *config.NodeGroup) {
+			if g.Role == config.GPU {
+				g.Reservation = config.Reservation{ID: "cr-1", ZoneID: "use1-az4", CapacityBlock: true}
+			}
+		}), true},
+	} {
+		got, ok := test.a.Account(RoleClusterAutoscaler)
+		if want := (ServiceAccount{"kube-system", "cluster-autoscaler", "cluster-autoscaler"}); ok != test.want || ok && got != want {
+			t.Errorf("%s: got %v, %t", name, got, ok)
+		}
+	}
+}
+
 func TestPromotionKeepsNames(t *testing.T) {
 	t.Parallel()
 	c := example(t, "evaluation")

@@ -103,9 +103,14 @@ func (a *Architecture) serviceAccounts() []ServiceAccount {
 	if len(a.GPUGroups) > 0 {
 		out = append(out, ServiceAccount{"poolside-models", "inference", RoleInference})
 	}
-	return append(out,
+	out = append(out,
 		ServiceAccount{"external-secrets", "external-secrets", RoleExternalSecrets},
 		ServiceAccount{"kube-system", "aws-load-balancer-controller", RoleLoadBalancerController},
+	)
+	if slices.ContainsFunc(slices.Concat(a.NodeGroups, a.GPUGroups), NodeGroup.Scales) {
+		out = append(out, ServiceAccount{"kube-system", "cluster-autoscaler", RoleClusterAutoscaler})
+	}
+	return append(out,
 		ServiceAccount{"kube-system", "ebs-csi-controller-sa", RoleEBSCSI},
 		ServiceAccount{"kube-system", "aws-node", RoleVPCCNI},
 	)
@@ -120,6 +125,7 @@ const (
 	RoleInference              = "inference"
 	RoleExternalSecrets        = "external-secrets"
 	RoleLoadBalancerController = "load-balancer-controller"
+	RoleClusterAutoscaler      = "cluster-autoscaler"
 	RoleEBSCSI                 = "ebs-csi"
 	RoleVPCCNI                 = "vpc-cni"
 )

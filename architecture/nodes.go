@@ -88,6 +88,11 @@ func (g NodeGroup) Key() string {
 	return b.String() + "Zone" + strconv.Itoa(g.Zone+1)
 }
 
+// Scales says whether a cluster autoscaler has room in the group's bounds. A capacity
+// block's begin at no nodes, since there may be no window.
+// https://docs.aws.amazon.com/eks/latest/userguide/capacity-blocks-mng.html
+func (g NodeGroup) Scales() bool { return g.Min < g.Max || g.Group.Reservation.CapacityBlock }
+
 // Roles are the roles that the nodes serve, the group's own first.
 func (g NodeGroup) Roles() []config.Role {
 	return append([]config.Role{g.Role}, g.Group.Also...)
@@ -100,11 +105,23 @@ func (g NodeGroup) Labels() map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
+	if _, ok := out[AcceleratorLabel]; g.Role == config.GPU && !ok {
+		out[AcceleratorLabel] = "nvidia"
+	}
 	for _, r := range g.Roles() {
 		maps.Copy(out, LabelsFor(r))
 	}
 	return out
 }
+
+// PodNetworkLabel is the label of nodes that says which ENIConfig their pods'
+// interfaces go by, where pods have a range of their own.
+const PodNetworkLabel = "node-role.poolhouse/pod-network"
+
+// AcceleratorLabel keeps a cluster autoscaler from taking a GPU node whose device plugin
+// has not told of the GPUs yet for one without, and adding another.
+// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/cloudprovider/aws/README.md#special-note-on-gpu-instances
+const AcceleratorLabel = "k8s.amazonaws.com/accelerator"
 
 // DedicatedTaint is the key of the taint that keeps other pods off the nodes of
 // web-assistant and interface. Pods of these roles tolerate it with any value,

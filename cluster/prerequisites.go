@@ -42,6 +42,21 @@ func prerequisites() []prerequisite {
 			},
 		},
 		{
+			// https://github.com/kubernetes/autoscaler/tree/master/charts/cluster-autoscaler
+			chart: autoscaler, namespace: system, role: architecture.RoleClusterAutoscaler,
+			values: func(a *architecture.Architecture, _ manifests.Outputs, account map[string]any) map[string]any {
+				return map[string]any{
+					"cloudProvider": "aws", "awsRegion": a.Config.Region,
+					"autoDiscovery": map[string]any{"clusterName": a.ClusterName()},
+					"rbac":          map[string]any{"serviceAccount": account}, "replicaCount": replicas,
+					// The nodes of a kind are a group in each zone, and differ in this label.
+					// The chart drops what follows an underscore.
+					// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
+					"extraArgs": map[string]any{"balance-similar-node-groups": true, "balancing-ignore-label_1": architecture.PodNetworkLabel},
+				}
+			},
+		},
+		{
 			// https://external-secrets.io/latest/introduction/getting-started/
 			chart: "external-secrets", namespace: manifests.External, role: architecture.RoleExternalSecrets,
 			groups: []string{"external-secrets.io", "generators.external-secrets.io"},
@@ -116,10 +131,13 @@ func ValuesOf(a *architecture.Architecture, o manifests.Outputs, chart string, g
 }
 
 // Refused are the problems of releases that can't be in a deployment: what EKS runs
-// already, and objects of kinds that nothing in the cluster and no chart before them
-// defines.
-func Refused(list []Rendered) (problems []ReleaseProblem) {
+// already, what has nothing to do there and so no role, and objects of kinds that nothing
+// in the cluster and no chart before them defines.
+func Refused(a *architecture.Architecture, list []Rendered) (problems []ReleaseProblem) {
 	for _, r := range list {
+		if _, ok := a.Account(architecture.RoleClusterAutoscaler); r.Name == autoscaler && !ok {
+			problems = append(problems, ReleaseProblem{"release " + r.Name, "has no node group to scale: min is max in all of them", "leave the chart out of the bundle, or raise max in the file and run poolhouse update"})
+		}
 		if r.Name == metricsAddon {
 			problems = append(problems, ReleaseProblem{"release " + r.Name, "is in the cluster already, as an add-on of EKS that the deployment has", "leave the chart out of the bundle"})
 		}
@@ -146,6 +164,9 @@ func Refused(list []Rendered) (problems []ReleaseProblem) {
 	}
 	return problems
 }
+
+// autoscaler is the chart of the cluster autoscaler.
+const autoscaler = "cluster-autoscaler"
 
 // metricsAddon is the add-on that serves the metrics of pods and nodes.
 const metricsAddon = "metrics-server"

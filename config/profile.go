@@ -58,7 +58,7 @@ func Default(p Profile) *Config {
 		Registry: Registry{
 			Repositories: []string{
 				"core-api", "web-assistant", "inference", "envoy", "database-client",
-				"external-secrets", "aws-load-balancer-controller", "k8s-device-plugin",
+				"external-secrets", "aws-load-balancer-controller", "cluster-autoscaler", "k8s-device-plugin",
 			},
 			UntaggedDays: 14,
 		},

@@ -140,7 +140,7 @@ func cluster(a *architecture.Architecture) *cfn.Template {
 // https://docs.aws.amazon.com/eks/latest/userguide/cni-increase-ip-addresses.html
 func podNetwork(t *cfn.Template, a *architecture.Architecture, h cfn.Handle, env, values map[string]any) {
 	env["AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"] = "true"
-	env["ENI_CONFIG_LABEL_DEF"] = PodNetworkLabel
+	env["ENI_CONFIG_LABEL_DEF"] = architecture.PodNetworkLabel
 	env["ENABLE_PREFIX_DELEGATION"] = "true"
 	subnets := map[string]any{}
 	for _, g := range slices.Concat(a.NodeGroups, a.GPUGroups) {

@@ -29,6 +29,8 @@ func identity(a *architecture.Architecture) *cfn.Template {
 			policies = externalSecretsPolicies(t, a)
 		case architecture.RoleLoadBalancerController:
 			policies = loadBalancerControllerPolicies(t, a)
+		case architecture.RoleClusterAutoscaler:
+			policies = clusterAutoscalerPolicies(a)
 		case architecture.RoleEBSCSI:
 			policies = ebsCSIPolicies(t, a)
 		default:
@@ -332,6 +334,31 @@ func loadBalancerControllerPolicies(t *cfn.Template, a *architecture.Architectur
 			},
 		),
 	}
+}
+
+// clusterAutoscalerPolicies let the autoscaler find the Auto Scaling groups of the
+// cluster's node groups, and give those a size. EKS tags them. What it asks of groups
+// with launch configurations, or that choose types by attributes, is left out, since
+// EKS makes none.
+// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/cloudprovider/aws/README.md
+// https://docs.aws.amazon.com/eks/latest/userguide/managed-node-groups.html
+func clusterAutoscalerPolicies(a *architecture.Architecture) []iam.Policy {
+	return []iam.Policy{policy("scaling",
+		// Describing can't be bound to resources.
+		cfn.Statement{Sid: "Describe", Resource: cfn.L("*"), Action: cfn.L(
+			"autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
+			"autoscaling:DescribeScalingActivities", "autoscaling:DescribeTags",
+			"ec2:DescribeInstanceTypes", "ec2:DescribeLaunchTemplateVersions",
+		)},
+		// Labels and taints of nodes that a group would have.
+		cfn.Statement{Sid: "NodeGroups", Action: cfn.L("eks:DescribeNodegroup"), Resource: cfn.ListOf(arn("eks", "nodegroup/"+a.ClusterName()+"/*"))},
+		cfn.Statement{
+			Sid:       "Scale",
+			Action:    cfn.L("autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"),
+			Resource:  cfn.ListOf(arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*")),
+			Condition: cfn.Conditions{"StringEquals": {resourceTag + "/k8s.io/cluster-autoscaler/" + a.ClusterName(): "owned"}},
+		},
+	)}
 }
 
 // ebsCSIPolicies let the driver keep the volumes and snapshots of this

@@ -42,6 +42,7 @@ func TestServiceAccountTrust(t *testing.T) {
 		"InferenceRole":              "poolside-models:inference",
 		"ExternalSecretsRole":        "external-secrets:external-secrets",
 		"LoadBalancerControllerRole": "kube-system:aws-load-balancer-controller",
+		"ClusterAutoscalerRole":      "kube-system:cluster-autoscaler",
 		"EbsCsiRole":                 "kube-system:ebs-csi-controller-sa",
 		"VpcCniRole":                 "kube-system:aws-node",
 	}
@@ -130,6 +131,7 @@ func unscoped(action string) bool {
 	service, name, _ := strings.Cut(action, ":")
 	switch {
 	case service == "ec2" && strings.HasPrefix(name, "Describe"): // read only; no resource types
+	case service == "autoscaling" && strings.HasPrefix(name, "Describe"): // read only; no resource types
 	case service == "elasticloadbalancing" && strings.HasPrefix(name, "Describe"): // read only; no resource types
 	case action == "acm:ListCertificates": // a list
 	case action == "aws-marketplace:MeterUsage": // no resource types
@@ -145,6 +147,7 @@ func bound(sid, resource string) bool {
 	case !strings.Contains(resource, "*"): // one resource
 	case strings.HasSuffix(resource, "BucketArn}/*"): // objects of one bucket
 	case strings.HasSuffix(resource, ":parameter/poolhouse/poolside/*"): // parameters of one deployment
+	case strings.HasSuffix(resource, ":nodegroup/poolside/*"): // read only, node groups of one cluster
 	case sid == "Certificates": // read only, and names nothing that the clients don't see
 	case sid == "Reorder": // SetRulePriorities has no condition on tags
 	default:
@@ -210,6 +213,7 @@ func TestPoliciesAreOurs(t *testing.T) {
 		{identity, "LoadBalancerControllerRole", "Change", []string{`"aws:ResourceTag/elbv2.k8s.aws/cluster":"poolside"`}},
 		{identity, "LoadBalancerControllerRole", "Create", []string{`"aws:RequestTag/elbv2.k8s.aws/cluster":"poolside"`}},
 		{identity, "LoadBalancerControllerRole", "AdmitToNodes", []string{`"aws:ResourceTag/kubernetes.io/cluster/poolside":"owned"`}},
+		{identity, "ClusterAutoscalerRole", "Scale", []string{`"aws:ResourceTag/k8s.io/cluster-autoscaler/poolside":"owned"`}},
 		{identity, "EbsCsiRole", "Use", []string{mine}},
 		{identity, "EbsCsiRole", "Attach", []string{mine}},
 		{identity, "EbsCsiRole", "Delete", []string{mine, `"Null":{"aws:ResourceTag/CSIVolumeName":"false"}`}},

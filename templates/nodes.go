@@ -145,14 +145,10 @@ func nodeLabels(a *architecture.Architecture, g architecture.NodeGroup, here []c
 		out[key] = cfn.V(value)
 	}
 	if _, ok := a.PodRange(); ok {
-		out[PodNetworkLabel] = podNetworkLabel(a, g, here)
+		out[architecture.PodNetworkLabel] = podNetworkLabel(a, g, here)
 	}
 	return out
 }
-
-// PodNetworkLabel is the label of nodes that says which ENIConfig their pods'
-// interfaces go by, where pods have a range of their own.
-const PodNetworkLabel = "node-role.poolhouse/pod-network"
 
 // podNetworkName names the ENIConfig of a role's nodes in a zone.
 func podNetworkName(g architecture.NodeGroup, zone int) string {

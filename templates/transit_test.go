@@ -163,7 +163,7 @@ func TestPodRange(t *testing.T) {
 	if err := json.Unmarshal([]byte(text(cni["ConfigurationValues"])), &values); err != nil {
 		t.Fatalf("%v: %s", err, text(cni["ConfigurationValues"]))
 	}
-	if values.Env["AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"] != "true" || values.Env["ENI_CONFIG_LABEL_DEF"] != PodNetworkLabel || values.Env["ENABLE_PREFIX_DELEGATION"] != "true" || !values.EniConfig.Create {
+	if values.Env["AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"] != "true" || values.Env["ENI_CONFIG_LABEL_DEF"] != architecture.PodNetworkLabel || values.Env["ENABLE_PREFIX_DELEGATION"] != "true" || !values.EniConfig.Create {
 		t.Errorf("add-on is configured as %+v", values)
 	}
 	core := values.EniConfig.Subnets["core-2"]
@@ -173,21 +173,21 @@ func TestPodRange(t *testing.T) {
 	nodes := built(t, a, architecture.Nodes)
 	named := map[string]bool{}
 	for _, id := range nodes.ofType("AWS::EKS::Nodegroup") {
-		label := text(at(nodes.Resources[id].Properties, "Labels", PodNetworkLabel))
+		label := text(at(nodes.Resources[id].Properties, "Labels", architecture.PodNetworkLabel))
 		if _, ok := values.EniConfig.Subnets[label]; !ok || named[label] {
 			t.Errorf("%s has the label %q, of which there is no ENIConfig or another group", id, label)
 		}
 		named[label] = true
 	}
 	// A reservation's zone is known to the account only.
-	label := at(built(t, a, architecture.GPU).properties(t, "GpuReserved", "AWS::EKS::Nodegroup"), "Labels", PodNetworkLabel)
+	label := at(built(t, a, architecture.GPU).properties(t, "GpuReserved", "AWS::EKS::Nodegroup"), "Labels", architecture.PodNetworkLabel)
 	want := object{"Fn::If": []any{"ReservedInZone1", "gpu-1", object{"Fn::If": []any{"ReservedInZone2", "gpu-2", "none"}}}}
 	if diff := cmp.Diff(any(want), label); diff != "" {
 		t.Errorf("label of nodes in a reservation, -want +got:\n%s", diff)
 	}
 	for _, d := range []document{built(t, planned(t), architecture.Cluster), built(t, planned(t), architecture.Nodes)} {
 		for id, r := range d.Resources {
-			if s := text(r.Properties); strings.Contains(s, "CUSTOM_NETWORK") || strings.Contains(s, PodNetworkLabel) {
+			if s := text(r.Properties); strings.Contains(s, "CUSTOM_NETWORK") || strings.Contains(s, architecture.PodNetworkLabel) {
 				t.Errorf("%s has a network for pods, and there is no range", id)
 			}
 		}

@@ -154,6 +154,7 @@ func identityWrecks() []wreck {
 		{check: "secrets-one-reader", name: "all for setup", by: grant(architecture.RoleDatabaseSetup, "secretsmanager:GetSecretValue", someSecret+"*")},
 		{check: "secrets-one-reader", name: "all", by: grant(secrets, "secretsmanager:GetSecretValue", someSecret+"*")},
 		{check: "controllers-scoped", by: grant(csi, "ec2:TerminateInstances", "arn:aws:ec2:us-east-1:123456789012:instance/*")},
+		{check: "controllers-scoped", name: "groups of others", by: grant(architecture.RoleClusterAutoscaler, "autoscaling:SetDesiredCapacity", "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:*:autoScalingGroupName/*")},
 		{check: "roles-service-linked", by: func(w *wrecker) error {
 			return w.drop("AWS::IAM::Role", func(r *account.Resource) bool { return r.ID == "AWSServiceRoleForAutoScaling" })
 		}},

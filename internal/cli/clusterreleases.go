@@ -255,7 +255,7 @@ func prepared(ctx context.Context, t deploy.Target, file string, c *bundle.Conte
 	if err != nil {
 		return nil, err
 	}
-	if problems := cluster.Refused(rendered); len(problems) > 0 {
+	if problems := cluster.Refused(t.Architecture, rendered); len(problems) > 0 {
 		return nil, &cluster.ReleasesError{Problems: problems, Refused: true}
 	}
 	if err := located(ctx, t, c, list, rendered); err != nil {

@@ -146,7 +146,7 @@ func judged(r *check.Recorder, role *account.IAMRole, faults []string, none, wan
 // nothing but a meter.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 func unbound(action string) bool {
-	for _, prefix := range []string{"ec2:describe", "elasticloadbalancing:describe"} {
+	for _, prefix := range []string{"autoscaling:describe", "ec2:describe", "elasticloadbalancing:describe"} {
 		if strings.HasPrefix(action, prefix) && !strings.ContainsAny(strings.TrimPrefix(action, prefix), "*?") {
 			return true
 		}

@@ -161,7 +161,7 @@ func reads(action string) bool {
 
 func controllersScoped(_ *account.Look, r *check.Recorder, e expectedRole, role *account.IAMRole) error {
 	switch e.part {
-	case architecture.RoleLoadBalancerController, architecture.RoleEBSCSI, architecture.RoleVPCCNI:
+	case architecture.RoleLoadBalancerController, architecture.RoleClusterAutoscaler, architecture.RoleEBSCSI, architecture.RoleVPCCNI:
 	default:
 		return nil
 	}
