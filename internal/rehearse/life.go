@@ -15,7 +15,7 @@ import (
 )
 
 // steps is the rehearsal.
-func (r *run) steps(ctx context.Context) error {
+func (r *run) steps(ctx context.Context) (err error) {
 	if err := r.prepare(); err != nil {
 		return err
 	}
@@ -40,6 +40,8 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.update(ctx); err != nil {
 		return err
 	}
+	opened := r.openPlatform(ctx)
+	defer func() { err = errors.Join(err, opened.end()) }()
 	if err := r.breach(ctx); err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.data(ctx); err != nil {
 		return err
 	}
-	if err := r.platform(ctx); err != nil {
+	if err := r.platform(ctx, opened); err != nil {
 		return err
 	}
 	if r.opts.Keep {

@@ -53,11 +53,54 @@ type Platform struct {
 	Close func() error
 }
 
+// opening is a platform that is opened beside other steps, or nil where Kubernetes is
+// left out.
+type opening struct {
+	done     chan struct{} // closed once it is open, or can't be
+	platform *Platform
+	err      error
+	taken    bool
+}
+
+// openPlatform begins to open a copy of the account as it is now: Kubernetes takes
+// seconds to start, by the wall's clock, and other steps need none of it.
+func (r *run) openPlatform(ctx context.Context) *opening {
+	if r.opts.Platform == nil {
+		return nil
+	}
+	o := &opening{done: make(chan struct{})}
+	still := r.box.Clone(nil)
+	go func() {
+		defer close(o.done)
+		o.platform, o.err = r.opts.Platform(ctx, still, r.next)
+	}()
+	return o
+}
+
+// take waits for the platform, whose end is the caller's affair from now on.
+func (o *opening) take() (*Platform, error) {
+	<-o.done
+	o.taken = true
+	return o.platform, o.err
+}
+
+// end closes a platform that nobody took.
+func (o *opening) end() error {
+	if o == nil || o.taken {
+		return nil
+	}
+	p, err := o.take()
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
 // platform has a bundle's charts run in a copy of the account, by a Kubernetes that is
 // real but for its machines, and deletes the copy while that answers. It does so as
 // somebody who may do anything in AWS.
-func (r *run) platform(ctx context.Context) (err error) {
-	if r.opts.Platform == nil {
+func (r *run) platform(ctx context.Context, o *opening) (err error) {
+	if o == nil {
 		return nil
 	}
 	var c *peopled
@@ -67,7 +110,7 @@ func (r *run) platform(ctx context.Context) (err error) {
 		}
 	}()
 	if err := r.step(StepCharts, "create --bundle in a copy of the account: images to its registry, charts into a real Kubernetes", nil, func() (_ string, err error) {
-		if c, err = r.people(ctx); err != nil {
+		if c, err = r.people(ctx, o); err != nil {
 			return "", err
 		}
 		return c.create()
@@ -91,9 +134,9 @@ type peopled struct {
 	p  *process
 }
 
-// people opens the copy, and the way to it.
-func (r *run) people(ctx context.Context) (_ *peopled, err error) {
-	opened, err := r.opts.Platform(ctx, r.box, r.next)
+// people takes the copy, and opens the way to it.
+func (r *run) people(ctx context.Context, o *opening) (_ *peopled, err error) {
+	opened, err := o.take()
 	if err != nil {
 		return nil, err
 	}

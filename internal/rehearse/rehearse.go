@@ -72,7 +72,8 @@ type Options struct {
 	// no data.
 	Servers func(ctx context.Context, box *sandbox.Sandbox, a *architecture.Architecture) (*Servers, []string, error)
 	// Platform opens a copy of an account whose cluster runs Kubernetes, with what is to
-	// be installed there. Nil leaves Kubernetes out.
+	// be installed there. It is called beside other steps, with a sandbox that nobody else
+	// uses. Nil leaves Kubernetes out.
 	Platform func(ctx context.Context, box *sandbox.Sandbox, a *architecture.Architecture) (*Platform, error)
 	// Plugin is AWS's session-manager-plugin; empty means that PATH has it.
 	Plugin string

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -519,5 +520,36 @@ func TestCallsByService(t *testing.T) {
 	r := &Report{Calls: map[string]int{"ec2.DescribeVpcs": 2, "ec2.CreateVpc": 1, "sts.GetCallerIdentity": 4}}
 	if got, want := r.CallsByService(), map[string]int{"ec2": 3, "sts": 4}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A platform that is opened beside other steps is closed when one of these fails, and is
+// a copy of the account as the update left it.
+func TestPlatformIsClosed(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("no servers")
+	var (
+		original, copied *sandbox.Sandbox
+		closed           atomic.Int32
+	)
+	_, err := Run(t.Context(), Options{
+		Name: "evaluation.yaml", Source: source(t, "evaluation"),
+		Servers: func(_ context.Context, box *sandbox.Sandbox, _ *architecture.Architecture) (*Servers, []string, error) {
+			original = box
+			return nil, nil, broken
+		},
+		Platform: func(_ context.Context, box *sandbox.Sandbox, _ *architecture.Architecture) (*Platform, error) {
+			copied = box
+			return &Platform{Close: func() error { closed.Add(1); return nil }}, nil
+		},
+	})
+	if !errors.Is(err, broken) || closed.Load() != 1 {
+		t.Errorf("%v, and the platform was closed %d times", err, closed.Load())
+	}
+	if original == nil || copied == nil || original.Account() == copied.Account() {
+		t.Fatal("the platform is not in a copy of the account")
+	}
+	if _, err := sameState(original.Account().Resources(), copied.Account().Resources()); err != nil {
+		t.Error(err)
 	}
 }
