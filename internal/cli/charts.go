@@ -64,7 +64,7 @@ func (a *app) chartsOf(ctx context.Context, f chartFlags, file string, c *bundle
 	if f.none || len(c.Charts) == 0 {
 		return nil, nil
 	}
-	texts, err := valuesTexts(f.values, c)
+	texts, err := valuesTexts(f.values, chartNames(c))
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/poolhouse/poolhouse/bundle"
-	"github.com/poolhouse/poolhouse/bundle/chart"
 	"github.com/poolhouse/poolhouse/cluster"
 	"github.com/poolhouse/poolhouse/deploy"
 )
@@ -45,7 +43,7 @@ func TestLeftOut(t *testing.T) {
 // TestValuesAreReadOnce: values are refused before a run begins, all of them at once.
 func TestValuesAreReadOnce(t *testing.T) {
 	t.Parallel()
-	c := &bundle.Contents{Charts: []bundle.Chart{{Chart: chart.Chart{Name: "a"}}, {Chart: chart.Chart{Name: "b"}}}}
+	c := []string{"a", "b"}
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		p := filepath.Join(dir, name)

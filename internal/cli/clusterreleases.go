@@ -151,18 +151,26 @@ func (l valuesLayers) under(chart, text string) {
 	l[chart] = append([][]byte{[]byte(text)}, l[chart]...)
 }
 
+// chartNames are the names of a bundle's charts.
+func chartNames(c *bundle.Contents) (names []string) {
+	for _, h := range c.Charts {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
 // valuesTexts reads the files of --values, CHART=FILE, for charts of a bundle. What is
 // no YAML is refused.
-func valuesTexts(given []string, c *bundle.Contents) (valuesLayers, error) {
+func valuesTexts(given, charts []string) (valuesLayers, error) {
 	out := valuesLayers{}
 	var faults []error
 	for _, g := range given {
 		name, file, ok := strings.Cut(g, "=")
-		switch known := slices.ContainsFunc(c.Charts, func(h bundle.Chart) bool { return h.Name == name }); {
+		switch {
 		case !ok || file == "":
 			faults = append(faults, fmt.Errorf("--values %s is not CHART=FILE", g))
 			continue
-		case !known:
+		case !slices.Contains(charts, name):
 			faults = append(faults, fmt.Errorf("--values names the chart %s, which the bundle doesn't have", name))
 			continue
 		case out[name] != nil:
@@ -299,7 +307,7 @@ func (a *app) clusterApplyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			texts, err := valuesTexts(values, contents)
+			texts, err := valuesTexts(values, chartNames(contents))
 			if err != nil {
 				return err
 			}

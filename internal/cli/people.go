@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,11 +90,16 @@ type peopling struct {
 	name     string // of the bundle
 	contents *bundle.Contents
 	texts    valuesLayers
-	sources  string // folder of the sample, or ""
+	// sources is the folder of the sample, or ""; making is closed once its contents are
+	// there, or wrong is why they can't be.
+	sources string
+	making  chan struct{}
+	wrong   error
 }
 
 // people finds and builds what it takes to have a bundle's pods run in a copy of a
-// rehearsal's account, before anything is begun. Done is for when it was used.
+// rehearsal's account, before anything is begun; the sample is made meanwhile. Done is for
+// when it was used.
 func (a *app) people(cmd *cobra.Command, file string, c *config.Config, f peopleFlags, without []string) (open func(context.Context, *sandbox.Sandbox, *architecture.Architecture) (*rehearse.Platform, error), done func() error, err error) {
 	p := &peopling{app: a, file: file, without: without}
 	defer func() {
@@ -127,19 +134,20 @@ func (a *app) people(cmd *cobra.Command, file string, c *config.Config, f people
 	if p.authority, err = front.NewAuthority(time.Now); err != nil {
 		return nil, nil, err
 	}
-	if p.name = f.bundle; p.name == "" {
-		if p.name, err = p.sample(ctx, slices.ContainsFunc(c.Compute, func(g config.NodeGroup) bool { return g.Role == config.GPU })); err != nil {
+	gpus := slices.ContainsFunc(c.Compute, func(g config.NodeGroup) bool { return g.Role == config.GPU })
+	known := samplebundle.PlatformCharts(gpus)
+	if f.bundle != "" {
+		if p.contents, err = a.wholeBundle(cmd, f.bundle); err != nil {
 			return nil, nil, err
 		}
-	}
-	if p.contents, err = a.wholeBundle(cmd, p.name); err != nil {
+		p.name, known = f.bundle, chartNames(p.contents)
+	} else if err = p.sample(ctx, gpus); err != nil {
 		return nil, nil, err
 	}
-	if p.texts, err = valuesTexts(f.values, p.contents); err != nil {
+	if p.texts, err = valuesTexts(f.values, known); err != nil {
 		return nil, nil, err
 	}
 	if f.bundle == "" {
-		p.name = "the sample bundle"
 		settle(p.texts, without)
 	}
 	return p.open, p.done, nil
@@ -156,43 +164,78 @@ func settle(texts valuesLayers, without []string) {
 }
 
 // brief are values of charts of ours where load balancers know of a pod that ends
-// within as many seconds: the sandbox's, which look every two.
+// within as many seconds: the sandbox's.
 const brief = "drain: 3\n"
 
 // rowless are values of the platform's chart where databases hold no rows: no account
 // is set in them, and components don't wait for them.
 const rowless = "databaseSetup: {enabled: false}\nprobes: {startup: /healthz}\n"
 
-// sample makes the platform's bundle of the checkout that the working directory is in,
-// with stand-ins of what its charts stand on, of NVIDIA's device plugin among them where
-// there are GPU nodes, for this machine's processor alone.
-func (p *peopling) sample(ctx context.Context, gpus bool) (_ string, err error) {
+// sample begins to make the platform's bundle of the checkout that the working directory
+// is in, with stand-ins of what its charts stand on, of NVIDIA's device plugin among them
+// where there are GPU nodes, for this machine's processor alone.
+func (p *peopling) sample(ctx context.Context, gpus bool) (err error) {
+	instead := func(err error) error { return hinted{err, "name a bundle instead: --bundle FILE"} }
 	if plane.Checkout() == "" {
-		return "", hinted{usage([]error{errors.New("--kubernetes installs a bundle's charts, and there is no bundle: --bundle names none, and no checkout of poolhouse is here, where the sample is built")}), "name one: --bundle FILE; poolhouse bundle build makes bundles"}
+		return hinted{usage([]error{errors.New("--kubernetes installs a bundle's charts, and there is no bundle: --bundle names none, and no checkout of poolhouse is here, where the sample is built")}), "name one: --bundle FILE; poolhouse bundle build makes bundles"}
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return instead(fmt.Errorf("build the sample's program: %w", err))
 	}
 	if p.sources, err = os.MkdirTemp("", "poolhouse-sample-"); err != nil {
-		return "", fmt.Errorf("make the sample bundle: %w", err)
+		return fmt.Errorf("make the sample bundle: %w", err)
 	}
+	p.name, p.making = "the sample bundle", make(chan struct{})
+	go func() {
+		defer close(p.making)
+		contents, err := p.make(ctx, gpus)
+		if p.contents = contents; err != nil {
+			p.wrong = instead(err)
+		}
+	}()
+	return nil
+}
+
+// make makes the sample in its folder.
+func (p *peopling) make(ctx context.Context, gpus bool) (*bundle.Contents, error) {
 	sources := filepath.Join(p.sources, "sources")
+	built := sync.OnceValues(func() ([]byte, error) { return samplebundle.Build(runtime.GOARCH) })
+	standIn := func(string) ([]byte, error) { return built() }
 	o, err := samplebundle.WritePlatform(sources, samplebundle.BuildPlatform, p.authority.PEM(), runtime.GOARCH)
 	if err == nil {
-		err = samplebundle.Prerequisites(sources, samplebundle.Build, &o, runtime.GOARCH)
+		err = samplebundle.Prerequisites(sources, standIn, &o, runtime.GOARCH)
 	}
 	if err == nil && gpus {
-		err = samplebundle.DevicePlugin(sources, samplebundle.Build, &o, runtime.GOARCH)
+		err = samplebundle.DevicePlugin(sources, standIn, &o, runtime.GOARCH)
 	}
 	if err != nil {
-		return "", hinted{err, "name a bundle instead: --bundle FILE"}
+		return nil, err
 	}
-	name := filepath.Join(p.sources, "sample.tar.gz")
-	_, err = bundle.Build(ctx, name, o)
-	return name, err
+	// Its layers are compressed already.
+	name := filepath.Join(p.sources, "sample.tar")
+	if _, err := bundle.Build(ctx, name, o); err != nil {
+		return nil, err
+	}
+	c, err := bundle.Read(ctx, name, bundle.Options{})
+	if err == nil && len(c.Faults) > 0 {
+		err = &bundleError{name, c.Faults}
+	}
+	return c, err
+}
+
+// made waits until the bundle is there.
+func (p *peopling) made() error {
+	if p.making != nil {
+		<-p.making
+	}
+	return p.wrong
 }
 
 func (p *peopling) done() error {
 	if p.sources == "" {
 		return nil
 	}
+	_ = p.made() // who opens the platform is told
 	return os.RemoveAll(p.sources)
 }
 
@@ -214,7 +257,7 @@ func (p *peopling) open(ctx context.Context, box *sandbox.Sandbox, arch *archite
 		}
 	}()
 	out := &rehearse.Platform{
-		Roots: p.authority.Pool(), Bundle: p.name, Charts: releaseNames(p.contents), Reports: p.sources != "",
+		Roots: p.authority.Pool(), Bundle: p.name, Reports: p.sources != "",
 		Transfers: p.transfers, Releases: p.helm, Problem: r.err, Close: end,
 	}
 	var behind planes
@@ -298,9 +341,12 @@ func (p *peopling) open(ctx context.Context, box *sandbox.Sandbox, arch *archite
 	closers = append(closers, api.Close)
 	api.Attach(copied.Account())
 	api.Behind(clusters.Address)
+	if err := p.made(); err != nil {
+		return nil, err
+	}
 	h := &charts{chartFlags: chartFlags{timeout: rehearsedReleaseTime}, file: p.file, contents: p.contents, texts: p.texts, keep: true}
 	out.Box, out.API, out.Proxy = copied, api, &url.URL{Scheme: "http", Host: proxied.Addr().String()}
-	out.Install = p.app.install(h)
+	out.Charts, out.Install = releaseNames(p.contents), p.app.install(h)
 	out.Answers = func(ctx context.Context) error {
 		if clusters.Address(ctx, arch.ClusterName()) == "" {
 			return errors.Join(fmt.Errorf("no Kubernetes runs behind the cluster %s", arch.ClusterName()), context.Cause(ctx))

@@ -2,6 +2,7 @@ package samplebundle
 
 import (
 	"path/filepath"
+	"slices"
 
 	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/charts"
@@ -9,6 +10,24 @@ import (
 
 // PlatformVersion is the tag of the images that the platform's charts name.
 const PlatformVersion = "platform-1.0.0"
+
+// devicePlugin is the chart of [DevicePlugin].
+const devicePlugin = "nvidia-device-plugin"
+
+// own are the charts of [WritePlatform], and standIns those of [Prerequisites].
+var (
+	own      = []string{charts.Inference, charts.Platform}
+	standIns = []string{"aws-load-balancer-controller", "external-secrets"}
+)
+
+// PlatformCharts are the names of the charts of the platform and of what it stands on.
+func PlatformCharts(gpus bool) []string {
+	names := slices.Concat(own, standIns)
+	if gpus {
+		names = append(names, devicePlugin)
+	}
+	return names
+}
 
 // BuildPlatform compiles the components of the platform, as [Build] does the program that
 // only answers. The first time takes as long as AWS's clients and PostgreSQL's do.
@@ -22,7 +41,7 @@ func BuildPlatform(architecture string) ([]byte, error) {
 // sandbox's in a sandbox.
 func WritePlatform(dir string, program Program, roots []byte, architectures ...string) (o bundle.BuildOptions, err error) {
 	o = bundle.BuildOptions{Name: "platform", Version: "1.0.0"}
-	for _, name := range []string{charts.Inference, charts.Platform} {
+	for _, name := range own {
 		chart, err := charts.Folder(name)
 		if err != nil {
 			return o, err

@@ -121,7 +121,7 @@ func Write(dir string, program Program) (o bundle.BuildOptions, err error) {
 // adds them, with the images that they run on some architectures, to what makes a bundle.
 // What they are for the sandbox does while they are installed.
 func Prerequisites(dir string, program Program, o *bundle.BuildOptions, architectures ...string) error {
-	for _, name := range []string{"aws-load-balancer-controller", "external-secrets"} {
+	for _, name := range standIns {
 		if err := standIn(dir, name, name, program, o, architectures); err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func Prerequisites(dir string, program Program, o *bundle.BuildOptions, architec
 // DevicePlugin is [Prerequisites] of what model servers stand on, on GPU nodes: NVIDIA's
 // device plugin.
 func DevicePlugin(dir string, program Program, o *bundle.BuildOptions, architectures ...string) error {
-	return standIn(dir, "nvidia-device-plugin", "k8s-device-plugin", program, o, architectures)
+	return standIn(dir, devicePlugin, "k8s-device-plugin", program, o, architectures)
 }
 
 func standIn(dir, chart, image string, program Program, o *bundle.BuildOptions, architectures []string) error {
