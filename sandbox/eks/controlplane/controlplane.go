@@ -50,10 +50,12 @@ import (
 // Plane is the name of the data plane, see [plane.Program].
 const Plane = "kubernetes"
 
-// How often the account is looked at, and nodes even if nothing changed.
+// How often the account is looked at, nodes even if nothing changed, and what the
+// cluster's controllers watch: they act on a change within tenths of a second.
 const (
 	lookEvery = 200 * time.Millisecond
 	askEvery  = 2 * time.Second
+	actEvery  = 500 * time.Millisecond
 )
 
 // readyWithin is how long a control plane may take to answer: seconds, but on a
@@ -437,7 +439,7 @@ func (r *running) control(ctx context.Context, o Options, p eks.ControlPlane) {
 	way := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "kubernetes", MinVersion: tls.VersionTLS12, Time: o.now}}
 	controllers.Run(ctx, controllers.Options{
 		Account: o.Account, Cluster: p.Cluster, Endpoint: "https://" + r.server.Address("api"), Transport: way, Token: r.token, Call: o.Call,
-	}, askEvery, func(err error) {
+	}, actEvery, func(err error) {
 		if !away(err) {
 			o.Report(err)
 		}
