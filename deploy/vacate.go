@@ -158,7 +158,7 @@ func (v *vacating) clear(ctx context.Context, what string, list, holders lister)
 		still := v.AWS.Clock.Now().Sub(since)
 		return len(left) == 0 || still >= v.patience() || waited >= vacateTime, now, nil
 	}
-	err := v.until(ctx, architecture.Cluster, poll.Wait{For: "the end of what owns " + what + " in Kubernetes", Pace: easing}, look)
+	err := v.until(ctx, architecture.Cluster, poll.Wait{For: "the end of what owns " + what + " in Kubernetes", Pace: brisk}, look)
 	if err != nil {
 		return err
 	}

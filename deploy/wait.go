@@ -22,6 +22,9 @@ func easing(waited time.Duration) time.Duration { return min(max(waited/4, soon/
 // look is one look at what is waited for, see [poll.Poller.Until].
 type look func(ctx context.Context, waited time.Duration) (over bool, seen string, err error)
 
+// brisk is [easing] for what controllers in a cluster may have done within a second.
+func brisk(waited time.Duration) time.Duration { return min(max(waited/4, soon/10), slow) }
+
 func (r *run) poller() poll.Poller { return poll.Poller{Clock: r.AWS.Clock} }
 
 // until waits for something of a stack, slowly unless the wait has a pace of its
