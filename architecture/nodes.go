@@ -19,6 +19,10 @@ const (
 	PostgresPort = 5432
 )
 
+// DatabaseAuthority is whose certificate PostgreSQL shows.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html
+const DatabaseAuthority = "rds-ca-rsa2048-g1"
+
 // GPUTaint keeps other pods off GPU nodes; the vendor's charts tolerate it.
 func GPUTaint() config.Taint {
 	return config.Taint{Key: "nvidia.com/gpu", Value: "true", Effect: "NoSchedule"}

@@ -88,7 +88,7 @@ func database(a *architecture.Architecture) *cfn.Template {
 		ManageMasterUserPassword:        cfn.V(true),
 		MasterUserSecret:                &rds.MasterUserSecret{KmsKeyId: keyARN(t, architecture.KeySecrets)},
 		EnableIAMDatabaseAuthentication: cfn.V(true),
-		CACertificateIdentifier:         cfn.V("rds-ca-rsa2048-g1"),
+		CACertificateIdentifier:         cfn.V(architecture.DatabaseAuthority),
 
 		AllocatedStorage: cfn.V(strconv.Itoa(c.StorageGiB)),
 		StorageType:      cfn.V("gp3"),

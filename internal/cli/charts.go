@@ -11,6 +11,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/cluster"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/cli/view"
 )
@@ -64,7 +65,11 @@ func (a *app) chartsOf(ctx context.Context, f chartFlags, file string, c *bundle
 	if f.none || len(c.Charts) == 0 {
 		return nil, nil
 	}
-	texts, err := valuesTexts(f.values, chartNames(c))
+	loaded, err := config.LoadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := valuesTexts(f.values, chartNames(c), loaded.Region)
 	if err != nil {
 		return nil, err
 	}

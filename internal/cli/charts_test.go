@@ -52,7 +52,7 @@ func TestValuesAreReadOnce(t *testing.T) {
 		}
 		return p
 	}
-	_, err := valuesTexts([]string{"a=" + file("list", "- x"), "b=" + file("torn", "x: [")}, c)
+	_, err := valuesTexts([]string{"a=" + file("list", "- x"), "b=" + file("torn", "x: [")}, c, "us-east-1")
 	if err == nil || !strings.Contains(err.Error(), "values of a") || !strings.Contains(err.Error(), "values of b") {
 		t.Errorf("got %v", err)
 	}
@@ -60,7 +60,7 @@ func TestValuesAreReadOnce(t *testing.T) {
 		t.Errorf("exit code %d", ExitCode(err))
 	}
 	whole := file("whole", "x: ${storage.Later}")
-	texts, err := valuesTexts([]string{"a=" + whole}, c)
+	texts, err := valuesTexts([]string{"a=" + whole}, c, "us-east-1")
 	if err := errors.Join(err, os.Remove(whole)); err != nil {
 		t.Fatal(err)
 	}

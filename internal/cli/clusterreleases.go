@@ -159,9 +159,9 @@ func chartNames(c *bundle.Contents) (names []string) {
 	return names
 }
 
-// valuesTexts reads the files of --values, CHART=FILE, for charts of a bundle. What is
-// no YAML is refused.
-func valuesTexts(given, charts []string) (valuesLayers, error) {
+// valuesTexts reads the files of --values, CHART=FILE, for charts of a bundle in a region.
+// What is no YAML is refused, and what would have pods not trust the database.
+func valuesTexts(given, charts []string, region string) (valuesLayers, error) {
 	out := valuesLayers{}
 	var faults []error
 	for _, g := range given {
@@ -180,7 +180,7 @@ func valuesTexts(given, charts []string) (valuesLayers, error) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("read the values of %s in %s: %w", name, file, err))
-		} else if err := cluster.CheckValues(text); err != nil {
+		} else if err := cmp.Or(cluster.CheckValues(text), cluster.CheckTrust(region, name, text)); err != nil {
 			faults = append(faults, fmt.Errorf("read the values of %s in %s: %w", name, file, err))
 		}
 		out[name] = [][]byte{text}
@@ -307,7 +307,7 @@ func (a *app) clusterApplyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			texts, err := valuesTexts(values, chartNames(contents))
+			texts, err := valuesTexts(values, chartNames(contents), t.Architecture.Config.Region)
 			if err != nil {
 				return err
 			}

@@ -144,7 +144,7 @@ func (a *app) people(cmd *cobra.Command, file string, c *config.Config, f people
 	} else if err = p.sample(ctx, gpus); err != nil {
 		return nil, nil, err
 	}
-	if p.texts, err = valuesTexts(f.values, known); err != nil {
+	if p.texts, err = valuesTexts(f.values, known, c.Region); err != nil {
 		return nil, nil, err
 	}
 	if f.bundle == "" {

@@ -1,13 +1,19 @@
 package cli_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/big"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -27,11 +33,12 @@ import (
 // verified, with the role that the job has set, and the buckets and keys by the roles of
 // their service accounts. Its secrets and its targets come by the charts that it stands
 // on, in the same bundle; no values are given but those that leave out single sign-on,
-// whose secrets are a customer's.
+// whose secrets are a customer's, and the authorities that pods trust, which no image has.
 func TestPlatformKubernetes(t *testing.T) {
 	s := newInstalling(t, "evaluation.yaml", "s3,oidc", "POOLHOUSE_POSTGRES")
 	platform := s.bundle("platform", func(dir string) (bundle.BuildOptions, error) {
-		o, err := samplebundle.WritePlatform(dir, samplebundle.BuildPlatform, s.roots, runtime.GOARCH)
+		// Its images trust nobody.
+		o, err := samplebundle.WritePlatform(dir, samplebundle.BuildPlatform, []byte("\n"), runtime.GOARCH)
 		if err == nil {
 			err = samplebundle.Prerequisites(filepath.Join(dir, "prerequisites"), samplebundle.Build, &o, runtime.GOARCH)
 		}
@@ -43,8 +50,12 @@ func TestPlatformKubernetes(t *testing.T) {
 		text, _ := s.run(cli.Done, args...)
 		return text
 	}, s.file)
+	// Authorities of RDS that aren't the database's are refused before anything begins.
+	elsewhere := s.write("elsewhere.yaml", "trust:\n  certificates: |\n    "+strings.ReplaceAll(rdsAuthority(t, "eu-west-1"), "\n", "\n    ")+"\n")
+	_, said := s.run(cli.Usage, "cluster", "apply", "--yes", "-f", s.file, "--values", "poolhouse-platform="+elsewhere, platform)
+	s.has(said, "trust.certificates has authorities of RDS without the database's, Amazon RDS us-east-1 Root CA RSA2048 G1")
 	// The job sets the role before there is a pod.
-	without := "signOn: {webSecretArn: null, adminSecretArn: null}\n"
+	without := "signOn: {webSecretArn: null, adminSecretArn: null}\ntrust:\n  certificates: |\n    " + strings.ReplaceAll(strings.TrimSpace(string(s.roots)), "\n", "\n    ") + "\n"
 	none := without + "coreApi: {replicas: 0}\ninterface: {replicas: 0}\nwebAssistant: {replicas: 0}\nadminConsole: {replicas: 0}\ntelemetryCollector: {replicas: 0}\n"
 	apply := func(values string) []string {
 		return []string{"cluster", "apply", "--yes", "--timeout", "4m", "-f", s.file, "--values", "poolhouse-platform=" + values, platform}
@@ -61,6 +72,21 @@ func TestPlatformKubernetes(t *testing.T) {
 	out, _ = s.run(cli.Done, all...)
 	s.has(out, "unchanged poolhouse-platform in poolside, revision 2")
 	s.run(cli.Done, "delete", "--yes", s.file)
+}
+
+// rdsAuthority is a certificate with the name of RDS's authority of a region, in PEM.
+func rdsAuthority(t *testing.T, region string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Amazon RDS " + region + " Root CA RSA2048 G1"}}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 // answers asks the hosts of the deployment for their health, as those do who come in

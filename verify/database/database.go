@@ -628,8 +628,8 @@ func databaseCertificate(l *account.Look, r *check.Recorder, db *types.DBInstanc
 		saw += ", valid until " + d.ValidTill.UTC().Format(time.DateOnly)
 		ok = ok && d.ValidTill.Sub(l.AWS.Clock.Now()) > certificateLeft
 	}
-	r.Saw(ok, aws.ToString(db.DBInstanceArn), saw, seeDatabase, "rds-ca-rsa2048-g1 or newer, valid for two weeks",
-		modifyDatabase(l, "--ca-certificate-identifier rds-ca-rsa2048-g1, once the clients trust it"))
+	r.Saw(ok, aws.ToString(db.DBInstanceArn), saw, seeDatabase, architecture.DatabaseAuthority+" or newer, valid for two weeks",
+		modifyDatabase(l, "--ca-certificate-identifier "+architecture.DatabaseAuthority+", once the clients trust it"))
 	return nil
 }
 
