@@ -25,6 +25,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -149,6 +150,9 @@ func (o Options) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the kubelet: %w", err)
 	}
+	if err := settle(k); err != nil {
+		return fmt.Errorf("make the kubelet: %w", err)
+	}
 	k.StartGarbageCollection(ctx)
 	served := make(chan error, 1)
 	s, err := o.server(ctx, dir, k, c, recorder)
@@ -163,6 +167,27 @@ func (o Options) run(ctx context.Context) error {
 	case <-ctx.Done():
 		return s.Close()
 	}
+}
+
+// settled is how long a kubelet counts as running when it starts. Its node joined minutes
+// ago by the account's time. One that counts as new has each probe of its first pods wait
+// for a random part of its period, against the rush after a restart.
+const settled = time.Hour
+
+// settle has a kubelet count as settled. It knows no option for that.
+// https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/kubelet/prober/worker.go
+func settle(k *kubelet.Kubelet) error {
+	probes := reflect.ValueOf(k).Elem().FieldByName("probeManager")
+	if !probes.IsValid() || probes.Kind() != reflect.Interface || probes.Elem().Kind() != reflect.Pointer {
+		return errors.New("its probes are not where they were")
+	}
+	start := probes.Elem().Elem().FieldByName("start")
+	if !start.IsValid() || start.Type() != reflect.TypeFor[time.Time]() {
+		return errors.New("the start of its probes is not where it was")
+	}
+	at := (*time.Time)(start.Addr().UnsafePointer())
+	*at = at.Add(-settled)
+	return nil
 }
 
 // configuration is a kubelet's own with its defaults, and what is different here.
