@@ -6,7 +6,9 @@
 // says by one line on its standard output, a [Ready], where it answers. It
 // listens on loopback only. It ends when its standard input does, or on SIGTERM,
 // and removes a temporary folder before, which it has made itself: so neither
-// outlives its parent, however that ended. Its standard error is its log.
+// outlives its parent, however that ended. Its standard error is its log. Of the
+// parent's environment it gets what finds programs and folders: neither credentials
+// nor proxies, which would come between it and what answers on loopback.
 //
 // A child that ends unasked is started again, with the same folder and at the
 // same addresses.
@@ -248,13 +250,27 @@ type child struct {
 	log   *tail
 }
 
+// inherited are the variables of the environment that a child gets.
+var inherited = []string{"PATH", "HOME", "TMPDIR", "TZ", "POOLHOUSE_POSTGRES"}
+
+// environment is a child's.
+func environment() []string {
+	out := []string{} // nil would be all
+	for _, name := range inherited {
+		if value, ok := os.LookupEnv(name); ok {
+			out = append(out, name+"="+value)
+		}
+	}
+	return out
+}
+
 func startChild(o Options, start Start) (*child, error) {
 	line, err := json.Marshal(start)
 	if err != nil {
 		return nil, err
 	}
 	c := &child{cmd: exec.Command(o.Program, o.Args...), ready: make(chan Ready, 1), ended: make(chan struct{}), log: &tail{next: o.Log}}
-	c.cmd.Stderr = c.log
+	c.cmd.Env, c.cmd.Stderr = environment(), c.log
 	apart(c.cmd)
 	in, err := c.cmd.StdinPipe()
 	if err != nil {

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 }
 
 // answerAs is a server of lines: each is added to a file, and the whole file is
-// the answer. As "mute" it never answers, as "broken" it says why it can't.
+// the answer. As "mute" it never answers, as "broken" it says why it can't, as
+// "environment" what its environment is.
 func answerAs(kind string) int {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
@@ -45,6 +46,10 @@ func answerAs(kind string) int {
 		return 2
 	}
 	fmt.Fprintln(os.Stderr, "child of", s.Dir)
+	if kind == "environment" {
+		fmt.Printf("{\"error\": %q}\n", strings.Join(os.Environ(), " "))
+		return 1
+	}
 	if kind == "broken" {
 		fmt.Println(`{"error": "the disk is full"}`)
 		return 1
@@ -300,6 +305,17 @@ func TestServerThatCannotStart(t *testing.T) {
 	o.Program = filepath.Join(t.TempDir(), "none")
 	if _, err := Run(t.Context(), o); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a program: %v", err)
+	}
+}
+
+// A child gets neither proxies nor credentials of who runs its parent.
+func TestEnvironmentIsSmall(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://proxy.example.com")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("PATH", "/bin")
+	_, err := Run(t.Context(), options("environment"))
+	if err == nil || !strings.Contains(err.Error(), "PATH=/bin") || strings.Contains(err.Error(), "HTTPS_PROXY") || strings.Contains(err.Error(), "AWS_") {
+		t.Errorf("got %v", err)
 	}
 }
 
