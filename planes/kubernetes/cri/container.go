@@ -56,7 +56,7 @@ func (s *Service) CreateContainer(_ context.Context, r *cri.CreateContainerReque
 	if c.id, err = newID(); err != nil {
 		return nil, err
 	}
-	if c.start, err = command(c.image, r.Config, r.SandboxConfig.GetHostname()); err != nil {
+	if c.start, err = command(c.image, r.Config, r.SandboxConfig); err != nil {
 		return nil, failed("%w", err)
 	}
 	c.start.Name = c.id
@@ -72,8 +72,8 @@ func (s *Service) CreateContainer(_ context.Context, r *cri.CreateContainerReque
 	return &cri.CreateContainerResponse{ContainerId: c.id}, nil
 }
 
-// command is what is started for a container of an image.
-func command(i image.Image, c *cri.ContainerConfig, hostname string) (process.Container, error) {
+// command is what is started for a container of an image, in a pod.
+func command(i image.Image, c *cri.ContainerConfig, pod *cri.PodSandboxConfig) (process.Container, error) {
 	sc := c.GetLinux().GetSecurityContext()
 	out := process.Container{
 		Root: i.Root, ReadOnly: sc.GetReadonlyRootfs(), Add: sc.GetCapabilities().GetAddCapabilities(), Drop: sc.GetCapabilities().GetDropCapabilities(),
@@ -96,7 +96,7 @@ func command(i image.Image, c *cri.ContainerConfig, hostname string) (process.Co
 	if out.Dir == "" {
 		out.Dir = i.Config.WorkingDir
 	}
-	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + hostname}
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + pod.GetHostname()}
 	env = append(env, i.Config.Env...)
 	for _, e := range c.Envs {
 		env = append(env, e.Key+"="+string(e.Value))
@@ -124,16 +124,16 @@ func command(i image.Image, c *cri.ContainerConfig, hostname string) (process.Co
 	}
 	for _, m := range c.Mounts {
 		x := process.Mount{Target: m.ContainerPath, ReadOnly: m.Readonly}
-		x.Source, x.Sub = volume(m.HostPath)
+		x.Source, x.Sub = volume(m.HostPath, pod.GetMetadata().GetUid())
 		out.Mounts = append(out.Mounts, x)
 	}
 	return out, nil
 }
 
-// volume parts a path into the folder of a volume and what of it is meant, which
-// pods may have written links to: /x/pods/UID/volumes/KIND/NAME and below.
-func volume(path string) (source, sub string) {
-	_, in, ok := strings.Cut(path, "/volumes/")
+// volume parts a path into the folder of a volume of a pod and what of it is meant,
+// which pods may have written links to: /x/pods/UID/volumes/KIND/NAME and below.
+func volume(path, uid string) (source, sub string) {
+	_, in, ok := strings.Cut(path, "/pods/"+uid+"/volumes/")
 	if parts := strings.SplitN(in, "/", 3); ok && len(parts) == 3 {
 		return strings.TrimSuffix(path, "/"+parts[2]), parts[2]
 	}
