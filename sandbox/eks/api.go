@@ -637,25 +637,14 @@ func describeAccessEntry(tx *account.Tx, r *wire.Request) (any, error) {
 }
 
 func entryOut(e *account.Resource) map[string]any {
-	principal, user := props.Str(e.Props, "PrincipalArn"), props.Str(e.Props, "Username")
-	switch {
-	case user != "":
-	case entryType(e.Props) != "STANDARD":
-		user = "system:node:{{EC2PrivateDNSName}}"
-	case strings.Contains(principal, ":role/"):
-		parts := strings.Split(principal, ":")
-		user = "arn:" + parts[1] + ":sts::" + parts[4] + ":assumed-role/" + principal[strings.LastIndex(principal, "/")+1:] + "/{{SessionName}}"
-	default:
-		user = principal
-	}
 	groups := props.Strs(e.Props, "KubernetesGroups")
 	if entryType(e.Props) == "EC2_LINUX" {
 		groups = []string{"system:nodes"}
 	}
 	return map[string]any{
-		"clusterName": props.Str(e.Props, "ClusterName"), "principalArn": principal, "kubernetesGroups": props.List(groups),
+		"clusterName": props.Str(e.Props, "ClusterName"), "principalArn": props.Str(e.Props, "PrincipalArn"), "kubernetesGroups": props.List(groups),
 		"accessEntryArn": e.Attrs["AccessEntryArn"], "createdAt": e.Created, "modifiedAt": e.Data["modified"], "tags": e.Tags,
-		"username": user, "type": entryType(e.Props),
+		"username": username(e), "type": entryType(e.Props),
 	}
 }
 

@@ -236,7 +236,7 @@ func TestAuthenticate(t *testing.T) {
 		entry obj
 		want  string
 	}{
-		"by its ARN":  {obj{"KubernetesGroups": []any{"devs"}}, session},
+		"by its ARN":  {obj{"KubernetesGroups": []any{"devs"}}, "arn:aws:sts::123456789012:assumed-role/" + role + "/me-example.com"},
 		"by its name": {obj{"Username": "dev:{{AccountID}}:{{SessionName}}", "KubernetesGroups": []any{"devs"}}, "dev:123456789012:me-example.com"},
 		"raw":         {obj{"Username": "dev:{{SessionNameRaw}}", "KubernetesGroups": []any{"devs"}}, "dev:me@example.com"},
 	} {

@@ -45,7 +45,7 @@ func Authenticate(tx *account.Tx, cluster, arn, id string) (User, bool) {
 	if e == nil {
 		return User{}, false
 	}
-	u := User{Name: props.Str(e.Props, "Username"), UID: uid, Groups: props.Strs(e.Props, "KubernetesGroups"), Entry: props.Str(e.Props, "PrincipalArn"), Session: session}
+	u := User{UID: uid, Groups: props.Strs(e.Props, "KubernetesGroups"), Entry: props.Str(e.Props, "PrincipalArn"), Session: session}
 	switch kind := entryType(e.Props); {
 	case kind == "EC2_LINUX":
 		name := instanceName(tx, session)
@@ -55,12 +55,28 @@ func Authenticate(tx *account.Tx, cluster, arn, id string) (User, bool) {
 		u.Name, u.Groups = "system:node:"+name, []string{"system:nodes", "system:bootstrappers"}
 	case kind != "STANDARD":
 		return User{}, false
-	case u.Name == "":
-		u.Name = arn
 	default:
-		u.Name = strings.NewReplacer("{{SessionName}}", strings.ReplaceAll(session, "@", "-"), "{{SessionNameRaw}}", session, "{{AccountID}}", tx.AccountID()).Replace(u.Name)
+		u.Name = strings.NewReplacer("{{SessionName}}", strings.ReplaceAll(session, "@", "-"), "{{SessionNameRaw}}", session, "{{AccountID}}", tx.AccountID()).Replace(username(e))
 	}
 	return u, true
+}
+
+// username is what an entry says of its principal's name in the cluster; what stands
+// in braces is of who asks.
+//
+// https://docs.aws.amazon.com/eks/latest/userguide/set-custom-username.html
+func username(e *account.Resource) string {
+	principal, user := props.Str(e.Props, "PrincipalArn"), props.Str(e.Props, "Username")
+	switch {
+	case user != "":
+		return user
+	case entryType(e.Props) != "STANDARD":
+		return "system:node:{{EC2PrivateDNSName}}"
+	case strings.Contains(principal, ":role/"):
+		parts := strings.Split(principal, ":")
+		return "arn:" + parts[1] + ":sts::" + parts[4] + ":assumed-role/" + principal[strings.LastIndex(principal, "/")+1:] + "/{{SessionName}}"
+	}
+	return principal
 }
 
 // entryOf is the access entry of a role, which may have a path there, or a user.

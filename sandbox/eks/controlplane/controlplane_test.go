@@ -323,7 +323,7 @@ func (w *world) access(admin string) {
 	w.want(401, "", "GET", pods, "")
 	w.want(200, "", "GET", "/readyz", "")
 	who := w.want(201, admin, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", `{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}`)
-	if want := `"username":"arn:aws:sts::123456789012:assumed-role/Operator/me@example.com"`; !strings.Contains(who, want) {
+	if want := `"username":"arn:aws:sts::123456789012:assumed-role/Operator/me-example.com"`; !strings.Contains(who, want) {
 		t.Errorf("the administrator is %s", who)
 	}
 	_, err := c.DeleteAccessEntry(ctx, &sdk.DeleteAccessEntryInput{ClusterName: aws.String("c"), PrincipalArn: arn("viewer")})
