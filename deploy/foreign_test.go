@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,31 @@ func TestL02InterfacesComeLate(t *testing.T) {
 		}
 		w.seen = nil
 		w.clean(d)
+	})
+}
+
+// TestL02LeakedInterfacesInANetworkThatStays: a deletion that keeps the data, and so the
+// network, takes away what the network plugin leaves of nodes, and the cluster's
+// security group, which that holds.
+func TestL02LeakedInterfacesInANetworkThatStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true, World: account.World{LeakedInterfaces: true}})
+		w.create(a)
+		d := w.delete(a, deploy.KeepData)
+		if d.Outcome != deploy.Retained {
+			t.Errorf("outcome: %s", d.Outcome)
+		}
+		if !strings.Contains(w.steps(), "which no stack has: left behind, detached: aws-K8S-") {
+			t.Errorf("the interfaces are not told:\n%s", w.steps())
+		}
+		for _, r := range append(w.find(ec2.TypeNetworkInterface), w.find("AWS::EC2::SecurityGroup")...) {
+			if text := fmt.Sprint(r.Props, r.Tags); strings.Contains(text, "aws-K8S-") || strings.Contains(text, "eks-cluster-sg") {
+				t.Errorf("%s %s is left: %s", r.Type, r.ID, text)
+			}
+		}
+		w.clean(w.destroy(a))
 	})
 }
 

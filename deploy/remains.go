@@ -258,7 +258,7 @@ func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i invent
 				return true, err
 			}
 		}
-	case inventory.ClassicLoadBalancer, "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::EC2::SecurityGroup":
+	case inventory.ClassicLoadBalancer, "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::EC2::NetworkInterface", "AWS::EC2::SecurityGroup":
 		if clear && i.Origin == inventory.ByCluster {
 			return d.sweepOne(ctx, i)
 		}

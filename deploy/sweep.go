@@ -45,18 +45,18 @@ func (d *deleting) sweep(ctx context.Context) (removed int, err error) {
 			}
 			if gone {
 				removed++
-				d.step("", "deleted %s %s, which no stack has: %s", i.Type, i.ID, i.Why)
 			}
 		}
 	}
 	return removed, nil
 }
 
+// sweepOne deletes one of them, or an interface that nothing has any more, and says so.
 func (d *deleting) sweepOne(ctx context.Context, i inventory.Item) (gone bool, err error) {
+	gone = true
 	switch i.Type {
 	case inventory.ClassicLoadBalancer:
 		_, err = d.AWS.ClassicELB.DeleteLoadBalancer(ctx, &classic.DeleteLoadBalancerInput{LoadBalancerName: &i.ID})
-		return err == nil, absent(err)
 	case "AWS::ElasticLoadBalancingV2::LoadBalancer":
 		_, err = d.AWS.ELB.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: &i.ID})
 		if awsapi.Code(err) == "OperationNotPermitted" { // it is protected
@@ -67,15 +67,23 @@ func (d *deleting) sweepOne(ctx context.Context, i inventory.Item) (gone bool, e
 				_, err = d.AWS.ELB.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: &i.ID})
 			}
 		}
-		return err == nil, absent(err)
 	case "AWS::ElasticLoadBalancingV2::TargetGroup":
 		_, err = d.AWS.ELB.DeleteTargetGroup(ctx, &elb.DeleteTargetGroupInput{TargetGroupArn: &i.ID})
 		if awsapi.Code(err) == "ResourceInUse" {
 			return false, nil
 		}
-		return err == nil, absent(err)
+	case "AWS::EC2::NetworkInterface":
+		_, err = d.AWS.EC2.DeleteNetworkInterface(ctx, &ec2.DeleteNetworkInterfaceInput{NetworkInterfaceId: &i.ID})
+	default:
+		gone, err = d.deleteGroup(ctx, i.ID)
 	}
-	return d.deleteGroup(ctx, i.ID)
+	if err != nil {
+		return false, absent(err)
+	}
+	if gone {
+		d.step("", "deleted %s %s, which no stack has: %s", i.Type, i.ID, i.Why)
+	}
+	return gone, nil
 }
 
 // deleteGroup deletes a security group, and before it the rules of the
