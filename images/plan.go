@@ -214,11 +214,12 @@ func (p *Plan) lookForTags(ctx context.Context, l *fault.List) error {
 // lookForLayers finds out which layers there are, and adds up what is to be done.
 func (p *Plan) lookForLayers(ctx context.Context) error {
 	type question struct{ digest, repository string }
-	there := map[question]bool{}
+	there, sizes := map[question]bool{}, map[string]int64{}
 	var questions []question
 	for n := range p.Images {
 		i := &p.Images[n]
 		for _, b := range i.blobs {
+			sizes[b.Digest] = b.Size
 			q := question{b.Digest, i.Repository}
 			_, asked := there[q]
 			switch {
@@ -241,7 +242,7 @@ func (p *Plan) lookForLayers(ctx context.Context) error {
 		if known {
 			return nil
 		}
-		is, err := p.registry.Client.Layer(ctx, q.repository, q.digest)
+		is, err := p.registry.Client.Layer(ctx, q.repository, q.digest, sizes[q.digest])
 		mu.Lock()
 		defer mu.Unlock()
 		there[q] = is
@@ -271,12 +272,6 @@ func (p *Plan) lookForLayers(ctx context.Context) error {
 				continue
 			}
 			p.lacks[b.Digest] = append(p.lacks[b.Digest], i.Repository)
-		}
-	}
-	sizes := map[string]int64{}
-	for _, i := range p.Images {
-		for _, b := range i.blobs {
-			sizes[b.Digest] = b.Size
 		}
 	}
 	for digest, repositories := range p.lacks {

@@ -113,7 +113,7 @@ func TestTokens(t *testing.T) {
 		}
 		c := h.client(who)
 		for range 3 {
-			if is, err := c.Layer(t.Context(), "core", digest); err != nil || !is {
+			if is, err := c.Layer(t.Context(), "core", digest, 0); err != nil || !is {
 				t.Fatal(is, err)
 			}
 		}
@@ -121,7 +121,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%+v: %d tokens were asked for", who, granted)
 		}
 		granted++ // the registry knows the token no more
-		if is, err := c.Layer(t.Context(), "core", digest); err != nil || !is {
+		if is, err := c.Layer(t.Context(), "core", digest, 0); err != nil || !is {
 			t.Errorf("after the token was refused: %v, %v", is, err)
 		}
 		for _, came := range h.came {
@@ -144,7 +144,7 @@ func TestRealmWithoutTLS(t *testing.T) {
 				w.WriteHeader(http.StatusUnauthorized)
 			}}}
 			c := h.clientOf(host, registry.Credentials{User: "user", Password: "password"})
-			if _, err := c.Layer(t.Context(), "core", digest); err == nil || !strings.Contains(err.Error(), "no token service with TLS") {
+			if _, err := c.Layer(t.Context(), "core", digest, 0); err == nil || !strings.Contains(err.Error(), "no token service with TLS") {
 				t.Errorf("%s, %s: the error is %v", host, realm, err)
 			}
 			if len(h.came) != 1 || strings.Contains(h.came[0], "Basic") {

@@ -120,7 +120,7 @@ func TestTokenServiceIsNotFollowed(t *testing.T) {
 				_, _ = io.WriteString(w, `{"token": "stolen"}`)
 			},
 		}}
-		if _, err := h.client(who).Layer(t.Context(), "core", digest); err == nil || !strings.Contains(err.Error(), "307") {
+		if _, err := h.client(who).Layer(t.Context(), "core", digest, 0); err == nil || !strings.Contains(err.Error(), "307") {
 			t.Errorf("the error is %v", err)
 		}
 		asked := false
@@ -183,7 +183,7 @@ func TestGuard(t *testing.T) {
 			t.Errorf("after the guard said no there came %q", came)
 		}
 	}
-	if there, err := c.Layer(t.Context(), "core", digest); err != nil || !there {
+	if there, err := c.Layer(t.Context(), "core", digest, 0); err != nil || !there {
 		t.Errorf("reading: %v, %v", there, err)
 	}
 }
@@ -195,13 +195,13 @@ func TestFinal(t *testing.T) {
 	defer s.Close()
 	s.Config.ErrorLog = nil
 	c := registry.New("example.com", &http.Client{Transport: through{s}}, clock.Real{}, nil)
-	if _, err := c.Layer(t.Context(), "core", digest); err == nil || registry.IsTransient(err) || !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
+	if _, err := c.Layer(t.Context(), "core", digest, 0); err == nil || registry.IsTransient(err) || !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
 		t.Errorf("an unknown authority: %v", err)
 	}
 	h := &hosts{by: map[string]http.HandlerFunc{"registry.example.com": func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 	}}}
-	if _, err := h.client(registry.Credentials{}).Layer(t.Context(), "core", digest); err == nil || registry.IsTransient(err) || len(h.came) != 5 {
+	if _, err := h.client(registry.Credentials{}).Layer(t.Context(), "core", digest, 0); err == nil || registry.IsTransient(err) || len(h.came) != 5 {
 		t.Errorf("around and around: %v after %d", err, len(h.came))
 	}
 }

@@ -103,8 +103,12 @@ func loopback(host string) bool {
 func (c *Client) Host() string { return c.host }
 
 // follow goes where layers are fetched from, and never from TLS to none. Who calls
-// is told to nobody but the registry.
+// is told to nobody but the registry. What writes is led nowhere: it would become a
+// request that reads, and the answer to that would pass for a yes.
 func follow(r *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet && via[0].Method != http.MethodHead {
+		return http.ErrUseLastResponse
+	}
 	if len(via) >= 5 {
 		return errAround
 	}
@@ -385,16 +389,20 @@ func drop(resp *http.Response) error {
 func pull(repository string) string { return "repository:" + repository + ":pull" }
 func push(repository string) string { return "repository:" + repository + ":pull,push" }
 
-// Layer tells whether a repository has a layer or configuration.
-func (c *Client) Layer(ctx context.Context, repository, digest string) (bool, error) {
-	resp, err := c.do(ctx, call{doing: "look for layer " + digest + " in " + repository, method: http.MethodHead, address: "/v2/" + repository + "/blobs/" + digest, scope: push(repository)}, http.StatusOK)
+// Layer tells whether a repository has a layer or configuration, whose size is in
+// bytes. If the registry leads elsewhere, as one does that keeps its layers in S3, what
+// is there has to have that size: a page to sign in at is no layer.
+func (c *Client) Layer(ctx context.Context, repository, digest string, size int64) (bool, error) {
+	address := "/v2/" + repository + "/blobs/" + digest
+	resp, err := c.do(ctx, call{doing: "look for layer " + digest + " in " + repository, method: http.MethodHead, address: address, scope: push(repository)}, http.StatusOK)
 	if IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return true, drop(resp)
+	led := !c.own(resp) || resp.Request.URL.Path != address
+	return !led || resp.ContentLength == size, drop(resp)
 }
 
 // Digest is that of the manifest that a tag, or a digest, stands for in a
@@ -556,7 +564,7 @@ func (c *Client) Send(ctx context.Context, u *Upload, size int64, body io.Reader
 	resp, err := c.do(ctx, call{doing: "complete layer " + u.digest + " in " + u.repository, method: http.MethodPut, address: to.String(), scope: scope, layer: true}, http.StatusCreated, http.StatusOK, http.StatusNoContent)
 	if err != nil {
 		// An answer that was lost may have been a yes.
-		if there, look := c.Layer(ctx, u.repository, u.digest); look == nil && there {
+		if there, look := c.Layer(ctx, u.repository, u.digest, size); look == nil && there {
 			return nil
 		}
 		return err

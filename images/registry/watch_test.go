@@ -70,7 +70,7 @@ func TestStall(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, err := open(func(r *http.Request) (*http.Response, error) { return nil, still(r) }).Layer(t.Context(), "core", digest)
+		_, err := open(func(r *http.Request) (*http.Response, error) { return nil, still(r) }).Layer(t.Context(), "core", digest, 0)
 		// Seven times a minute, and the pauses.
 		ends(t, "no answer", start, err, 7*time.Minute, 10*time.Minute)
 	})
@@ -130,7 +130,7 @@ func TestStall(t *testing.T) {
 			cancel(interrupted)
 			return nil, still(r)
 		})
-		if _, err := c.Layer(ctx, "core", digest); !errors.Is(err, interrupted) || time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) > 0 {
+		if _, err := c.Layer(ctx, "core", digest, 0); !errors.Is(err, interrupted) || time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) > 0 {
 			t.Errorf("an interrupt: %v", err)
 		}
 	})

@@ -57,8 +57,9 @@ func references(texts []string) (names []image.Reference, faults []error) {
 // goal is the registry and the path that --to names.
 func (m *mirror) goal() (host, path string, ok bool) {
 	ref, ok := image.Parse(m.to + "/image")
+	host, _ = images.Remote(ref)
 	path, _ = strings.CutSuffix(ref.Repository, "image")
-	return ref.Registry, strings.TrimSuffix(path, "/"), ok && ref.Registry != ""
+	return host, strings.TrimSuffix(path, "/"), ok && ref.Registry != ""
 }
 
 // plan works out what a mirror does.
