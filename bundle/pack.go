@@ -18,22 +18,22 @@ import (
 	"github.com/poolhouse/poolhouse/bundle/archive"
 )
 
-// mostChart is how many bytes a chart's files may have, packed or not: as many as Helm
+// MostChart is how many bytes a chart's files may have, packed or not: as many as Helm
 // reads.
-const mostChart = 100 << 20
+const MostChart = 100 << 20
 
 // Pack is a chart of the bundle as one packed file, that it is or that is made of its
 // folder. What is read is what was there when the bundle was read, or it is an error.
 func (c *Contents) Pack(ctx context.Context, h Chart) ([]byte, error) {
 	if f, packed := c.files[h.File]; packed {
-		if f.Size > mostChart {
-			return nil, fmt.Errorf("pack the chart %s: it has %d bytes, more than %d", h.File, f.Size, mostChart)
+		if f.Size > MostChart {
+			return nil, fmt.Errorf("pack the chart %s: it has %d bytes, more than %d", h.File, f.Size, MostChart)
 		}
 		r, err := c.Open(ctx, h.File)
 		if err != nil {
 			return nil, fmt.Errorf("pack the chart %s: %w", h.File, err)
 		}
-		body, err := io.ReadAll(io.LimitReader(r, mostChart+1))
+		body, err := io.ReadAll(io.LimitReader(r, MostChart+1))
 		if err = errors.Join(err, r.Close()); err != nil {
 			return nil, fmt.Errorf("pack the chart %s: %w", h.File, err)
 		}
@@ -49,8 +49,8 @@ func (c *Contents) Pack(ctx context.Context, h Chart) ([]byte, error) {
 		if !ok {
 			return nil
 		}
-		if total += m.Size; total > mostChart {
-			return fmt.Errorf("it has more than %d bytes", mostChart)
+		if total += m.Size; total > MostChart {
+			return fmt.Errorf("it has more than %d bytes", MostChart)
 		}
 		body, err := io.ReadAll(in)
 		if err != nil {

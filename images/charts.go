@@ -2,13 +2,10 @@ package images
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/bundle/image"
 	"github.com/poolhouse/poolhouse/images/registry"
@@ -102,12 +100,11 @@ type ChartOptions struct {
 	From  func(host string) *registry.Client
 	Web   *http.Client
 	Clock clock.Clock
-	// Meter counts the bytes; it may be nil.
+	// Meter counts the bytes, and Limit bounds how fast they are fetched; both may be
+	// nil.
 	Meter *transfer.Meter
+	Limit *transfer.Limit
 }
-
-// mostChart is how many bytes a packed chart may have.
-const mostChart = 64 << 20
 
 // PullCharts brings charts into a folder that holds nothing else, and returns their
 // paths. Each is compared with its digest and its size before it gets its name. It can be
@@ -133,7 +130,7 @@ func PullCharts(ctx context.Context, dir string, charts []Chart, o ChartOptions)
 		return nil, fmt.Errorf("make a folder for charts: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := tidy(root, dir, named); err != nil {
+	if err := tidy(root, nil, chartFile, func(name string) bool { return named[name] != "" }); err != nil {
 		return nil, err
 	}
 	for _, c := range charts {
@@ -153,112 +150,30 @@ func PullCharts(ctx context.Context, dir string, charts []Chart, o ChartOptions)
 	return paths, nil
 }
 
-// part is what a file's name ends with until it is whole.
-const part = ".part"
-
-// tidy removes what an earlier run left of charts that are no longer asked for, and
-// refuses a folder with anything else.
-func tidy(root *os.Root, dir string, wanted map[string]string) error {
-	list, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
-		return fmt.Errorf("look at the folder for charts: %w", err)
-	}
-	var faults fault.List
-	for _, e := range list {
-		if !e.Type().IsRegular() || !chartFile.MatchString(strings.TrimSuffix(e.Name(), part)) {
-			faults.Add(dir, "remove it, or name another bundle", "holds %s, which is no chart that was pulled", fault.Quoted(e.Name()))
-		}
-	}
-	if faults.Len() > 0 {
-		return faults.Faults()
-	}
-	for _, e := range list {
-		if wanted[e.Name()] == "" {
-			if err := root.Remove(e.Name()); err != nil {
-				return fmt.Errorf("remove what was pulled: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
-// wrongError is that what was found isn't what was asked for.
-type wrongError struct{ reason, fix string }
-
-func (e *wrongError) Error() string { return e.reason }
-
 // pull brings one chart to disk, unless it is there.
-func (o ChartOptions) pull(ctx context.Context, root *os.Root, c Chart) error {
-	digest, size, open := c.Digest, int64(-1), func() (io.ReadCloser, error) { return o.get(ctx, c) }
+func (o ChartOptions) pull(ctx context.Context, root *os.Root, c Chart) (err error) {
+	g := goal{name: c.file(), digest: c.Digest, size: -1, most: bundle.MostChart}
+	open := func() (io.ReadCloser, error) { return o.get(ctx, c) }
 	if c.URL == "" {
 		client := o.From(c.Reference.Host())
 		content, err := chartLayer(ctx, client, c.Reference)
 		if err != nil {
 			return err
 		}
-		digest, size = content.Digest, content.Size
+		g.digest, g.size = content.Digest, content.Size
 		open = func() (io.ReadCloser, error) { return client.Fetch(ctx, c.Reference.Repository, content.Digest) }
 	}
-	there, err := digestOfFile(root, c.file())
-	if err != nil || there == digest {
+	there, err := g.there(ctx, root)
+	if err != nil || there {
 		return err
 	}
-	item := o.Meter.Start("pulling "+c.Name, size)
-	err = save(root, c.file(), digest, size, open, item.Move)
-	item.End(err)
-	return err
-}
-
-func digestOfFile(root *os.Root, name string) (string, error) {
-	f, err := root.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.New()
-	_, err = io.Copy(sum, f)
-	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), errors.Join(err, f.Close())
-}
-
-// save writes a file that gets its name once it is what it should be. A negative size
-// is unknown.
-func save(root *os.Root, name, digest string, size int64, open func() (io.ReadCloser, error), moved func(int64)) (err error) {
+	item := o.Meter.Start("pulling "+c.Name, g.size)
+	defer func() { item.End(err) }()
 	in, err := open()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	f, err := root.OpenFile(name+part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum, counter(moved)), io.LimitReader(in, mostChart+1))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	const fix = "compare the reference with what its publisher says"
-	got := "sha256:" + hex.EncodeToString(sum.Sum(nil))
-	switch {
-	case n > mostChart:
-		return &wrongError{fmt.Sprintf("has more than %d bytes", mostChart), fix}
-	case size >= 0 && n != size:
-		return &wrongError{fmt.Sprintf("has %d bytes instead of %d", n, size), fix}
-	case got != digest:
-		return &wrongError{fmt.Sprintf("has the digest %s instead of %s", got, digest), fix}
-	}
-	return root.Rename(name+part, name)
-}
-
-// counter tells how many bytes are written to it.
-type counter func(int64)
-
-// Write implements [io.Writer].
-func (c counter) Write(p []byte) (int, error) {
-	c(int64(len(p)))
-	return len(p), nil
+	return errors.Join(g.save(root, transfer.Reader(ctx, in, item, o.Limit)), in.Close())
 }
 
 // chartContent is the media type of the layer that a packed chart is.
@@ -296,8 +211,8 @@ func chartLayer(ctx context.Context, client *registry.Client, ref image.Referenc
 		return d, &wrongError{fmt.Sprintf("is no chart: its manifest has %d layers of the type %s", len(found), chartContent), "name a chart; images are pulled by --pull"}
 	case !image.Valid(found[0].Digest):
 		return d, &wrongError{"has a manifest whose chart has no digest of SHA-256", "ask who publishes it"}
-	case found[0].Size <= 0 || found[0].Size > mostChart:
-		return d, &wrongError{fmt.Sprintf("has %d bytes by its manifest; a chart has 1 to %d", found[0].Size, mostChart), "ask who publishes it"}
+	case found[0].Size <= 0 || found[0].Size > bundle.MostChart:
+		return d, &wrongError{fmt.Sprintf("has %d bytes by its manifest; a chart has 1 to %d", found[0].Size, bundle.MostChart), "ask who publishes it"}
 	}
 	return found[0], nil
 }

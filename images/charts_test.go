@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,13 +16,16 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/images"
 	"github.com/poolhouse/poolhouse/images/registry"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/transfer"
 )
 
 const content = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -40,6 +44,8 @@ type shelf struct {
 	answer func(r *http.Request) *http.Response
 	// broken is a host whose connections break.
 	broken string
+	// limit is how fast charts are pulled.
+	limit *transfer.Limit
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -95,7 +101,7 @@ func (s *shelf) pull(t *testing.T, dir string, names ...string) ([]string, error
 		From: func(host string) *registry.Client {
 			return registry.New(host, web, clock.Real{}, func(context.Context, bool) (registry.Credentials, error) { return registry.Credentials{}, nil })
 		},
-		Web: web, Clock: clock.Real{},
+		Web: web, Clock: clock.Real{}, Limit: s.limit,
 	})
 }
 
@@ -141,20 +147,24 @@ func TestPullCharts(t *testing.T) {
 // What isn't what was asked for never gets a chart's name.
 func TestPullChartsRefuses(t *testing.T) {
 	t.Parallel()
-	const large = 65 << 20
+	const large = bundle.MostChart + 1
 	for name, tt := range map[string]struct {
 		change func(s *shelf)
 		ask    string
 		want   string
 	}{
-		"another file":     {func(s *shelf) { s.has["/a-1.tgz"] = "other" }, "https://web.example.com/a-1.tgz#sha256=" + sumOf("a"), "has the digest sha256:" + sumOf("other") + " instead of"},
-		"too large a file": {func(s *shelf) { s.has["/a-1.tgz"] = strings.Repeat("x", large) }, "https://web.example.com/a-1.tgz#sha256=" + sumOf("a"), "has more than 67108864 bytes"},
-		"no such version":  {func(*shelf) {}, "oci://registry.example.com/charts/acme:2", "is not in the registry"},
-		"another layer":    {func(s *shelf) { s.put("acme", "2", "other", content, sumOf("acme"), 5) }, "oci://registry.example.com/charts/acme:2", "has the digest sha256:" + sumOf("other")},
-		"another size":     {func(s *shelf) { s.put("acme", "2", "acme", content, sumOf("acme"), 3) }, "oci://registry.example.com/charts/acme:2", "has 4 bytes instead of 3"},
-		"a large layer":    {func(s *shelf) { s.put("acme", "2", "acme", content, sumOf("acme"), large) }, "oci://registry.example.com/charts/acme:2", "has 68157440 bytes by its manifest"},
-		"an image":         {func(s *shelf) { s.put("acme", "2", "acme", "application/vnd.oci.image.layer.v1.tar", sumOf("acme"), 4) }, "oci://registry.example.com/charts/acme:2", "is no chart"},
-		"no digest":        {func(s *shelf) { s.put("acme", "2", "acme", content, "../../x", 4) }, "oci://registry.example.com/charts/acme:2", "no digest of SHA-256"},
+		"another file": {func(s *shelf) { s.has["/a-1.tgz"] = "other" }, "https://web.example.com/a-1.tgz#sha256=" + sumOf("a"), "has the digest sha256:" + sumOf("other") + " instead of"},
+		"too large a file": {func(s *shelf) {
+			s.answer = func(*http.Request) *http.Response {
+				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(io.LimitReader(rand.NewChaCha8([32]byte{}), large))}
+			}
+		}, "https://web.example.com/a-1.tgz#sha256=" + sumOf("a"), "has more than 104857600 bytes"},
+		"no such version": {func(*shelf) {}, "oci://registry.example.com/charts/acme:2", "is not in the registry"},
+		"another layer":   {func(s *shelf) { s.put("acme", "2", "other", content, sumOf("acme"), 5) }, "oci://registry.example.com/charts/acme:2", "has the digest sha256:" + sumOf("other")},
+		"another size":    {func(s *shelf) { s.put("acme", "2", "acme", content, sumOf("acme"), 3) }, "oci://registry.example.com/charts/acme:2", "has more than 3 bytes"},
+		"a large layer":   {func(s *shelf) { s.put("acme", "2", "acme", content, sumOf("acme"), large) }, "oci://registry.example.com/charts/acme:2", "has 104857601 bytes by its manifest"},
+		"an image":        {func(s *shelf) { s.put("acme", "2", "acme", "application/vnd.oci.image.layer.v1.tar", sumOf("acme"), 4) }, "oci://registry.example.com/charts/acme:2", "is no chart"},
+		"no digest":       {func(s *shelf) { s.put("acme", "2", "acme", content, "../../x", 4) }, "oci://registry.example.com/charts/acme:2", "no digest of SHA-256"},
 	} {
 		s := &shelf{has: map[string]string{}}
 		tt.change(s)
@@ -165,9 +175,7 @@ func TestPullChartsRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", name, err, tt.want)
 		}
 		for file := range files(t, dir) {
-			if !strings.HasSuffix(file, ".part") {
-				t.Errorf("%s: there is %s", name, file)
-			}
+			t.Errorf("%s: there is %s", name, file)
 		}
 	}
 	s := &shelf{has: map[string]string{}}
@@ -219,6 +227,25 @@ func TestPullChartsFromWeb(t *testing.T) {
 		s.answer = nil
 		if _, err := s.pull(t, t.TempDir(), "https://web.example.com/none-1.tgz#sha256="+sumOf("a")); err == nil || !strings.Contains(err.Error(), "web.example.com answers 404") {
 			t.Errorf("absent: %v", err)
+		}
+	})
+}
+
+// Charts are pulled no faster than the limit, of a registry and of a web server.
+func TestPullChartsLimited(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("x", 4<<20)
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{has: map[string]string{"/a-1.tgz": text}, limit: transfer.NewLimit(clock.Real{}, 1<<20)}
+		s.put("acme", "1", text, content, sumOf(text), len(text))
+		for _, name := range []string{"oci://registry.example.com/charts/acme:1", "https://web.example.com/a-1.tgz#sha256=" + sumOf(text)} {
+			began := time.Now()
+			if _, err := s.pull(t, t.TempDir(), name); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took < 3*time.Second || took > 5*time.Second {
+				t.Errorf("%s: 4 MiB by 1 MiB a second took %s", name, took)
+			}
 		}
 	})
 }

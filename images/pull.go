@@ -3,13 +3,10 @@ package images
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -112,7 +109,7 @@ func (l *layout) bounded(limits archive.Limits) error {
 }
 
 func (l *layout) fill(ctx context.Context, list []bundle.Image, meter *transfer.Meter) error {
-	if err := l.clear(); err != nil {
+	if err := tidy(l.root, []string{"blobs", blobs}, layoutForm, l.wants); err != nil {
 		return err
 	}
 	item := meter.Start("pulling images", l.size)
@@ -124,44 +121,14 @@ func (l *layout) fill(ctx context.Context, list []bundle.Image, meter *transfer.
 	return err
 }
 
-var blobForm = regexp.MustCompile(`^` + blobs + `/([0-9a-f]{64})(\.part)?$`)
+// layoutForm is what the files of a layout are called.
+var layoutForm = regexp.MustCompile(`^(index\.json|oci-layout|` + blobs + `/[0-9a-f]{64})$`)
 
-// clear removes what an earlier pull left and this one has no need of.
-func (l *layout) clear() error {
-	var faults fault.List
-	err := fs.WalkDir(l.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		m := blobForm.FindStringSubmatch(name)
-		switch {
-		case e.IsDir() && (name == "." || name == "blobs" || name == blobs):
-			return nil
-		case !e.Type().IsRegular() || m == nil && name != "index.json" && name != "oci-layout":
-			faults.Add(filepath.Join(l.root.Name(), name), "move it away: the folder is for images that are pulled, and goes when the bundle is made", "is none of their files")
-			if e.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		case m != nil && m[2] == "" && l.wants("sha256:"+m[1]):
-			return nil
-		case faults.Len() > 0:
-			return nil
-		}
-		return l.root.Remove(name)
-	})
-	if err != nil {
-		return fmt.Errorf("look at %s, where images are pulled to: %w", l.root.Name(), err)
-	}
-	if faults.Len() > 0 {
-		return faults.Faults()
-	}
-	return nil
-}
-
-func (l *layout) wants(digest string) bool {
-	_, layer := l.source.origins[digest]
-	return layer || l.texts[digest] != nil
+// wants tells whether a file is one of what is pulled.
+func (l *layout) wants(name string) bool {
+	hash, _ := strings.CutPrefix(name, blobs+"/")
+	_, layer := l.source.origins["sha256:"+hash]
+	return layer || l.texts["sha256:"+hash] != nil
 }
 
 // files pulls all files, several side by side. After an error none is begun.
@@ -176,7 +143,7 @@ func (l *layout) files(ctx context.Context, item *transfer.Item) error {
 	due := slices.Sorted(maps.Keys(l.source.origins))
 	return each(ctx, len(due), func(n int) error {
 		o := l.source.origins[due[n]]
-		there, err := l.has(ctx, o.blob)
+		there, err := l.goal(o.blob).there(ctx, l.root)
 		if err != nil {
 			return err
 		}
@@ -192,40 +159,17 @@ func (l *layout) files(ctx context.Context, item *transfer.Item) error {
 	})
 }
 
-func (l *layout) file(b image.Blob) string {
-	return blobs + "/" + strings.TrimPrefix(b.Digest, "sha256:")
-}
-
-// has tells whether a file is there whole.
-func (l *layout) has(ctx context.Context, b image.Blob) (bool, error) {
-	f, err := l.root.Open(l.file(b))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	sum := sha256.New()
-	n, err := io.Copy(sum, transfer.Reader(ctx, io.LimitReader(f, b.Size+1), nil, nil))
-	return n == b.Size && "sha256:"+hex.EncodeToString(sum.Sum(nil)) == b.Digest, errors.Join(err, f.Close())
+func (l *layout) goal(b image.Blob) goal {
+	return goal{name: blobs + "/" + strings.TrimPrefix(b.Digest, "sha256:"), digest: b.Digest, size: b.Size}
 }
 
 // write writes a file that has no name before it is whole.
 func (l *layout) write(b image.Blob, from io.Reader) error {
-	part := l.file(b) + ".part"
-	f, err := l.root.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write to %s: %w", l.root.Name(), err)
+	err := l.goal(b).save(l.root, from)
+	if _, other := errors.AsType[*wrongError](err); other {
+		return l.source.other(b)
 	}
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(from, b.Size+1))
-	if err == nil && (n != b.Size || "sha256:"+hex.EncodeToString(sum.Sum(nil)) != b.Digest) {
-		err = l.source.other(b)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, l.root.Remove(part))
-	}
-	return l.root.Rename(part, l.file(b))
+	return err
 }
 
 // listed is an image in index.json.

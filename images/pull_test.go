@@ -339,13 +339,16 @@ func TestPullRefuses(t *testing.T) {
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "letter.txt"), []byte("dear"), 0o600), os.Mkdir(filepath.Join(dir, "photos"), 0o700),
 		os.WriteFile(filepath.Join(dir, "photos", "a"), []byte("a"), 0o600), os.Symlink("/etc/passwd", filepath.Join(dir, "oci-layout")),
+		os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o700),
+		os.WriteFile(filepath.Join(dir, "blobs", "sha256", strings.Repeat("0", 64)), []byte("of an image"), 0o600),
+		os.WriteFile(filepath.Join(dir, "index.json"), []byte("{}"), 0o600),
 	); err != nil {
 		t.Fatal(err)
 	}
 	before := files(t, dir)
 	_, err := u.pull(t.Context(), dir, images.PullOptions{})
 	var faults fault.Faults
-	if !errors.As(err, &faults) || len(faults) != 3 || !strings.Contains(err.Error(), "letter.txt: is none of their files") || u.given > 0 {
+	if !errors.As(err, &faults) || len(faults) != 3 || !strings.Contains(err.Error(), "letter.txt\": is nothing that was pulled") || u.given > 0 {
 		t.Errorf("a folder with other things: %v", err)
 	}
 	if got := files(t, dir); !maps.Equal(got, before) {

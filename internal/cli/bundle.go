@@ -209,8 +209,8 @@ func (a *app) bundleBuildCommand() *cobra.Command {
 			if err != nil {
 				missing = append(missing, err)
 			}
-			if limit != "" && len(pull) == 0 {
-				missing = append(missing, errors.New("--limit is of what is pulled, and without --pull nothing is"))
+			if limit != "" && len(pull)+len(charts) == 0 {
+				missing = append(missing, errors.New("--limit is of what is pulled: name images by --pull, or charts by reference"))
 			}
 			if err := usage(missing); err != nil {
 				return err
@@ -265,7 +265,7 @@ func (a *app) build(cmd *cobra.Command, args []string, o bundle.BuildOptions, na
 	defer v.Close()
 	fetched := args[0] + ".charts"
 	if len(charts) > 0 {
-		paths, err := a.fetch(ctx, fetched, charts, v.Meter())
+		paths, err := a.fetch(ctx, fetched, charts, v.Meter(), limit)
 		if wasInterrupted(ctx, err) {
 			return nil, &transferStoppedError{"interrupted; no bundle is made, and charts that were fetched stay in " + fetched, repeated(cmd, args), ErrInterrupted}
 		}
@@ -330,14 +330,14 @@ func (a *app) build(cmd *cobra.Command, args []string, o bundle.BuildOptions, na
 }
 
 // fetch brings charts that are elsewhere to disk.
-func (a *app) fetch(ctx context.Context, dir string, charts []images.Chart, meter *transfer.Meter) ([]string, error) {
+func (a *app) fetch(ctx context.Context, dir string, charts []images.Chart, meter *transfer.Meter, limit *transfer.Limit) ([]string, error) {
 	web, err := awsapi.Web(layerTime)
 	if err != nil {
 		return nil, err
 	}
 	return images.PullCharts(ctx, dir, charts, images.ChartOptions{
 		From: func(host string) *registry.Client { return registry.New(host, web, a.Clock, registry.Docker(host)) },
-		Web:  web, Clock: a.Clock, Meter: meter,
+		Web:  web, Clock: a.Clock, Meter: meter, Limit: limit,
 	})
 }
 

@@ -86,7 +86,7 @@ func TestPullCommand(t *testing.T) {
 	_, stderr := run(2, dir, build("b.tar.gz", "--pull", "no/Name", "--pull", name)...)
 	says(stderr, `"no/Name" is no name of an image`)
 	_, stderr = run(2, dir, build("b.tar.gz", "--limit", "fast")...)
-	says(stderr, "--limit ", "without --pull nothing is")
+	says(stderr, "--limit is of what is pulled")
 	// Nothing is pulled for a bundle that can't be made of what is there.
 	_, stderr = run(2, dir, build("b.zip", "--pull", "127.0.0.1:1/acme/core:v1", "--chart", "none.tgz", "--image", "some/images")...)
 	says(stderr, "can't be written to", "charts/none.tgz", "has the name of the layout of images that are pulled")
