@@ -58,6 +58,12 @@ const (
 	actEvery  = 500 * time.Millisecond
 )
 
+// A control plane that can't start is tried again after a pause, which grows.
+const (
+	firstPause = time.Second
+	mostPause  = time.Minute
+)
+
 // readyWithin is how long a control plane may take to answer: seconds, but on a
 // machine that is busy.
 const readyWithin = 5 * time.Minute
@@ -125,6 +131,12 @@ type running struct {
 	ended         chan struct{}
 	server        *plane.Server // once it began; nil if it can't
 	err           error
+
+	// failed is why it can't, and pause how long it is left so before it is tried
+	// again, from since on.
+	failed error
+	pause  time.Duration
+	since  time.Time
 
 	nodes []byte // as they were told
 	told  time.Time
@@ -281,8 +293,8 @@ func (c *Clusters) bring(ctx context.Context) error {
 		c.mu.Lock()
 		r := c.running[p.ID]
 		c.mu.Unlock()
-		if r == nil {
-			if r, err = c.begin(ctx, p); err != nil {
+		if r == nil || r.again() {
+			if r, err = c.begin(ctx, p, r); err != nil {
 				return err
 			}
 		}
@@ -348,8 +360,19 @@ func secret() (string, error) {
 	return hex.EncodeToString(b), nil
 }
 
-// begin starts a control plane, which takes some seconds, beside.
-func (c *Clusters) begin(ctx context.Context, p eks.ControlPlane) (*running, error) {
+// again tells that a control plane that couldn't start is to be tried again.
+func (r *running) again() bool {
+	select {
+	case <-r.ended:
+		return r.failed != nil && time.Since(r.since) >= r.pause
+	default:
+		return false
+	}
+}
+
+// begin starts a control plane, which takes some seconds, beside. Before is the one that
+// couldn't start; nil if it is the first.
+func (c *Clusters) begin(ctx context.Context, p eks.ControlPlane, before *running) (*running, error) {
 	program, err := c.opts.Program(ctx)
 	if err != nil {
 		c.mu.Lock()
@@ -371,7 +394,11 @@ func (c *Clusters) begin(ctx context.Context, p eks.ControlPlane) (*running, err
 			return nil, err
 		}
 	}
-	r := &running{cluster: p.Cluster, began: make(chan struct{}), ended: make(chan struct{})}
+	r := &running{cluster: p.Cluster, began: make(chan struct{}), ended: make(chan struct{}), pause: firstPause}
+	said := ""
+	if before != nil {
+		r.pause, said = min(2*before.pause, mostPause), before.failed.Error()
+	}
 	var errs [2]error
 	r.token, errs[0] = secret()
 	r.secret, errs[1] = secret()
@@ -381,7 +408,7 @@ func (c *Clusters) begin(ctx context.Context, p eks.ControlPlane) (*running, err
 	var pods *Pods
 	if c.opts.Pods != nil {
 		// Without them the cluster is there all the same.
-		if pods, err = c.opts.Pods(ctx); err != nil {
+		if pods, err = c.opts.Pods(ctx); err != nil && before == nil {
 			c.opts.Report(fmt.Errorf("no pod of cluster %s runs: %w", p.Cluster, err))
 		}
 	}
@@ -405,9 +432,11 @@ func (c *Clusters) begin(ctx context.Context, p eks.ControlPlane) (*running, err
 		defer close(r.ended)
 		server, err := plane.Run(ctx, o)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && err.Error() != said {
 				c.opts.Report(fmt.Errorf("no Kubernetes runs behind cluster %s: %w", p.Cluster, err))
 			}
+			r.failed, r.since = err, time.Now()
+			r.cancel()
 			close(r.began)
 			return
 		}

@@ -503,6 +503,29 @@ func TestWithoutProgram(t *testing.T) {
 	}
 }
 
+// TestTriedAgain: a control plane that can't start is tried again after a while, which is
+// said once.
+func TestTriedAgain(t *testing.T) {
+	t.Parallel()
+	tried, none := make(chan struct{}, 100), filepath.Join(t.TempDir(), "none")
+	w := newWorld(t, controlplane.Options{Program: func(context.Context) (string, error) {
+		tried <- struct{}{}
+		return none, nil
+	}})
+	w.cluster(obj{})
+	for range 2 {
+		select {
+		case <-tried:
+		case <-time.After(20 * time.Second):
+			t.Fatal("it is not tried again")
+		}
+	}
+	ok(t, w.clusters.Close())
+	if len(w.reports) != 1 {
+		t.Errorf("it is said %d times", len(w.reports))
+	}
+}
+
 // TestFoldersOfFormerClusters: what a process that was killed left of clusters
 // that went is removed.
 func TestFoldersOfFormerClusters(t *testing.T) {
