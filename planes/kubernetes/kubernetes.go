@@ -141,6 +141,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err := o.write(api.Addr().String(), signs); err != nil {
 		return errors.Join(err, api.Close(), control.Close())
 	}
+	// What nodes had is of a process that is over, also of nodes that are gone.
+	if err := os.RemoveAll(nodesFolder); err != nil {
+		return errors.Join(err, api.Close(), control.Close())
+	}
 	store, err := openStore(o.Temporary)
 	if err != nil {
 		return errors.Join(err, api.Close(), control.Close())

@@ -555,11 +555,12 @@ func (k *cluster) changes(t *testing.T) {
 }
 
 // TestParentKilled: neither the process nor its folder outlives a parent that is
-// killed.
+// killed. Of what a process before had for nodes nothing is there once it answers.
 func TestParentKilled(t *testing.T) {
 	config, _ := identity(t)
 	dir := filepath.Join(t.TempDir(), "state")
-	ok(t, os.Mkdir(dir, 0o700))
+	left := filepath.Join(dir, "nodes", "gone", "pods")
+	ok(t, os.MkdirAll(left, 0o700))
 	c := as("parent")
 	in, err := c.StdinPipe()
 	ok(t, err)
@@ -572,6 +573,9 @@ func TestParentKilled(t *testing.T) {
 	ok(t, err)
 	if !strings.Contains(line, `"addresses"`) {
 		t.Fatalf("it says %s", line)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder of a node that went stays: %v", err)
 	}
 	ok(t, c.Process.Signal(syscall.SIGKILL))
 	// The output ends with the last process that has it.
