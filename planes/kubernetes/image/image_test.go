@@ -232,6 +232,7 @@ func TestPull(t *testing.T) {
 	}
 	// What was cut short is not taken up.
 	ok(t, os.MkdirAll(filepath.Join(w.dir, "part-1", "root"), 0o755))
+	ok(t, os.WriteFile(filepath.Join(w.dir, "part-1", "config.json"), []byte("{}"), 0o600))
 	ok(t, os.MkdirAll(filepath.Join(w.dir, "sha256-0123", "root"), 0o755))
 	w.reopen()
 	before = w.calls.Load()

@@ -88,7 +88,7 @@ func (s *Store) find(folder string) error {
 	algorithm, hash, ok := strings.Cut(folder, "-")
 	text, err := os.ReadFile(filepath.Join(s.opts.Dir, folder, config))
 	i := Image{Digest: algorithm + ":" + hash, Root: filepath.Join(s.opts.Dir, folder, files)}
-	if !ok || folder+"-" == part || err != nil || json.Unmarshal(text, &i.Config) != nil {
+	if !ok || algorithm+"-" == part || err != nil || json.Unmarshal(text, &i.Config) != nil {
 		return os.RemoveAll(filepath.Join(s.opts.Dir, folder))
 	}
 	u := &unpacked{ready: make(chan struct{}), image: i}
