@@ -57,15 +57,14 @@ func (o Options) balance(ctx context.Context, f front) error {
 	var errs []error
 	for i := range list {
 		one := &list[i]
-		if f.plural == services.plural && one.Spec.Type != "LoadBalancer" && !one.has(f.finalizer) {
-			continue
-		}
 		m := one.Metadata
 		path := fmt.Sprintf("%s/namespaces/%s/%s/%s", f.base, m.Namespace, f.plural, m.Name)
 		tags := f.tags(o.Cluster, m.Namespace+"/"+m.Name)
+		// A Service that has become one of another type has none any more.
+		unwanted := one.going() || f.plural == services.plural && one.Spec.Type != "LoadBalancer"
 		switch {
-		case one.going() && !one.has(f.finalizer):
-		case one.going():
+		case unwanted && !one.has(f.finalizer):
+		case unwanted:
 			gone, err := o.remove(tags)
 			if err == nil && gone {
 				err = o.patch(ctx, path, &one.head, map[string]any{"metadata": map[string]any{"finalizers": one.without(f.finalizer)}})
@@ -118,8 +117,20 @@ func (o Options) build(f front, one *object, tags map[string]string) (host strin
 	return host, err
 }
 
+// find is what an earlier look made of a type, or makes it.
+func (b *making) find(tx *account.Tx, typ string, as map[string]any) (*account.Resource, error) {
+	for _, r := range tx.List(typ) {
+		if bears(r, b.tags) && !strings.EqualFold(r.Status, "deleting") {
+			return r, nil
+		}
+	}
+	as["Tags"] = props.Pairs(b.tags)
+	r, _, err := tx.Create(typ, as, "", true)
+	return r, err
+}
+
 func (b *making) group(tx *account.Tx, name, description string) (string, error) {
-	g, _, err := tx.Create(ec2.TypeSecurityGroup, map[string]any{"VpcId": b.vpc, "GroupName": name, "GroupDescription": description, "Tags": props.Pairs(b.tags)}, "", true)
+	g, err := b.find(tx, ec2.TypeSecurityGroup, map[string]any{"VpcId": b.vpc, "GroupName": name, "GroupDescription": description})
 	if err != nil {
 		return "", err
 	}
@@ -131,10 +142,10 @@ func makeClassic(tx *account.Tx, b *making) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lb, _, err := tx.Create(classic.TypeLoadBalancer, map[string]any{
-		"LoadBalancerName": b.name, "Scheme": "internal", "Subnets": b.subnets, "SecurityGroups": []any{group}, "Tags": props.Pairs(b.tags),
+	lb, err := b.find(tx, classic.TypeLoadBalancer, map[string]any{
+		"LoadBalancerName": b.name, "Scheme": "internal", "Subnets": b.subnets, "SecurityGroups": []any{group},
 		"Listeners": []any{map[string]any{"Protocol": "TCP", "LoadBalancerPort": 80, "InstanceProtocol": "TCP", "InstancePort": 31080}},
-	}, "", true)
+	})
 	if err != nil {
 		return "", err
 	}
@@ -146,19 +157,19 @@ func makeApplication(tx *account.Tx, b *making) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lb, _, err := tx.Create(elbv2.TypeLoadBalancer, map[string]any{
-		"Name": b.name, "Type": "application", "Scheme": "internal", "Subnets": b.subnets, "SecurityGroups": []any{group}, "Tags": props.Pairs(b.tags),
-	}, "", true)
+	lb, err := b.find(tx, elbv2.TypeLoadBalancer, map[string]any{
+		"Name": b.name, "Type": "application", "Scheme": "internal", "Subnets": b.subnets, "SecurityGroups": []any{group},
+	})
 	if err != nil {
 		return "", err
 	}
-	target, _, err := tx.Create(elbv2.TypeTargetGroup, map[string]any{"Name": b.name, "VpcId": b.vpc, "Port": 80, "Protocol": "HTTP", "TargetType": "ip", "Tags": props.Pairs(b.tags)}, "", true)
+	target, err := b.find(tx, elbv2.TypeTargetGroup, map[string]any{"Name": b.name, "VpcId": b.vpc, "Port": 80, "Protocol": "HTTP", "TargetType": "ip"})
 	if err != nil {
 		return "", err
 	}
-	_, _, err = tx.Create(elbv2.TypeListener, map[string]any{
+	_, err = b.find(tx, elbv2.TypeListener, map[string]any{
 		"LoadBalancerArn": lb.ID, "Port": 80, "Protocol": "HTTP", "DefaultActions": []any{map[string]any{"Type": "forward", "TargetGroupArn": target.ID}},
-	}, "", true)
+	})
 	return props.Str(lb.Attrs, "DNSName"), err
 }
 

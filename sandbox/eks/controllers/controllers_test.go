@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -56,6 +57,17 @@ func TestControllersThatAreThere(t *testing.T) {
 			return n
 		}
 		look() // the finalizer
+		// A look that is cut off is gone on with by the next.
+		api.Before = func(_, path string) int {
+			if path == service+"/status" {
+				return http.StatusInternalServerError
+			}
+			return 0
+		}
+		if err := controllers.Bring(t.Context(), o); err == nil {
+			t.Error("its address is written")
+		}
+		api.Before = nil
 		look()
 		if lb, group := holds("AWS::ElasticLoadBalancing::LoadBalancer"), holds("AWS::EC2::SecurityGroup"); lb != 1 || group != 1 {
 			t.Errorf("%d load balancers with %d groups", lb, group)
@@ -75,6 +87,23 @@ func TestControllersThatAreThere(t *testing.T) {
 				t.Errorf("%s was made without a driver", path)
 			}
 		}
+		// One of another type has none, and the API takes its address away.
+		m, _ := api.Get(service)["metadata"].(kubernetes.Object)
+		changed, err := json.Marshal(kubernetes.Object{"metadata": m, "spec": kubernetes.Object{"type": "ClusterIP"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		api.Put(service, string(changed))
+		for range 4 {
+			look()
+		}
+		m, _ = api.Get(service)["metadata"].(kubernetes.Object)
+		if f, _ := m["finalizers"].([]any); len(f) > 0 || holds("AWS::ElasticLoadBalancing::LoadBalancer")+holds("AWS::EC2::SecurityGroup") > 0 {
+			t.Errorf("a Service of another type: left with finalizers %v", f)
+		}
+		api.Put(service, `{"spec": {"type": "LoadBalancer"}}`)
+		look()
+		look()
 		// It goes once the load balancer has.
 		client := testkit.Transport{Handler: api}
 		req := del(t, service)

@@ -52,9 +52,8 @@ func (o Options) volumeFor(ctx context.Context, c *object, node string) error {
 	if node == "" && class.VolumeBindingMode == "WaitForFirstConsumer" {
 		return nil
 	}
-	size, ok := strings.CutSuffix(c.Spec.Resources.Requests.Storage, "Gi")
-	gib, err := strconv.Atoi(size)
-	if err != nil || !ok {
+	gib, ok := gibibytes(c.Spec.Resources.Requests.Storage)
+	if !ok {
 		return fmt.Errorf("the claim %s/%s asks for %q; sizes other than whole Gi are not modelled", c.Metadata.Namespace, c.Metadata.Name, c.Spec.Resources.Requests.Storage)
 	}
 	name := "pvc-" + c.Metadata.UID
@@ -65,7 +64,7 @@ func (o Options) volumeFor(ctx context.Context, c *object, node string) error {
 		}
 	}
 	id, zone := "", ""
-	err = o.Account.Do(func(tx *account.Tx) error {
+	err := o.Account.Do(func(tx *account.Tx) error {
 		list, err := eks.ControlPlanes(tx)
 		if err != nil {
 			return err
@@ -119,6 +118,18 @@ func (o Options) volumeFor(ctx context.Context, c *object, node string) error {
 		return nil
 	}
 	return err
+}
+
+// gibibytes are those of a quantity as the API writes it: 1024Gi as 1Ti.
+func gibibytes(quantity string) (int, bool) {
+	factor := 1
+	number, ok := strings.CutSuffix(quantity, "Gi")
+	if !ok {
+		number, ok = strings.CutSuffix(quantity, "Ti")
+		factor = 1 << 10
+	}
+	n, err := strconv.Atoi(number)
+	return factor * n, ok && err == nil
 }
 
 // volumeTags are the driver's own.
