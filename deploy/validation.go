@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,14 +47,14 @@ func (r *run) forgetValidation(ctx context.Context, zone, certificate string, le
 	if len(going) == 0 {
 		return nil
 	}
-	needed, err := r.neededRecords(ctx, certificate, ours)
+	needed, unknown, err := r.neededRecords(ctx, ours, func(_ context.Context, arn string) (bool, error) { return arn == certificate, nil })
 	if err != nil {
 		return err
 	}
 	return r.deleteRecords(ctx, zone, slices.DeleteFunc(going, func(s r53types.ResourceRecordSet) bool {
 		name := strings.TrimSuffix(aws.ToString(s.Name), ".")
-		why, ok := needed[name]
-		if ok {
+		why := cmp.Or(needed[name], unknown)
+		if why != "" {
 			left(Kept{
 				Type: "AWS::Route53::RecordSet", ID: name, Passing: true,
 				Why: fmt.Sprintf("it is in zone %s, which is yours, and validates other certificates too: %s; delete it if none needs it, for without it ACM does not renew them", zone, why),
@@ -61,7 +62,7 @@ func (r *run) forgetValidation(ctx context.Context, zone, certificate string, le
 					zone, recordJSON(s))},
 			})
 		}
-		return ok
+		return why != ""
 	}))
 }
 
@@ -73,37 +74,32 @@ func recordJSON(s r53types.ResourceRecordSet) string {
 	return string(b)
 }
 
-// neededRecords are those of a certificate's validation records that others of
-// the account need, or may need because nobody can tell, each with the reason.
-// Only regions that the account has enabled renew certificates.
+// neededRecords are those of some validation records that certificates of the account
+// need but our own of this region, each with one of these; unknown is where there may be
+// others that nobody can tell. Only regions that the account has enabled renew
+// certificates.
 //
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeRegions.html
-func (r *run) neededRecords(ctx context.Context, certificate string, ours map[string]string) (map[string]string, error) {
-	needed, err := r.neededIn(ctx, r.AWS.Region, certificate, ours)
+func (r *run) neededRecords(ctx context.Context, records map[string]string, own ownership) (needed map[string]string, unknown string, err error) {
+	needed, err = r.neededIn(ctx, r.AWS.Region, records, own)
 	if err != nil {
-		return nil, fmt.Errorf("look for certificates that need the same records: %w", err)
+		return nil, "", fmt.Errorf("look for certificates that need the same records: %w", err)
 	}
-	unknown := func(where string, err error) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		for name := range ours {
-			if needed[name] == "" {
-				needed[name] = fmt.Sprintf("whether there are some %s can't be told (%s)", where, awsapi.Message(err))
-			}
-		}
-		return nil
+	untold := func(where string, err error) error {
+		unknown = cmp.Or(unknown, fmt.Sprintf("whether there are some %s can't be told (%s)", where, awsapi.Message(err)))
+		return context.Cause(ctx)
 	}
 	regions, err := r.AWS.EC2.DescribeRegions(ctx, &ec2.DescribeRegionsInput{})
 	if err != nil {
-		return needed, unknown("in other regions", err)
+		err = untold("in other regions", err)
+		return needed, unknown, err
 	}
 	found := make([]map[string]string, len(regions.Regions))
 	errs := make([]error, len(regions.Regions))
 	var wg sync.WaitGroup
 	for i, region := range regions.Regions {
 		if name := aws.ToString(region.RegionName); name != r.AWS.Region {
-			wg.Go(func() { found[i], errs[i] = r.neededIn(ctx, name, "", ours) })
+			wg.Go(func() { found[i], errs[i] = r.neededIn(ctx, name, records, nobodys) })
 		}
 	}
 	wg.Wait()
@@ -112,17 +108,21 @@ func (r *run) neededRecords(ctx context.Context, certificate string, ours map[st
 	}
 	for i, err := range errs {
 		if err != nil {
-			if err := unknown("in region "+aws.ToString(regions.Regions[i].RegionName), err); err != nil {
-				return nil, err
+			if err := untold("in region "+aws.ToString(regions.Regions[i].RegionName), err); err != nil {
+				return nil, "", err
 			}
 		}
 	}
-	return needed, nil
+	return needed, unknown, nil
 }
 
-// neededIn are those of a certificate's records that other certificates of a
-// region need.
-func (r *run) neededIn(ctx context.Context, region, certificate string, ours map[string]string) (map[string]string, error) {
+// ownership tells that a certificate is one of those whose records are to go.
+type ownership func(ctx context.Context, arn string) (bool, error)
+
+func nobodys(context.Context, string) (bool, error) { return false, nil }
+
+// neededIn are those of some records that certificates of a region need but our own.
+func (r *run) neededIn(ctx context.Context, region string, records map[string]string, own ownership) (map[string]string, error) {
 	needed := map[string]string{}
 	pages := acm.NewListCertificatesPaginator(r.AWS.ACM, inventory.Certificates())
 	for pages.HasMorePages() {
@@ -132,7 +132,14 @@ func (r *run) neededIn(ctx context.Context, region, certificate string, ours map
 		}
 		for _, c := range page.CertificateSummaryList {
 			arn := aws.ToString(c.CertificateArn)
-			if arn == certificate || c.Type != acmtypes.CertificateTypeAmazonIssued || !covers(c, ours) {
+			if c.Type != acmtypes.CertificateTypeAmazonIssued || !covers(c, records) {
+				continue
+			}
+			mine, err := own(ctx, arn)
+			if err != nil {
+				return nil, err
+			}
+			if mine {
 				continue
 			}
 			theirs, err := r.validationRecords(ctx, region, arn)
@@ -140,7 +147,7 @@ func (r *run) neededIn(ctx context.Context, region, certificate string, ours map
 				return nil, err
 			}
 			for name := range theirs {
-				if _, ok := ours[name]; ok {
+				if _, ok := records[name]; ok {
 					needed[name] = arn
 				}
 			}

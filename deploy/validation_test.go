@@ -15,6 +15,7 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
+	"github.com/poolhouse/poolhouse/stack"
 )
 
 // TestL10RecordOfAnotherRegion: the validation record in the customer's zone goes
@@ -74,4 +75,51 @@ func TestL10RecordOfAnotherRegion(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestL10RecordsOfOthersCertificates: somebody validates a certificate of his own in the
+// zone that the deployment made. Its record blocks the deletion of the zone, and is named;
+// once the certificate is gone, so is the record. A region that can't be asked holds up
+// nothing, and is told.
+func TestL10RecordsOfOthersCertificates(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		closed := false
+		w := newWorld(t, a, sandbox.Options{Fresh: true, World: account.World{Regions: []account.Region{{Name: "eu-north-1"}}}, Intercept: func(r *http.Request, _, _ string) error {
+			if closed && strings.Contains(r.Header.Get("Authorization"), "/eu-north-1/acm/") {
+				return &account.Error{Code: "AccessDeniedException", Message: "not allowed there", Status: http.StatusBadRequest}
+			}
+			return nil
+		}})
+		zone := w.create(a).Outputs[architecture.DNS]["HostedZoneId"]
+		const host = "theirs.poolside.example.com"
+		api := w.target(a).AWS
+		theirs := stack.Spec{Name: "theirs", Template: []byte(`{"Resources":{"C":{"Type":"AWS::CertificateManager::Certificate","Properties":{
+			"DomainName":"` + host + `","ValidationMethod":"DNS","DomainValidationOptions":[{"DomainName":"` + host + `","HostedZoneId":"` + zone + `"}]}}}}`)}
+		driver := &stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}
+		if _, err := driver.Apply(t.Context(), theirs, nil); err != nil {
+			t.Fatal(err)
+		}
+		d, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
+		var blocked *deploy.BlockedError
+		if !errors.As(err, &blocked) || d.Outcome != deploy.Blocked {
+			t.Fatalf("got %+v, %v", d, err)
+		}
+		left := w.validations(a, zone)
+		if len(left) != 1 || !strings.HasSuffix(left[0], host+".") {
+			t.Fatalf("left in the zone: %q", left)
+		}
+		if !slices.ContainsFunc(blocked.Blockers, func(b deploy.Blocker) bool { return strings.Contains(b.Holder, left[0]+" CNAME") }) {
+			t.Errorf("the record is not named: %+v", blocked.Blockers)
+		}
+		if err := driver.Delete(t.Context(), "theirs", stack.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		closed = true
+		w.clean(w.destroy(a))
+		if want := "whether there are some in region eu-north-1 can't be told (not allowed there)"; !strings.Contains(w.steps(), want) {
+			t.Errorf("%q is not told:\n%s", want, w.steps())
+		}
+	})
 }

@@ -122,7 +122,8 @@ func (r *run) userOf(ctx context.Context, arn string) (string, error) {
 }
 
 // emptyZone removes from a zone of ours the records that ACM made to validate
-// certificates and left behind; nothing else writes there but our stacks.
+// certificates and left behind; nothing else writes there but our stacks. Those that a
+// certificate of somebody else's needs stay, and hold the zone, as his other records do.
 func (r *run) emptyZone(ctx context.Context, zone string) error {
 	sets, err := r.recordSets(ctx, zone)
 	if err != nil {
@@ -131,7 +132,23 @@ func (r *run) emptyZone(ctx context.Context, zone string) error {
 	sets = slices.DeleteFunc(sets, func(s r53types.ResourceRecordSet) bool {
 		return s.Type != r53types.RRTypeCname || len(s.ResourceRecords) != 1 || !strings.HasSuffix(strings.TrimSuffix(aws.ToString(s.ResourceRecords[0].Value), "."), ".acm-validations.aws")
 	})
-	return r.deleteRecords(ctx, zone, sets)
+	if len(sets) == 0 {
+		return nil
+	}
+	records := map[string]string{}
+	for _, s := range sets {
+		records[strings.TrimSuffix(aws.ToString(s.Name), ".")] = aws.ToString(s.ResourceRecords[0].Value)
+	}
+	needed, unknown, err := r.neededRecords(ctx, records, r.tagged)
+	if err != nil {
+		return err
+	}
+	if unknown != "" {
+		r.step(architecture.DNS, "records in zone %s that validated certificates go, as no certificate is known to need them: %s", zone, unknown)
+	}
+	return r.deleteRecords(ctx, zone, slices.DeleteFunc(sets, func(s r53types.ResourceRecordSet) bool {
+		return needed[strings.TrimSuffix(aws.ToString(s.Name), ".")] != ""
+	}))
 }
 
 func (r *run) recordSets(ctx context.Context, zone string) ([]r53types.ResourceRecordSet, error) {
