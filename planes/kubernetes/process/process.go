@@ -20,8 +20,10 @@
 // sandbox is closed, or another runtime was made in the same folder.
 //
 // Limits: Linux only. Limits of memory and CPU, seccomp profiles of others, user
-// namespaces, sysctls and devices are not modelled. Without root, processes have
-// the one user that there is, whatever number it is given: see [Runtime.Can].
+// namespaces, sysctls and devices are not modelled. Without root, all processes have
+// the one user that there is, which calls itself root in there whatever number is asked
+// for, and those that ask for another have no capabilities; where Linux lets ordinary
+// users make no user namespaces, nothing runs: see [Runtime.Can].
 package process
 
 import (

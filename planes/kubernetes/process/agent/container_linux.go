@@ -36,15 +36,6 @@ func (a *agent) start(link *order.Link, o order.Start, streams []*os.File) error
 	if pids != nil {
 		sys.Cloneflags = unix.CLONE_NEWNS
 	}
-	if a.single && (o.UID != 0 || o.GID != 0) {
-		// The one user that there is has another number in there.
-		sys.Cloneflags |= unix.CLONE_NEWUSER
-		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: int(o.UID), Size: 1}}
-		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: int(o.GID), Size: 1}}
-		for i := range uintptr(allCapabilities) {
-			sys.AmbientCaps = append(sys.AmbientCaps, i)
-		}
-	}
 	for _, dir := range []string{"", root, upper, work} {
 		if err := os.MkdirAll(filepath.Join(c.scratch, dir), 0o755); err != nil {
 			return answer(link, err)

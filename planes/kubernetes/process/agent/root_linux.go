@@ -52,6 +52,10 @@ func makeContainer(s order.Stage) error {
 			return fmt.Errorf("open device %s: %w", d, err)
 		}
 	}
+	kernel, err := kernelFiles(s.Single)
+	if err != nil {
+		return err
+	}
 	memory, err := clone(unix.AT_FDCWD, s.Shared, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 	if err != nil {
 		return fmt.Errorf("open /dev/shm: %w", err)
@@ -62,7 +66,7 @@ func makeContainer(s order.Stage) error {
 	if err := pivot(); err != nil {
 		return fmt.Errorf("change the root: %w", err)
 	}
-	if err := system(s.Single, nodes, memory); err != nil {
+	if err := system(s.Single, kernel, nodes, memory); err != nil {
 		return err
 	}
 	for i, m := range s.Mounts {
@@ -95,6 +99,46 @@ func clone(at int, path string, attributes uint64) (*os.File, error) {
 		return nil, errors.Join(&fs.PathError{Op: "mount_setattr", Path: path, Err: err}, f.Close())
 	}
 	return f, nil
+}
+
+// kernelFiles are new mounts of /proc and /sys, attached nowhere yet: in a user namespace,
+// Linux lets who sees those of the machine make them, and no one else. Where it doesn't
+// let a sole user have /sys, that is empty.
+// https://man7.org/linux/man-pages/man7/mount_namespaces.7.html
+func kernelFiles(single bool) (map[string]*os.File, error) {
+	const safe = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	out := map[string]*os.File{}
+	for _, k := range []struct {
+		kind, at   string
+		attributes int
+	}{{"proc", "/proc", safe}, {"sysfs", "/sys", safe | unix.MOUNT_ATTR_RDONLY}} {
+		f, err := made(k.kind, k.attributes)
+		if single && k.kind == "sysfs" && errors.Is(err, unix.EPERM) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mount %s: %w", k.at, err)
+		}
+		out[k.at] = f
+	}
+	return out, nil
+}
+
+// made is a new mount of a kind, attached nowhere yet.
+func made(kind string, attributes int) (*os.File, error) {
+	how, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("fsopen", err)
+	}
+	defer unix.Close(how)
+	if err := unix.FsconfigCreate(how); err != nil {
+		return nil, os.NewSyscallError("fsconfig", err)
+	}
+	fd, err := unix.Fsmount(how, unix.FSMOUNT_CLOEXEC, attributes)
+	if err != nil {
+		return nil, os.NewSyscallError("fsmount", err)
+	}
+	return os.NewFile(uintptr(fd), kind), nil
 }
 
 // source is what a mount shows.
@@ -172,10 +216,19 @@ func pivot() error {
 }
 
 // system mounts what every container has.
-func system(single bool, nodes []*os.File, memory *os.File) error {
+func system(single bool, kernel map[string]*os.File, nodes []*os.File, memory *os.File) error {
 	pts := "newinstance,ptmxmode=0666,mode=0620"
 	if !single {
 		pts += ",gid=5" // tty, by old custom
+	}
+	for _, at := range []string{"/proc", "/sys"} {
+		_, err := place(at, true)
+		if f := kernel[at]; err == nil && f != nil {
+			err = attach(f, at)
+		}
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", at, err)
+		}
 	}
 	const safe = unix.MS_NOSUID | unix.MS_NOEXEC
 	for _, m := range []struct {
@@ -183,8 +236,6 @@ func system(single bool, nodes []*os.File, memory *os.File) error {
 		flags    uintptr
 		options  string
 	}{
-		{"proc", "/proc", safe | unix.MS_NODEV, ""},
-		{"sysfs", "/sys", safe | unix.MS_NODEV | unix.MS_RDONLY, ""},
 		// Devices that a container makes itself are none.
 		{"tmpfs", "/dev", safe | unix.MS_NODEV, "mode=755,size=64k"},
 		{"devpts", "/dev/pts", safe, pts},
