@@ -120,12 +120,14 @@ func noLastSnapshot(i types.DBInstance, words string) error {
 
 // lastSnapshot is the snapshot that a deletion of the stack's instance left or is
 // about to make, by another run; nil is none. It is noted as kept. Those of
-// instances that the stack's name had before don't count.
+// instances that the name had before don't count: before the stack, or before the one
+// whose backups RDS retained.
 // https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBSnapshot.html
 func (d *deleting) lastSnapshot(ctx context.Context, name architecture.StackName, id string) (*string, error) {
 	d.mu.Lock()
 	st := d.owned[name]
 	d.mu.Unlock()
+	var last *types.DBSnapshot
 	pages := rds.NewDescribeDBSnapshotsPaginator(d.AWS.RDS, &rds.DescribeDBSnapshotsInput{DBInstanceIdentifier: &id, SnapshotType: aws.String("manual")})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -133,46 +135,70 @@ func (d *deleting) lastSnapshot(ctx context.Context, name architecture.StackName
 			return nil, fmt.Errorf("look for the last snapshot of database %s: %w", id, err)
 		}
 		for _, s := range page.DBSnapshots {
-			if strings.HasPrefix(aws.ToString(s.DBSnapshotIdentifier), finalSnapshot(id)) && aws.ToString(s.Status) != "failed" && !aws.ToTime(s.InstanceCreateTime).Before(st.Created) {
-				d.keepSnapshot(*s.DBSnapshotIdentifier, aws.ToString(s.DBSnapshotArn), "the database as it was")
-				return s.DBSnapshotIdentifier, nil
+			final := strings.HasPrefix(aws.ToString(s.DBSnapshotIdentifier), finalSnapshot(id)) && aws.ToString(s.Status) != "failed" && !aws.ToTime(s.InstanceCreateTime).Before(st.Created)
+			if final && (last == nil || aws.ToTime(s.InstanceCreateTime).After(aws.ToTime(last.InstanceCreateTime))) {
+				last = &s
 			}
 		}
 	}
-	return nil, nil
+	if last == nil {
+		return nil, nil
+	}
+	b, err := d.retainedBackup(ctx, id, st.Created)
+	if err != nil {
+		return nil, fmt.Errorf("look whether database %s was made again after its snapshot %s: %w", id, *last.DBSnapshotIdentifier, err)
+	}
+	if b != nil && aws.ToTime(b.InstanceCreateTime).After(aws.ToTime(last.InstanceCreateTime)) {
+		return nil, nil
+	}
+	d.keepSnapshot(*last.DBSnapshotIdentifier, aws.ToString(last.DBSnapshotArn), "the database as it was")
+	return last.DBSnapshotIdentifier, nil
+}
+
+// retainedBackup are the automated backups of the newest instance of a name that is gone
+// and was not made before a time; nil is none.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithAutomatedBackups.Retaining.html
+func (d *deleting) retainedBackup(ctx context.Context, id string, since time.Time) (last *types.DBInstanceAutomatedBackup, err error) {
+	pages := rds.NewDescribeDBInstanceAutomatedBackupsPaginator(d.AWS.RDS, &rds.DescribeDBInstanceAutomatedBackupsInput{DBInstanceIdentifier: &id})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range page.DBInstanceAutomatedBackups {
+			made := aws.ToTime(b.InstanceCreateTime)
+			if aws.ToString(b.Status) != "active" && !made.Before(since) && (last == nil || made.After(aws.ToTime(last.InstanceCreateTime))) {
+				last = &b
+			}
+		}
+	}
+	return last, nil
 }
 
 // noSnapshot says that a database is gone without a last snapshot, and what of it
 // can be restored from the automated backups that RDS retained, until when and
 // how.
-// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithAutomatedBackups.Retaining.html
 func (d *deleting) noSnapshot(ctx context.Context, name architecture.StackName, id string) error {
 	d.mu.Lock()
 	st := d.owned[name]
 	d.mu.Unlock()
-	pages := rds.NewDescribeDBInstanceAutomatedBackupsPaginator(d.AWS.RDS, &rds.DescribeDBInstanceAutomatedBackupsInput{DBInstanceIdentifier: &id})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return fmt.Errorf("database %s is gone and left no last snapshot; look for backups of it: %w", id, err)
-		}
-		for _, b := range page.DBInstanceAutomatedBackups {
-			if aws.ToString(b.Status) == "active" || aws.ToTime(b.InstanceCreateTime).Before(st.Created) {
-				continue
-			}
-			until, err := inventory.BackupEnds(ctx, d.AWS.RDS, b)
-			if err != nil {
-				return fmt.Errorf("database %s is gone and left no last snapshot; look until when its backups stay: %w", id, err)
-			}
-			ends := ""
-			if !until.IsZero() {
-				ends = " until " + until.UTC().Format("2006-01-02 15:04Z")
-			}
-			return fmt.Errorf("database %s is gone and left no last snapshot, but RDS keeps its backups%s%s: run %s, wait until the database is available, and repeat the delete, which takes the snapshot; delete --data destroy goes on without, and deletes the backups too",
-				id, ends, inventory.Restorable(b), restoreBackup(aws.ToString(b.DbiResourceId), id))
-		}
+	b, err := d.retainedBackup(ctx, id, st.Created)
+	if err != nil {
+		return fmt.Errorf("database %s is gone and left no last snapshot; look for backups of it: %w", id, err)
 	}
-	return fmt.Errorf("database %s is gone and left no last snapshot and no backups: what it held is lost; delete --data destroy goes on without it", id)
+	if b == nil {
+		return fmt.Errorf("database %s is gone and left no last snapshot and no backups: what it held is lost; delete --data destroy goes on without it", id)
+	}
+	until, err := inventory.BackupEnds(ctx, d.AWS.RDS, *b)
+	if err != nil {
+		return fmt.Errorf("database %s is gone and left no last snapshot; look until when its backups stay: %w", id, err)
+	}
+	ends := ""
+	if !until.IsZero() {
+		ends = " until " + until.UTC().Format("2006-01-02 15:04Z")
+	}
+	return fmt.Errorf("database %s is gone and left no last snapshot, but RDS keeps its backups%s%s: run %s, wait until the database is available, and repeat the delete, which takes the snapshot; delete --data destroy goes on without, and deletes the backups too",
+		id, ends, inventory.Restorable(*b), restoreBackup(aws.ToString(b.DbiResourceId), id))
 }
 
 // restoreBackup is the command that makes a database from the automated backups of

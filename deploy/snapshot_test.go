@@ -286,3 +286,51 @@ func TestL06RetainedBackups(t *testing.T) {
 		}
 	})
 }
+
+// TestL06AnOlderSnapshotIsNotTheLast: a deletion was cut off once its snapshot was taken,
+// and the database was made again in the same stack. Somebody deletes that later without
+// a snapshot: the one of before is not taken for its last, and the deletion names the
+// backups.
+func TestL06AnOlderSnapshotIsNotTheLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		w.database(a)
+		time.Sleep(48 * time.Hour)
+		api, id := w.target(a).AWS.RDS, a.DatabaseName()
+		remove := func(in *rds.DeleteDBInstanceInput) {
+			t.Helper()
+			in.DBInstanceIdentifier = &id
+			if _, err := api.DeleteDBInstance(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+			for len(w.find("AWS::RDS::DBInstance")) > 0 {
+				time.Sleep(time.Second)
+			}
+		}
+		const first = "poolside-final-20000103-000000"
+		remove(&rds.DeleteDBInstanceInput{FinalDBSnapshotIdentifier: new(first), DeleteAutomatedBackups: new(true)})
+		if _, err := api.CreateDBInstance(t.Context(), &rds.CreateDBInstanceInput{
+			DBInstanceIdentifier: &id, Engine: new("postgres"), DBInstanceClass: new("db.m7g.large"), AllocatedStorage: aws.Int32(50), MasterUsername: new("keeper"),
+			ManageMasterUserPassword: new(true), StorageEncrypted: new(true), BackupRetentionPeriod: aws.Int32(7), DBSubnetGroupName: &w.find("AWS::RDS::DBSubnetGroup")[0].ID,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		resource := w.find("AWS::RDS::DBInstance")[0].Attrs["DbiResourceId"].(string)
+		remove(&rds.DeleteDBInstanceInput{SkipFinalSnapshot: new(true), DeleteAutomatedBackups: new(false)})
+		d, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.SnapshotData})
+		if err == nil || d == nil || d.Outcome != deploy.Blocked {
+			t.Fatalf("got %+v, %v", d, err)
+		}
+		for _, want := range []string{"left no last snapshot", "restore-db-instance-to-point-in-time --source-dbi-resource-id " + resource} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%v doesn't say %q", err, want)
+			}
+		}
+		if last := w.lastSnapshot(); last != first {
+			t.Errorf("the snapshot of before is %s, want %s", last, first)
+		}
+	})
+}
