@@ -242,6 +242,9 @@ type Type struct {
 	// on r; otherwise marks it as being deleted. Nil means always possible.
 	// r.Data["DeletionPolicy"] is "Snapshot" if a stack wants a final snapshot.
 	Delete func(tx *Tx, r *Resource) error
+	// Restored tells that r is as before once its deletion has failed, though its
+	// service writes states in capitals; see [Tx.undeleted].
+	Restored bool
 	// Gone runs after r has left the store, to remove its side effects.
 	Gone func(tx *Tx, r *Resource)
 	// Read returns the properties that r has now, as CloudFormation's read

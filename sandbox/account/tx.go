@@ -302,7 +302,7 @@ func (tx *Tx) Delete(r *Resource, settle bool) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	if r.Status == "deleting" && was != "deleting" {
+	if strings.EqualFold(r.Status, "deleting") && !strings.EqualFold(was, "deleting") {
 		r.Data[statusBefore] = was
 	}
 	tx.began(r)
@@ -361,17 +361,21 @@ func (tx *Tx) settle(r *Resource, op string) error {
 // had before.
 const statusBefore = "statusBeforeDeletion"
 
-// undeleted is what becomes of a resource whose deletion failed half-way: EKS says
-// so by a status; elsewhere it is there as before, and can be deleted again.
+// undeleted is what becomes of a resource whose deletion failed half-way: EKS says so of
+// node groups and add-ons by a status; elsewhere it is there as before, and can be deleted
+// again.
 // https://docs.aws.amazon.com/eks/latest/APIReference/API_Nodegroup.html
 func (tx *Tx) undeleted(r *Resource) {
-	switch r.Status {
-	case "DELETING":
-		r.Status = "DELETE_FAILED"
-	case "deleting":
-		r.Status, _ = r.Data[statusBefore].(string)
-		delete(r.Data, statusBefore)
+	if !strings.EqualFold(r.Status, "deleting") {
+		return
 	}
+	was, _ := r.Data[statusBefore].(string)
+	delete(r.Data, statusBefore)
+	t := tx.Type(r.Type)
+	if r.Status == "DELETING" && (t == nil || !t.Restored) {
+		was = "DELETE_FAILED"
+	}
+	r.Status = was
 }
 
 // After schedules an event.

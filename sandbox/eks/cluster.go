@@ -18,6 +18,10 @@ func clusterType() *account.Type {
 	return &account.Type{
 		Name:    TypeCluster,
 		Latency: "eks:cluster",
+		// A cluster has no status for it, and waiters take one that is ACTIVE again for
+		// one that stays.
+		// https://docs.aws.amazon.com/eks/latest/APIReference/API_Cluster.html
+		Restored: true,
 		Row: func(r *account.Resource, op string) string {
 			if op == "update" {
 				return "eks:cluster/" + props.Str(r.Data, "change")
