@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 
@@ -17,6 +18,16 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
+
+// instances are those of a node group that run.
+func (w *world) instances(nodegroup string) (ids []string) {
+	for _, r := range w.box.Account().Resources() {
+		if r.Type == "ec2:instance" && r.Tags["eks:nodegroup-name"] == nodegroup && r.Status == "running" {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
+}
 
 // TestScaledNodeGroupsLeaveThePlanEmpty: sizes and bounds that people or an
 // autoscaler gave a node group are theirs, whether or not drift is looked for.
@@ -37,6 +48,28 @@ func TestScaledNodeGroupsLeaveThePlanEmpty(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
+		// The cluster autoscaler changes the Auto Scaling group alone, and EKS tells it.
+		live, err := w.target(a).AWS.EKS.DescribeNodegroup(t.Context(), &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.target(a).AWS.AutoScaling.SetDesiredCapacity(t.Context(), &autoscaling.SetDesiredCapacityInput{
+			AutoScalingGroupName: live.Nodegroup.Resources.AutoScalingGroups[0].Name, DesiredCapacity: aws.Int32(8),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		stays := func(when string) {
+			t.Helper()
+			live, err := w.target(a).AWS.EKS.DescribeNodegroup(t.Context(), &eks.DescribeNodegroupInput{ClusterName: &cluster, NodegroupName: &name})
+			if err != nil || *live.Nodegroup.ScalingConfig.DesiredSize != 8 {
+				t.Errorf("%s: %v, %v", when, live.Nodegroup.ScalingConfig, err)
+			}
+			if got := len(w.instances(name)); got != 8 {
+				t.Errorf("%s there are %d instances", when, got)
+			}
+		}
+		time.Sleep(time.Hour)
+		stays("scaled")
 		w.emptyPlan(a)
 		if p := w.plan(a, true); !p.Empty() {
 			t.Errorf("with drift kept, the plan has %q", lines(p))
@@ -44,6 +77,7 @@ func TestScaledNodeGroupsLeaveThePlanEmpty(t *testing.T) {
 		if res := w.update(a); res.Changes != 0 {
 			t.Errorf("an update changed %d resources", res.Changes)
 		}
+		stays("after an update that changes nothing")
 		scaling := func() map[string]any {
 			s, _ := w.one("AWS::EKS::Nodegroup", func(r *account.Resource) bool { return r.ID == group.ID }).Props["ScalingConfig"].(map[string]any)
 			return s

@@ -135,6 +135,12 @@ func DevicePlugin(dir string, program Program, o *bundle.BuildOptions, architect
 	return standIn(dir, devicePlugin, "k8s-device-plugin", program, o, architectures)
 }
 
+// ClusterAutoscaler is [Prerequisites] of node groups that grow with their pods.
+func ClusterAutoscaler(dir string, program Program, o *bundle.BuildOptions, architectures ...string) error {
+	const name = "cluster-autoscaler"
+	return standIn(dir, name, name, program, o, architectures)
+}
+
 func standIn(dir, chart, image string, program Program, o *bundle.BuildOptions, architectures []string) error {
 	programs := map[string][]byte{}
 	for _, a := range architectures {

@@ -37,13 +37,25 @@ func certificates() map[string]rule {
 func scaling() map[string]rule {
 	group := one("AWS::AutoScaling::AutoScalingGroup", "AutoScalingGroupName")
 	return map[string]rule{
-		"autoscaling:SetDesiredCapacity":     {on: group},
-		"autoscaling:CreateAutoScalingGroup": {on: group, also: passing("ServiceLinkedRoleARN", "autoscaling.amazonaws.com")},
-		"autoscaling:DeleteAutoScalingGroup": {on: group},
-		// The request names an instance only.
-		"autoscaling:TerminateInstanceInAutoScalingGroup": {on: group},
+		"autoscaling:SetDesiredCapacity":                  {on: group},
+		"autoscaling:CreateAutoScalingGroup":              {on: group, also: passing("ServiceLinkedRoleARN", "autoscaling.amazonaws.com")},
+		"autoscaling:DeleteAutoScalingGroup":              {on: group},
+		"autoscaling:TerminateInstanceInAutoScalingGroup": {on: groupOfInstance},
 		"autoscaling:UpdateAutoScalingGroup":              {on: group},
 	}
+}
+
+// groupOfInstance is the group of an instance, where the request names no group.
+func groupOfInstance(c *call) []target {
+	const typ = "AWS::AutoScaling::AutoScalingGroup"
+	if i := c.tx.Get("ec2:instance", c.r.String("InstanceId")); i != nil {
+		for _, g := range c.tx.List(typ) {
+			if ARN(c.tx, g) == i.Owner {
+				return []target{{i.Owner, g}}
+			}
+		}
+	}
+	return []target{{arn: arnOf(c.tx, kinds[typ].iam, "*")}}
 }
 
 func backups() map[string]rule {

@@ -136,7 +136,7 @@ func degraded(tx *account.Tx, r *account.Resource) map[string]any {
 	}
 	for _, n := range nodegroups(tx, props.Str(r.Props, "ClusterName")) {
 		if n.Status == "ACTIVE" || n.Status == "UPDATING" {
-			if size(n) > 0 {
+			if size(tx, n) > 0 {
 				return nil
 			}
 		}

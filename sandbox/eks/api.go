@@ -345,7 +345,7 @@ func describeNodegroup(tx *account.Tx, r *wire.Request) (any, error) {
 }
 
 func nodegroupOut(tx *account.Tx, n *account.Resource) map[string]any {
-	p := n.Props
+	p := present(tx, n)
 	minimum, desired, maximum := scaling(p)
 	status, issues := nodegroupHealth(tx, n)
 	out := map[string]any{

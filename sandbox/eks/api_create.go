@@ -60,7 +60,7 @@ func updateNodegroupConfig(tx *account.Tx, r *wire.Request) (any, error) {
 			return nil, account.NotModelled("%s of UpdateNodegroupConfig is not modelled by the sandbox", k)
 		}
 	}
-	next, _ := account.Copy(n.Props).(map[string]any)
+	next, _ := account.Copy(present(tx, n)).(map[string]any)
 	if r.Has("scalingConfig") {
 		config := map[string]any{}
 		maps.Copy(config, props.Map(next, "ScalingConfig"))
@@ -106,7 +106,7 @@ func updateNodegroupVersion(tx *account.Tx, r *wire.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	next, _ := account.Copy(n.Props).(map[string]any)
+	next, _ := account.Copy(present(tx, n)).(map[string]any)
 	custom := props.Str(n.Data, "amiType") == "CUSTOM"
 	if custom && (r.Has("version") || r.Has("releaseVersion")) {
 		return nil, invalid("You cannot specify the field kubernetesVersion or releaseVersion when using custom AMIs.")

@@ -201,6 +201,33 @@ func nodeOf(tx *account.Tx, g, i *account.Resource, t instance.Type) Node {
 	return n
 }
 
+// NodeTemplates are the nodes that the node groups of a cluster would have next, by the
+// names of their Auto Scaling groups, with the GPUs that a device plugin would tell of.
+func NodeTemplates(tx *account.Tx, cluster string) map[string]Node {
+	out := map[string]Node{}
+	for _, g := range nodegroups(tx, cluster) {
+		types, subnets := props.Strs(g.Data, "instanceTypes"), props.Strs(g.Props, "Subnets")
+		if len(types) == 0 || len(subnets) == 0 {
+			continue
+		}
+		subnet, err := ec2.FindSubnet(tx, subnets[0])
+		t, ok := instance.FindType(tx, types[0])
+		if err != nil || !ok {
+			continue
+		}
+		next := &account.Resource{
+			Attrs: map[string]any{"AvailabilityZone": ec2.ZoneOf(subnet).Name},
+			Props: map[string]any{"SubnetId": subnet.ID, "ImageId": imageOf(tx, props.Str(g.Data, "amiType"), props.Str(g.Data, "version"))},
+		}
+		n := nodeOf(tx, g, next, t)
+		if t.GPUs > 0 {
+			n.Allocatable["nvidia.com/gpu"] = strconv.Itoa(t.GPUs)
+		}
+		out[props.Str(g.Data, "asg")] = n
+	}
+	return out
+}
+
 // NodePrincipal is who a node of a cluster is to AWS: a session of its node
 // group's role, that its instance's profile gives it; false if there is no such
 // node.

@@ -16,7 +16,7 @@ import (
 // https://docs.aws.amazon.com/eks/latest/APIReference/API_Issue.html
 func nodegroupHealth(tx *account.Tx, r *account.Resource) (status string, issues []any) {
 	issues = props.List(r.Data, "issues")
-	if r.Status == "DEGRADED" && len(instances(tx, r)) == size(r) && launchIssue(tx, r) == nil && joinFailure(tx, r) == nil {
+	if r.Status == "DEGRADED" && len(instances(tx, r)) == size(tx, r) && launchIssue(tx, r) == nil && joinFailure(tx, r) == nil {
 		// It has the nodes by now that it lacked.
 		r.Status, r.Data["issues"] = "ACTIVE", []any{}
 		issues = nil
@@ -66,7 +66,7 @@ func missing(tx *account.Tx, r *account.Resource) []map[string]any {
 			add("Ec2SubnetNotFound", "We couldn't find one or more subnets of your managed node group.", s)
 		}
 	}
-	if c := tx.Get(TypeCluster, props.Str(r.Props, "ClusterName")); c != nil && size(r) > 0 && !admitted(tx, c, role) {
+	if c := tx.Get(TypeCluster, props.Str(r.Props, "ClusterName")); c != nil && size(tx, r) > 0 && !admitted(tx, c, role) {
 		add("AccessDenied", "Amazon EKS or one or more of your managed nodes is failing to authenticate or authorize with your Kubernetes cluster API server.", role)
 	}
 	return out

@@ -3,6 +3,7 @@ package eks
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ func nodegroupType() *account.Type {
 		Settle: settleNodegroup,
 		Delete: deleteNodegroup,
 		Gone:   nodegroupGone,
+		Read:   present,
 	}
 }
 
@@ -59,9 +61,28 @@ func scaling(p map[string]any) (minimum, desired, maximum int) {
 	return minimum, desired, props.Int(p, max(2, desired), "ScalingConfig", "MaxSize")
 }
 
+// present are a node group's properties with the size that its Auto Scaling group has,
+// which a cluster autoscaler changes there, unless an update is to change it.
+// https://docs.aws.amazon.com/eks/latest/APIReference/API_NodegroupScalingConfig.html
+func present(tx *account.Tx, n *account.Resource) map[string]any {
+	g := group(tx, n)
+	if g == nil || n.Status != "ACTIVE" && n.Status != "DEGRADED" {
+		return n.Props
+	}
+	if _, desired, _ := scaling(n.Props); desired == autoscaling.Desired(g) {
+		return n.Props
+	}
+	config := map[string]any{}
+	maps.Copy(config, props.Map(n.Props, "ScalingConfig"))
+	config["DesiredSize"] = autoscaling.Desired(g)
+	out := maps.Clone(n.Props)
+	out["ScalingConfig"] = config
+	return out
+}
+
 // size is how many nodes a node group wants.
-func size(n *account.Resource) int {
-	_, desired, _ := scaling(n.Props)
+func size(tx *account.Tx, n *account.Resource) int {
+	_, desired, _ := scaling(present(tx, n))
 	return desired
 }
 
@@ -507,7 +528,7 @@ func nodegroupGone(tx *account.Tx, r *account.Resource) {
 // joinFailure is what keeps nodes from joining, or nil.
 // https://docs.aws.amazon.com/eks/latest/userguide/troubleshooting.html#worker-node-fail
 func joinFailure(tx *account.Tx, r *account.Resource) map[string]any {
-	if size(r) == 0 {
+	if size(tx, r) == 0 {
 		return nil
 	}
 	c := tx.Get(TypeCluster, props.Str(r.Props, "ClusterName"))

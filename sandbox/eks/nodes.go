@@ -255,7 +255,7 @@ func relaunch(tx *account.Tx, r *account.Resource) (failure map[string]any, left
 		return f, 0
 	}
 	old := slices.DeleteFunc(props.Strs(r.Data, "old"), func(id string) bool { return tx.Get(instance.TypeInstance, id) == nil })
-	batch := min(unavailable(r, size(r)), len(old))
+	batch := min(unavailable(r, size(tx, r)), len(old))
 	for _, id := range old[:batch] {
 		instance.Remove(tx, id)
 		if _, err := tx.Update(g, groupProps(r, r.Props, lt), true); err != nil {

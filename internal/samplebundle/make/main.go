@@ -4,7 +4,8 @@
 //	go run ./internal/samplebundle/make sample.tar.gz
 //	go run ./internal/samplebundle/make -platform -roots roots.pem platform.tar.gz
 //
-// With -gpu the stand-in of NVIDIA's device plugin is in it, for GPU nodes of a sandbox.
+// With -gpu the stand-in of NVIDIA's device plugin is in it, for GPU nodes of a sandbox,
+// with -autoscaler that of the cluster autoscaler.
 // Roots are the authorities that the platform's programs trust: public ones and those of
 // https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem on AWS, and ca.pem of
 // a sandbox in a sandbox.
@@ -32,6 +33,7 @@ func run(args []string) (err error) {
 	f := flag.NewFlagSet("make", flag.ContinueOnError)
 	platform := f.Bool("platform", false, "make the platform's bundle")
 	gpu := f.Bool("gpu", false, "add a stand-in of NVIDIA's device plugin")
+	autoscaler := f.Bool("autoscaler", false, "add a stand-in of the cluster autoscaler")
 	roots := f.String("roots", "", "file of the certificates that the platform's programs trust, in PEM")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -53,6 +55,11 @@ func run(args []string) (err error) {
 	}
 	if *gpu {
 		if err := samplebundle.DevicePlugin(dir, samplebundle.Build, &o, "amd64", "arm64"); err != nil {
+			return err
+		}
+	}
+	if *autoscaler {
+		if err := samplebundle.ClusterAutoscaler(dir, samplebundle.Build, &o, "amd64", "arm64"); err != nil {
 			return err
 		}
 	}

@@ -2,17 +2,19 @@
 // of a cluster: the cloud controller of EKS's control plane (a Service of type
 // LoadBalancer, to a classic load balancer), the AWS Load Balancer Controller (an
 // Ingress, to an application load balancer with its target group; a TargetGroupBinding,
-// to the targets of a group), the EBS CSI driver (a claim, to a volume), and the External
-// Secrets Operator (an ExternalSecret, to a Secret). Both ends are real: the cluster's API
-// on one side, the account on the other. It also plays what NVIDIA's device plugin and the
-// kubelets do together: GPUs of an instance, to a resource that its node offers.
+// to the targets of a group), the EBS CSI driver (a claim, to a volume), the External
+// Secrets Operator (an ExternalSecret, to a Secret), and the cluster autoscaler (pods that
+// fit nowhere, to nodes). Both ends are real: the cluster's API on one side, the account on
+// the other. It also plays what NVIDIA's device plugin and the kubelets do together: GPUs
+// of an instance, to a resource that its node offers.
 //
 // Invariants: what is made bears the tags, and the object the finalizer, that the
 // controller puts; the finalizer goes when AWS has nothing of it any more. The driver
 // works while its add-on is active and the cluster has nodes; the load balancer
 // controller and the operator while their Deployment is there with a replica and the
-// cluster has nodes; the device plugin node by node, while a pod of it is ready there.
-// Targets are kept and secrets read as the role of a service account, whose token STS
+// cluster has nodes; the autoscaler while its Deployment has a pod that is ready; the
+// device plugin node by node, while a pod of it is ready there. Targets are kept, secrets
+// read and groups scaled as the role of a service account, whose token STS
 // takes: without a role, or without its leave, nothing happens, and the error says so.
 //
 // Limits: each look lists everything. Network load balancers aren't modelled, so that
@@ -23,13 +25,18 @@
 // roles that stores assume, keys of users, and functions of templates beyond Go's own
 // aren't. What a controller's account may do in the cluster by RBAC isn't asked. GPUs are
 // numbers: no pod gets a device, and a node whose plugin has stopped keeps its capacity,
-// which kubelets set to 0 after five minutes.
+// which kubelets set to 0 after five minutes. The autoscaler knows what nodes a group
+// would have without asking AWS, and looks at requests, selectors, node affinity and
+// taints: a pod that the scheduler keeps waiting for anything else, such as spreading or
+// a volume's zone, gets no node. Only nodes without pods go, no others are drained, and
+// flags of its own aren't looked at.
 //
 // https://github.com/kubernetes/cloud-provider-aws/blob/master/pkg/providers/v1/aws.go
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/deploy/configurations/
 // https://github.com/kubernetes-sigs/aws-ebs-csi-driver/blob/master/docs/tagging.md
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/targetgroupbinding/
 // https://external-secrets.io/latest/api/externalsecret/
+// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
 // https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
 package controllers
 
@@ -61,8 +68,8 @@ type Options struct {
 	Endpoint  string
 	Transport http.RoundTripper
 	Token     string
-	// Call carries out an operation of AWS for who has credentials; nil leaves bindings
-	// and secrets alone.
+	// Call carries out an operation of AWS for who has credentials; nil leaves bindings,
+	// secrets and groups alone.
 	Call func(r *http.Request, by wire.Credential, service, operation string, in map[string]any, body io.Reader) (*wire.Raw, error)
 }
 
@@ -103,6 +110,7 @@ func Bring(ctx context.Context, o Options) error {
 	}{
 		{"aws-load-balancer-controller", o.loadBalancers},
 		{"external-secrets", o.externalSecrets},
+		{"aws-cluster-autoscaler", o.autoscale},
 	} {
 		as, err := o.installed(ctx, one.chart)
 		if err == nil && as != nil {

@@ -13,8 +13,11 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-// identity is a service account.
-type identity struct{ namespace, name string }
+// identity is a service account of a controller, ready once a pod of it is.
+type identity struct {
+	namespace, name string
+	ready           bool
+}
 
 // deployment is one, as far as it is looked at.
 type deployment struct {
@@ -25,12 +28,14 @@ type deployment struct {
 			Spec struct{ ServiceAccountName string }
 		}
 	} `json:"spec"`
+	Status struct{ ReadyReplicas int } `json:"status"`
 }
 
 // installed is the account that a controller's pods have, by the name that its chart
 // labels its Deployment with; nil if there is none, or without replicas.
 // https://github.com/aws/eks-charts/tree/master/stable/aws-load-balancer-controller
 // https://github.com/external-secrets/external-secrets/tree/main/deploy/charts/external-secrets
+// https://github.com/kubernetes/autoscaler/blob/master/charts/cluster-autoscaler/templates/_helpers.tpl
 func (o Options) installed(ctx context.Context, chart string) (*identity, error) {
 	list, err := listOf[deployment](ctx, o, "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fname%3D"+chart)
 	if err != nil {
@@ -45,7 +50,7 @@ func (o Options) installed(ctx context.Context, chart string) (*identity, error)
 		if name == "" {
 			name = "default"
 		}
-		return &identity{d.Metadata.Namespace, name}, nil
+		return &identity{d.Metadata.Namespace, name, d.Status.ReadyReplicas > 0}, nil
 	}
 	return nil, nil
 }

@@ -65,7 +65,7 @@ type externalSecret struct {
 	} `json:"status"`
 }
 
-// condition is one of an ExternalSecret or of a store.
+// condition is one of an object.
 type condition struct {
 	Type               string `json:"type"`
 	Status             string `json:"status"`
@@ -280,7 +280,7 @@ func (o Options) values(ctx context.Context, as identity, e *externalSecret, sto
 	}
 	aws := s.Spec.Provider.AWS
 	if jwt := aws.Auth.JWT; jwt != nil {
-		as = identity{cmp.Or(s.Metadata.Namespace, jwt.ServiceAccountRef.Namespace, e.Metadata.Namespace), jwt.ServiceAccountRef.Name}
+		as = identity{namespace: cmp.Or(s.Metadata.Namespace, jwt.ServiceAccountRef.Namespace, e.Metadata.Namespace), name: jwt.ServiceAccountRef.Name}
 	}
 	by, err := o.as(ctx, as)
 	if err != nil {
