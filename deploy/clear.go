@@ -90,7 +90,10 @@ func (r *run) strandable(ctx context.Context, st *stack.State, birth *stack.Birt
 	if err != nil {
 		return nil, nil, err
 	}
-	retained := retains(body)
+	retained, err := retains(body)
+	if err != nil {
+		return nil, nil, fmt.Errorf("clear away stack %s: %w", st.Name, err)
+	}
 	for _, res := range standing(held) {
 		switch {
 		case !retained[res.LogicalID]:

@@ -294,13 +294,16 @@ func (d *deleting) delete(ctx context.Context, name architecture.StackName) erro
 	if err != nil {
 		return err
 	}
+	retained, err := retains(body)
+	if err != nil {
+		return fmt.Errorf("delete stack %s: %w", st.Name, err)
+	}
 	return d.timed(name, DeleteStack, deleteTime(body), func() (int, error) {
 		held, err := d.ofIts(ctx, st)
 		if err != nil {
 			return 0, err
 		}
 		d.held(held)
-		retained := retains(body)
 		// Logs come to their bucket as long as the others are there.
 		slices.SortStableFunc(held, func(a, b stack.Resource) int { return boolCompare(isLogs(a), isLogs(b)) })
 		if name == architecture.Keys && d.opts.Data == DestroyData {
@@ -360,16 +363,16 @@ var leaving = []string{"AWS::CertificateManager::Certificate", "AWS::Route53::Ho
 
 // retains tells which resources of a template CloudFormation leaves behind
 // when the stack is deleted.
-func retains(body []byte) map[string]bool {
+func retains(body []byte) (map[string]bool, error) {
 	var doc struct {
 		Resources map[string]struct{ DeletionPolicy string }
 	}
-	if json.Unmarshal(body, &doc) != nil {
-		return nil
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, fmt.Errorf("what a deletion of the stack leaves behind can't be told from its template, which is not JSON as poolhouse writes it (%w): poolhouse update FILE writes it again; otherwise delete by hand what it retains, and the stack", err)
 	}
 	m := map[string]bool{}
 	for id, r := range doc.Resources {
 		m[id] = strings.HasPrefix(r.DeletionPolicy, "Retain")
 	}
-	return m
+	return m, nil
 }

@@ -64,10 +64,9 @@ func (a *applying) tellLoss() {
 // removedFirst tells that a deletion removes some of a stack's resources before
 // the stack.
 func removedFirst(s templates.Stack) bool {
-	for _, keep := range retains(s.Body) {
-		if keep {
-			return true
-		}
+	retained, err := retains(s.Body)
+	if err != nil || slices.Contains(slices.Collect(maps.Values(retained)), true) { // who can't tell looks
+		return true
 	}
 	return s.Name == architecture.DNS || s.Name == architecture.Certificate
 }

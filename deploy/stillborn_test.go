@@ -22,6 +22,7 @@ import (
 	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -270,6 +271,25 @@ func TestL07DeleteLeavesWhatAnUpdateCouldNotMake(t *testing.T) {
 		}
 		if left := w.buckets(); !slices.Equal(left, []string{"theirs-of-old"}) {
 			t.Errorf("left: %q", left)
+		}
+	})
+}
+
+// TestL07DeleteReadsWhatItLeavesBehind: somebody gave a stack a template in YAML, of
+// which a deletion can't tell what CloudFormation would leave behind. It leaves the stack,
+// and says what to do.
+func TestL07DeleteReadsWhatItLeavesBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		w.stack(a, architecture.Storage, "Resources:\n  ModelsBucket:\n    Type: AWS::S3::Bucket\n    DeletionPolicy: Retain\n    Properties: {BucketName: theirs-in-yaml}\n")
+		d, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
+		if err == nil || d == nil || d.Outcome != deploy.Blocked || !strings.Contains(err.Error(), "poolside-storage") || !strings.Contains(err.Error(), "poolhouse update FILE writes it again") {
+			t.Errorf("got %+v, %v", d, err)
+		}
+		if stacks := w.stacks(a); !slices.Equal(stacks, []string{"storage"}) || !slices.Equal(w.buckets(), []string{"theirs-in-yaml"}) {
+			t.Errorf("left: stacks %q, buckets %q", stacks, w.buckets())
 		}
 	})
 }

@@ -143,7 +143,10 @@ func (a *applying) planSurplus(ctx context.Context, name architecture.StackName)
 	for _, res := range held {
 		ids[res.LogicalID] = res.PhysicalID
 	}
-	retained := retains(body)
+	retained, err := retains(body)
+	if err != nil {
+		return p, fmt.Errorf("plan the deletion of stack %s: %w", st.Name, err)
+	}
 	for _, c := range localChanges(body, nil) {
 		c.PhysicalID = ids[c.LogicalID]
 		said, stays, err := a.besides(ctx, c, body)
