@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/stack"
 	"github.com/poolhouse/poolhouse/templates"
 )
@@ -18,7 +19,8 @@ type Protection struct {
 	Stack architecture.StackName `json:"stack"`
 	// Of is what is protected: "stack" against its deletion, "resources" of it that
 	// AWS does not delete otherwise, or one "resource" of it, whose protection
-	// somebody switched on apart from the stack.
+	// somebody switched on apart from the stack. Without a stack it is one that a
+	// controller in the cluster made.
 	Of string `json:"of"`
 	// Type and ID are those of that resource.
 	Type string `json:"type,omitempty"`
@@ -91,7 +93,8 @@ func (r *run) guardedOf(ctx context.Context, name architecture.StackName, st *st
 }
 
 // protections are those of the stacks that go, also what somebody switched on by
-// hand: CloudFormation would find that out half-way.
+// hand: CloudFormation would find that out half-way. Load balancers that controllers
+// made are among them.
 func (d *deleting) protections(ctx context.Context) ([]Protection, error) {
 	var all []Protection
 	for _, n := range d.going {
@@ -109,6 +112,24 @@ func (d *deleting) protections(ctx context.Context) ([]Protection, error) {
 		}
 		for _, res := range apart {
 			all = append(all, Protection{n, "resource", res.Type, res.PhysicalID})
+		}
+	}
+	made, err := inventory.OfControllers(ctx, d.AWS, d.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range made.Items {
+		if i.Type != "AWS::ElasticLoadBalancingV2::LoadBalancer" {
+			continue
+		}
+		on, err := d.isProtected(ctx, stack.Resource{Type: i.Type, PhysicalID: i.ID})
+		if absent(err) != nil {
+			if err = d.blind(err, i.ID); err != nil {
+				return nil, err
+			}
+		}
+		if on {
+			all = append(all, Protection{"", "resource", i.Type, i.ID})
 		}
 	}
 	return all, nil

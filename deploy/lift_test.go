@@ -20,6 +20,7 @@ import (
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/sandbox"
+	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
 // TestL06ProtectionByHandIsFoundFirst: somebody protects a stack, the database and
@@ -84,6 +85,45 @@ func TestL06ProtectionByHandIsFoundFirst(t *testing.T) {
 			if !strings.Contains(w.steps(), "lifting the deletion protection of "+map[string]string{db: "AWS::RDS::DBInstance ", balancer: "AWS::ElasticLoadBalancingV2::LoadBalancer "}[id]+id) {
 				t.Errorf("it is not said that the protection of %s goes:\n%s", id, w.steps())
 			}
+		}
+		w.clean(d)
+	})
+}
+
+// TestL06ProtectionOfAControllersBalancer: a controller made a load balancer that is
+// protected. A deletion asks for that too before it touches anything, and says that it
+// lifts it.
+func TestL06ProtectionOfAControllersBalancer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := became(t, example(t, "evaluation"), func(c *config.Config) { c.Database.DeletionProtection = false })
+		w := newWorld(t, a, sandbox.Options{Fresh: true})
+		w.controllers(a, w.create(a).Outputs)
+		before := testkit.Dump(w.box.Account())
+		refuse := errors.New("no")
+		var asked []deploy.Protection
+		o := deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData, Lift: func(_ context.Context, all []deploy.Protection) error {
+			asked = append(asked, all...)
+			return refuse
+		}}
+		if _, err := deploy.Delete(t.Context(), o); !errors.Is(err, refuse) {
+			t.Fatalf("refused: %v", err)
+		}
+		balancer := w.one("AWS::ElasticLoadBalancingV2::LoadBalancer", func(r *account.Resource) bool { return r.Tags["elbv2.k8s.aws/cluster"] != "" }).ID
+		want := []deploy.Protection{{Of: "resource", Type: "AWS::ElasticLoadBalancingV2::LoadBalancer", ID: balancer}}
+		if !slices.Equal(asked, want) {
+			t.Errorf("asked to lift %+v, want %+v", asked, want)
+		}
+		if diff := testkit.DiffDumps(before, testkit.Dump(w.box.Account())); diff != "" {
+			t.Errorf("a deletion that was refused changed:\n%s", diff)
+		}
+		refuse, asked = nil, nil
+		d, err := deploy.Delete(t.Context(), o)
+		if err != nil || !slices.Equal(asked, want) {
+			t.Fatalf("lifted: %+v, %v", asked, err)
+		}
+		if !strings.Contains(w.steps(), "lifting the deletion protection of AWS::ElasticLoadBalancingV2::LoadBalancer "+balancer) {
+			t.Errorf("it is not said that the protection goes:\n%s", w.steps())
 		}
 		w.clean(d)
 	})

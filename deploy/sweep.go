@@ -13,11 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/inventory"
+	"github.com/poolhouse/poolhouse/stack"
 )
 
 // sweep deletes what controllers made for the cluster's objects and left: load
@@ -60,10 +60,11 @@ func (d *deleting) sweepOne(ctx context.Context, i inventory.Item) (gone bool, e
 	case "AWS::ElasticLoadBalancingV2::LoadBalancer":
 		_, err = d.AWS.ELB.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: &i.ID})
 		if awsapi.Code(err) == "OperationNotPermitted" { // it is protected
-			_, err = d.AWS.ELB.ModifyLoadBalancerAttributes(ctx, &elb.ModifyLoadBalancerAttributesInput{
-				LoadBalancerArn: &i.ID, Attributes: []elbtypes.LoadBalancerAttribute{{Key: aws.String("deletion_protection.enabled"), Value: aws.String("false")}},
-			})
-			if err == nil {
+			if err := d.mayLift(ctx, Protection{"", "resource", i.Type, i.ID}); err != nil {
+				return false, err
+			}
+			d.step("", "lifting the deletion protection of %s %s, which a controller made", i.Type, i.ID)
+			if err = d.setResource(ctx, stack.Resource{Type: i.Type, PhysicalID: i.ID}, false); err == nil {
 				_, err = d.AWS.ELB.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: &i.ID})
 			}
 		}

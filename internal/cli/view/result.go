@@ -250,6 +250,9 @@ func protection(p deploy.Protection) string {
 	case "stack":
 		return fmt.Sprintf("stack %s, by termination protection", p.Stack)
 	case "resource":
+		if p.Stack == "" {
+			return fmt.Sprintf("%s (%s), which a controller in the cluster made, by deletion protection", safe(p.ID), p.Type)
+		}
 		return fmt.Sprintf("%s (%s) of stack %s, by deletion protection that somebody switched on by hand", safe(p.ID), p.Type, p.Stack)
 	}
 	return fmt.Sprintf("what stack %s holds, by deletion protection", p.Stack)
