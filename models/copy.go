@@ -105,10 +105,11 @@ func (o *fetched) origin() string {
 const metaOrigin = "poolhouse-origin"
 
 func (f *file) metadata() map[string]string {
-	if f.origin == "" {
-		return nil
+	m := map[string]string{metaPushed: pushed(f.key)}
+	if f.origin != "" {
+		m[metaOrigin] = f.origin
 	}
-	return map[string]string{metaOrigin: f.origin}
+	return m
 }
 
 // errStream says that S3 doesn't copy a file by itself.

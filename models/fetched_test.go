@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/poolhouse/poolhouse/bundle/archive"
+	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/internal/clock"
 )
 
@@ -107,6 +109,45 @@ func TestFetchedStandsStill(t *testing.T) {
 			t.Errorf("stopped: %v", err)
 		}
 	})
+}
+
+// The objects below a prefix are no more than an archive may have: nobody waits for the
+// end of a listing that has more.
+func TestRemoteBounded(t *testing.T) {
+	t.Parallel()
+	most := limits().Members
+	for total, marked := range map[int]bool{most + 1: true, most + 2: true, 10 * most: false} {
+		n, last := 0, ""
+		o := fetching(t.Context(), 0, &n, func(*http.Request, int) (io.Reader, string) {
+			var page strings.Builder
+			page.WriteString("<ListBucketResult>")
+			if marked && n == 1 {
+				page.WriteString("<Contents><Key>m/" + Marker + "</Key><Size>0</Size></Contents>")
+			}
+			for i := (n - 1) * 1000; i < min(n*1000, total) && (!marked || i < total-1); i++ {
+				fmt.Fprintf(&page, "<Contents><Key>m/%06d</Key><Size>1</Size></Contents>", i)
+			}
+			fmt.Fprintf(&page, "<IsTruncated>%v</IsTruncated><NextContinuationToken>%d</NextContinuationToken></ListBucketResult>", n*1000 < total, n)
+			return strings.NewReader(page.String()), ""
+		})
+		o.from.key = "m/"
+		files := 0
+		_, err := o.from.read(t.Context(), func(m archive.Member, _ io.Reader) error {
+			files, last = files+1, m.Name
+			return nil
+		})
+		want := total
+		if marked {
+			want--
+		}
+		_, faulty := errors.AsType[fault.Faults](err)
+		switch {
+		case want <= most && (err != nil || files != want || last != fmt.Sprintf("%06d", want-1)):
+			t.Errorf("%d objects: %d files, the last %s: %v", total, files, last, err)
+		case want > most && (!faulty || !strings.Contains(err.Error(), "holds more than 50000 files") || files > 0 || n > most/1000+1):
+			t.Errorf("%d objects: %d files after %d pages: %v", total, files, n, err)
+		}
+	}
 }
 
 // A marker that does not say over which files it is, is over those that are not newer.

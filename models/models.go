@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"path"
 	"regexp"
@@ -72,6 +73,13 @@ const (
 	// metaListing is the SHA-256 of what a listing shows of the files.
 	metaListing = "poolhouse-listing"
 )
+
+// metaPushed is what the objects carry that a push writes, so that they are known as its
+// own also if it did not come to record them: the SHA-256 of the key, for which a copy
+// that somebody made under another name is not taken.
+const metaPushed = "poolhouse-pushed"
+
+func pushed(key string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(key))) }
 
 // Store is the bucket of a deployment's models. Safe for concurrent use, as long
 // as no checkpoint is pushed or removed twice at a time.
@@ -160,10 +168,16 @@ type object struct {
 func folderObject(key string, size int64) bool { return size == 0 && strings.HasSuffix(key, "/") }
 
 // objects are those of a prefix by key, without folders.
-func (s *Store) objects(ctx context.Context, prefix string, how ...func(*s3.Options)) (map[string]object, error) {
+func (s *Store) objects(ctx context.Context, prefix string) (map[string]object, error) {
+	return s.first(ctx, prefix, math.MaxInt)
+}
+
+// first are the objects of a prefix as [Store.objects] has them, and of more than most at
+// least one more.
+func (s *Store) first(ctx context.Context, prefix string, most int, how ...func(*s3.Options)) (map[string]object, error) {
 	out := map[string]object{}
 	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &prefix})
-	for pages.HasMorePages() {
+	for pages.HasMorePages() && len(out) <= most {
 		page, err := pages.NextPage(ctx, how...)
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", "s3://"+s.Bucket+"/"+prefix, err)

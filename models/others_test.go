@@ -2,6 +2,7 @@ package models_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -61,6 +62,62 @@ func TestOthers(t *testing.T) {
 	w.way.take()
 	if got, err = w.Push(t.Context(), models.PushOptions{Source: second, Name: "n", DeleteOthers: true}); err != nil || got.Sent > 0 {
 		t.Errorf("and asked: %+v, %v", got, err)
+	}
+}
+
+// What a push has sent that was interrupted is of a push too: another source, with other
+// names, is pushed over it without more ado, as what is somebody's is not.
+func TestOthersOfAnInterruptedPush(t *testing.T) {
+	t.Parallel()
+	first, second := files{"a": {10, 1}, "b": {11 * mebi, 2}}, files{"c": {20, 3}, "d": {11 * mebi, 4}}
+	for name, source := range map[string]func(t *testing.T, w *world) string{
+		"an archive": func(t *testing.T, _ *world) string { return archived(t, "m.tar", second) },
+		"copies": func(t *testing.T, w *world) string {
+			w.staged(t, "m/", second)
+			return "s3://" + staging + "/m/"
+		},
+	} {
+		for _, before := range []bool{true, false} {
+			w := newWorld(t, false)
+			o := models.PushOptions{Source: archived(t, "m.tar", first), Name: "m"}
+			if before {
+				if _, err := w.Push(t.Context(), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, interrupt := context.WithCancel(t.Context())
+			w.way.intercept(nil, func(c call) error {
+				if strings.HasSuffix(c.key, "/d") && (c.operation == "CompleteMultipartUpload" || c.operation == "CopyObject") {
+					interrupt()
+				}
+				return nil
+			})
+			if _, err := w.Push(ctx, models.PushOptions{Source: source(t, w), Name: "m"}); !errors.Is(err, context.Canceled) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			w.way.intercept(nil, nil)
+			for _, key := range []string{"c", "d"} {
+				if _, err := w.S3.HeadObject(t.Context(), &sdk.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(models.Prefix + "m/" + key)}); err != nil {
+					t.Fatalf("%s: %s is not there, and the test is void: %v", name, key, err)
+				}
+			}
+			// Somebody's copy of what the push has sent is somebody's.
+			if _, err := w.S3.CopyObject(t.Context(), &sdk.CopyObjectInput{Bucket: aws.String(bucket), Key: aws.String(models.Prefix + "m/theirs"), CopySource: aws.String(bucket + "/" + models.Prefix + "m/c")}); err != nil {
+				t.Fatal(err)
+			}
+			_, err := w.Push(t.Context(), o)
+			if others, is := errors.AsType[*models.OthersError](err); !is || !slices.Equal(others.Files, []string{"theirs"}) {
+				t.Errorf("%s, before it %v: %v", name, before, err)
+			}
+			if _, err := w.S3.DeleteObject(t.Context(), &sdk.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String(models.Prefix + "m/theirs")}); err != nil {
+				t.Fatal(err)
+			}
+			got, err := w.Push(t.Context(), o)
+			if err != nil || !slices.Contains(got.Removed, "c") || !slices.Contains(got.Removed, "d") {
+				t.Fatalf("%s, before it %v: %+v, %v", name, before, got, err)
+			}
+			w.holds(t, "m", first)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ type PushOptions struct {
 	// beside it with the ending .sha256 says, if there is one.
 	Digest string
 	// DeleteOthers removes also such files from the checkpoint's folder as are not in
-	// the source and were recorded by no push.
+	// the source and are of no push.
 	DeleteOthers bool
 	// DryRun looks at source and bucket, and changes nothing.
 	DryRun bool
@@ -66,8 +66,8 @@ type Pushed struct {
 	Sent   int64 `json:"sentBytes"`
 	Copied int64 `json:"copiedBytes"`
 	// Removed are files, below the checkpoint's folder, that are not in the source;
-	// with DryRun they would be. Others would not: no push recorded them, and they keep
-	// the checkpoint from being pushed.
+	// with DryRun they would be. Others would not: they are of no push, and keep the
+	// checkpoint from being pushed.
 	Removed []string `json:"removed"`
 	Others  []string `json:"others"`
 	// Aborted is how many unfinished uploads of earlier pushes were ended.
@@ -400,6 +400,34 @@ func (s *Store) recorded(ctx context.Context, name string) (map[string]bool, err
 	return known, err
 }
 
+// known are those of some files that a push has recorded, or has written without coming
+// so far.
+func (s *Store) known(ctx context.Context, name string, files []string) (map[string]bool, error) {
+	known, err := s.recorded(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	left := slices.DeleteFunc(slices.Clone(files), func(file string) bool { return known[file] })
+	written := make([]bool, len(left))
+	err = each(ctx, len(left), func(ctx context.Context, i int) error {
+		key := folder(name) + left[i]
+		out, err := s.S3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.Bucket, Key: &key})
+		switch {
+		case awsapi.IsNotFound(err):
+			written[i] = true // and gone
+		case err != nil:
+			return fmt.Errorf("look whether a push has written s3://%s/%s: %w", s.Bucket, key, err)
+		default:
+			written[i] = out.Metadata[metaPushed] == pushed(key)
+		}
+		return nil
+	})
+	for i, file := range left {
+		known[file] = written[i]
+	}
+	return known, err
+}
+
 // spare looks which files a push would remove, before it changes anything.
 func (s *Store) spare(ctx context.Context, o PushOptions, p *Pushed, names map[string]bool) error {
 	before, err := s.objects(ctx, folder(o.Name))
@@ -414,9 +442,9 @@ func (s *Store) spare(ctx context.Context, o PushOptions, p *Pushed, names map[s
 	return err
 }
 
-// sort tells the files that are there and not in the source, those that a push has
-// recorded from those that are somebody's. The latter are an [OthersError], unless
-// they are to be removed too.
+// sort tells the files that are there and not in the source, those of a push from those
+// that are somebody's. The latter are an [OthersError], unless they are to be removed
+// too.
 func (s *Store) sort(ctx context.Context, o PushOptions, p *Pushed, before map[string]object, names map[string]bool) error {
 	var rest []string
 	for _, key := range slices.Sorted(maps.Keys(before)) {
@@ -430,7 +458,7 @@ func (s *Store) sort(ctx context.Context, o PushOptions, p *Pushed, before map[s
 	var known map[string]bool
 	if !o.DeleteOthers {
 		var err error
-		if known, err = s.recorded(ctx, o.Name); err != nil {
+		if known, err = s.known(ctx, o.Name, rest); err != nil {
 			return err
 		}
 	}
@@ -448,7 +476,7 @@ func (s *Store) sort(ctx context.Context, o PushOptions, p *Pushed, before map[s
 }
 
 // OthersError says that files lie in a checkpoint's folder that are not in the source
-// and that no push has recorded.
+// and are of no push.
 type OthersError struct {
 	Name, URI, Source string
 	Files             []string

@@ -91,11 +91,16 @@ func (r *remote) find(ctx context.Context) error {
 func (r *remote) read(ctx context.Context, visit archive.Visit) (string, error) {
 	other := *r.store
 	other.Bucket = r.bucket
-	found, err := other.objects(ctx, r.key, r.there)
+	b := archive.NewBudget(ctx, limits())
+	// The marker is none of the files.
+	found, err := other.first(ctx, r.key, b.Members+1, r.there)
 	if err != nil {
 		return "", err
 	}
-	b := archive.NewBudget(ctx, limits())
+	if _, marked := found[r.key+Marker]; len(found) > b.Members+1 || len(found) > b.Members && !marked {
+		b.Add(r.uri(r.key), "name the prefix of one checkpoint", "holds more than %d files", b.Members)
+		return "", b.Faults()
+	}
 	marked := false
 	files := map[string]object{}
 	for _, key := range slices.Sorted(maps.Keys(found)) {

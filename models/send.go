@@ -342,7 +342,7 @@ func (c *sender) whole(f *file, j job, crc uint64) (tag string, err error) {
 	err = sendBody(j.reader, func(body io.ReadSeeker) error {
 		out, err := c.S3.PutObject(c.ctx, &s3.PutObjectInput{
 			Bucket: &c.Bucket, Key: &f.key, Body: body, ContentLength: &j.size, ChecksumCRC64NVME: aws.String(text(crc)),
-			ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey,
+			ServerSideEncryption: algorithm, SSEKMSKeyId: key, BucketKeyEnabled: bucketKey, Metadata: f.metadata(),
 		}, sent(c.item, c.limit))
 		if err == nil {
 			tag = trim(out.ETag)

@@ -52,7 +52,7 @@ func (w *world) during(operation, key string, act func()) {
 func (w *world) heals(t *testing.T, path string, want files) {
 	t.Helper()
 	w.way.intercept(nil, nil)
-	p, err := w.Push(t.Context(), models.PushOptions{Source: path, Name: "m", DeleteOthers: true})
+	p, err := w.Push(t.Context(), models.PushOptions{Source: path, Name: "m"})
 	if err != nil || p.Unchanged {
 		t.Fatalf("the next push: %+v, %v", p, err)
 	}
@@ -198,6 +198,11 @@ func TestWrittenBeforeTheMarker(t *testing.T) {
 			_, err := w.Push(t.Context(), models.PushOptions{Source: a, Name: "m"})
 			if err == nil || !strings.Contains(err.Error(), want) || w.complete(t, "m") {
 				t.Errorf("%v", err)
+			}
+			if key == "stray" {
+				if _, err := w.S3.DeleteObject(t.Context(), &sdk.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String(models.Prefix + "m/stray")}); err != nil {
+					t.Fatal(err)
+				}
 			}
 			w.heals(t, a, ofA)
 		})
