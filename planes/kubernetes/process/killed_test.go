@@ -60,7 +60,7 @@ func TestKilled(t *testing.T) {
 			t.Parallel()
 			w := open(t)
 			dir := filepath.Join(t.TempDir(), "killed-"+pids)
-			word := "word-of-" + filepath.Base(filepath.Dir(dir)) + pids
+			word := fmt.Sprintf("word-of-%d-%s", os.Getpid(), pids)
 			c := exec.Command(os.Args[0], "plane", dir, w.root, word, pids)
 			c.Stderr = os.Stderr
 			out, err := c.StdoutPipe()
