@@ -30,15 +30,29 @@ func stage() error {
 	if err != nil {
 		return err
 	}
-	if s.Enter {
+	err = forgetKeys()
+	switch {
+	case err != nil:
+	case s.Enter:
 		err = enterContainer(files)
-	} else {
+	default:
 		err = makeContainer(s)
 	}
 	if err == nil && len(s.Args) > 0 {
 		err = become(link, s)
 	}
 	return link.Send(reply(err))
+}
+
+// forgetKeys gives the thread a session keyring of its own, so that it has none of the
+// keys of who started the sandbox. Where a process may not ask for keys at all, it gets at
+// none either.
+func forgetKeys() error {
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0) // no name, an empty one is refused
+	if err != nil && err != unix.ENOSYS && err != unix.EPERM {
+		return os.NewSyscallError("keyctl", err)
+	}
+	return nil
 }
 
 // enterContainer puts the process into the container of the open mount namespace.

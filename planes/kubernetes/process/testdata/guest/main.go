@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -26,6 +28,10 @@ func main() {
 
 func run(what string, args []string) error {
 	switch what {
+	case "keyring":
+		id, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+		fmt.Print(id)
+		return err
 	case "exit":
 		n, err := strconv.Atoi(args[0])
 		if err != nil {

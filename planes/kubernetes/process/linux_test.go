@@ -1,12 +1,17 @@
 package process_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/poolhouse/poolhouse/planes/kubernetes/process"
 )
 
 // nobody is a user who may nothing.
@@ -35,5 +40,22 @@ func TestOrdinaryUser(t *testing.T) {
 	out, err := c.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "--- SKIP") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestKeyrings: no process has the keys of who started the runtime, or of another's.
+func TestKeyrings(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	s, _ := w.pod(process.SandboxOptions{})
+	own, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true)
+	ok(t, err)
+	seen := map[string]bool{fmt.Sprint(own): true}
+	for range 2 {
+		out, exit := run(t, s, w.container("keyring"))
+		if exit.Code != 0 || seen[out] {
+			t.Errorf("%v: keyring %s, others are %v", exit, out, seen)
+		}
+		seen[out] = true
 	}
 }
