@@ -209,15 +209,10 @@ func (r *Runtime) Sandbox(ctx context.Context, o SandboxOptions) (*Sandbox, erro
 		return nil, fmt.Errorf("make a sandbox: %q is no name for one", o.ID)
 	}
 	l, _, _, err := r.give(ctx, order.Order{Sandbox: &order.Sandbox{ID: o.ID, Hostname: o.Hostname, Address: o.Address, Hosts: o.Hosts, Resolver: o.Resolver, SharePids: o.SharePids}})
-	s := &Sandbox{runtime: r, id: o.ID}
 	if err != nil {
-		err = fmt.Errorf("make sandbox %s: %w", o.ID, err)
-		if ctx.Err() != nil {
-			err = errors.Join(err, s.Close()) // it may have been made
-		}
-		return nil, err
+		return nil, fmt.Errorf("make sandbox %s: %w", o.ID, err)
 	}
-	return s, l.Close()
+	return &Sandbox{runtime: r, id: o.ID}, l.Close()
 }
 
 // Listen listens in the cluster's network, where every address that is not a pod's

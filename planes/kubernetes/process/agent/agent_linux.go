@@ -186,10 +186,7 @@ func (a *agent) serve(f *os.File) {
 	}
 	switch {
 	case o.Sandbox != nil:
-		made := a.sandbox(*o.Sandbox)
-		if err = answer(link, made); err != nil && made == nil {
-			err = a.close(o.Sandbox.ID) // it is taken back
-		}
+		err = answer(link, a.sandbox(*o.Sandbox))
 	case o.Close != "":
 		err = answer(link, a.close(o.Close))
 	case o.Listen != nil:
