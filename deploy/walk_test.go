@@ -323,6 +323,8 @@ func (w *walker) walks(verb string) {
 			next = ""
 		case verb == "delete":
 			next = "delete"
+		case len(s.Deleted) > 0:
+			next = "create" // to make them again, as they were not deleted on purpose
 		case next == "" && story[len(story)-1] != "update: <nil>":
 			next = "update" // what a plan would show
 		}

@@ -77,7 +77,7 @@ func TestTransferIsSaidOnce(t *testing.T) {
 // pushed: the hint has the command that removes them, for each.
 func TestOthersAreHintedAt(t *testing.T) {
 	t.Parallel()
-	a := &app{started: true, file: "my file.yaml"}
+	a := &app{started: true, file: quoted("my file.yaml")}
 	refused := func(name, source string) error {
 		return &models.StoppedError{Name: name, Err: &models.OthersError{Name: name, URI: "s3://b/models/checkpoints/" + name + "/", Source: source, Files: []string{"theirs-of-" + name}}}
 	}
