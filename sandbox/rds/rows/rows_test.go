@@ -28,13 +28,27 @@ import (
 
 // TestMain makes this program the data plane of its own tests.
 func TestMain(m *testing.M) {
-	if os.Getenv("POOLHOUSE_ROWS_CHILD") != "" {
+	if filepath.Base(os.Args[0]) == childName {
 		os.Exit(child())
 	}
-	if err := os.Setenv("POOLHOUSE_ROWS_CHILD", "1"); err != nil {
-		os.Exit(1)
-	}
 	os.Exit(m.Run())
+}
+
+// childName is what this program is called as the data plane.
+const childName = "rows-child"
+
+// ownChild is this program by that name.
+func ownChild(t *testing.T) string {
+	t.Helper()
+	own, err := os.Executable()
+	name := filepath.Join(t.TempDir(), childName)
+	if err == nil {
+		err = os.Symlink(own, name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // child keeps the last state that it was asked for in a file, and has rows of no
@@ -194,10 +208,7 @@ func pems(name string) (cert, key []byte, err error) {
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
 func TestServersFollowInstances(t *testing.T) {
 	t.Parallel()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := ownChild(t)
 	w := newWorld(t, program, rows.Options{Dir: t.TempDir(), Certificate: pems})
 	ctx := t.Context()
 	made := w.until("while it is made", func(s state) bool { return len(s.Databases) == 1 && !s.Databases[0].Running }).Databases[0]
@@ -286,14 +297,11 @@ func TestNoProgram(t *testing.T) {
 // before anybody kept some, begins empty.
 func TestSnapshotWithoutRows(t *testing.T) {
 	t.Parallel()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := ownChild(t)
 	w := newWorld(t, program, rows.Options{Dir: t.TempDir(), Certificate: pems})
 	w.until("an instance", func(s state) bool { return len(s.Databases) == 1 })
 	w.must(seed(w.box, "old"))
-	_, err = w.c.RestoreDBInstanceFromDBSnapshot(t.Context(), &sdk.RestoreDBInstanceFromDBSnapshotInput{DBInstanceIdentifier: aws.String("restored"), DBSnapshotIdentifier: aws.String("old"), DBSubnetGroupName: aws.String("g"), DBInstanceClass: aws.String("db.m7g.large")})
+	_, err := w.c.RestoreDBInstanceFromDBSnapshot(t.Context(), &sdk.RestoreDBInstanceFromDBSnapshotInput{DBInstanceIdentifier: aws.String("restored"), DBSnapshotIdentifier: aws.String("old"), DBSubnetGroupName: aws.String("g"), DBInstanceClass: aws.String("db.m7g.large")})
 	w.must(err)
 	w.pass(time.Hour)
 	w.until("restored, without the snapshot that the server lacks", func(s state) bool {
