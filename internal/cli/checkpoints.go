@@ -23,6 +23,17 @@ type bundled struct {
 	there, missing []bundle.Checkpoint
 }
 
+// missing says of a checkpoint that was not found how it is pushed later, to the
+// deployment of a file.
+func missing(c bundle.Checkpoint, file string) string {
+	as, archive := "", "ARCHIVE"
+	if c.File != "" {
+		as, archive = ", as "+c.File, quoted(c.File)
+	}
+	return "the checkpoint " + c.Name + " lies neither in the bundle nor beside it" + as +
+		"; push it later: poolhouse models push -f " + quoted(file) + " --name " + c.Name + " " + archive
+}
+
 // checkpointsOf looks for a bundle's checkpoints in it and beside it.
 func checkpointsOf(c *bundle.Contents) bundled {
 	b := bundled{contents: c}

@@ -64,10 +64,8 @@ func (a *app) createCommand() *cobra.Command {
 				case a.output != "json":
 					fmt.Fprintln(a.Err, view.ImagesSum(p))
 				}
-				if a.output != "json" {
-					for _, c := range checkpoints.missing {
-						fmt.Fprintln(a.Err, view.Wrap("", "  ", fmt.Sprintf("the checkpoint %s lies neither in the bundle nor as %s beside it; push it later: poolhouse models push -f %s %s", c.Name, c.File, quoted(args[0]), quoted(c.File))))
-					}
+				for _, c := range checkpoints.missing {
+					t.Emit(deploy.Step{Time: t.AWS.Clock.Now(), Text: missing(c, args[0])})
 				}
 				plan, err := deploy.PlanCreate(ctx, t)
 				if err != nil || install == nil {
