@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -131,9 +132,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		}}
 		cfg.Credentials = r
 	}
-	if o.Guard != nil {
-		cfg.HTTPClient = guarded{cfg.HTTPClient, o.Guard}
-	}
+	cfg.HTTPClient = sender{cfg.HTTPClient, o.Guard}
 	cfg.APIOptions = append(cfg.APIOptions, explainHeads(sts.NewFromConfig(cfg.Copy())))
 	if r != nil {
 		cfg.APIOptions = append(cfg.APIOptions, r.again)
@@ -204,18 +203,28 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 	return config.LoadDefaultConfig(ctx, load...)
 }
 
-// guarded asks before it sends.
-type guarded struct {
+// sender asks before it sends, if there is a guard, and hides from net/http that a
+// request's body can write itself: the SDK closes the body once the answer begins,
+// and writing a closed one is an error, for which net/http cuts the connection. The
+// answer of a service that is quicker than the end of the sending would be lost, and
+// what was carried out be asked for again.
+// https://github.com/aws/aws-sdk-go-v2/issues/1825
+type sender struct {
 	next  aws.HTTPClient
 	guard func(*http.Request) error
 }
 
 // Do implements [aws.HTTPClient].
-func (g guarded) Do(r *http.Request) (*http.Response, error) {
-	if err := g.guard(r); err != nil {
-		return nil, err
+func (s sender) Do(r *http.Request) (*http.Response, error) {
+	if s.guard != nil {
+		if err := s.guard(r); err != nil {
+			return nil, err
+		}
 	}
-	return g.next.Do(r)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return s.next.Do(r)
 }
 
 // provider marks the errors of the one that it wraps, for [IsCredentials].

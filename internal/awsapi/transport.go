@@ -116,8 +116,8 @@ func Web(answer time.Duration) (*http.Client, error) {
 }
 
 func web(is aws.HTTPClient, answer time.Duration) *http.Client {
-	if g, ok := is.(guarded); ok {
-		is = g.next
+	if s, ok := is.(sender); ok {
+		is = s.next
 	}
 	switch is := is.(type) {
 	case *http.Client:

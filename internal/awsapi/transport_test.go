@@ -221,3 +221,32 @@ func TestProxyRefuses(t *testing.T) {
 		t.Errorf("a proxy that is not there: %v", err)
 	}
 }
+
+// doing is an HTTP client of the SDK's.
+type doing func(*http.Request) (*http.Response, error)
+
+func (f doing) Do(r *http.Request) (*http.Response, error) { return f(r) }
+
+// An answer that comes before net/http has looked at the end of the body is not lost:
+// the body, which the SDK has closed by then, still ends without an error.
+func TestBodyAfterItsAnswer(t *testing.T) {
+	t.Parallel()
+	box := testkit.Sandbox(t, sandbox.Options{})
+	var sent io.Reader
+	c, err := awsapi.New(t.Context(), awsapi.Options{
+		Region: box.Region(), Endpoint: testkit.Endpoint, Credentials: testkit.Config(box).Credentials,
+		HTTPClient: doing(func(r *http.Request) (*http.Response, error) {
+			sent = r.Body
+			return testkit.Client(box).Do(r)
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.STS.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, sent); n != 0 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}

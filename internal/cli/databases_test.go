@@ -15,12 +15,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-
-	"github.com/poolhouse/poolhouse/sandbox"
 )
 
 // A sandbox in a process of its own has rows behind a database: psql reaches it
@@ -44,20 +41,19 @@ func TestSandboxDatabaseHoldsRows(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(temporary) })
 	t.Setenv("TMPDIR", temporary)
 	k := startKept(t, "--speed", "3000")
-	c := aws.Config{Region: k.said.Region, BaseEndpoint: aws.String(k.said.Endpoint), Credentials: credentials.NewStaticCredentialsProvider(sandbox.AccessKeyID, sandbox.SecretAccessKey, "")}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, &k.stderr)
 		}
 	}
-	nets, err := ec2.NewFromConfig(c).DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
+	nets, err := k.aws.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
 	must(err)
 	var subnets []string
 	for _, s := range nets.Subnets {
 		subnets = append(subnets, *s.SubnetId)
 	}
-	db := rds.NewFromConfig(c)
+	db := k.aws.RDS
 	_, err = db.CreateDBSubnetGroup(ctx, &rds.CreateDBSubnetGroupInput{DBSubnetGroupName: aws.String("g"), DBSubnetGroupDescription: aws.String("d"), SubnetIds: subnets})
 	must(err)
 	_, err = db.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
@@ -86,7 +82,7 @@ func TestSandboxDatabaseHoldsRows(t *testing.T) {
 		}
 		address, err := names.LookupHost(ctx, *i.Endpoint.Address+".")
 		must(err)
-		secret, err := secretsmanager.NewFromConfig(c).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: i.MasterUserSecret.SecretArn})
+		secret, err := k.aws.SecretsManager.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: i.MasterUserSecret.SecretArn})
 		must(err)
 		var content struct{ Password string }
 		must(json.Unmarshal([]byte(*secret.SecretString), &content))

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/cli"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/testkit"
@@ -29,7 +30,8 @@ import (
 type keptSandbox struct {
 	command *exec.Cmd
 	stderr  bytes.Buffer
-	client  *ssm.Client
+	aws     *awsapi.Clients
+	client  *ssm.Client // tries once
 	said    struct {
 		Endpoint, Region, DNS, CA string
 		State                     struct {
@@ -55,10 +57,13 @@ func startKept(t *testing.T, args ...string) *keptSandbox {
 	if err := json.NewDecoder(bufio.NewReader(out)).Decode(&k.said); err != nil {
 		t.Fatalf("%v\n%s", err, &k.stderr)
 	}
-	k.client = ssm.New(ssm.Options{
-		Region: k.said.Region, BaseEndpoint: aws.String(k.said.Endpoint), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(sandbox.AccessKeyID, sandbox.SecretAccessKey, ""),
+	k.aws, err = awsapi.New(t.Context(), awsapi.Options{
+		Region: k.said.Region, Endpoint: k.said.Endpoint, Credentials: credentials.NewStaticCredentialsProvider(sandbox.AccessKeyID, sandbox.SecretAccessKey, ""),
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.client = ssm.New(k.aws.SSM.Options(), func(o *ssm.Options) { o.Retryer = aws.NopRetryer{} })
 	return k
 }
 
