@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -299,6 +300,33 @@ func TestUpdateAndDeleteOfNothing(t *testing.T) {
 		}
 		if diff := w.left(func(string) bool { return false }); diff != "" {
 			t.Errorf("the account changed:\n%s", diff)
+		}
+	})
+}
+
+// TestL05RepeatedDelete: a delete that was killed when all was gone, and was heard of no
+// more, is repeated, and ends as it would have, with the same manifest. Once AWS has
+// removed the keys nothing tells that the deployment ever was.
+func TestL05RepeatedDelete(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := newWorld(t, a, sandbox.Options{})
+		w.create(a)
+		first := w.destroy(a)
+		again := w.destroy(a)
+		if again.Outcome != deploy.Clean || len(again.Kept) == 0 {
+			t.Errorf("again: %+v", again)
+		}
+		byID := func(d *deploy.Deleted) []deploy.Kept {
+			return slices.SortedFunc(slices.Values(d.Kept), func(a, b deploy.Kept) int { return strings.Compare(a.ID, b.ID) })
+		}
+		if diff := cmp.Diff(byID(first), byID(again)); diff != "" {
+			t.Errorf("the manifests differ (-first +again):\n%s", diff)
+		}
+		time.Sleep(31 * 24 * time.Hour) // the longest that a key waits
+		if _, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData}); !errors.Is(err, deploy.ErrAbsent) {
+			t.Errorf("a month later: %v, want ErrAbsent", err)
 		}
 	})
 }

@@ -85,7 +85,8 @@ type deleting struct {
 // In the end it takes an inventory: what is left and was not to be kept makes
 // the outcome [Blocked] and the error a [*BlockedError], and there is a result
 // all the same. Deleting what does not exist returns [ErrAbsent], and a result
-// that names what may be of it and stays because others share it.
+// that names what may be of it and stays because others share it; what was deleted
+// before, and left keys that go by themselves, ends as that deletion did.
 //
 // What controllers in the cluster made goes first, by the Kubernetes objects that own
 // it, as long as the target's machine reaches the API and controllers run; otherwise,
@@ -119,12 +120,12 @@ func remove(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 		if err != nil {
 			return nil, err
 		}
-		going, namesakes, none, err := d.nothing(ctx, left)
+		namesakes, none, err := d.nothing(ctx, left)
 		if err != nil {
 			return nil, err
 		}
 		if none {
-			return d.absent(ctx, going, namesakes)
+			return d.absent(ctx, namesakes)
 		}
 	}
 	if err := d.replaced(ctx, d.seen()); err != nil {
@@ -157,10 +158,9 @@ func (d *deleting) seen() map[architecture.StackName]*stack.State {
 	return maps.Clone(d.owned)
 }
 
-// absent is the end of a deletion that found nothing to delete, though perhaps
-// what one that was killed at its end has left: things that go by themselves, and
-// those that the account shares. What bears a name of it is named.
-func (d *deleting) absent(ctx context.Context, going int, namesakes []inventory.Item) (*Deleted, error) {
+// absent is the end of a deletion that found nothing to delete, though perhaps what
+// it wrote to what the account shares. What bears a name of it is named.
+func (d *deleting) absent(ctx context.Context, namesakes []inventory.Item) (*Deleted, error) {
 	if err := endUpgrade(ctx, d.Target); err != nil {
 		return nil, err
 	}
@@ -168,9 +168,6 @@ func (d *deleting) absent(ctx context.Context, going int, namesakes []inventory.
 		return nil, err
 	}
 	err := fmt.Errorf("delete %s: %w", d.Architecture.Config.Name, ErrAbsent)
-	if going > 0 {
-		err = fmt.Errorf("%w; AWS keeps %d things of it until a date", err, going)
-	}
 	for _, k := range d.kept {
 		err = fmt.Errorf("%w; %s may hold what it wrote: %s", err, k.ID, k.Why)
 	}

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -134,14 +135,15 @@ func (d *deleting) freed(v *inventory.Inventory, i inventory.Item) bool {
 	return was && err == nil && len(needs[i.ID]) == 0
 }
 
-// noteKey lists a key whose deletion is scheduled among what stays.
+// noteKey lists a key whose deletion is scheduled among what stays, by its
+// description, which outlives its stack, or else as what it was in that.
 func (d *deleting) noteKey(ctx context.Context, id, what string) error {
 	got, err := d.AWS.KMS.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
 	if err != nil {
 		return absent(err)
 	}
 	m := got.KeyMetadata
-	d.keep(pendingKey(id, aws.ToString(m.Arn), what, inventory.Item{Type: "AWS::KMS::Key", State: string(m.KeyState), Until: aws.ToTime(m.DeletionDate)}))
+	d.keep(pendingKey(id, aws.ToString(m.Arn), cmp.Or(aws.ToString(m.Description), what), inventory.Item{Type: "AWS::KMS::Key", State: string(m.KeyState), Until: aws.ToTime(m.DeletionDate)}))
 	return nil
 }
 

@@ -127,24 +127,19 @@ func (d *deleting) keepForeign(i inventory.Item) {
 	d.keep(k)
 }
 
-// nothing tells whether an inventory has nothing of the deployment that could
-// go: how many things go by themselves, and what has only names like its own.
-func (d *deleting) nothing(ctx context.Context, v *inventory.Inventory) (going int, namesakes []inventory.Item, none bool, err error) {
+// nothing tells whether an inventory has nothing of the deployment that could go, nor
+// a key that goes by itself, which says that the deployment was there; and what has
+// only names like its own.
+func (d *deleting) nothing(ctx context.Context, v *inventory.Inventory) (namesakes []inventory.Item, none bool, err error) {
 	for _, i := range v.Outside() {
 		ours, err := d.rewritten(ctx, i)
 		if err != nil {
-			return 0, nil, false, err
+			return nil, false, err
 		}
-		switch {
-		case ours:
-			return 0, nil, false, nil
-		case isKey(i) && !i.Until.IsZero():
-			going++
-		case !i.Own() && slices.Contains(nameable, i.Type):
-			namesakes = append(namesakes, i)
-		default:
-			return 0, nil, false, nil
+		if ours || i.Own() || !slices.Contains(nameable, i.Type) {
+			return nil, false, nil
 		}
+		namesakes = append(namesakes, i)
 	}
-	return going, namesakes, len(v.Unknown) == 0, nil
+	return namesakes, len(v.Unknown) == 0, nil
 }

@@ -193,7 +193,7 @@ func (a *applying) lostOrigin(ctx context.Context, st *stack.State, made string)
 		if asked != "" {
 			is = "is " + asked
 		}
-		r.Fault = c.Fault("database.snapshot", fmt.Sprintf("%s, and the database %s is gone: what it held is in snapshot %s, of %s, and the stack, which stands, would make it again %s",
+		r.Fault = c.Fault("database.snapshot", fmt.Sprintf("%s, and the database %s is gone: its last snapshot is %s, of %s, and the stack, which stands, would make it again %s",
 			is, a.Architecture.DatabaseName(), id, day(*last), again),
 			fmt.Sprintf("go on with the deletion: poolhouse delete FILE --data snapshot; then write %s, and poolhouse create FILE", id))
 		if asked == "" && made == "" {

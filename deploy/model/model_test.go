@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,7 +152,7 @@ func (m *model) step() {
 		case 4:
 			m.put()
 		case 5:
-			m.remove(deploy.KeepData, disturbed)
+			m.remove(one(m.r, deploy.KeepData, deploy.SnapshotData), disturbed)
 		case 6:
 			m.remove(deploy.DestroyData, disturbed)
 		default:
@@ -209,29 +210,67 @@ func (m *model) becomes(s stands, a *architecture.Architecture) {
 func (m *model) remove(data deploy.Data, disturbed bool) {
 	m.data = data
 	defer func() { m.data = deploy.DestroyData }()
+	began := time.Now()
 	if data == deploy.DestroyData {
 		m.holds, m.objects, m.drifted = map[string]bool{}, map[string]string{}, false
+		m.disown()
 	} else {
 		// What somebody changed in what is kept stays changed until an update.
-		for id := range m.holds {
-			if !survives(id) {
-				delete(m.holds, id)
-			}
-		}
+		there := m.stateful(standing[data]...)
+		maps.DeleteFunc(m.holds, func(id string, _ bool) bool { return !there[id] })
 	}
-	switch got := m.command(life.Delete, m.is, disturbed, done, gone); {
-	case got == broken:
+	got := m.command(life.Delete, m.is, disturbed, done, gone)
+	if got == broken && data == deploy.DestroyData {
 		m.state, m.doing = partial, life.Delete
-	case data == deploy.KeepData:
-		m.state = kept
-	default:
-		m.state = absent
+		return
 	}
-	if m.state == partial && data == deploy.KeepData {
+	if got == broken {
 		// Run again until it is over: another kind of deletion would destroy.
 		m.command(life.Delete, m.is, false, done, gone)
-		m.state = kept
 	}
+	switch data {
+	case deploy.DestroyData:
+		m.state = absent
+	case deploy.KeepData:
+		m.state = kept
+	case deploy.SnapshotData:
+		m.state, m.is = kept, m.restoring(m.is, began)
+	}
+}
+
+// restoring is a deployment whose database is restored from the snapshot that a
+// deletion took since a time; an invariant says that there is one.
+func (m *model) restoring(a *architecture.Architecture, since time.Time) *architecture.Architecture {
+	m.t.Helper()
+	id := m.snapshot(a, since)
+	if id == "" {
+		m.t.Errorf("the data is in no snapshot")
+		return a
+	}
+	return m.from(a, id)
+}
+
+// from is a deployment whose file names a snapshot, or none.
+func (m *model) from(a *architecture.Architecture, snapshot any) *architecture.Architecture {
+	m.t.Helper()
+	f := m.files[a].with("database.snapshot", snapshot)
+	named, err := f.means()
+	if err != nil {
+		m.t.Fatalf("database.snapshot %v: %v", snapshot, err)
+	}
+	m.files[named] = f
+	return named
+}
+
+// disown removes the snapshots that deletions took, which only their owner does.
+func (m *model) disown() {
+	m.t.Helper()
+	ids := m.removeSnapshots(m.is)
+	if len(ids) == 0 {
+		return
+	}
+	m.said = append(m.said, "the owner deletes "+strings.Join(ids, ", "))
+	m.is = m.from(m.is, nil)
 }
 
 // refusal has an update do what is refused: nothing has changed.

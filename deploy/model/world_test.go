@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -188,22 +189,54 @@ func (w *world) conforms(a *architecture.Architecture) {
 }
 
 // stateful are the resources of the deployment's stacks that hold data or cut off
-// what depends on them.
-func (w *world) stateful() map[string]bool {
+// what depends on them, of those stacks alone if some are named.
+func (w *world) stateful(of ...architecture.StackName) map[string]bool {
 	types := guard.Stateful()
 	all := map[string]bool{}
 	for _, r := range w.box.Account().Resources() {
-		if slices.Contains(types, r.Type) && strings.Contains(r.Owner, ":stack/"+w.first.Name()+"-") && r.Status != "PendingDeletion" {
+		_, stack, ours := strings.Cut(r.Owner, ":stack/"+w.first.Name()+"-")
+		stack, _, _ = strings.Cut(stack, "/")
+		ours = ours && (len(of) == 0 || slices.Contains(of, architecture.StackName(stack)))
+		if ours && slices.Contains(types, r.Type) && r.Status != "PendingDeletion" {
 			all[r.Type+" "+r.ID] = true
 		}
 	}
 	return all
 }
 
-// survives tells whether a deletion that keeps the data keeps a resource.
-func survives(id string) bool {
-	typ, _, _ := strings.Cut(id, " ")
-	return !slices.Contains([]string{"AWS::EKS::Cluster", "AWS::Route53::HostedZone", "AWS::Backup::BackupVault"}, typ)
+// standing are the stacks that a deletion leaves.
+var standing = map[deploy.Data][]architecture.StackName{
+	deploy.KeepData:     {architecture.Keys, architecture.Storage, architecture.Database, architecture.Network},
+	deploy.SnapshotData: {architecture.Keys, architecture.Storage},
+}
+
+// snapshots are those of the database that were taken by hand and can be restored.
+func (w *world) snapshots(a *architecture.Architecture) []*account.Resource {
+	return slices.DeleteFunc(w.box.Account().Resources(), func(r *account.Resource) bool {
+		return r.Type != "rds:snapshot" || r.Data["kind"] != "manual" || r.Data["instance"] != a.DatabaseName() || r.Status != "available"
+	})
+}
+
+// snapshot is the newest of them that was taken since a time; "" if there is none.
+func (w *world) snapshot(a *architecture.Architecture, since time.Time) (id string) {
+	newest := since
+	for _, r := range w.snapshots(a) {
+		if !r.Created.Before(newest) {
+			id, newest = r.ID, r.Created
+		}
+	}
+	return id
+}
+
+func (w *world) removeSnapshots(a *architecture.Architecture) (ids []string) {
+	w.t.Helper()
+	for _, r := range w.snapshots(a) {
+		if _, err := w.target(a).AWS.RDS.DeleteDBSnapshot(w.t.Context(), &rds.DeleteDBSnapshotInput{DBSnapshotIdentifier: &r.ID}); err != nil {
+			w.t.Errorf("delete snapshot %s: %v", r.ID, err)
+		}
+		ids = append(ids, r.ID)
+	}
+	return ids
 }
 
 // edited is what the deployment becomes by an edit; nil if it has nothing for it.

@@ -69,7 +69,7 @@ func TestL04CreateAfterAKilledDelete(t *testing.T) {
 			t.Errorf("create %v: exit code %d, want %d", flags, code, cli.Usage)
 		}
 		for _, want := range []string{
-			"database poolside is gone", "what it held is in snapshot " + last, "would make it again empty",
+			"database poolside is gone", "its last snapshot is " + last, "would make it again empty",
 			"poolhouse delete " + file + " --data snapshot; then write " + last + ", and poolhouse create " + file,
 		} {
 			if !strings.Contains(said, want) {
