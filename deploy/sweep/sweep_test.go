@@ -17,15 +17,14 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/account"
 )
 
-// part is which part of the points is swept when it is not all of them; with the
-// ordinary share, of every other example only.
-var part = flag.Float64("part", share, "which part of the crash points is swept, of every example if another than the ordinary one is given")
+// part is which part of the points is swept when it is not all of them.
+var part = flag.Float64("part", share, "which part of the crash points is swept")
 
 // share is the ordinary part, and wholeLives which part of those points goes on to
 // the end of a life although the account is what it would have been. There are no
 // less than least points in all.
 const (
-	share      = 0.02
+	share      = 0.01
 	wholeLives = 0.1
 	least      = 2000
 )
@@ -91,9 +90,6 @@ func TestL11CrashSweep(t *testing.T) {
 	start, spent := time.Now(), cpu(t)
 	t.Run("of", func(t *testing.T) {
 		for i, name := range life.Examples() {
-			if !life.Full() && life.Only() == "" && *part == share && (uint64(i)+life.Seed())%2 == 0 {
-				continue // the next seed's turn
-			}
 			if !life.Holds(name) {
 				continue
 			}
