@@ -14,6 +14,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/inventory"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
@@ -210,4 +211,39 @@ func TestL26UnreadStacksLeaveNothing(t *testing.T) {
 			t.Error("the inventory has no bucket")
 		}
 	})
+}
+
+// TestParameterThatAnUpdateLeft: CloudFormation could not delete a parameter when it
+// cleaned up after an update, and no stack has it since. A deletion takes it away; one of
+// somebody else's under the same path stays, and is named.
+func TestParameterThatAnUpdateLeft(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		tag     string
+		outcome deploy.Outcome
+	}{
+		"ours":   {"poolside", deploy.Clean},
+		"theirs": {"another", deploy.Blocked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := example(t, "evaluation")
+				w := newWorld(t, a, sandbox.Options{})
+				w.create(a)
+				id := a.ParameterPath() + "/backup/vault"
+				testkit.MustCreate(t, w.box, "AWS::SSM::Parameter", map[string]any{"Name": id, "Type": "String", "Value": "x", "Tags": map[string]any{deploy.Tag: c.tag}})
+				d, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
+				if d == nil || d.Outcome != c.outcome || (err != nil) != (c.outcome == deploy.Blocked) {
+					t.Fatalf("got %+v, %v", d, err)
+				}
+				if err != nil && (len(d.Blockers) != 1 || d.Blockers[0].ID != id || d.Blockers[0].Next != "aws ssm delete-parameter --name "+id) {
+					t.Errorf("blockers: %+v", d.Blockers)
+				}
+				if left := len(w.find("AWS::SSM::Parameter")); left != map[bool]int{true: 1}[c.outcome == deploy.Blocked] {
+					t.Errorf("%d parameters are left", left)
+				}
+			})
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -250,6 +251,15 @@ func (d *deleting) dispose(ctx context.Context, v *inventory.Inventory, i invent
 				return false, err
 			}
 			d.step("", "deleted log group %s, which a service wrote after its stack had gone", i.ID)
+			return true, nil
+		}
+	case "AWS::SSM::Parameter":
+		// What holds nothing of its own goes, whatever becomes of the data.
+		if clear && i.Own() {
+			if _, err := d.AWS.SSM.DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: &i.ID}); absent(err) != nil {
+				return false, err
+			}
+			d.step("", "deleted parameter %s: %s", i.ID, i.Why)
 			return true, nil
 		}
 	case "AWS::CertificateManager::Certificate":

@@ -191,7 +191,22 @@ func (r *reading) parameters(ctx context.Context) error {
 			if strings.HasPrefix(aws.ToString(p.Name), r.arch.LeasePath()+"/") || aws.ToString(p.Name) == r.arch.UpgradePath() {
 				continue // who works on it goes when the work is done
 			}
-			r.add(Item{Type: "AWS::SSM::Parameter", ID: aws.ToString(p.Name), ARN: aws.ToString(p.ARN), Origin: ByName, Why: aws.ToString(p.Description)})
+			i := Item{Type: "AWS::SSM::Parameter", ID: aws.ToString(p.Name), ARN: aws.ToString(p.ARN), Origin: ByName, Why: aws.ToString(p.Description)}
+			if !r.has(i.Type, i.ID) {
+				out, err := r.aws.SSM.ListTagsForResource(ctx, &ssm.ListTagsForResourceInput{ResourceType: ssmtypes.ResourceTypeForTaggingParameter, ResourceId: &i.ID})
+				// https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_ListTagsForResource.html
+				if awsapi.Code(err) == "InvalidResourceId" {
+					continue // it is gone
+				}
+				if err != nil {
+					return err
+				}
+				if tags := texts(out.TagList, func(t ssmtypes.Tag) (k, v *string) { return t.Key, t.Value }); tags[Tag] == r.arch.Name() {
+					i.Origin = ByTag
+					r.made(&i, tags)
+				}
+			}
+			r.add(i)
 		}
 	}
 	return nil

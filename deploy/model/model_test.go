@@ -121,7 +121,11 @@ func (m *model) step() {
 		case x == 0 && m.state == absent:
 			m.command(life.Update, m.is, false, gone)
 		case x == 1 && m.state == absent:
-			m.command(life.Delete, m.is, false, gone)
+			want := gone
+			if m.remembered() {
+				want = done // as the deletion before ended
+			}
+			m.command(life.Delete, m.is, false, want)
 		default:
 			m.create(m.is, disturbed, done)
 		}

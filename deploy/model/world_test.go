@@ -204,6 +204,13 @@ func (w *world) stateful(of ...architecture.StackName) map[string]bool {
 	return all
 }
 
+// remembered tells that AWS still keeps keys of what was deleted.
+func (w *world) remembered() bool {
+	return slices.ContainsFunc(w.box.Account().Resources(), func(r *account.Resource) bool {
+		return r.Type == "AWS::KMS::Key" && r.Status == "PendingDeletion" && r.Tags[deploy.Tag] == w.first.Name()
+	})
+}
+
 // standing are the stacks that a deletion leaves.
 var standing = map[deploy.Data][]architecture.StackName{
 	deploy.KeepData:     {architecture.Keys, architecture.Storage, architecture.Database, architecture.Network},
