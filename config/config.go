@@ -12,6 +12,8 @@
 // network, and no file but the one that [LoadFile] is given.
 package config
 
+import "slices"
+
 // APIVersion is the version of the file format that this package reads.
 const APIVersion = "poolhouse/v1"
 
@@ -362,6 +364,18 @@ type Access struct {
 	// Load balancer of administrators.
 	Admin Endpoint `yaml:"admin"`
 	SSO   SSO      `yaml:"sso"`
+}
+
+// Hosts are the names under which people and programs come in, each once, that of web
+// users first.
+func (a Access) Hosts() []string {
+	hosts := []string{a.Web.Host}
+	for _, h := range []string{a.API.Host, a.Admin.Host} {
+		if !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
 }
 
 // The schemes of a load balancer.

@@ -104,12 +104,8 @@ func (d *deleting) keepLocked(bucket string, e emptied) {
 	}
 	d.keep(Kept{
 		Type: "AWS::S3::Bucket", ID: bucket, ARN: d.bucketARN(bucket), After: e.until,
-		Why: why + "; delete the versions, then the bucket, when their retention has ended",
-		Remove: []string{
-			"aws s3api list-object-versions --bucket " + bucket + " --query '{Objects: Versions[].{Key: Key, VersionId: VersionId}}' > versions.json",
-			"aws s3api delete-objects --bucket " + bucket + " --delete file://versions.json",
-			"aws s3api delete-bucket --bucket " + bucket,
-		},
+		Why:    why + "; a delete takes the versions and the bucket away when their retention has ended",
+		Remove: []string{destroyAll},
 	})
 }
 

@@ -324,6 +324,12 @@ func TestL05RepeatedDelete(t *testing.T) {
 		if diff := cmp.Diff(byID(first), byID(again)); diff != "" {
 			t.Errorf("the manifests differ (-first +again):\n%s", diff)
 		}
+		// What was destroyed can't be kept any more.
+		for _, data := range []deploy.Data{deploy.KeepData, deploy.SnapshotData} {
+			if _, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: data}); !errors.Is(err, deploy.ErrAbsent) || !strings.Contains(err.Error(), "it was deleted with its data") {
+				t.Errorf("--data %s: %v", data, err)
+			}
+		}
 		time.Sleep(31 * 24 * time.Hour) // the longest that a key waits
 		if _, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData}); !errors.Is(err, deploy.ErrAbsent) {
 			t.Errorf("a month later: %v, want ErrAbsent", err)

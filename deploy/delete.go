@@ -68,7 +68,7 @@ type deleting struct {
 	failed  map[architecture.StackName]error
 	asking  sync.Mutex       // guards asked
 	asked   []Protection     // to lift
-	emptied bool             // what the cluster holds is being removed, or was
+	touched bool             // something is being removed, or was
 	last    []inventory.Item // of the last inventory
 	kept    []Kept
 	needs   needs              // nil until it was looked at
@@ -85,8 +85,8 @@ type deleting struct {
 // In the end it takes an inventory: what is left and was not to be kept makes
 // the outcome [Blocked] and the error a [*BlockedError], and there is a result
 // all the same. Deleting what does not exist returns [ErrAbsent], and a result
-// that names what may be of it and stays because others share it; what was deleted
-// before, and left keys that go by themselves, ends as that deletion did.
+// that names what may be of it and stays because others share it; what was destroyed
+// before, and left keys that go by themselves, is destroyed again and ends as then.
 //
 // What controllers in the cluster made goes first, by the Kubernetes objects that own
 // it, as long as the target's machine reaches the API and controllers run; otherwise,
@@ -120,12 +120,13 @@ func remove(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 		if err != nil {
 			return nil, err
 		}
-		namesakes, none, err := d.nothing(ctx, left)
+		going, namesakes, none, err := d.nothing(ctx, left)
 		if err != nil {
 			return nil, err
 		}
-		if none {
-			return d.absent(ctx, namesakes)
+		// What was destroyed is destroyed once more, and ends as it did then.
+		if none && (going == 0 || o.Data != DestroyData) {
+			return d.absent(ctx, going, namesakes)
 		}
 	}
 	if err := d.replaced(ctx, d.seen()); err != nil {
@@ -159,8 +160,9 @@ func (d *deleting) seen() map[architecture.StackName]*stack.State {
 }
 
 // absent is the end of a deletion that found nothing to delete, though perhaps what
-// it wrote to what the account shares. What bears a name of it is named.
-func (d *deleting) absent(ctx context.Context, namesakes []inventory.Item) (*Deleted, error) {
+// it wrote to what the account shares. What bears a name of it is named. Of what was
+// destroyed there is no data that could be kept.
+func (d *deleting) absent(ctx context.Context, going int, namesakes []inventory.Item) (*Deleted, error) {
 	if err := endUpgrade(ctx, d.Target); err != nil {
 		return nil, err
 	}
@@ -168,6 +170,9 @@ func (d *deleting) absent(ctx context.Context, namesakes []inventory.Item) (*Del
 		return nil, err
 	}
 	err := fmt.Errorf("delete %s: %w", d.Architecture.Config.Name, ErrAbsent)
+	if going > 0 {
+		err = fmt.Errorf("%w any more: it was deleted with its data, and AWS keeps %d of its keys until they expire", err, going)
+	}
 	for _, k := range d.kept {
 		err = fmt.Errorf("%w; %s may hold what it wrote: %s", err, k.ID, k.Why)
 	}
@@ -254,6 +259,7 @@ func (d *deleting) removeAll(ctx context.Context) error {
 	if err := d.lift(ctx); err != nil {
 		return err
 	}
+	d.touched = true
 	err := inOrder(ctx, d.going, reversed(architecture.Catalogue()), func(ctx context.Context, name architecture.StackName) error {
 		err := d.delete(ctx, name)
 		if err != nil {
@@ -267,6 +273,9 @@ func (d *deleting) removeAll(ctx context.Context) error {
 		return err
 	}
 	if err := d.deleteFormerCertificates(ctx); err != nil {
+		return err
+	}
+	if err := d.noteValidation(ctx); err != nil {
 		return err
 	}
 	return d.noteShared(ctx)

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -153,9 +154,13 @@ func (d *deleting) mayLift(ctx context.Context, all ...Protection) error {
 		return nil
 	}
 	if err := d.opts.Lift(ctx, all); err != nil {
-		if d.emptied && ctx.Err() == nil {
-			// Whatever the error says by itself, something was touched.
-			return fmt.Errorf("protection that was switched on while the cluster was emptied may not be lifted, and stays; what the cluster held is removed, and the stacks stand: %v", err)
+		if d.touched && ctx.Err() == nil {
+			// What the error says by itself isn't so: something was touched.
+			var names []string
+			for _, p := range all {
+				names = append(names, cmp.Or(p.ID, "stack "+d.Architecture.StackName(p.Stack)))
+			}
+			return fmt.Errorf("protection that was switched on while the deletion went on may not be lifted, and stays (%s); what went before is gone, and what is left stands: repeat the delete to go on", strings.Join(names, ", "))
 		}
 		return err
 	}

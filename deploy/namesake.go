@@ -127,19 +127,23 @@ func (d *deleting) keepForeign(i inventory.Item) {
 	d.keep(k)
 }
 
-// nothing tells whether an inventory has nothing of the deployment that could go, nor
-// a key that goes by itself, which says that the deployment was there; and what has
+// nothing tells whether an inventory has nothing of the deployment that could go: how
+// many keys go by themselves, which says that the deployment was there, and what has
 // only names like its own.
-func (d *deleting) nothing(ctx context.Context, v *inventory.Inventory) (namesakes []inventory.Item, none bool, err error) {
+func (d *deleting) nothing(ctx context.Context, v *inventory.Inventory) (going int, namesakes []inventory.Item, none bool, err error) {
 	for _, i := range v.Outside() {
 		ours, err := d.rewritten(ctx, i)
 		if err != nil {
-			return nil, false, err
+			return 0, nil, false, err
 		}
-		if ours || i.Own() || !slices.Contains(nameable, i.Type) {
-			return nil, false, nil
+		switch {
+		case isKey(i) && !i.Until.IsZero():
+			going++
+		case ours || i.Own() || !slices.Contains(nameable, i.Type):
+			return 0, nil, false, nil
+		default:
+			namesakes = append(namesakes, i)
 		}
-		namesakes = append(namesakes, i)
 	}
-	return namesakes, len(v.Unknown) == 0, nil
+	return going, namesakes, len(v.Unknown) == 0, nil
 }

@@ -18,16 +18,22 @@ func (r *run) onward(ctx context.Context, s *Status, owned map[architecture.Stac
 		}
 	case Missing, GPUPending:
 		s.Next = "create"
-	case Incomplete:
+	case Incomplete, Failed:
+		s.Next = "create"
+		if s.Phase == Failed {
+			if s.Next, err = r.afterFailure(ctx, owned, wanted); err != nil {
+				return err
+			}
+		}
 		s.Deleted, err = r.deleted(ctx, owned, wanted)
 		if s.DeletedUnknown, err = beside(ctx, err); err != nil {
 			return err
 		}
-		if len(s.Deleted) == 0 {
-			s.Next = "create"
+		// What is recovered first may be gone on from either way, and what create refuses
+		// to finish leaves one way.
+		if len(s.Deleted) > 0 && (s.Next == "create" || s.Next == "update") {
+			s.Next = ""
 		}
-	case Failed:
-		s.Next, err = r.afterFailure(ctx, owned, wanted)
 	}
 	return err
 }
@@ -76,7 +82,9 @@ func (r *run) losing(ctx context.Context, st *stack.State) (bool, error) {
 
 // deleted are the stacks that the file wants and that were deleted while others stood
 // which no finished deletion leaves, as far as CloudFormation remembers: 90 days. Stacks
-// that never were whole don't count, as create takes them away itself.
+// that never were whole don't count, as create takes them away itself; nor does one while
+// another stands that a deletion takes away before it, as an update took it away when the
+// file did not want it.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListStacks.html
 func (r *run) deleted(ctx context.Context, owned map[architecture.StackName]*stack.State, wanted map[architecture.StackName]bool) ([]architecture.StackName, error) {
 	var since time.Time
@@ -90,7 +98,7 @@ func (r *run) deleted(ctx context.Context, owned map[architecture.StackName]*sta
 	}
 	absent := map[string]architecture.StackName{}
 	for name := range wanted {
-		if !owned[name].Exists() {
+		if !owned[name].Exists() && !r.outlived(name, owned) {
 			absent[r.Architecture.StackName(name)] = name
 		}
 	}
@@ -112,6 +120,20 @@ func (r *run) deleted(ctx context.Context, owned map[architecture.StackName]*sta
 			all = append(all, name)
 		}
 	}
+	if slices.Equal(all, []architecture.StackName{architecture.SessionHost}) {
+		return nil, nil // nothing comes after it, and the file may have gone without
+	}
 	slices.Sort(all)
 	return all, nil
+}
+
+// outlived tells that a stack stands which depends on another one, and which a deletion
+// removes before it therefore.
+func (r *run) outlived(name architecture.StackName, owned map[architecture.StackName]*stack.State) bool {
+	for _, s := range architecture.Catalogue() {
+		if owned[s.Name].Exists() && slices.Contains(s.After, name) {
+			return true
+		}
+	}
+	return false
 }

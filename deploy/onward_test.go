@@ -11,7 +11,9 @@ import (
 	cfntypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/deploy"
+	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/stack"
 )
@@ -63,6 +65,32 @@ func TestL31StatusOfADeletionThatWasBegun(t *testing.T) {
 	})
 }
 
+// TestStatusOfWhatWasOffForAWhile: a stack that an update took away and that the file
+// wants again is made, and nobody is offered a deletion.
+func TestStatusOfWhatWasOffForAWhile(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[architecture.StackName]func(c *config.Config, on bool){
+		architecture.Backup:      func(c *config.Config, on bool) { c.Backups.Enabled = on },
+		architecture.SessionHost: func(c *config.Config, on bool) { c.Cluster.API.SessionHost = on },
+	} {
+		t.Run(string(name), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				with := became(t, example(t, "evaluation"), func(config *config.Config) { c(config, true) })
+				without := became(t, with, func(config *config.Config) { c(config, false) })
+				w := newWorld(t, with, sandbox.Options{})
+				w.create(with)
+				if _, err := deploy.Update(t.Context(), deploy.CreateOptions{Target: w.allowing(without, guard.Lower)}); err != nil {
+					t.Fatal(err)
+				}
+				if s := w.look(with); s.Phase != deploy.Incomplete || s.Deleted != nil || s.Next != "create" {
+					t.Errorf("%s, then %q: %v is deleted", s.Phase, s.Next, s.Deleted)
+				}
+			})
+		})
+	}
+}
+
 // TestL31StatusOfADeletionThatFailed: delete is advised only where create would refuse,
 // since what holds data still stands of a stack that was whole.
 func TestL31StatusOfADeletionThatFailed(t *testing.T) {
@@ -84,6 +112,16 @@ func TestL31StatusOfADeletionThatFailed(t *testing.T) {
 				}
 				if s := w.look(a); s.Phase != deploy.Failed || s.Next != c.next {
 					t.Errorf("%s, then %q, not %q", s.Phase, s.Next, c.next)
+				}
+				if name != architecture.Addons {
+					return
+				}
+				// What went before it is named, and create is not the only way.
+				if err := (&stack.Driver{CFN: w.target(a).AWS.CloudFormation, Clock: w.target(a).AWS.Clock}).Delete(t.Context(), a.StackName(architecture.Parameters), stack.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				if s := w.look(a); s.Phase != deploy.Failed || s.Next != "" || !slices.Equal(s.Deleted, []architecture.StackName{architecture.Parameters}) {
+					t.Errorf("%s, then %q: %v is deleted", s.Phase, s.Next, s.Deleted)
 				}
 			})
 		})

@@ -80,7 +80,9 @@ type Status struct {
 	Outside   []inventory.Item    `json:"outside,omitempty"`
 	Unknown   []inventory.Unknown `json:"unknown,omitempty"`
 	// Deleted are stacks of the file's that were whole and are deleted, while others
-	// stand that go with them: a deletion was begun, or somebody took them away.
+	// stand that a deletion takes away after them: one was begun, or somebody took them
+	// away. What an update took away, as the file went without it for a while, is not
+	// among them.
 	// DeletedUnknown is why that can't be told.
 	Deleted        []architecture.StackName `json:"deleted,omitempty"`
 	DeletedUnknown string                   `json:"deletedUnknown,omitempty"`

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 
 	"github.com/poolhouse/poolhouse/architecture"
-	"github.com/poolhouse/poolhouse/config"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
@@ -95,7 +94,7 @@ func (a *applying) subnetsHaveRoom(ctx context.Context) ([]string, error) {
 
 func (a *applying) subnetsLeadOut(ctx context.Context) ([]string, error) {
 	n := a.Architecture.Config.Network
-	if n.Exists() || n.NAT.Mode == config.NATNone {
+	if n.Exists() || n.Isolated() {
 		// Its routes were looked at before anything was made, or endpoints are the way.
 		return nil, nil
 	}
@@ -130,7 +129,7 @@ func (a *applying) subnetsLeadOut(ctx context.Context) ([]string, error) {
 func (a *applying) endpointsStand(ctx context.Context) ([]string, error) {
 	n := a.Architecture.Config.Network
 	vpc := a.output(architecture.Network, "VpcId")
-	if n.Exists() || n.NAT.Mode != config.NATNone || vpc == "" {
+	if !n.Isolated() || vpc == "" {
 		return nil, nil
 	}
 	there := map[string]bool{}

@@ -78,7 +78,13 @@ func (u Upgrading) save(ctx context.Context, t Target) error {
 			in.Tags = append(in.Tags, ssmtypes.Tag{Key: aws.String(k), Value: aws.String(t.Architecture.Tags[k])})
 		}
 	}
-	if _, err := t.AWS.SSM.PutParameter(ctx, in); err != nil {
+	_, err = t.AWS.SSM.PutParameter(ctx, in)
+	if awsapi.IsExists(err) {
+		// The answer to the first attempt was lost, and the SDK made another.
+		in.Overwrite, in.Tags = aws.Bool(true), nil
+		_, err = t.AWS.SSM.PutParameter(ctx, in)
+	}
+	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

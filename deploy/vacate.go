@@ -66,7 +66,7 @@ func (d *deleting) vacateNow(ctx context.Context) (err error) {
 	case ready == 0:
 		return errors.New("no node of the cluster is ready, so that no controller runs")
 	}
-	d.emptied = true
+	d.touched = true
 	if err := v.retain(ctx); err != nil {
 		return err
 	}

@@ -261,7 +261,7 @@ func TestL06ProtectionThatComesWhileTheClusterIsEmptied(t *testing.T) {
 			}
 			return nil
 		}})
-		if !begun || err == nil || errors.Is(err, untouched) || !strings.Contains(err.Error(), "what the cluster held is removed, and the stacks stand: nothing was changed") {
+		if !begun || err == nil || errors.Is(err, untouched) || !strings.Contains(err.Error(), "stays (stack "+late+"); what went before is gone, and what is left stands: repeat the delete") {
 			t.Errorf("it ended with %v", err)
 		}
 		for _, st := range h.find("cloudformation:stack") {

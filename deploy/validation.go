@@ -51,19 +51,76 @@ func (r *run) forgetValidation(ctx context.Context, zone, certificate string, le
 	if err != nil {
 		return err
 	}
+	why := ""
+	if unknown != nil {
+		why = unknown.Error()
+	}
 	return r.deleteRecords(ctx, zone, slices.DeleteFunc(going, func(s r53types.ResourceRecordSet) bool {
 		name := strings.TrimSuffix(aws.ToString(s.Name), ".")
-		why := cmp.Or(needed[name], unknown)
+		why := cmp.Or(needed[name], why)
 		if why != "" {
-			left(Kept{
-				Type: "AWS::Route53::RecordSet", ID: name, Passing: true,
-				Why: fmt.Sprintf("it is in zone %s, which is yours, and validates other certificates too: %s; delete it if none needs it, for without it ACM does not renew them", zone, why),
-				Remove: []string{fmt.Sprintf(`aws route53 change-resource-record-sets --hosted-zone-id %s --change-batch '{"Changes":[{"Action":"DELETE","ResourceRecordSet":%s}]}'`,
-					zone, recordJSON(s))},
-			})
+			left(keptRecord(zone, s, fmt.Sprintf("it is in zone %s, which is yours, and validates other certificates too: %s; delete it if none needs it, for without it ACM does not renew them", zone, why)))
 		}
 		return why != ""
 	}))
+}
+
+// keptRecord is a validation record that stays in a zone.
+func keptRecord(zone string, s r53types.ResourceRecordSet, why string) Kept {
+	return Kept{
+		Type: "AWS::Route53::RecordSet", ID: strings.TrimSuffix(aws.ToString(s.Name), "."), Passing: true, Why: why,
+		Remove: []string{fmt.Sprintf(`aws route53 change-resource-record-sets --hosted-zone-id %s --change-batch '{"Changes":[{"Action":"DELETE","ResourceRecordSet":%s}]}'`, zone, recordJSON(s))},
+	}
+}
+
+// noteValidation names validation records of the deployment's hosts in a zone that is
+// somebody's, which no certificate is known to need: the creation of a certificate that
+// failed leaves them, and so does anybody else's.
+func (d *deleting) noteValidation(ctx context.Context) error {
+	zone := d.Architecture.Config.DNS.ZoneID
+	if zone == "" {
+		return nil
+	}
+	sets, err := d.recordSets(ctx, zone)
+	if err != nil {
+		return absent(err)
+	}
+	hosts := d.Architecture.Config.Access.Hosts()
+	records := map[string]string{}
+	sets = slices.DeleteFunc(sets, func(s r53types.ResourceRecordSet) bool {
+		name := strings.TrimSuffix(aws.ToString(s.Name), ".")
+		_, host, _ := strings.Cut(name, ".")
+		if !validates(s) || !slices.Contains(hosts, host) || d.isKept("AWS::Route53::RecordSet", name) {
+			return true
+		}
+		records[name] = aws.ToString(s.ResourceRecords[0].Value)
+		return false
+	})
+	if len(sets) == 0 {
+		return nil
+	}
+	needed, unknown, err := d.neededRecords(ctx, records, nobodys)
+	if err != nil {
+		return err
+	}
+	for _, s := range sets {
+		name := strings.TrimSuffix(aws.ToString(s.Name), ".")
+		if needed[name] != "" {
+			continue
+		}
+		why := "no certificate of this account needs it: one of this deployment's that was not made to its end has left it, or somebody else's"
+		if unknown != nil {
+			why += "; " + unknown.Error()
+		}
+		d.keep(keptRecord(zone, s, fmt.Sprintf("it is in zone %s, which is yours, and %s", zone, why)))
+	}
+	return nil
+}
+
+// validates tells that a record is one by which ACM validates a domain.
+// https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
+func validates(s r53types.ResourceRecordSet) bool {
+	return s.Type == r53types.RRTypeCname && len(s.ResourceRecords) == 1 && strings.HasSuffix(strings.TrimSuffix(aws.ToString(s.ResourceRecords[0].Value), "."), ".acm-validations.aws")
 }
 
 // recordJSON is a CNAME record as the AWS CLI takes it.
@@ -80,13 +137,16 @@ func recordJSON(s r53types.ResourceRecordSet) string {
 // certificates.
 //
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeRegions.html
-func (r *run) neededRecords(ctx context.Context, records map[string]string, own ownership) (needed map[string]string, unknown string, err error) {
+func (r *run) neededRecords(ctx context.Context, records map[string]string, own ownership) (needed map[string]string, unknown, err error) {
 	needed, err = r.neededIn(ctx, r.AWS.Region, records, own)
 	if err != nil {
-		return nil, "", fmt.Errorf("look for certificates that need the same records: %w", err)
+		return nil, nil, fmt.Errorf("look for certificates that need the same records: %w", err)
 	}
 	untold := func(where string, err error) error {
-		unknown = cmp.Or(unknown, fmt.Sprintf("whether there are some %s can't be told (%s)", where, awsapi.Message(err)))
+		// Of what may not be looked at nothing is known; other errors weigh more.
+		if unknown == nil || awsapi.IsDenied(unknown) {
+			unknown = &untoldError{where, err}
+		}
 		return context.Cause(ctx)
 	}
 	regions, err := r.AWS.EC2.DescribeRegions(ctx, &ec2.DescribeRegionsInput{})
@@ -109,12 +169,24 @@ func (r *run) neededRecords(ctx context.Context, records map[string]string, own 
 	for i, err := range errs {
 		if err != nil {
 			if err := untold("in region "+aws.ToString(regions.Regions[i].RegionName), err); err != nil {
-				return nil, "", err
+				return nil, nil, err
 			}
 		}
 	}
 	return needed, unknown, nil
 }
+
+// untoldError says where there may be certificates that nobody can tell of.
+type untoldError struct {
+	where string
+	err   error
+}
+
+func (e *untoldError) Error() string {
+	return fmt.Sprintf("whether there are some %s can't be told (%s)", e.where, awsapi.Message(e.err))
+}
+
+func (e *untoldError) Unwrap() error { return e.err }
 
 // ownership tells that a certificate is one of those whose records are to go.
 type ownership func(ctx context.Context, arn string) (bool, error)

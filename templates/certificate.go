@@ -1,8 +1,6 @@
 package templates
 
 import (
-	"slices"
-
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/cfn"
 	"github.com/poolhouse/poolhouse/cfn/acm"
@@ -16,13 +14,7 @@ import (
 // have the old one then, so this stack can't delete it.
 func certificate(a *architecture.Architecture) *cfn.Template {
 	t := newTemplate(a, architecture.Certificate)
-	access := a.Config.Access
-	hosts := []string{access.Web.Host}
-	for _, h := range []string{access.API.Host, access.Admin.Host} {
-		if !slices.Contains(hosts, h) {
-			hosts = append(hosts, h)
-		}
-	}
+	hosts := a.Config.Access.Hosts()
 	zone := hostedZoneID(a, t)
 	c := acm.Certificate{
 		DomainName:       cfn.V(hosts[0]),

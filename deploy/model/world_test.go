@@ -102,6 +102,15 @@ func (w *world) run(ctx context.Context, v life.Verb, a *architecture.Architectu
 	if d := res.Deleted; v == life.Delete && err == nil && w.data == deploy.DestroyData && d.Outcome != deploy.Clean {
 		w.t.Errorf("all was to go, and delete ends %s: %+v", d.Outcome, d.Kept)
 	}
+	if v == life.Delete && res.Deleted != nil {
+		// Whether a record that validated a certificate which was never whole is somebody
+		// else's can't be told.
+		for _, k := range res.Deleted.Kept {
+			if k.Type == "AWS::Route53::RecordSet" {
+				w.given[k.Type+" "+k.ID+"."] = true
+			}
+		}
+	}
 	unchanged := v == life.Create && res.Complete || v == life.Update && res.Changes == 0
 	var no *deploy.RefusedError
 	var faults config.Faults // what can't be, whatever is allowed
