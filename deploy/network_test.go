@@ -145,6 +145,43 @@ func TestAdviceOnTheNetwork(t *testing.T) {
 	})
 }
 
+// needsCentralEgress has somebody take away the default routes to the transit gateway:
+// nodes are not made, and no endpoint is missed where the gateway leads everywhere.
+func (w *world) needsCentralEgress(a *architecture.Architecture) {
+	w.t.Helper()
+	for _, name := range []architecture.StackName{architecture.Addons, architecture.Nodes} {
+		w.remove(a, name)
+	}
+	var routes []*account.Resource
+	for _, r := range w.find("AWS::EC2::Route") {
+		if key, _ := ec2.Target(r.Props); key == "TransitGatewayId" && props.Str(r.Attrs, "CidrBlock") == "0.0.0.0/0" {
+			routes = append(routes, r)
+		}
+	}
+	put := func(there bool) {
+		if err := w.box.Account().Do(func(tx *account.Tx) error {
+			for _, r := range routes {
+				if there {
+					tx.Put(r)
+				} else {
+					tx.Drop(r.Type, r.ID)
+				}
+			}
+			return nil
+		}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	put(false)
+	_, err := deploy.Create(w.t.Context(), deploy.CreateOptions{Target: w.target(a)})
+	var found *deploy.TopologyError
+	if !errors.As(err, &found) || len(found.Reasons) != len(routes) || !strings.Contains(found.Reasons[0], "has no way out") {
+		w.t.Errorf("without %d default routes: %v", len(routes), err)
+	}
+	put(true)
+	w.create(a)
+}
+
 // TestOwnNetworkOptions takes a range for pods, a transit gateway and a peering
 // route through their life: NAT gateways give way to central egress in place.
 func TestOwnNetworkOptions(t *testing.T) {
@@ -195,6 +232,7 @@ func TestOwnNetworkOptions(t *testing.T) {
 		if n := len(w.find("AWS::EC2::NatGateway")); n != 0 {
 			t.Errorf("%d NAT gateways are left", n)
 		}
+		w.needsCentralEgress(next)
 		err = w.box.Account().Do(func(tx *account.Tx) error {
 			tx.Drop(ec2.TypeVPCPeeringConnection, pcx)
 			return nil

@@ -25,6 +25,7 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/eks"
+	"github.com/poolhouse/poolhouse/sandbox/wire"
 	"github.com/poolhouse/poolhouse/upgrade"
 )
 
@@ -319,6 +320,28 @@ func TestNothingUnaskedIsChanged(t *testing.T) {
 		quiet.Store(true)
 		if p, err = deploy.Upgrade(t.Context(), o); err != nil || !p.Empty() {
 			t.Errorf("again: %+v, %v", p, err)
+		}
+	})
+}
+
+// TestRecordWhoseAnswerIsLost: the first answer to each write of a parameter is lost,
+// that of the record of an upgrade among them. The upgrade goes on.
+func TestRecordWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		from, to := oldAndNew(t)
+		var writes atomic.Int64
+		begun := false
+		w := newWorld(t, from, sandbox.Options{Intercept: func(_ *http.Request, service, operation string) error {
+			if begun && service == "ssm" && operation == "PutParameter" && writes.Add(1)%2 == 1 {
+				return &wire.Fault{After: true}
+			}
+			return nil
+		}})
+		w.create(from)
+		begun = true
+		if _, err := w.upgrade(to); err != nil || writes.Load() < 4 { // of the lease, and of the record
+			t.Errorf("%d writes, and the upgrade ended with %v", writes.Load(), err)
 		}
 	})
 }

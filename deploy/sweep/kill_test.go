@@ -198,7 +198,7 @@ func (x *terminal) killed(t *testing.T, v life.Verb, k kill, name string, from *
 	next := followers[v][int(life.Draw(life.Seed(), name, "next")*float64(len(followers[v])))]
 	got := x.about(t, next, x.files[v])
 	story := fmt.Sprintf("%s was killed %s; %s then ended with exit code %d", v, k, next, got.code)
-	if got.code != cli.Done && !(next == life.Delete && isAbsent(got)) {
+	if got.code != cli.Done && !(v == life.Create && next == life.Delete && isAbsent(got)) {
 		// What is refused says what to do instead.
 		advice, ok := advised(got)
 		if !ok {

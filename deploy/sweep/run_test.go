@@ -27,6 +27,7 @@ type command struct {
 	data  deploy.Data
 	a     *architecture.Architecture
 	allow guard.Allowed // what it is told to allow
+	there bool          // a deletion has something to end: what a killed one left tells so
 }
 
 // doing is a command of a life by its verb. A deletion destroys the data.
@@ -74,12 +75,15 @@ func insist(as lease.Holder, deletes bool, run func() error) error {
 }
 
 // run runs a command over a line, as a process does, and returns what a deletion
-// says that it keeps. Whether one that finds nothing left nothing is looked at by
-// the caller.
+// says that it keeps. Whether one that finds nothing, and may, left nothing is looked
+// at by the caller.
 func (c command) run(ctx context.Context, as lease.Holder, on *line) ([]deploy.Kept, error) {
 	allow := func(t *deploy.Target) { t.Allow = c.allow }
 	res, err := life.Process{Box: on.box, Holder: as, Transport: on, Clock: on, Data: c.data, Adjust: allow}.Run(ctx, c.verb, c.a)
-	return res.Kept(), life.Gone(err)
+	if !c.there {
+		err = life.Gone(err)
+	}
+	return res.Kept(), err
 }
 
 // settle lets time pass until a moment that the longest of runs has not

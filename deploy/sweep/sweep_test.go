@@ -292,7 +292,9 @@ func (s *sweep) survives(t *testing.T, c crash) {
 	}
 	life.Bubble(t, c.at, func(t *testing.T) {
 		box := testkit.Clone(t, c.box, time.Now)
-		if err := s.again(t, s.command, as, box); err != nil {
+		again := s.command
+		again.there = true
+		if err := s.again(t, again, as, box); err != nil {
 			t.Errorf("killed and run again: %v", err)
 			return
 		}
