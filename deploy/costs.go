@@ -64,7 +64,7 @@ func (d *deleting) expand(list []Kept) Costs {
 // lastOf is the last snapshot that a deletion which was to leave one has left:
 // without it no creation goes on from the stacks. "" is none.
 func (d *deleting) lastOf(list []Kept) (id string) {
-	if d.opts.Data != SnapshotData {
+	if d.opts.Data != SnapshotData || d.lastless {
 		return ""
 	}
 	for _, k := range list {

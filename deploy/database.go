@@ -158,8 +158,8 @@ func (d *deleting) lastSnapshot(ctx context.Context, name architecture.StackName
 // retainedBackup are the automated backups of the newest instance of a name that is gone
 // and was not made before a time; nil is none.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithAutomatedBackups.Retaining.html
-func (d *deleting) retainedBackup(ctx context.Context, id string, since time.Time) (last *types.DBInstanceAutomatedBackup, err error) {
-	pages := rds.NewDescribeDBInstanceAutomatedBackupsPaginator(d.AWS.RDS, &rds.DescribeDBInstanceAutomatedBackupsInput{DBInstanceIdentifier: &id})
+func (r *run) retainedBackup(ctx context.Context, id string, since time.Time) (last *types.DBInstanceAutomatedBackup, err error) {
+	pages := rds.NewDescribeDBInstanceAutomatedBackupsPaginator(r.AWS.RDS, &rds.DescribeDBInstanceAutomatedBackupsInput{DBInstanceIdentifier: &id})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -180,6 +180,7 @@ func (d *deleting) retainedBackup(ctx context.Context, id string, since time.Tim
 // how.
 func (d *deleting) noSnapshot(ctx context.Context, name architecture.StackName, id string) error {
 	d.mu.Lock()
+	d.lastless = true
 	st := d.owned[name]
 	d.mu.Unlock()
 	b, err := d.retainedBackup(ctx, id, st.Created)

@@ -70,6 +70,8 @@ type deleting struct {
 	asked   []Protection     // to lift
 	touched bool             // something is being removed, or was
 	last    []inventory.Item // of the last inventory
+	// lastless: the database is gone and left no last snapshot, whatever older ones there are.
+	lastless bool
 	kept    []Kept
 	needs   needs              // nil until it was looked at
 	had     map[[2]string]bool // types and ids that stacks held in this run

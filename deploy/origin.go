@@ -174,6 +174,16 @@ func (a *applying) lostOrigin(ctx context.Context, st *stack.State, made string)
 			last = &s
 		}
 	}
+	older := ""
+	if last != nil {
+		b, err := a.retainedBackup(ctx, a.Architecture.DatabaseName(), st.Created)
+		if err != nil {
+			return nil, nil, fmt.Errorf("look whether the database was made again after its snapshot %s: %w", aws.ToString(last.DBSnapshotIdentifier), err)
+		}
+		if b != nil && aws.ToTime(b.InstanceCreateTime).After(aws.ToTime(last.InstanceCreateTime)) {
+			older = ", though of an instance before the last one, of which RDS keeps backups"
+		}
+	}
 	asked := c.Database.Snapshot
 	if asked != "" && sameSnapshot(asked, made) || asked == "" && last == nil {
 		return o, nil, nil // what it was made from is what is asked for
@@ -193,9 +203,12 @@ func (a *applying) lostOrigin(ctx context.Context, st *stack.State, made string)
 		if asked != "" {
 			is = "is " + asked
 		}
-		r.Fault = c.Fault("database.snapshot", fmt.Sprintf("%s, and the database %s is gone: its last snapshot is %s, of %s, and the stack, which stands, would make it again %s",
-			is, a.Architecture.DatabaseName(), id, day(*last), again),
+		r.Fault = c.Fault("database.snapshot", fmt.Sprintf("%s, and the database %s is gone: its last snapshot is %s, of %s%s, and the stack, which stands, would make it again %s",
+			is, a.Architecture.DatabaseName(), id, day(*last), older, again),
 			fmt.Sprintf("go on with the deletion: poolhouse delete FILE --data snapshot; then write %s, and poolhouse create FILE", id))
+		if older != "" {
+			r.Fix = "go on with the deletion, which says how these backups are restored: poolhouse delete FILE --data snapshot"
+		}
 		if asked == "" && made == "" {
 			r.Flag = guard.Empty
 		} else if asked == "" {

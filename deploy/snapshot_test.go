@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -297,6 +298,7 @@ func TestL06AnOlderSnapshotIsNotTheLast(t *testing.T) {
 		a := example(t, "evaluation")
 		w := newWorld(t, a, sandbox.Options{})
 		w.database(a)
+		w.stack(a, architecture.Storage, `{"Resources":{"P":{"Type":"AWS::SSM::Parameter","Properties":{"Type":"String","Value":"x"}}}}`)
 		time.Sleep(48 * time.Hour)
 		api, id := w.target(a).AWS.RDS, a.DatabaseName()
 		remove := func(in *rds.DeleteDBInstanceInput) {
@@ -331,6 +333,16 @@ func TestL06AnOlderSnapshotIsNotTheLast(t *testing.T) {
 		}
 		if last := w.lastSnapshot(); last != first {
 			t.Errorf("the snapshot of before is %s, want %s", last, first)
+		}
+		for _, k := range d.Kept {
+			if k.Type == "AWS::CloudFormation::Stack" && strings.Contains(strings.Join(k.Restore, " "), first) {
+				t.Errorf("%s is restored from the older one: %q", k.ID, k.Restore)
+			}
+		}
+		_, err = deploy.Create(t.Context(), deploy.CreateOptions{Target: w.target(a)})
+		var no *deploy.RefusedError
+		if !errors.As(err, &no) || !strings.Contains(err.Error(), "of an instance before the last one, of which RDS keeps backups") {
+			t.Errorf("create is not refused for it: %v", err)
 		}
 	})
 }
