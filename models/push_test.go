@@ -269,7 +269,9 @@ func TestTrouble(t *testing.T) {
 }
 
 // TestHostileSources has archives that are cut, hold what they must not, or are
-// not what they should be: no marker comes, and one that is there stays.
+// not what they should be: no marker comes, nor a file that isn't whole, and a
+// checkpoint that is there stays. An archive that is cut in a file is refused with the
+// file's name.
 func TestHostileSources(t *testing.T) {
 	t.Parallel()
 	f := files{"a": {6 * mebi, 1}, "b": {100, 2}}
@@ -278,23 +280,28 @@ func TestHostileSources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// After the last file, whose bytes fill no block.
 	flipped := bytes.Clone(text)
-	flipped[600]++
+	flipped[len(flipped)-1025]++
+	zipped := bytesOf(t, archived(t, "m.tar.gz", f))
 	w := newWorld(t, false)
 	other := archived(t, "other.tar", files{"x": {5, 1}})
 	for name, c := range map[string]struct {
 		text []byte
 		o    models.PushOptions
 		want string
+		left files // that are whole where there was no checkpoint
 	}{
-		"cut":            {text[:len(text)/2], models.PushOptions{}, "ends early"},
-		"cut at its end": {text[:len(text)-1024], models.PushOptions{}, "ends early"},
-		"no archive":     {[]byte(strings.Repeat("a", 2000)), models.PushOptions{}, "is no tar archive"},
-		"wrong digest":   {flipped, models.PushOptions{Digest: digestOf(t, good)}, "and should have sha256:"},
-		"marker":         {bytesOf(t, archived(t, "x.tar", files{models.Marker: {0, 1}, "a": {1, 1}})), models.PushOptions{}, "has the name of the marker"},
-		"escape":         {bytesOf(t, archived(t, "x.tar", files{"../a": {1, 1}})), models.PushOptions{}, "leads out of the archive"},
-		"empty":          {bytesOf(t, archived(t, "x.tar", files{})), models.PushOptions{}, "is no tar archive"},
-		"folders only":   {folders(t), models.PushOptions{}, "holds no files"},
+		"cut":            {text[:len(text)/2], models.PushOptions{}, "m.tar > a: ends early", nil},
+		"cut within b":   {text[:len(text)-1024-512+50], models.PushOptions{}, "m.tar > b: ends early", files{"a": f["a"]}},
+		"gzip cut":       {zipped[:len(zipped)/2], models.PushOptions{}, "m.tar > a: ends early", nil},
+		"cut at its end": {text[:len(text)-1024], models.PushOptions{}, "m.tar: ends early", f},
+		"no archive":     {[]byte(strings.Repeat("a", 2000)), models.PushOptions{}, "is no tar archive", nil},
+		"wrong digest":   {flipped, models.PushOptions{Digest: digestOf(t, good)}, "and should have sha256:", f},
+		"marker":         {bytesOf(t, archived(t, "x.tar", files{models.Marker: {0, 1}, "a": {1, 1}})), models.PushOptions{}, "has the name of the marker", files{"a": {1, 1}}},
+		"escape":         {bytesOf(t, archived(t, "x.tar", files{"../a": {1, 1}})), models.PushOptions{}, "leads out of the archive", nil},
+		"empty":          {bytesOf(t, archived(t, "x.tar", files{})), models.PushOptions{}, "is no tar archive", nil},
+		"folders only":   {folders(t), models.PushOptions{}, "holds no files", nil},
 	} {
 		for _, there := range []bool{false, true} {
 			checkpoint := fmt.Sprintf("%s.%t", strings.ReplaceAll(name, " ", "-"), there)
@@ -318,6 +325,8 @@ func TestHostileSources(t *testing.T) {
 			}
 			if there {
 				w.holds(t, checkpoint, files{"x": {5, 1}})
+			} else {
+				w.holds(t, checkpoint, c.left)
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func Tar(r io.Reader, b *Budget, o Options, visit Visit) error {
 		if err != nil {
 			return err
 		}
-		content := &content{r: t, place: fault.Inside(o.Place, clip(h.Name))}
+		content := &content{r: t, archive: o.Place, place: fault.Inside(o.Place, clip(h.Name))}
 		if ok {
 			if err := visit(m, content); err != nil {
 				return err
@@ -187,14 +187,18 @@ func damaged(err error, place string) error {
 
 // content is what one file holds.
 type content struct {
-	r     io.Reader
-	place string
+	r              io.Reader
+	archive, place string
 }
 
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = damaged(err, c.place)
+	}
+	// What unpacks the archive knows of no files.
+	if e, is := errors.AsType[*sourceError](err); is && e.Place == c.archive {
+		e.Place = c.place
 	}
 	return n, err
 }
