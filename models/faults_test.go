@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -132,6 +133,9 @@ func TestFaultsOfTheAccount(t *testing.T) {
 			const seed = 7
 			i := fault.New(plan, fault.Options{Seed: seed})
 			w.box.Break(i)
+			// Calls are carried out one after the other, so that what came before the one
+			// that fails by its number has arrived.
+			w.way.next = &single{next: w.way.next}
 			got, err := w.Push(t.Context(), models.PushOptions{Source: path})
 			before := arrived(w.way.take())
 			if n := i.Tallies()[0].Times; n == 0 || c.ends != (err != nil) {
@@ -156,6 +160,19 @@ func TestFaultsOfTheAccount(t *testing.T) {
 			w.holds(t, "m", f)
 		})
 	}
+}
+
+// single is a way that takes one call at a time.
+type single struct {
+	mu   sync.Mutex
+	next http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (s *single) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next.RoundTrip(r)
 }
 
 // line is a way to a server that ends connections once they have brought so many bytes.

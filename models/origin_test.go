@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -50,10 +49,7 @@ func (w *world) stopAfter(t *testing.T, operation, key string, o models.PushOpti
 	first := make(chan struct{})
 	w.way.intercept(func(c call) (*http.Response, error) {
 		if c.operation == operation && strings.HasSuffix(c.key, key) {
-			select {
-			case <-first:
-			case <-time.After(time.Minute):
-			}
+			<-first
 		}
 		return nil, nil
 	}, func(c call) error {

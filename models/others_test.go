@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -86,8 +87,11 @@ func TestOthersOfAnInterruptedPush(t *testing.T) {
 				}
 			}
 			ctx, interrupt := context.WithCancel(t.Context())
+			// Both files are whole before it is interrupted, in whichever order they come.
+			var whole atomic.Int32
 			w.way.intercept(nil, func(c call) error {
-				if strings.HasSuffix(c.key, "/d") && (c.operation == "CompleteMultipartUpload" || c.operation == "CopyObject") {
+				ends := slices.Contains([]string{"CompleteMultipartUpload", "CopyObject", "PutObject"}, c.operation)
+				if ends && (c.key == models.Prefix+"m/c" || c.key == models.Prefix+"m/d") && whole.Add(1) == 2 {
 					interrupt()
 				}
 				return nil

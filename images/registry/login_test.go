@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -191,9 +192,10 @@ func TestGuard(t *testing.T) {
 // What isn't trusted, and a redirection that leads on and on, is not tried again.
 func TestFinal(t *testing.T) {
 	t.Parallel()
-	s := httptest.NewTLSServer(http.NotFoundHandler())
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // that its client ends the handshake
+	s.StartTLS()
 	defer s.Close()
-	s.Config.ErrorLog = nil
 	c := registry.New("example.com", &http.Client{Transport: through{s}}, clock.Real{}, nil)
 	if _, err := c.Layer(t.Context(), "core", digest, 0); err == nil || registry.IsTransient(err) || !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
 		t.Errorf("an unknown authority: %v", err)
