@@ -75,11 +75,12 @@ func TestDamagedBundle(t *testing.T) {
 				if slices.Sort(got); !slices.Equal(got, []string{"core-api", "web-assistant"}) {
 					t.Errorf("%d bytes: there are %v", size, got)
 				}
+				w.lacks("sha256:"+filepath.Base(at), int64(len(body)))
 				if err := os.WriteFile(at, body, 0o600); err != nil {
 					t.Fatal(err)
 				}
 				before, left := w.sent, w.plan(c).Send
-				if left < int64(len(body)) {
+				if left != int64(len(body)) {
 					t.Errorf("%d bytes: %d are left, and the layer has %d", size, left, len(body))
 				}
 				if _, err := w.push(t.Context(), c); err != nil || w.sent-before != left {
@@ -87,6 +88,17 @@ func TestDamagedBundle(t *testing.T) {
 				}
 				w.everything(c)
 			})
+		}
+	}
+}
+
+// lacks checks that no repository has a layer.
+func (w *world) lacks(digest string, size int64) {
+	w.t.Helper()
+	g := w.open()
+	for _, r := range g.Repositories {
+		if there, err := g.Client.Layer(w.t.Context(), r.Name, digest, size); err != nil || there {
+			w.t.Errorf("%s has %s: %v, %v", r.Name, digest, there, err)
 		}
 	}
 }

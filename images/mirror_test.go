@@ -36,6 +36,8 @@ type upstream struct {
 	asked []string
 	// whole: it gives no parts of layers.
 	whole bool
+	// broken is the digest of a layer whose answers break before their first byte.
+	broken string
 	// cut, if not nil, is after how many bytes an answer with a layer breaks; 0 is
 	// not at all.
 	cut func(digest, span string) int
@@ -69,10 +71,10 @@ func newUpstream(t *testing.T, c *bundle.Contents) *upstream {
 	return u
 }
 
-// broken is a body that ends too early.
-type broken struct{ r io.Reader }
+// breaking is a body that ends too early.
+type breaking struct{ r io.Reader }
 
-func (b broken) Read(p []byte) (int, error) {
+func (b breaking) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if errors.Is(err, io.EOF) {
 		err = errCut
@@ -133,8 +135,8 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := answer()
 	resp.ContentLength = int64(out.Body.Len())
 	in := io.Reader(resp.Body)
-	if cut > 0 {
-		in = broken{io.LimitReader(in, int64(cut))}
+	if cut > 0 || what == u.broken {
+		in = breaking{io.LimitReader(in, int64(cut))}
 	}
 	resp.Body = io.NopCloser(&given{in, u})
 	return resp, err
@@ -237,12 +239,17 @@ func TestMirrorKilled(t *testing.T) {
 	t.Parallel()
 	c := sample(t, "b.tar", 3<<20)
 	var requests int
+	var total, biggest int64
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "IMMUTABLE")
-		if _, _, err := w.mirror(t.Context(), newUpstream(t, c)); err != nil {
+		w, u := newWorld(t, "IMMUTABLE"), newUpstream(t, c)
+		p, _, err := w.mirror(t.Context(), u)
+		if err != nil {
 			t.Fatal(err)
 		}
-		requests = len(w.writes)
+		requests, total = len(w.writes), p.Send
+		for _, body := range u.layers {
+			biggest = max(biggest, int64(len(body)))
+		}
 	})
 	killed := errors.New("killed")
 	for at := range requests {
@@ -265,13 +272,17 @@ func TestMirrorKilled(t *testing.T) {
 			w.meddle = nil
 			w.visible()
 			there := w.layers.Size()
-			before := w.sent
+			before, read := w.sent, u.given
+			// Four layers at most are on their way.
+			if before-there > uploads*biggest || before < there {
+				t.Errorf("killed at %d: %d bytes were sent, and %d are there", at, before, there)
+			}
 			p, _, err := w.mirror(t.Context(), u)
 			if err != nil {
 				t.Fatalf("after a kill at %d: %v", at, err)
 			}
-			if again := w.sent - before; again != p.Send || there > 0 && before == 0 {
-				t.Errorf("after a kill at %d: %d bytes were sent, and %d were missing", at, again, p.Send)
+			if again, missing := w.sent-before, total-there; again != missing || p.Send != missing || u.given-read != missing {
+				t.Errorf("after a kill at %d: %d bytes were planned, %d sent and %d read, and %d were missing", at, p.Send, again, u.given-read, missing)
 			}
 			w.everything(c)
 		})
@@ -289,14 +300,17 @@ func TestMirrorLacks(t *testing.T) {
 			u.layers[core] = slices.Clone(u.layers[core])
 			u.layers[core][7] ^= 1
 		},
+		errCut.Error(): func(u *upstream) {
+			u.broken = core
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w, u := newWorld(t, "IMMUTABLE"), newUpstream(t, c)
 			spoil(u)
 			start := time.Now()
 			_, _, err := w.mirror(t.Context(), u)
-			if took := time.Since(start); took > time.Second {
-				t.Errorf("%s: what does not pass was tried for %v", reason, took)
+			if took := time.Since(start); took > time.Second != (u.broken != "") {
+				t.Errorf("%s: it was tried for %v", reason, took)
 			}
 			failed, is := errors.AsType[*images.PushError](err)
 			if !is || len(failed.Failures) != 1 || !strings.HasSuffix(failed.Failures[0].Image, "/core-api:v1.0.0") || !strings.Contains(err.Error(), core) || !strings.Contains(err.Error(), reason) {
