@@ -374,6 +374,20 @@ func archived(t testing.TB, name string, f files) string {
 	return path
 }
 
+// unpacked writes files into a new folder.
+func unpacked(t testing.TB, f files) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "m")
+	for name, c := range f {
+		body, err := io.ReadAll(c.reader())
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, body, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func digestOf(t testing.TB, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
