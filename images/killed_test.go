@@ -1,15 +1,20 @@
 package images_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/images"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/internal/samplebundle"
 	"github.com/poolhouse/poolhouse/internal/testkit/server"
 )
 
@@ -30,9 +35,34 @@ func came(entries []server.Entry, sizes map[string]int64) (all, taken int64) {
 	return all, taken
 }
 
-// TestKillBareServer kills a push within and after each request that writes, at a registry
-// that nothing stands before but what counts there; one without a body before it. What
-// can be seen is whole, and the next push sends only what the registry has not taken.
+// laidOut writes an image of two platforms into a folder as an OCI layout, with an index.
+func laidOut(t *testing.T, dir, name string) {
+	t.Helper()
+	programs := map[string][]byte{}
+	for _, platform := range []string{"amd64", "arm64"} {
+		program, err := noise(100 << 10)(platform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs[platform] = program
+	}
+	content, err := samplebundle.Layout("core-api", programs, samplebundle.Gzipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, body := range content {
+		to := filepath.Join(dir, filepath.FromSlash(file))
+		body = bytes.ReplaceAll(body, []byte(samplebundle.Name("core-api")), []byte(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, body, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestKillBareServer kills a push of a folder and of an archive within and after each
+// request that writes, at a registry that nothing stands before but what counts there; one
+// without a body before it. What can be seen is whole, and the next push sends only what
+// the registry has not taken.
 func TestKillBareServer(t *testing.T) {
 	t.Parallel()
 	b := openBare(t)
@@ -42,16 +72,36 @@ func TestKillBareServer(t *testing.T) {
 		"b": newLarge(t, 2, 1000, 100<<10),
 		"c": streamed, // its layers are mounted
 	}
-	c := laid(t, content)
+	folder := t.TempDir()
+	layouts := []string{}
+	for name, l := range content {
+		layouts = append(layouts, filepath.Join(folder, "containers", name))
+		l.write(t, layouts[len(layouts)-1], "acme/"+name+":v1")
+	}
+	layouts = append(layouts, filepath.Join(folder, "containers", "d"))
+	laidOut(t, layouts[len(layouts)-1], "acme/d:v1")
+	content["d"] = nil // which is not one of those
+	archive := filepath.Join(t.TempDir(), "b.tar")
+	if _, err := bundle.Build(t.Context(), archive, bundle.BuildOptions{Name: "b", Version: "1", Images: layouts}); err != nil {
+		t.Fatal(err)
+	}
+	bundles := map[string]*bundle.Contents{}
+	for kind, path := range map[string]string{"folder": folder, "archive": archive} {
+		c, err := bundle.Read(t.Context(), path, bundle.Options{})
+		if err != nil || len(c.Faults) > 0 {
+			t.Fatal(err, c.Faults)
+		}
+		bundles[kind] = c
+	}
 	sizes := map[string]int64{}
-	for _, i := range c.Images {
+	for _, i := range bundles["folder"].Images {
 		for _, m := range i.Manifests {
 			for _, blob := range m.Blobs {
 				sizes[blob.Digest] = blob.Size
 			}
 		}
 	}
-	open := func(t *testing.T, path string) (d *server.Door, push func(context.Context) (sent int64, err error), seen func() int) {
+	open := func(t *testing.T, c *bundle.Contents, path string) (d *server.Door, push func(context.Context) (sent int64, err error), seen func() int) {
 		d = server.NewDoor(t, b.address)
 		g := &images.Registry{Client: b.at(strings.TrimPrefix(d.URL, "http://"), clock.Real{}), Repositories: below(path, content)}
 		push = func(ctx context.Context) (int64, error) {
@@ -78,7 +128,7 @@ func TestKillBareServer(t *testing.T) {
 		}
 		return d, push, seen
 	}
-	d, push, seen := open(t, "whole/")
+	d, push, seen := open(t, bundles["folder"], "whole/")
 	total, err := push(t.Context())
 	if err != nil || seen() != len(content) {
 		t.Fatal(err)
@@ -90,17 +140,21 @@ func TestKillBareServer(t *testing.T) {
 			n++
 		}
 	}
-	// Of six blobs that are sent a begin, a body and an end, three that are mounted, and
-	// three manifests.
-	if all, taken := came(entries, sizes); all != total || taken != total || n != 3*6+3+3 {
+	// Of eleven blobs that are sent a begin, a body and an end, three that are mounted,
+	// five manifests and an index.
+	if all, taken := came(entries, sizes); all != total || taken != total || n != 3*11+3+5+1 {
 		t.Fatalf("%d requests write, %d bytes came and %d were taken, of %d", n, all, taken, total)
 	}
 	killed := errors.New("killed")
-	for i := range n {
+	for i := range 2 * n {
+		kind, i := "folder", i
+		if i >= n {
+			kind, i = "archive", i-n
+		}
 		for _, at := range []server.Moment{server.Within, server.After} {
-			t.Run(fmt.Sprintf("%d-%s", i, at), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s-%d-%s", kind, i, at), func(t *testing.T) {
 				t.Parallel()
-				d, push, seen := open(t, fmt.Sprintf("%d-%s/", i, at))
+				d, push, seen := open(t, bundles[kind], fmt.Sprintf("%s-%d-%s/", kind, i, at))
 				ctx, kill := context.WithCancelCause(t.Context())
 				d.CutOff(server.Cut{N: i, Counts: writing, At: at, Do: func() { kill(killed) }})
 				if _, err := push(ctx); !errors.Is(err, killed) {
@@ -108,7 +162,7 @@ func TestKillBareServer(t *testing.T) {
 				}
 				all, taken := came(d.Take(), sizes)
 				// Four layers at most are on their way.
-				if all-taken > 4*(beginning+streamed.size) {
+				if all-taken > uploads*(beginning+streamed.size) {
 					t.Errorf("%d bytes came, and %d were taken", all, taken)
 				}
 				seen()

@@ -11,6 +11,7 @@ import (
 	"github.com/poolhouse/poolhouse/images"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/testkit"
+	"github.com/poolhouse/poolhouse/internal/testkit/server"
 	"github.com/poolhouse/poolhouse/transfer"
 )
 
@@ -19,8 +20,12 @@ import (
 var mebibytes = flag.Int64("mebibytes", 0, "size of the large image; 0 is 256, or 2048 where sweeps are complete, and 384 in benchmarks")
 
 // TestLarge pushes an image to a registry that nothing stands before, and nobody else
-// in this process: memory stays bounded, whatever the size. It is not parallel.
+// in its process: memory stays bounded, whatever the size. It is not parallel.
 func TestLarge(t *testing.T) {
+	server.Program(t, "registry") // without it nothing is to be done apart either
+	if !testkit.Apart(t) {
+		return
+	}
 	size := int64(256)
 	if os.Getenv("POOLHOUSE_FULL") != "" {
 		size = 2048

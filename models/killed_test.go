@@ -16,14 +16,14 @@ import (
 	"github.com/poolhouse/poolhouse/models"
 )
 
-// TestKilledBareServer kills a push before, within and after each call that writes, at a
-// server that nothing stands before but what counts there. There is no marker, and the
-// next push sends only what the server has not taken.
+// TestKilledBareServer kills a push of an archive and of a folder before, within and after
+// each call that writes, at a server that nothing stands before but what counts there.
+// There is no marker, and the next push sends only what the server has not taken.
 func TestKilledBareServer(t *testing.T) {
 	t.Parallel()
 	b := openBare(t)
 	f := files{"a": {11 * mebi, 1}, "b": {12 * mebi, 2}, "c": {10, 3}}
-	path := archived(t, "m.tar", f)
+	path, folder := archived(t, "m.tar", f), unpacked(t, f)
 	writes := func(r *http.Request) bool { return call{operation: operation(r)}.writes() }
 	open := func(t *testing.T) (*server.Door, *models.Store) {
 		d := server.NewDoor(t, b.server.Address("s3"))
@@ -46,12 +46,16 @@ func TestKilledBareServer(t *testing.T) {
 	if n != 2+2+6+1+2 || arrived(calls) != f.size() {
 		t.Fatalf("%d calls write, and %d bytes came of %d", n, arrived(calls), f.size())
 	}
-	for i := range n {
+	for i := range 2 * n {
+		kind, source, i := "archive", path, i
+		if i >= n {
+			kind, source, i = "folder", folder, i-n
+		}
 		for _, at := range []server.Moment{server.Before, server.Within, server.After} {
-			t.Run(fmt.Sprintf("%d-%s", i, at), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s-%d-%s", kind, i, at), func(t *testing.T) {
 				t.Parallel()
 				d, s := open(t)
-				o := models.PushOptions{Source: path, Name: fmt.Sprintf("m-%d-%s", i, at)}
+				o := models.PushOptions{Source: source, Name: fmt.Sprintf("m-%s-%d-%s", kind, i, at)}
 				ctx, kill := context.WithCancel(t.Context())
 				defer kill()
 				d.CutOff(server.Cut{N: i, Counts: writes, At: at, Do: kill})
