@@ -62,7 +62,7 @@ func inhabit(t *testing.T) *inhabited {
 	w.create(a)
 	for path, text := range map[string]string{
 		"/api/v1/nodes/one":                      `{"status": {"conditions": [{"type": "Ready", "status": "True"}]}}`,
-		controller:                               `{"metadata": {"labels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}}}`,
+		controller:                               `{"metadata": {"labels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}}, "status": {"readyReplicas": 1}}`,
 		"/api/v1/namespaces/shop/services/web":   `{"spec": {"type": "LoadBalancer"}}`,
 		"/api/v1/namespaces/shop/services/inner": `{"spec": {"type": "ClusterIP"}}`,
 		"/apis/networking.k8s.io/v1/namespaces/shop/ingresses/site":           `{}`,

@@ -174,7 +174,7 @@ func (s *inside) inhabit(t *testing.T, from town) town {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		to.api.Put("/apis/apps/v1/namespaces/kube-system/deployments/aws-load-balancer-controller", `{"metadata": {"labels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}}}`)
+		to.api.Put("/apis/apps/v1/namespaces/kube-system/deployments/aws-load-balancer-controller", `{"metadata": {"labels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}}, "status": {"readyReplicas": 1}}`)
 		to.api.Put("/api/v1/namespaces/shop/services/web", `{"spec": {"type": "LoadBalancer"}}`)
 		to.api.Put("/apis/networking.k8s.io/v1/namespaces/shop/ingresses/site", `{}`)
 		to.api.Put("/apis/elbv2.k8s.aws/v1beta1/namespaces/shop/targetgroupbindings/web", `{}`)

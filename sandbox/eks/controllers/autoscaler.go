@@ -33,7 +33,7 @@ type scalable struct {
 // autoscale gives groups the nodes that pods wait for, and takes away nodes that have
 // had nothing to do for some time.
 func (o Options) autoscale(ctx context.Context, as identity) error {
-	if o.Call == nil || !as.ready {
+	if o.Call == nil {
 		return nil
 	}
 	nodes, err := listOf[node](ctx, o, "/api/v1/nodes")

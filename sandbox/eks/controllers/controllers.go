@@ -11,11 +11,11 @@
 // Invariants: what is made bears the tags, and the object the finalizer, that the
 // controller puts; the finalizer goes when AWS has nothing of it any more. The driver
 // works while its add-on is active and the cluster has nodes; the load balancer
-// controller and the operator while their Deployment is there with a replica and the
-// cluster has nodes; the autoscaler while its Deployment has a pod that is ready; the
-// device plugin node by node, while a pod of it is ready there. Targets are kept, secrets
-// read and groups scaled as the role of a service account, whose token STS
-// takes: without a role, or without its leave, nothing happens, and the error says so.
+// controller, the operator and the autoscaler while a pod of their Deployment is ready,
+// or would be if it could run here; the device plugin node by node, while such a pod of
+// it is there. Targets are kept, secrets read and groups scaled as the role of a service
+// account, whose token STS takes: without a role, or without its leave, nothing happens,
+// and the error says so.
 //
 // Limits: each look lists everything. Network load balancers aren't modelled, so that
 // the load balancer controller leaves Services to the cloud controller. What it makes for

@@ -44,7 +44,7 @@ func (o Options) offer(ctx context.Context, nodes []eks.Node) error {
 	if len(nodes) == 0 {
 		return nil
 	}
-	pods, err := listOf[placed](ctx, o, "/api/v1/pods?labelSelector=app.kubernetes.io%2Fname%3D"+plugin)
+	pods, err := listOf[placed](ctx, o, "/api/v1/pods"+labelled+plugin)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,8 @@ func (o Options) offer(ctx context.Context, nodes []eks.Node) error {
 }
 
 // serves tells that a pod does its work: that it is ready, or that it can't run here and
-// would be. NVIDIA's own mounts folders of its node, which isn't modelled.
+// would be, as where no pods run. NVIDIA's own mounts folders of its node, which isn't
+// modelled.
 func (p *placed) serves() bool {
 	for _, c := range p.Status.Conditions {
 		if c.Type == "Ready" {

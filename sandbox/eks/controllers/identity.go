@@ -1,23 +1,22 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/poolhouse/poolhouse/sandbox/account"
 	"github.com/poolhouse/poolhouse/sandbox/sts"
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-// identity is a service account of a controller, ready once a pod of it is.
-type identity struct {
-	namespace, name string
-	ready           bool
-}
+// identity is a service account of a controller.
+type identity struct{ namespace, name string }
 
 // deployment is one, as far as it is looked at.
 type deployment struct {
@@ -32,12 +31,12 @@ type deployment struct {
 }
 
 // installed is the account that a controller's pods have, by the name that its chart
-// labels its Deployment with; nil if there is none, or without replicas.
+// labels its Deployment and its pods with; nil as long as no pod of it does its work.
 // https://github.com/aws/eks-charts/tree/master/stable/aws-load-balancer-controller
 // https://github.com/external-secrets/external-secrets/tree/main/deploy/charts/external-secrets
 // https://github.com/kubernetes/autoscaler/blob/master/charts/cluster-autoscaler/templates/_helpers.tpl
 func (o Options) installed(ctx context.Context, chart string) (*identity, error) {
-	list, err := listOf[deployment](ctx, o, "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fname%3D"+chart)
+	list, err := listOf[deployment](ctx, o, "/apis/apps/v1/deployments"+labelled+chart)
 	if err != nil {
 		return nil, err
 	}
@@ -46,13 +45,25 @@ func (o Options) installed(ctx context.Context, chart string) (*identity, error)
 		if d.going() || d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
 			continue
 		}
-		name := d.Spec.Template.Spec.ServiceAccountName
-		if name == "" {
-			name = "default"
+		if works, err := o.works(ctx, d, chart); err != nil {
+			return nil, err
+		} else if works {
+			return &identity{d.Metadata.Namespace, cmp.Or(d.Spec.Template.Spec.ServiceAccountName, "default")}, nil
 		}
-		return &identity{d.Metadata.Namespace, name, d.Status.ReadyReplicas > 0}, nil
 	}
 	return nil, nil
+}
+
+// labelled chooses objects by the name of their chart, which follows.
+const labelled = "?labelSelector=app.kubernetes.io%2Fname%3D"
+
+// works tells that a pod of a deployment does its work.
+func (o Options) works(ctx context.Context, d *deployment, chart string) (bool, error) {
+	if d.Status.ReadyReplicas > 0 {
+		return true, nil
+	}
+	pods, err := listOf[placed](ctx, o, "/api/v1/namespaces/"+d.Metadata.Namespace+"/pods"+labelled+chart)
+	return slices.ContainsFunc(pods, func(p placed) bool { return p.serves() }), err
 }
 
 // audience is whom tokens for AWS are for, and roleAnnotation says which role an

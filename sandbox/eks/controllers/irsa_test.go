@@ -100,7 +100,7 @@ func newWorld(t *testing.T, policies map[string]string) *world {
 	})
 	w.api.Token = w.token
 	for path, service := range map[string]string{balancer: "aws-load-balancer-controller", operator: "external-secrets"} {
-		w.api.Put(path, `{"metadata": {"labels": {"app.kubernetes.io/name": "`+service+`"}}, "spec": {"template": {"spec": {"serviceAccountName": "`+service+`"}}}}`)
+		w.api.Put(path, `{"metadata": {"labels": {"app.kubernetes.io/name": "`+service+`"}}, "spec": {"template": {"spec": {"serviceAccountName": "`+service+`"}}}, "status": {"readyReplicas": 1}}`)
 		w.account(strings.Split(path, "/")[5], service, policies[service])
 	}
 	w.o = controllers.Options{Account: w.box.Account(), Cluster: "c", Endpoint: "https://kubernetes", Token: "theirs", Transport: testkit.Transport{Handler: w.api}, Call: w.box.Call}
@@ -227,8 +227,8 @@ func (w *world) shop() (group string) {
 	return group
 }
 
-// The targets of a bound group are the ready pods of its service, for as long as the
-// load balancer controller is there; they go before the binding does.
+// The targets of a bound group are the ready pods of its service, for as long as a pod of
+// the load balancer controller is ready; they go before the binding does.
 //
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/targetgroupbinding/
 func TestTargetGroupBinding(t *testing.T) {
@@ -259,9 +259,26 @@ func TestTargetGroupBinding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// It works once a pod of it is ready, or would be if it could run here.
+		const pod = "/api/v1/namespaces/kube-system/pods/balancer"
+		said := func(status, reason string) {
+			w.api.Put(pod, `{"metadata": {"labels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}}, "status": {"conditions": [{"type": "Ready", "status": "`+status+`", "reason": "`+reason+`"}]}}`)
+		}
+		w.api.Put(balancer, strings.Replace(string(text), `"readyReplicas":1`, `"readyReplicas":0`, 1))
+		w.looks()
+		said("False", "ContainersNotReady")
+		w.looks()
+		holds("no pod of it is ready", "172.31.0.9:8443", "172.31.0.10:8443")
+		said("False", "ProcessNotRun")
+		w.looks()
+		holds("its pod can't run here", "172.31.0.9:8443")
+		w.delete(pod)
+		w.api.Put(sliced, slice(true))
+		w.looks()
+		holds("it has no pod", "172.31.0.9:8443")
 		w.api.Put(balancer, string(text))
 		w.looks()
-		holds("one pod is ready again", "172.31.0.9:8443")
+		holds("it is ready", "172.31.0.9:8443", "172.31.0.10:8443")
 
 		w.delete(bound)
 		if w.api.Get(bound) == nil {

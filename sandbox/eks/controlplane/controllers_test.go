@@ -74,7 +74,7 @@ func (w *world) bindings(admin string) {
 	})
 	w.want(201, admin, "POST", "/api/v1/namespaces/kube-system/serviceaccounts", `{"metadata": {"name": "balancers", "annotations": {"eks.amazonaws.com/role-arn": "`+role.Attrs["Arn"].(string)+`"}}}`)
 	w.want(201, admin, "POST", "/apis/apps/v1/namespaces/kube-system/deployments", `{"metadata": {"name": "balancers", "labels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}},
-		"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"serviceAccountName": "balancers", "containers": [{"name": "c", "image": "x"}]}}}}`)
+		"spec": {"selector": {"matchLabels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}}, "template": {"metadata": {"labels": {"app.kubernetes.io/name": "aws-load-balancer-controller"}}, "spec": {"serviceAccountName": "balancers", "containers": [{"name": "c", "image": "x"}]}}}}`)
 	w.want(201, admin, "POST", "/api/v1/namespaces/default/services", `{"metadata": {"name": "web"}, "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 8443}]}}`)
 	w.want(201, admin, "POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", `{"metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
 		"ports": [{"name": "https", "port": 8443, "protocol": "TCP"}], "endpoints": [{"addresses": ["172.31.1.9"], "conditions": {"ready": true}}, {"addresses": ["172.31.1.10"], "conditions": {"ready": false}}]}`)
