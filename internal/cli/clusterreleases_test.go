@@ -62,7 +62,7 @@ func newInstalling(t *testing.T, example, without string, needs ...string) *inst
 func (s *installing) write(name, text string) string {
 	s.t.Helper()
 	name = filepath.Join(s.dir, name)
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
 		s.t.Fatal(err)
 	}
 	return name

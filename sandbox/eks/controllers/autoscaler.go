@@ -69,7 +69,11 @@ func (o Options) autoscale(ctx context.Context, as identity) error {
 	if grown, err := o.grow(ctx, by, groups, nodes, pods, waiting, busy); err != nil || grown {
 		return err
 	}
-	return o.shrink(ctx, by, groups, nodes, busy)
+	after, err := as.unneeded()
+	if err != nil {
+		return err
+	}
+	return o.shrink(ctx, by, groups, nodes, busy, after)
 }
 
 // scalables are the groups that the tags say are this cluster's to scale, sorted by
@@ -158,17 +162,29 @@ func (o Options) grow(ctx context.Context, by wire.Credential, groups []*scalabl
 	return grown, errors.Join(errs...)
 }
 
-// unneeded is how long a node has nothing to do before it goes, and candidacy the taint
-// that says since when, in seconds, as the autoscaler's own.
-// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
-const (
-	unneeded  = 10 * time.Minute
-	candidacy = "DeletionCandidateOfClusterAutoscaler"
-)
+// unneeded is how long a node has nothing to do before it goes.
+// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-are-the-parameters-to-ca
+func (as identity) unneeded() (time.Duration, error) {
+	const flag, usual = "--scale-down-unneeded-time=", 10 * time.Minute
+	for _, a := range as.args {
+		if text, ok := strings.CutPrefix(a, flag); ok {
+			after, err := time.ParseDuration(text)
+			if err != nil {
+				err = fmt.Errorf("read the autoscaler's flag %s: %w", a, err)
+			}
+			return after, err
+		}
+	}
+	return usual, nil
+}
+
+// candidacy is the taint that says since when a node has nothing to do, in seconds, as the
+// autoscaler's own.
+const candidacy = "DeletionCandidateOfClusterAutoscaler"
 
 // shrink terminates nodes that have had no pods but those of daemon sets for long enough,
 // down to their group's minimum.
-func (o Options) shrink(ctx context.Context, by wire.Credential, groups []*scalable, nodes []node, busy map[string]bool) error {
+func (o Options) shrink(ctx context.Context, by wire.Credential, groups []*scalable, nodes []node, busy map[string]bool, after time.Duration) error {
 	var now time.Time
 	if err := o.Account.Do(func(tx *account.Tx) error {
 		tx.Reads()
@@ -182,14 +198,14 @@ func (o Options) shrink(ctx context.Context, by wire.Credential, groups []*scala
 		n := &nodes[i]
 		id := n.instance()
 		at := slices.IndexFunc(groups, func(g *scalable) bool { return g.has(id) })
-		may := at >= 0 && groups[at].size > groups[at].Min && !busy[n.Metadata.Name]
+		may := at >= 0 && groups[at].size > groups[at].Min && n.works() && !busy[n.Metadata.Name]
 		since, err := strconv.ParseInt(n.candidate(), 10, 64)
 		switch marked := err == nil; {
 		case may && !marked:
 			errs = append(errs, o.mark(ctx, n, strconv.FormatInt(now.Unix(), 10)))
 		case !may && n.candidate() != "":
 			errs = append(errs, o.mark(ctx, n, ""))
-		case may && now.Sub(time.Unix(since, 0)) >= unneeded:
+		case may && now.Sub(time.Unix(since, 0)) >= after:
 			groups[at].size--
 			_, err := o.aws(ctx, by, "autoscaling", "TerminateInstanceInAutoScalingGroup", map[string]any{"InstanceId": id, "ShouldDecrementDesiredCapacity": "true"})
 			if err != nil {
@@ -216,7 +232,9 @@ func (o Options) mark(ctx context.Context, n *node, since string) error {
 	if since != "" {
 		taints = append(taints, taint{candidacy, since, "PreferNoSchedule"})
 	}
-	return o.patch(ctx, "/api/v1/nodes/"+n.Metadata.Name, &n.head, map[string]any{"spec": map[string]any{"taints": taints}})
+	// The list is written whole: taints that others set meanwhile stay.
+	version := map[string]any{"resourceVersion": n.Metadata.ResourceVersion}
+	return o.patch(ctx, "/api/v1/nodes/"+n.Metadata.Name, &n.head, map[string]any{"metadata": version, "spec": map[string]any{"taints": taints}})
 }
 
 // node is one, as far as it is looked at.
@@ -252,10 +270,17 @@ func (n *node) candidate() string {
 	return ""
 }
 
+// notReady is the taint of nodes that aren't ready, or were made just now.
+// https://kubernetes.io/docs/reference/labels-annotations-taints/#node-kubernetes-io-not-ready
+const notReady = "node.kubernetes.io/not-ready"
+
 // works tells that pods can be put on a node: it is ready, and tells of its GPUs if it
 // is one with some.
 // https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/cloudprovider/aws/README.md#special-note-on-gpu-instances
 func (n *node) works() bool {
+	if slices.ContainsFunc(n.Spec.Taints, func(t taint) bool { return t.Key == notReady }) {
+		return false
+	}
 	if _, gpus := n.Metadata.Labels["k8s.amazonaws.com/accelerator"]; gpus && cmp.Or(n.Status.Allocatable["nvidia.com/gpu"], "0") == "0" {
 		return false
 	}

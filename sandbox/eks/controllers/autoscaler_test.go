@@ -1,8 +1,10 @@
 package controllers_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -271,5 +273,82 @@ func TestClusterAutoscalerShrinks(t *testing.T) {
 		if got := len(w.nodes()); got != 3 {
 			t.Errorf("%d nodes are left", got)
 		}
+	})
+}
+
+// A node that its taint says isn't ready is on its way: what fits on it waits for it, and
+// it doesn't go for having nothing to do.
+//
+// https://kubernetes.io/docs/concepts/architecture/nodes/#condition
+// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
+func TestClusterAutoscalerWaitsForNodes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := scaledWorld(t, fmt.Sprintf(mayScale, "c"))
+		for i, n := range w.nodes() {
+			w.api.Put(fmt.Sprintf("/api/v1/namespaces/shop/pods/busy-%d", i), `{"spec": {"nodeName": "`+n.Name+`", "containers": [{"resources": {"requests": {"cpu": "2"}}}]}, "status": {"phase": "Running"}}`)
+		}
+		w.pending("p", 3, "")
+		w.looks()
+		w.sized("there is no room", 2, 1)
+		before := w.api.Paths()
+		time.Sleep(10 * time.Minute)
+		w.register()
+		var added string
+		for _, path := range w.api.Paths() {
+			if !slices.Contains(before, path) {
+				added = path
+			}
+		}
+		ready := w.api.Get(added)
+		w.change(added, `{"spec": {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}}`)
+		w.looks()
+		w.sized("it is not ready", 2, 1)
+		w.delete("/api/v1/namespaces/shop/pods/p")
+		w.looks()
+		time.Sleep(11 * time.Minute)
+		w.looks()
+		w.sized("nothing waits for it", 2, 1)
+		text, err := json.Marshal(ready)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.api.Put(added, string(text))
+		w.looks()
+		time.Sleep(11 * time.Minute)
+		w.looks()
+		w.sized("ready, with nothing to do", 1, 1)
+	})
+}
+
+// How long a node has nothing to do before it goes is a flag.
+//
+// https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-are-the-parameters-to-ca
+func TestClusterAutoscalerFlag(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := scaledWorld(t, fmt.Sprintf(mayScale, "c"))
+		told := func(after string) {
+			w.change(scaler, `{"spec": {"template": {"spec": {"containers": [{"command": ["./cluster-autoscaler"], "args": ["--v=4", "--scale-down-unneeded-time=`+after+`"]}]}}}}`)
+		}
+		told("soon")
+		w.refused("read the autoscaler's flag --scale-down-unneeded-time=soon")
+		told("1m30s")
+		for _, name := range []string{"p", "q", "r"} {
+			w.pending(name, 3, "")
+		}
+		w.looks()
+		time.Sleep(10 * time.Minute)
+		w.register()
+		for _, name := range []string{"p", "q", "r"} {
+			w.delete("/api/v1/namespaces/shop/pods/" + name)
+		}
+		w.looks()
+		time.Sleep(time.Minute)
+		w.looks()
+		w.sized("not yet", 2, 1)
+		time.Sleep(time.Minute)
+		w.looks()
+		w.sized("soon", 1, 1)
 	})
 }

@@ -29,7 +29,7 @@
 // would have without asking AWS, and looks at requests, selectors, node affinity and
 // taints: a pod that the scheduler keeps waiting for anything else, such as spreading or
 // a volume's zone, gets no node. Only nodes without pods go, no others are drained, and
-// flags of its own aren't looked at.
+// of its flags --scale-down-unneeded-time alone is looked at.
 //
 // https://github.com/kubernetes/cloud-provider-aws/blob/master/pkg/providers/v1/aws.go
 // https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/deploy/configurations/
@@ -146,11 +146,12 @@ func Run(ctx context.Context, o Options, every time.Duration, report func(error)
 // head is what all objects have.
 type head struct {
 	Metadata struct {
-		Name, Namespace, UID, DeletionTimestamp string
-		Generation                              int64
-		Labels, Annotations                     map[string]string
-		Finalizers                              []string
-		OwnerReferences                         []owner
+		Name, Namespace, UID, ResourceVersion string
+		DeletionTimestamp                     string
+		Generation                            int64
+		Labels, Annotations                   map[string]string
+		Finalizers                            []string
+		OwnerReferences                       []owner
 	} `json:"metadata"`
 }
 

@@ -15,8 +15,11 @@ import (
 	"github.com/poolhouse/poolhouse/sandbox/wire"
 )
 
-// identity is a service account of a controller.
-type identity struct{ namespace, name string }
+// identity is a service account of a controller, with what its program is told.
+type identity struct {
+	namespace, name string
+	args            []string
+}
 
 // deployment is one, as far as it is looked at.
 type deployment struct {
@@ -24,7 +27,10 @@ type deployment struct {
 	Spec struct {
 		Replicas *int
 		Template struct {
-			Spec struct{ ServiceAccountName string }
+			Spec struct {
+				ServiceAccountName string
+				Containers         []struct{ Command, Args []string }
+			}
 		}
 	} `json:"spec"`
 	Status struct{ ReadyReplicas int } `json:"status"`
@@ -48,7 +54,12 @@ func (o Options) installed(ctx context.Context, chart string) (*identity, error)
 		if works, err := o.works(ctx, d, chart); err != nil {
 			return nil, err
 		} else if works {
-			return &identity{d.Metadata.Namespace, cmp.Or(d.Spec.Template.Spec.ServiceAccountName, "default")}, nil
+			spec := d.Spec.Template.Spec
+			as := &identity{namespace: d.Metadata.Namespace, name: cmp.Or(spec.ServiceAccountName, "default")}
+			for _, c := range spec.Containers {
+				as.args = slices.Concat(as.args, c.Command, c.Args)
+			}
+			return as, nil
 		}
 	}
 	return nil, nil
