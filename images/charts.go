@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/bundle/fault"
@@ -222,9 +223,35 @@ var (
 	errPlain  = errors.New("it leads to an address without TLS")
 )
 
-// get begins to read a file of a web server, again after pauses where that may help. It
-// leads nowhere but by TLS.
+// webTime is how long a web server may take to begin its answer.
+const webTime = time.Minute
+
+// get begins to read a file of a web server. What breaks is gone on with where it broke,
+// after pauses.
 func (o ChartOptions) get(ctx context.Context, c Chart) (io.ReadCloser, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	return transfer.Resume(func(at int64) (*http.Response, error) { return o.ask(ctx, c, at) }, func(failures int, err error) error {
+		return o.again(ctx, failures, fmt.Errorf("fetch it from %s: %w", u.Host, err))
+	})
+}
+
+// again waits before another attempt. It returns the error if there is to be none.
+func (o ChartOptions) again(ctx context.Context, failures int, err error) error {
+	if failures == registry.Attempts || ctx.Err() != nil {
+		return err
+	}
+	if slept := registry.Pause(ctx, o.Clock, failures, err); slept != nil {
+		return errors.Join(slept, err)
+	}
+	return nil
+}
+
+// ask asks a web server for a file from a byte on, again after pauses where that may
+// help. It leads nowhere but by TLS.
+func (o ChartOptions) ask(ctx context.Context, c Chart, at int64) (*http.Response, error) {
 	web := *o.Web
 	web.CheckRedirect = func(r *http.Request, via []*http.Request) error {
 		const most = 5
@@ -243,15 +270,20 @@ func (o ChartOptions) get(ctx context.Context, c Chart) (io.ReadCloser, error) {
 		}
 		// As it is stored, which is what has the digest.
 		req.Header.Set("Accept-Encoding", "identity")
-		resp, err := web.Do(req)
+		if at > 0 {
+			req.Header.Set("Range", fmt.Sprintf("bytes=%d-", at))
+		}
+		resp, err := transfer.Do(req, webTime, web.Do)
 		switch {
-		case err == nil && resp.StatusCode == http.StatusOK:
-			return resp.Body, nil
+		case err == nil && (resp.StatusCode == http.StatusOK || at > 0 && resp.StatusCode == http.StatusPartialContent):
+			return resp, nil
 		case err == nil:
 			err = fmt.Errorf("%s answers %s", req.URL.Host, resp.Status)
 			if closed := resp.Body.Close(); resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < http.StatusInternalServerError {
 				return nil, errors.Join(err, closed)
 			}
+		case errors.Is(err, transfer.ErrStalled):
+			err = fmt.Errorf("ask %s: %w", req.URL.Host, err)
 		}
 		// Where it was led to stands in the error, with what a signed address has in its
 		// query.
@@ -262,11 +294,11 @@ func (o ChartOptions) get(ctx context.Context, c Chart) (io.ReadCloser, error) {
 			}
 			err = fmt.Errorf("ask %s: %w", host, u.Err)
 		}
-		if n == registry.Attempts || ctx.Err() != nil || errors.Is(err, errAround) || errors.Is(err, errPlain) {
+		if errors.Is(err, errAround) || errors.Is(err, errPlain) {
 			return nil, err
 		}
-		if slept := registry.Pause(ctx, o.Clock, n, err); slept != nil {
-			return nil, errors.Join(slept, err)
+		if err := o.again(ctx, n, err); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -65,6 +65,7 @@ const answerTime = 10 * time.Minute
 // Open finds the registry and the repositories of a deployment. It only reads. What
 // is written to the registry later asks the clients' gate, as their own calls do.
 func Open(ctx context.Context, a *architecture.Architecture, c *awsapi.Clients) (*Registry, error) {
+	c = c.Watched()
 	there := map[string]types.Repository{}
 	pages := ecr.NewDescribeRepositoriesPaginator(c.ECR, &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)})
 	for page, err := range awsapi.Pages(ctx, pages) {

@@ -19,6 +19,7 @@ import (
 	"github.com/poolhouse/poolhouse/bundle/archive"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/transfer"
 )
 
 // answers answers each request for an object in S3's stead.
@@ -29,13 +30,15 @@ func fetching(ctx context.Context, size int64, n *int, answer answers) *fetched 
 	client := s3.New(s3.Options{
 		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
 		HTTPClient: roundTrip(func(r *http.Request) (*http.Response, error) {
-			*n++
-			body, checksum := answer(r, *n)
-			h := http.Header{}
-			if checksum != "" {
-				h.Set("X-Amz-Checksum-Crc64nvme", checksum)
-			}
-			return &http.Response{StatusCode: http.StatusOK, Header: h, Body: io.NopCloser(body), Request: r}, nil
+			return transfer.Do(r, time.Minute, func(r *http.Request) (*http.Response, error) {
+				*n++
+				body, checksum := answer(r, *n)
+				h := http.Header{}
+				if checksum != "" {
+					h.Set("X-Amz-Checksum-Crc64nvme", checksum)
+				}
+				return &http.Response{StatusCode: http.StatusOK, Header: h, Body: io.NopCloser(body), Request: r}, nil
+			})
 		}),
 	})
 	return &fetched{ctx: ctx, from: &remote{store: &Store{S3: client, Clock: clock.Real{}}, bucket: "staging"}, key: "m/a", object: object{size: size, etag: "1"}}
@@ -93,12 +96,12 @@ func TestFetchedStandsStill(t *testing.T) {
 			}
 			return strings.NewReader("456789"), ""
 		})
-		if got, err := io.ReadAll(o); err != nil || string(got) != "0123456789" || n != 2 || time.Since(began) != stallTime+pause {
+		if got, err := io.ReadAll(o); err != nil || string(got) != "0123456789" || n != 2 || time.Since(began) != 2*time.Minute+pause {
 			t.Errorf("%q, %v after %d calls and %v", got, err, n, time.Since(began))
 		}
 		n = 0
 		o = fetching(t.Context(), 10, &n, func(r *http.Request, _ int) (io.Reader, string) { return hanging{r.Context()}, "" })
-		if _, err := io.ReadAll(o); !errors.Is(err, errStalled) || n != attempts {
+		if _, err := io.ReadAll(o); !errors.Is(err, transfer.ErrStalled) || n != attempts {
 			t.Errorf("%v after %d calls", err, n)
 		}
 		ctx, stop := context.WithCancelCause(t.Context())

@@ -96,7 +96,8 @@ type Store struct {
 	part, copied int64
 }
 
-// Open looks at a bucket's encryption.
+// Open looks at a bucket's encryption. Calls that stand still are given up and repeated.
+	c = c.Watched()
 func Open(ctx context.Context, c *awsapi.Clients, bucket string) (*Store, error) {
 	s := &Store{S3: c.S3, Clock: c.Clock, Bucket: bucket}
 	out, err := c.S3.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -171,7 +170,6 @@ type fetched struct {
 	object
 
 	in       io.ReadCloser
-	cancel   context.CancelCauseFunc // of the call that in is of
 	at       int64
 	failures int   // since something was read
 	bad      error // what is wrong with all of it
@@ -182,12 +180,7 @@ const (
 	// pause is between.
 	attempts = 5
 	pause    = time.Second
-	// stallTime is how long no byte may come on a connection that is there.
-	stallTime = 2 * time.Minute
 )
-
-// errStalled is that a connection is there and nothing moves on it.
-var errStalled = errors.New("the connection stands still")
 
 // Read implements [io.Reader].
 func (o *fetched) Read(p []byte) (int, error) {
@@ -203,15 +196,13 @@ func (o *fetched) Read(p []byte) (int, error) {
 			if o.at > 0 {
 				in.Range = aws.String(fmt.Sprintf("bytes=%d-", o.at))
 			}
-			ctx, cancel := context.WithCancelCause(o.ctx)
-			out, err := o.from.store.S3.GetObject(ctx, in, o.from.there)
+			out, err := o.from.store.S3.GetObject(o.ctx, in, o.from.there)
 			if err != nil {
-				cancel(nil)
 				return 0, o.failed(err)
 			}
-			o.in, o.cancel = out.Body, cancel
+			o.in = out.Body
 		}
-		n, err := o.some(p)
+		n, err := o.in.Read(p)
 		if o.at += int64(n); n > 0 {
 			o.failures = 0
 		}
@@ -219,7 +210,7 @@ func (o *fetched) Read(p []byte) (int, error) {
 			// The checksum is compared at the end, which a reader that has all bytes
 			// does not look for: the last of them are held back if it is wrong.
 			for err == nil {
-				_, err = o.some(make([]byte, 1))
+				_, err = o.in.Read(make([]byte, 1))
 			}
 			if !errors.Is(err, io.EOF) {
 				o.bad = o.failed(err)
@@ -244,23 +235,6 @@ func (o *fetched) Read(p []byte) (int, error) {
 	}
 }
 
-// some reads what comes next, and gives the connection up if nothing does. The network
-// is waited for as calls wait for their answers, not by the store's clock.
-func (o *fetched) some(p []byte) (int, error) {
-	var stalled atomic.Bool
-	end := o.cancel
-	timer := time.AfterFunc(stallTime, func() {
-		stalled.Store(true)
-		end(errStalled)
-	})
-	defer timer.Stop()
-	n, err := o.in.Read(p)
-	if err != nil && stalled.Load() && o.ctx.Err() == nil {
-		err = errStalled
-	}
-	return n, err
-}
-
 func (o *fetched) failed(err error) error {
 	if awsapi.Code(err) == "PreconditionFailed" || awsapi.IsNotFound(err) {
 		return fault.Faults{changed(o.from.uri(o.key))}
@@ -278,7 +252,6 @@ func (o *fetched) Close() error {
 	}
 	in := o.in
 	o.in = nil
-	defer o.cancel(nil)
 	return in.Close()
 }
 

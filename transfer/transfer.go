@@ -5,7 +5,8 @@
 // any time how far all of it is, how fast it goes and how long it will take. A
 // [Limit] is a bandwidth that whatever moves at the same time shares. Both go by
 // a clock, are safe for concurrent use, and start nothing in the background; a nil
-// one counts nothing, and limits nothing.
+// one counts nothing, and limits nothing. [Do] ends requests that stand still, and
+// [Resume] reads on where an answer broke.
 package transfer
 
 import (

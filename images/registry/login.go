@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poolhouse/poolhouse/internal/awsapi"
+	"github.com/poolhouse/poolhouse/transfer"
 )
 
 // challenge is how a registry wants to be told who calls.
@@ -107,6 +108,13 @@ func (c *Client) authorize(ctx context.Context, scope string, fresh bool) (strin
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(who.User+":"+who.Password)), nil
 }
 
+// tokenTime is how long a token service may take for all of its answer, which is never
+// long, and maxToken how many bytes that may have. One that trickles stands still.
+const (
+	tokenTime = 2 * time.Minute
+	maxToken  = 1 << 20
+)
+
 // exchange gets a token of the registry's token service, and follows it nowhere:
 // credentials go to the address that the registry named, by TLS or on this machine.
 func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials, scope string) (string, error) {
@@ -114,6 +122,8 @@ func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials
 	if err != nil || at.Host == "" || at.Scheme != "https" && (at.Scheme != c.scheme || !loopback(at.Host)) {
 		return "", fmt.Errorf("log in to %s: the registry names no token service with TLS", c.host)
 	}
+	ctx, end := context.WithTimeoutCause(ctx, tokenTime, transfer.ErrStalled)
+	defer end()
 	values := url.Values{"service": {asked.service}, "scope": strings.Fields(scope)}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if who.Identity != "" {
@@ -140,7 +150,7 @@ func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials
 	doing := "log in to " + c.host
 	direct := *c.http
 	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := direct.Do(req)
+	resp, err := transfer.Do(req, answerTime, direct.Do)
 	if err != nil {
 		return "", unanswered(doing, err)
 	}
@@ -152,7 +162,14 @@ func (c *Client) exchange(ctx context.Context, asked *challenge, who Credentials
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 	}
-	err = errors.Join(json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&out), resp.Body.Close())
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxToken+1))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return "", &brokenError{doing, err}
+	}
+	if len(text) > maxToken {
+		return "", fmt.Errorf("%s: the token service answers with more than %d bytes", doing, maxToken)
+	}
+	err = json.Unmarshal(text, &out)
 	if out.Token == "" {
 		out.Token = out.AccessToken
 	}

@@ -28,10 +28,19 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/transfer"
+)
+
+const (
+	// answerTime is how long the registry may take to begin its answer, and layerTime
+	// how long if it has to look at a whole layer first.
+	answerTime = time.Minute
+	layerTime  = 10 * time.Minute
 )
 
 // maxManifest is the size of the largest manifest that is read, and maxText that of
@@ -266,12 +275,10 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 		if q.layer {
 			answer = layerTime
 		}
-		within, w := watched(ctx, c.clock, answer)
 		in, size := body()
-		sent := &sending{r: in, left: size, watch: w, after: answer}
-		req, err := http.NewRequestWithContext(within, q.method, at.String(), nil)
+		sent := &begun{r: in}
+		req, err := http.NewRequestWithContext(ctx, q.method, at.String(), nil)
 		if err != nil {
-			w.end(context.Canceled)
 			return nil, fmt.Errorf("%s: %w", q.doing, bare(err))
 		}
 		if size > 0 {
@@ -284,16 +291,10 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 		if authorization != "" && at.Host == c.host {
 			req.Header.Set("Authorization", authorization)
 		}
-		resp, err := c.http.Do(req)
+		resp, err := transfer.Do(req, answer, c.http.Do)
 		if err != nil {
-			if errors.Is(context.Cause(within), errStalled) {
-				err = errStalled
-			}
-			w.end(context.Canceled)
 			return nil, unanswered(q.doing, err)
 		}
-		w.allow(0)
-		resp.Body = &receiving{resp.Body, within, w}
 		if slices.Contains(want, resp.StatusCode) {
 			return resp, nil
 		}
@@ -301,13 +302,25 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 		if fresh || !c.renews(refused, resp) {
 			return nil, refused
 		}
-		if len(q.body) == 0 && sent.begun.Load() {
+		if len(q.body) == 0 && sent.read.Load() {
 			// A stream can't be sent again from here.
 			refused.stale = true
 			return nil, refused
 		}
 		fresh = true
 	}
+}
+
+// begun is the body of a request, and whether any of it was read.
+type begun struct {
+	r    io.Reader
+	read atomic.Bool
+}
+
+// Read implements [io.Reader].
+func (b *begun) Read(p []byte) (int, error) {
+	b.read.Store(true)
+	return b.r.Read(p)
 }
 
 // unanswered is the error of a request that got no answer: what broke may hold

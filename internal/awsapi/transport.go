@@ -116,6 +116,9 @@ func Web(answer time.Duration) (*http.Client, error) {
 }
 
 func web(is aws.HTTPClient, answer time.Duration) *http.Client {
+	if w, ok := is.(watched); ok {
+		is = w.next // who asks for a client watches it by other times
+	}
 	if s, ok := is.(sender); ok {
 		is = s.next
 	}

@@ -40,6 +40,7 @@ func TestWeb(t *testing.T) {
 		t.Fatal(err)
 	}
 	get(t, c.Web(time.Minute), s.URL)
+	get(t, c.Watched().Web(time.Minute), s.URL)
 }
 
 // get asks for the protocol by which a server was reached.
