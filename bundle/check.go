@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/bundle/image"
 )
@@ -56,6 +57,8 @@ func (r *reader) check() {
 			r.out.Name, r.out.Version = m.Name, m.Version
 			r.compare(m)
 		}
+	} else {
+		r.checkNames()
 	}
 	r.twice()
 	r.out.damaged = r.b.Len() > 0
@@ -68,6 +71,23 @@ func (r *reader) check() {
 				r.b.Add(m.Place, m.Fix, "names the image %s, %s", m.Image, m.Reason)
 			}
 		}
+	}
+}
+
+// checkNames holds checkpoints to the names that their archives give them, where no
+// bundle.yaml gives others: each has a folder of its own.
+func (r *reader) checkNames() {
+	const fix = "rename the file, or name the checkpoint in " + Description + ": poolhouse bundle build --checkpoints"
+	files := map[string]string{}
+	for _, c := range r.out.Checkpoints {
+		other, known := files[c.Name]
+		switch err := checkpoint.CheckName(c.Name); {
+		case err != nil:
+			r.b.Add(c.File, fix, "has a name that gives none to a checkpoint: %v", err)
+		case known:
+			r.b.Add(c.File, fix, "is a second checkpoint %s, as %s is", c.Name, other)
+		}
+		files[c.Name] = c.File
 	}
 }
 

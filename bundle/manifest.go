@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/bundle/image"
 )
@@ -80,11 +81,10 @@ type Checkpoint struct {
 }
 
 var (
-	bundleName     = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
-	bundleVersion  = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,62}$`)
-	checkpointName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$`)
-	yamlLine       = regexp.MustCompile(`^line (\d+): (.*)$`)
-	yamlField      = regexp.MustCompile(`^field (.*) not found in type .*$`)
+	bundleName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+	bundleVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,62}$`)
+	yamlLine      = regexp.MustCompile(`^line (\d+): (.*)$`)
+	yamlField     = regexp.MustCompile(`^field (.*) not found in type .*$`)
 )
 
 // maxEntries is how many charts, images or checkpoints bundle.yaml may have.
@@ -167,8 +167,8 @@ func checkCheckpoints(list []Checkpoint, file string, l *fault.List) {
 	for i, c := range list {
 		place := fault.Inside(file, fmt.Sprintf("checkpoints[%d]", i))
 		switch {
-		case !checkpointName.MatchString(c.Name):
-			l.Add(place, correct, "%s is no name of a checkpoint: letters, digits, dots and dashes", fault.Quoted(c.Name))
+		case checkpoint.CheckName(c.Name) != nil:
+			l.Add(place, correct, "%v", checkpoint.CheckName(c.Name))
 		case seen[c.Name]:
 			l.Add(place, correct, "is a second checkpoint %s", c.Name)
 		case c.Digest != "" && !image.Valid(c.Digest):

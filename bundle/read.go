@@ -17,6 +17,7 @@ import (
 
 	"github.com/poolhouse/poolhouse/bundle/archive"
 	"github.com/poolhouse/poolhouse/bundle/chart"
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/bundle/image"
 )
@@ -136,7 +137,7 @@ func (r *reader) visit(m archive.Member, in io.Reader) error {
 	case strings.HasPrefix(m.Name, "scripts/"):
 		r.out.Scripts = append(r.out.Scripts, f)
 	case strings.HasPrefix(m.Name, "checkpoints/"):
-		r.out.Checkpoints = append(r.out.Checkpoints, Checkpoint{Name: stem(m.Name), File: m.Name, Size: f.Size, Digest: f.Digest, There: true})
+		r.out.Checkpoints = append(r.out.Checkpoints, Checkpoint{Name: checkpoint.NameOf(m.Name), File: m.Name, Size: f.Size, Digest: f.Digest, There: true})
 	case !known:
 		r.out.Unknown = append(r.out.Unknown, f)
 	}
@@ -161,15 +162,6 @@ func (r *reader) take(m archive.Member, in io.Reader) (digest string, known bool
 		_, err = io.Copy(io.Discard, tee)
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), known, err
-}
-
-// stem is the name of a checkpoint: that of its archive.
-func stem(name string) string {
-	base := path.Base(name)
-	for _, suffix := range []string{".gz", ".zst", ".tar"} {
-		base = strings.TrimSuffix(base, suffix)
-	}
-	return base
 }
 
 // file hands a file on to who knows it.

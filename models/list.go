@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
 
@@ -127,7 +128,7 @@ type Verification struct {
 // pushed: its size, and the checksum that S3 keeps of the whole object. Nothing is
 // downloaded. That a checkpoint is not there is an error of the kind [Gone].
 func (s *Store) Verify(ctx context.Context, name string) (*Verification, error) {
-	if err := CheckName(name); err != nil {
+	if err := checkpoint.CheckName(name); err != nil {
 		return nil, err
 	}
 	there, err := s.objects(ctx, folder(name))

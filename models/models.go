@@ -37,7 +37,6 @@ import (
 	"maps"
 	"math"
 	"net/http"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -97,8 +96,8 @@ type Store struct {
 }
 
 // Open looks at a bucket's encryption. Calls that stand still are given up and repeated.
-	c = c.Watched()
 func Open(ctx context.Context, c *awsapi.Clients, bucket string) (*Store, error) {
+	c = c.Watched()
 	s := &Store{S3: c.S3, Clock: c.Clock, Bucket: bucket}
 	out, err := c.S3.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
 	if err != nil {
@@ -121,34 +120,6 @@ func (s *Store) encryption() (types.ServerSideEncryption, *string, *bool) {
 		return types.ServerSideEncryptionAwsKms, nil, new(true)
 	}
 	return types.ServerSideEncryptionAwsKms, &s.key, new(true)
-}
-
-// name is what checkpoints are called, as in bundle.yaml.
-var name = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$`)
-
-// CheckName refuses a name that no checkpoint can have.
-func CheckName(s string) error {
-	if !name.MatchString(s) {
-		return fmt.Errorf("%q is no name of a checkpoint: write up to 128 letters, digits, dots and dashes, for example laguna-xs-2.2", s)
-	}
-	return nil
-}
-
-// NameOf is the name that the vendor's uploader gives the checkpoint of an archive
-// or folder: that of the file, without its endings.
-func NameOf(source string) string {
-	n := path.Base(strings.TrimRight(strings.ReplaceAll(source, `\`, "/"), "/"))
-	return strings.TrimSuffix(n, ending(n))
-}
-
-// ending is that of an archive's name; "" if it has none.
-func ending(name string) string {
-	for _, e := range []string{".tar", ".tar.gz", ".tgz", ".tar.zst"} {
-		if strings.HasSuffix(name, e) {
-			return e
-		}
-	}
-	return ""
 }
 
 func folder(name string) string         { return Prefix + name + "/" }

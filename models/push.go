@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/poolhouse/poolhouse/bundle/archive"
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/transfer"
@@ -29,7 +30,7 @@ type PushOptions struct {
 	// Open, if not nil, opens the bytes of an archive that is no file, from their
 	// beginning each time; Source then only names it.
 	Open func(context.Context) (io.ReadCloser, error)
-	// Name of the checkpoint; empty is [NameOf] the source.
+	// Name of the checkpoint; empty is [checkpoint.NameOf] the source.
 	Name string
 	// Digest is what the archive should have, sha256:...; empty is what a file
 	// beside it with the ending .sha256 says, if there is one.
@@ -85,12 +86,12 @@ type Pushed struct {
 // none that another push has written meanwhile.
 func (s *Store) Push(ctx context.Context, o PushOptions) (p *Pushed, err error) {
 	if o.Name == "" {
-		o.Name = NameOf(o.Source)
+		o.Name = checkpoint.NameOf(o.Source)
 	}
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
-	if err := CheckName(o.Name); err != nil {
+	if err := checkpoint.CheckName(o.Name); err != nil {
 		return nil, err
 	}
 	src, err := open(o)

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/poolhouse/poolhouse/bundle/archive"
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 )
@@ -43,14 +44,14 @@ func parseRemote(s string) (*remote, error) {
 	if bucket == "" || strings.Trim(key, "/") == "" {
 		return nil, fmt.Errorf("%q is no source in S3: write s3://BUCKET/PREFIX/ or s3://BUCKET/KEY.tar", s)
 	}
-	if ending(key) == "" {
+	if !checkpoint.IsArchive(key) {
 		key = strings.TrimRight(key, "/") + "/"
 	}
 	return &remote{bucket: bucket, key: key}, nil
 }
 
 // archive tells that it is one, by its name.
-func (r *remote) archive() bool { return ending(r.key) != "" }
+func (r *remote) archive() bool { return checkpoint.IsArchive(r.key) }
 
 func (r *remote) uri(key string) string { return scheme + r.bucket + "/" + key }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 )
 
 // Removal is what a checkpoint holds, and what goes with it.
@@ -34,7 +36,7 @@ func (s *Store) Removable(ctx context.Context, name string) (*Removal, error) {
 
 // removable also returns the versions but those of the marker.
 func (s *Store) removable(ctx context.Context, name string) (*Removal, []types.ObjectIdentifier, error) {
-	if err := CheckName(name); err != nil {
+	if err := checkpoint.CheckName(name); err != nil {
 		return nil, nil, err
 	}
 	r := &Removal{Name: name, URI: s.uri(name)}

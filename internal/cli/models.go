@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poolhouse/poolhouse/architecture"
+	"github.com/poolhouse/poolhouse/bundle/checkpoint"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
@@ -120,10 +121,10 @@ func (a *app) modelsPushCommand() *cobra.Command {
 			ctx := cmd.Context()
 			o.Source = args[0]
 			if o.Name == "" {
-				o.Name = models.NameOf(o.Source)
+				o.Name = checkpoint.NameOf(o.Source)
 			}
 			var faults []error
-			if err := models.CheckName(o.Name); err != nil {
+			if err := checkpoint.CheckName(o.Name); err != nil {
 				faults = append(faults, fmt.Errorf("%w; --name gives it another", err))
 			}
 			var err error
@@ -234,7 +235,7 @@ func (a *app) modelsVerifyCommand() *cobra.Command {
 			"It exits with 3 if anything differs.",
 		Args: oneOf("the name of one checkpoint", "laguna-xs-2.2"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := models.CheckName(args[0]); err != nil {
+			if err := checkpoint.CheckName(args[0]); err != nil {
 				return &usageError{err}
 			}
 			store, err := a.models(cmd.Context(), file)
@@ -287,7 +288,7 @@ func (a *app) modelsRemoveCommand() *cobra.Command {
 		Args: oneOf("the name of one checkpoint", "laguna-xs-2.2"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			if err := models.CheckName(args[0]); err != nil {
+			if err := checkpoint.CheckName(args[0]); err != nil {
 				return &usageError{err}
 			}
 			store, err := a.models(ctx, file)
