@@ -24,8 +24,9 @@ import (
 type Limits struct {
 	// Members is how many files and folders there may be.
 	Members int
-	// Bytes is how many bytes may come out of all archives and compressed
-	// streams together.
+	// Bytes is how many bytes there may be: those of a folder's files or of an archive,
+	// unpacked if it is compressed, and those that compressed files in it unpack to. What
+	// lies in an archive within is counted once.
 	Bytes int64
 	// Ratio is how many bytes may come out of one that goes into a
 	// decompressor, once more than RatioFrom came out.
@@ -167,7 +168,11 @@ func Stream(r io.Reader, b *Budget, o Options, visit Visit) (Format, error) {
 		b.Add(o.Place, "name a folder, or an archive made by: poolhouse bundle build", "is no tar archive")
 		return "", nil
 	}
-	return formats[c], b.settle(Tar(src, b, o, visit))
+	var in io.Reader = src
+	if c == None { // else what comes out is spent
+		in = &counted{r: src, b: b, place: o.Place}
+	}
+	return formats[c], b.settle(Tar(in, b, o, visit))
 }
 
 // settle takes an error of what is read down as a fault and returns others.
@@ -235,7 +240,7 @@ func (b *Budget) Keep(size int64, r io.Reader) ([]byte, error) {
 // Forget is for a document that is no longer needed.
 func (b *Budget) Forget(text []byte) { b.documents -= int64(len(text)) }
 
-// spend takes bytes that came out of an archive or a decompressor off the budget.
+// spend takes bytes off the budget, where they come from: a file, or a decompressor.
 func (b *Budget) spend(place string, n int) error {
 	b.bytes += int64(n)
 	if b.bytes > b.Bytes {

@@ -43,14 +43,11 @@ func (r *raw) Read(p []byte) (int, error) {
 			return n, stop(r.place, "look at what made it before you use it", "has more than %d bytes of headers before one file", r.b.Headers)
 		}
 	}
-	if spent := r.b.spend(r.place, n); spent != nil {
-		return n, spent
-	}
 	return n, err
 }
 
-// Tar visits every file of a tar archive, in its order. An error that is
-// [Broken] is for [Budget.Settle].
+// Tar visits every file of a tar archive, in its order. Its bytes are off the budget
+// already, as what was read or unpacked. An error is for [Budget.Settle].
 func Tar(r io.Reader, b *Budget, o Options, visit Visit) error {
 	in := &raw{r: r, b: b, place: o.Place}
 	t := tar.NewReader(in)
