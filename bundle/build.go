@@ -50,7 +50,8 @@ var ErrChanged = errors.New("changed while the bundle was made")
 // Build writes a bundle, as .tar.gz or .tar by its name, and a file with its
 // digest beside it. The same content gives the same bytes: files are sorted, and
 // times, owners and modes fixed. The bundle appears whole or not at all, and only
-// if nothing is wrong with it; a [fault.Faults] is all that is.
+// if nothing is wrong with it; a [fault.Faults] is all that is. What an earlier build of
+// the same name left beside it when it was killed is removed.
 func Build(ctx context.Context, name string, o BuildOptions) (*Contents, error) {
 	if o.Limits == (archive.Limits{}) {
 		o.Limits = archive.Default()
@@ -61,6 +62,9 @@ func Build(ctx context.Context, name string, o BuildOptions) (*Contents, error) 
 		b.Add("", "name it so that it ends with .tar.gz or .tar", "can't be written to %s", fault.Quoted(name))
 	}
 	checkCheckpoints(o.Checkpoints, "the checkpoints", b.List)
+	if err := clearParts(name); err != nil {
+		return nil, err
+	}
 	sources := sources(o, b)
 	r := newReader(b)
 	for _, s := range sources {
@@ -209,7 +213,7 @@ type writer struct {
 
 // archive writes a bundle whole or not at all.
 func (w *writer) archive(name string, compress bool, sources []input, l archive.Limits) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".poolhouse-*")
+	f, err := newPart(name)
 	if err != nil {
 		return unwritten(name, err)
 	}
@@ -217,9 +221,10 @@ func (w *writer) archive(name string, compress bool, sources []input, l archive.
 		if err != nil {
 			err = errors.Join(err, ignoreAbsent(os.Remove(f.Name())))
 		}
+		err = errors.Join(err, f.Close()) // and its lock is free
 	}()
 	sum := sha256.New()
-	if err := errors.Join(w.write(io.MultiWriter(f, sum), compress, sources, l), f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(w.write(io.MultiWriter(f, sum), compress, sources, l), f.Chmod(0o644), f.Sync()); err != nil {
 		return unwritten(name, err)
 	}
 	// Without a digest for a moment rather than with one of another bundle.
