@@ -12,21 +12,43 @@ import (
 )
 
 // Check finds the images that the charts of a bundle name and the registry does not
-// have, each by its digest, in the repository that it belongs to: nothing is to be
-// installed before it finds none. It only reads.
-func (g *Registry) Check(ctx context.Context, c *bundle.Contents) (fault.Faults, error) {
+// have, each by its digest, in the repository that it belongs to. It only reads, and asks
+// for none of which the plan knows, or its push, whether it is there.
+func (p *Plan) Check(ctx context.Context, c *bundle.Contents) (fault.Faults, error) {
 	var refs []chart.Reference
 	for _, h := range c.Charts {
 		refs = append(refs, h.Images...)
 	}
-	_, faults, err := g.Locate(ctx, c, refs)
+	_, faults, err := p.registry.locate(ctx, c, refs, p.known)
 	return faults, err
+}
+
+// known tells whether a repository has a manifest, if that is known.
+func (p *Plan) known(repository, digest string) (there, known bool) {
+	for _, i := range p.Images {
+		if i.Repository != repository {
+			continue
+		}
+		whole := i.Whole || p.pushed
+		switch {
+		case digest == i.Digest:
+			return whole, true
+		case whole && slices.ContainsFunc(i.image.Manifests, func(m image.Manifest) bool { return m.Digest == digest }):
+			return true, true
+		}
+	}
+	return false, false
 }
 
 // Locate finds by which names the images that charts name are pulled from the
 // registry: by digest, from the repository that each belongs to. What the bundle or
 // the registry doesn't have is a fault. It only reads.
 func (g *Registry) Locate(ctx context.Context, c *bundle.Contents, refs []chart.Reference) (map[string]string, fault.Faults, error) {
+	return g.locate(ctx, c, refs, func(string, string) (bool, bool) { return false, false })
+}
+
+// locate is [Registry.Locate] that asks only for what isn't known.
+func (g *Registry) locate(ctx context.Context, c *bundle.Contents, refs []chart.Reference, known func(repository, digest string) (there, known bool)) (map[string]string, fault.Faults, error) {
 	type want struct {
 		ref        chart.Reference
 		repository Repository
@@ -56,22 +78,33 @@ func (g *Registry) Locate(ctx context.Context, c *bundle.Contents, refs []chart.
 			wants = append(wants, w)
 		}
 	}
-	lacking := make([]bool, len(wants))
+	lacking, asks := map[place]bool{}, []place{}
+	for _, w := range wants {
+		at := place{w.digest, w.repository.Name}
+		if _, is := lacking[at]; is {
+			continue
+		}
+		there, sure := known(at.repository, at.digest)
+		if lacking[at] = !there; !sure {
+			asks = append(asks, at)
+		}
+	}
 	var mu sync.Mutex
-	err := each(ctx, len(wants), func(n int) error {
-		is, err := g.Client.Digest(ctx, wants[n].repository.Name, wants[n].digest)
+	err := each(ctx, len(asks), func(n int) error {
+		at := asks[n]
+		is, err := g.Client.Digest(ctx, at.repository, at.digest)
 		mu.Lock()
 		defer mu.Unlock()
-		lacking[n] = is != wants[n].digest
+		lacking[at] = is != at.digest
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	at := map[string]string{}
-	for n, w := range wants {
+	for _, w := range wants {
 		at[w.ref.Image] = w.repository.URI + "@" + w.digest
-		if lacking[n] {
+		if lacking[place{w.digest, w.repository.Name}] {
 			l.Add(w.ref.Place, push, "names the image %s, which %s does not have: %s", w.ref.Image, w.repository.Name, w.digest)
 		}
 	}

@@ -24,6 +24,7 @@ type Plan struct {
 
 	source   source
 	registry *Registry
+	pushed   bool // and all of it is there
 	// lacks are the repositories that lack a layer or configuration, by digest;
 	// somewhere says that one has it, and has which one has it in an image.
 	lacks     map[string][]string

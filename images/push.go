@@ -73,8 +73,9 @@ func (p *Plan) Push(ctx context.Context, o PushOptions) error {
 		s.lacks[digest] = slices.Clone(repositories)
 	}
 	s.open()
-	err := s.passes(ctx)
-	return s.close(ctx, err)
+	err := s.close(ctx, s.passes(ctx))
+	p.pushed = err == nil
+	return err
 }
 
 // place is a layer in a repository.

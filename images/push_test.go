@@ -36,7 +36,7 @@ func TestPush(t *testing.T) {
 				if state, err := w.push(t.Context(), c); err != nil || len(w.writes) > 0 || state.Moved != 0 || state.Done != 3 {
 					t.Errorf("%s: the second push: %v, %q, %+v", name, err, w.writes, state)
 				}
-				if faults, err := w.open().Check(t.Context(), c); err != nil || len(faults) > 0 {
+				if faults, err := w.plan(c).Check(t.Context(), c); err != nil || len(faults) > 0 {
 					t.Errorf("%s: the charts miss %v, %v", name, faults, err)
 				}
 			})

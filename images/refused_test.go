@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/poolhouse/poolhouse/bundle/chart"
 	"github.com/poolhouse/poolhouse/bundle/fault"
 	"github.com/poolhouse/poolhouse/images"
 )
@@ -52,7 +53,11 @@ func TestRefusals(t *testing.T) {
 			if !errors.As(err, &faults) || len(faults) != n || !strings.Contains(faults.Error(), text) || len(w.writes) > 0 {
 				t.Errorf("%v, after %q", err, w.writes)
 			}
-			if missing, err := w.open().Check(t.Context(), c); err != nil || len(missing) == 0 {
+			var refs []chart.Reference
+			for _, h := range c.Charts {
+				refs = append(refs, h.Images...)
+			}
+			if _, missing, err := w.open().Locate(t.Context(), c, refs); err != nil || len(missing) == 0 {
 				t.Errorf("the charts miss %v, %v", missing, err)
 			}
 		}

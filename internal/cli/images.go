@@ -114,8 +114,7 @@ func (a *app) imagesPushCommand() *cobra.Command {
 			}
 			if err := a.imagesMoved(ctx, repeated(cmd, args), func(v *view.Transfer) error {
 				o.Meter = v.Meter()
-				plan, err = images.Move(ctx, t.Architecture, t.AWS, contents, o)
-				return err
+				return plan.Move(ctx, contents, o)
 			}); err != nil {
 				return err
 			}
@@ -165,11 +164,7 @@ func (a *app) imagesListCommand() *cobra.Command {
 			if s.Plan, err = imagesPlan(cmd.Context(), t, contents, true); err != nil {
 				return err
 			}
-			g, err := images.Open(cmd.Context(), t.Architecture, t.AWS)
-			if err != nil {
-				return err
-			}
-			missing, err := g.Check(cmd.Context(), contents)
+			missing, err := s.Check(cmd.Context(), contents)
 			if err != nil {
 				return err
 			}
@@ -221,8 +216,15 @@ func (a *app) beside(t deploy.Target, resume string, contents *bundle.Contents, 
 		Name: "images", After: []architecture.StackName{architecture.Storage},
 		Resume: resume,
 		Move: func(ctx context.Context, c *awsapi.Clients, _ map[architecture.StackName]map[string]string, m *transfer.Meter) error {
-			_, err := images.Move(ctx, t.Architecture, c, contents, images.PushOptions{Clock: c.Clock, Meter: m, Limit: limit})
-			return err
+			g, err := images.Open(ctx, t.Architecture, c)
+			if err != nil {
+				return err
+			}
+			p, err := images.Prepare(ctx, g, contents, false)
+			if err != nil {
+				return err
+			}
+			return p.Move(ctx, contents, images.PushOptions{Clock: c.Clock, Meter: m, Limit: limit})
 		},
 	}
 }

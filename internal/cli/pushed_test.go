@@ -6,14 +6,18 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/poolhouse/poolhouse/bundle"
 	"github.com/poolhouse/poolhouse/internal/samplebundle"
+	"github.com/poolhouse/poolhouse/internal/testkit/server"
 )
 
 // TestImagesBesideCreate creates a deployment with a bundle: its images are in the
@@ -102,6 +106,27 @@ func TestImagesBesideCreate(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	says(stderr, `"event":"TransferProgress"`, `"status":"skipped"`)
+
+	// Nothing is looked up twice.
+	at, err := url.Parse(e.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := server.NewDoor(t, at.Host)
+	env = append(env, "AWS_ENDPOINT_URL="+door.URL)
+	for _, command := range []string{"push", "list"} {
+		run(0, "images", command, "-f", file, packed)
+		asked := map[string]int{}
+		for _, e := range door.Take() {
+			if service, operation, _ := strings.Cut(e.Header.Get("X-Amz-Target"), "."); strings.HasPrefix(service, "AmazonEC2ContainerRegistry") {
+				asked[operation]++
+			}
+		}
+		if d := cmp.Diff(map[string]int{"DescribeRepositories": 1, "GetAccountSetting": 1, "GetAuthorizationToken": 1}, asked); d != "" {
+			t.Errorf("images %s asks ECR (-want +got):\n%s", command, d)
+		}
+	}
+	env = env[:len(env)-1]
 
 	// A registry that nobody vouches for keeps no stack from its work. The run fails,
 	// says so once, and prints what the stacks have come to.
