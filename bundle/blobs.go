@@ -16,9 +16,6 @@ import (
 	"github.com/poolhouse/poolhouse/bundle/image"
 )
 
-// ErrEnough ends [Contents.Blobs] when nothing more is needed.
-var ErrEnough = errors.New("nothing more is needed")
-
 // Blobs reads a bundle again, and hands out the files of its images that are
 // wanted, in the order in which they lie there: layers and configurations. One
 // that lies in several archives comes several times, as long as it is wanted. What
@@ -67,10 +64,7 @@ func (c *Contents) Blobs(ctx context.Context, o Options, wanted func(digest stri
 		})
 	}
 	all.Wait()
-	switch {
-	case errors.Is(failed, ErrEnough):
-		return nil
-	case failed == nil && faults.Len() > 0:
+	if failed == nil && faults.Len() > 0 {
 		return faults.Faults()
 	}
 	return failed

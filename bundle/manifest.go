@@ -92,18 +92,7 @@ const maxEntries = 5000
 
 const correct = "correct it, or make the bundle again with: poolhouse bundle build"
 
-// ParseManifest reads a bundle.yaml. The error is all faults.
-func ParseManifest(text []byte) (*Manifest, error) {
-	var l fault.List
-	m := parseManifest(text, &l)
-	if l.Len() > 0 {
-		return nil, l.Faults()
-	}
-	return m, nil
-}
-
-// parseManifest is [ParseManifest] that adds to a list; nil if nothing could be
-// read.
+// parseManifest reads a bundle.yaml; nil if nothing could be read.
 func parseManifest(text []byte, l *fault.List) *Manifest {
 	var m Manifest
 	if !decode(text, &m, Description, l) {

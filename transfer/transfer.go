@@ -61,7 +61,7 @@ type Progress struct {
 type State struct {
 	Time time.Time `json:"time"`
 	Bytes
-	// Rate is how many bytes a second were moved of late: in the last [Window], or
+	// Rate is how many bytes a second were moved of late: in the last ten seconds, or
 	// since the start if that is shorter.
 	Rate float64 `json:"bytesPerSecond"`
 	// Remaining is how long it takes at this rate; negative if nobody knows.
@@ -77,8 +77,8 @@ type State struct {
 func (s State) Idle() bool { return len(s.Items) == 0 }
 
 const (
-	// Window is how far back a rate looks.
-	Window = 10 * time.Second
+	// window is how far back a rate looks.
+	window = 10 * time.Second
 	// slot is how finely.
 	slot = time.Second / 2
 )
@@ -265,7 +265,7 @@ func (m *Meter) rate(now time.Time, n int64) {
 	} else {
 		m.slots = append(m.slots, moved{at, n})
 	}
-	m.slots = slices.DeleteFunc(m.slots, func(s moved) bool { return !s.at.After(now.Add(-Window)) })
+	m.slots = slices.DeleteFunc(m.slots, func(s moved) bool { return !s.at.After(now.Add(-window)) })
 }
 
 // State is how far all items are.
@@ -287,11 +287,11 @@ func (m *Meter) State() State {
 	}
 	var n int64
 	from := m.started
-	if since := now.Add(-Window); since.After(from) {
+	if since := now.Add(-window); since.After(from) {
 		from = since
 	}
 	for _, slot := range m.slots {
-		if slot.at.After(now.Add(-Window)) {
+		if slot.at.After(now.Add(-window)) {
 			n += slot.n
 		}
 	}

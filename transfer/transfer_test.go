@@ -76,7 +76,7 @@ func TestMeter(t *testing.T) {
 		if s := m.State(); !s.Idle() || s.Done != 2 || s.Failed != 1 || s.Remaining != 0 || s.Moved != 82*mega || s.Total != 102*mega+7 {
 			t.Errorf("in the end: %+v", s)
 		}
-		time.Sleep(transfer.Window)
+		time.Sleep(10 * time.Second)
 		if s := m.State(); s.Rate != 0 {
 			t.Errorf("long after the end it goes at %f", s.Rate)
 		}

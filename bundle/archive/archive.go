@@ -112,9 +112,9 @@ type sourceError struct {
 
 func (e *sourceError) Error() string { return e.Fault.String() }
 
-// Broken tells whether an error is one of what was read, for which there is a
+// broken tells whether an error is one of what was read, for which there is a
 // fault, and not one of who reads.
-func Broken(err error) bool {
+func broken(err error) bool {
 	_, is := errors.AsType[*sourceError](err)
 	return is
 }
@@ -220,7 +220,7 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.b.Progress != nil && n > 0 {
 		s.b.Progress(int64(n))
 	}
-	if err != nil && !errors.Is(err, io.EOF) && !Broken(err) && context.Cause(s.b.ctx) == nil {
+	if err != nil && !errors.Is(err, io.EOF) && !broken(err) && context.Cause(s.b.ctx) == nil {
 		err = stop(s.place, "check the disk or network it lies on, and repeat the command", "can't be read: %v", err)
 	}
 	return n, err

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Most is how many faults a [List] keeps. A hostile bundle can hold a million.
-const Most = 100
+// most is how many faults a [List] keeps. A hostile bundle can hold a million.
+const most = 100
 
 // Fault is one thing that is wrong with a bundle.
 type Fault struct {
@@ -61,7 +61,7 @@ func (l *List) Add(place, fix, reason string, args ...any) {
 	f := Fault{Place: place, Reason: reason, Fix: fix}
 	switch {
 	case slices.Contains(l.faults, f):
-	case len(l.faults) >= Most:
+	case len(l.faults) >= most:
 		l.dropped++
 	default:
 		l.faults = append(l.faults, f)

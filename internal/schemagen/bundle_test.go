@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,15 @@ func TestBundleSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	for folder, sources := range map[string][]string{"charts": o.Charts, "containers": o.Images, "scripts": o.Scripts} {
+		for _, s := range sources {
+			to := filepath.Join(dir, folder, filepath.Base(s))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.Rename(s, to)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for _, change := range []struct{ from, to string }{
 		{"", ""},
 		{"bundle/v1", "bundle/v2"},
@@ -65,9 +75,15 @@ func TestBundleSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		bySchema := s.Validate(value)
-		_, byReader := bundle.ParseManifest([]byte(text))
-		if (bySchema == nil) != (change.from == "") || (byReader == nil) != (change.from == "") {
-			t.Errorf("%q for %q: the schema says %v, the reader %v", change.to, change.from, bySchema, byReader)
+		if err := os.WriteFile(filepath.Join(dir, bundle.Description), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read, err := bundle.Read(t.Context(), dir, bundle.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (bySchema == nil) != (change.from == "") || (len(read.Faults) == 0) != (change.from == "") {
+			t.Errorf("%q for %q: the schema says %v, the reader %v", change.to, change.from, bySchema, read.Faults)
 		}
 	}
 }
