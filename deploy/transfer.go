@@ -20,7 +20,8 @@ import (
 type Transfer struct {
 	// Name is what is moved, such as images.
 	Name string
-	// After are the stacks that it needs.
+	// After are the stacks that it needs, as wholes: before one is complete CloudFormation
+	// gives no outputs, and may roll back what holds something already.
 	After []architecture.StackName
 	// Move moves, and counts on the meter. The clients are the run's, which write only
 	// as long as it holds its lease; the outputs are those of the stacks in After. It

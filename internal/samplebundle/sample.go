@@ -2,6 +2,9 @@
 // static Go programs as images in the formats that there are, two charts, a
 // script; and stand-ins for charts of others that these may need. It is for tests,
 // rehearsals and demonstrations; nothing in it is the vendor's. The same programs give the same bytes.
+//
+// Images are written here and not by go-containerregistry: the program makes the sample
+// for its rehearsals, and would link that module for a few JSON documents and a tar.
 package samplebundle
 
 import (
