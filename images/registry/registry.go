@@ -254,14 +254,14 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// once makes a call once, and once more with new credentials if those it had were
-// refused and the body was not begun to be read.
+// once makes a call once, and once more with credentials if they are asked for, or new
+// ones if those it had were refused, and the body was not begun to be read.
 func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64), want ...int) (*http.Response, error) {
 	at, err := c.at(q.address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", q.doing, err)
 	}
-	for fresh := false; ; {
+	for again, fresh := false, false; ; again = true {
 		authorization, err := c.authorize(ctx, q.scope, fresh)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", q.doing, err)
@@ -299,7 +299,7 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 			return resp, nil
 		}
 		refused := refusal(q.doing, resp)
-		if fresh || !c.renews(refused, resp) {
+		if again || !c.renews(refused, resp) {
 			return nil, refused
 		}
 		if len(q.body) == 0 && sent.read.Load() {
@@ -307,7 +307,8 @@ func (c *Client) once(ctx context.Context, q call, body func() (io.Reader, int64
 			refused.stale = true
 			return nil, refused
 		}
-		fresh = true
+		// Who was not told yet how to say who calls has none that were refused.
+		fresh = authorization != ""
 	}
 }
 
