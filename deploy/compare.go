@@ -44,8 +44,7 @@ type document struct {
 // tell what is replaced.
 func localChanges(before, next []byte) []stack.Change {
 	var a, b document
-	// A template that isn't JSON is one that we did not write; it then counts
-	// as empty.
+	// Of a template that is not as we write them, what can be read counts.
 	_ = json.Unmarshal(before, &a)
 	_ = json.Unmarshal(next, &b)
 	ids := map[string]bool{}

@@ -376,7 +376,7 @@ func retains(body []byte) (map[string]bool, error) {
 		Resources map[string]struct{ DeletionPolicy string }
 	}
 	if err := json.Unmarshal(body, &doc); err != nil {
-		return nil, fmt.Errorf("what a deletion of the stack leaves behind can't be told from its template, which is not JSON as poolhouse writes it (%w): poolhouse update FILE writes it again; otherwise delete by hand what it retains, and the stack", err)
+		return nil, fmt.Errorf("what a deletion of the stack leaves behind can't be told from its template, which is not as poolhouse writes it (%w): poolhouse update FILE writes it again; otherwise delete by hand what it retains, and the stack", err)
 	}
 	m := map[string]bool{}
 	for id, r := range doc.Resources {

@@ -137,13 +137,9 @@ func (r *run) setProtection(ctx context.Context, name architecture.StackName, st
 }
 
 func (r *run) applyProtection(ctx context.Context, st *stack.State, value string) (*stack.Outcome, error) {
-	body, err := r.driver.Template(ctx, st.Name)
-	if err != nil {
-		return nil, err
-	}
 	params := maps.Clone(st.Parameters)
 	params[templates.ProtectionParameter] = value
-	return r.driver.Apply(ctx, stack.Spec{Name: st.Name, Template: body, Parameters: params, Tags: st.Tags, RoleARN: r.Architecture.Config.ServiceRole}, nil)
+	return r.driver.Apply(ctx, stack.Spec{Name: st.Name, Parameters: params, Tags: st.Tags, RoleARN: r.Architecture.Config.ServiceRole}, nil)
 }
 
 // guarded are the types whose deletion protection the parameter switches.

@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,14 +16,12 @@ import (
 	cfntypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/goccy/go-yaml"
 
 	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/deploy"
 	"github.com/poolhouse/poolhouse/guard"
 	"github.com/poolhouse/poolhouse/internal/rehearse"
 	"github.com/poolhouse/poolhouse/internal/testkit"
-	"github.com/poolhouse/poolhouse/sandbox"
 	"github.com/poolhouse/poolhouse/stack"
 )
 
@@ -274,67 +271,6 @@ func TestL07DeleteLeavesWhatAnUpdateCouldNotMake(t *testing.T) {
 		if left := w.buckets(); !slices.Equal(left, []string{"theirs-of-old"}) {
 			t.Errorf("left: %q", left)
 		}
-	})
-}
-
-// TestL07DeleteReadsWhatItLeavesBehind: somebody gave a stack a template in YAML, of
-// which a deletion can't tell what CloudFormation would leave behind. It leaves the stack,
-// and says what to do.
-func TestL07DeleteReadsWhatItLeavesBehind(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := example(t, "evaluation")
-		w := newWorld(t, a, sandbox.Options{Fresh: true})
-		w.stack(a, architecture.Storage, "Resources:\n  ModelsBucket:\n    Type: AWS::S3::Bucket\n    DeletionPolicy: Retain\n    Properties: {BucketName: theirs-in-yaml}\n")
-		d, err := deploy.Delete(t.Context(), deploy.DeleteOptions{Target: w.target(a), Data: deploy.DestroyData})
-		if err == nil || d == nil || d.Outcome != deploy.Blocked || !strings.Contains(err.Error(), "poolside-storage") || !strings.Contains(err.Error(), "poolhouse update FILE writes it again") {
-			t.Errorf("got %+v, %v", d, err)
-		}
-		if stacks := w.stacks(a); !slices.Equal(stacks, []string{"storage"}) || !slices.Equal(w.buckets(), []string{"theirs-in-yaml"}) {
-			t.Errorf("left: stacks %q, buckets %q", stacks, w.buckets())
-		}
-	})
-}
-
-// TestUpdateOfATemplateInYAML: somebody gave a stack its template in YAML, and more to hold. The next
-// update writes it as poolhouse does, and a deletion can read it again.
-func TestUpdateOfATemplateInYAML(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := example(t, "evaluation")
-		w := newWorld(t, a, sandbox.Options{})
-		w.create(a)
-		api := w.target(a).AWS
-		d := &stack.Driver{CFN: api.CloudFormation, Clock: api.Clock}
-		name := a.StackName(architecture.Storage)
-		body, err := d.Template(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := yaml.JSONToYAML(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		st, err := d.Describe(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := &cloudformation.UpdateStackInput{StackName: &name, TemplateBody: new(strings.Replace(string(text), "\nResources:\n", "\nResources:\n  Theirs: {Type: AWS::SSM::Parameter, Properties: {Type: String, Name: theirs, Value: x}}\n", 1)), Capabilities: []cfntypes.Capability{cfntypes.CapabilityCapabilityNamedIam}}
-		for k := range st.Parameters {
-			in.Parameters = append(in.Parameters, cfntypes.Parameter{ParameterKey: new(k), UsePreviousValue: new(true)})
-		}
-		if _, err := api.CloudFormation.UpdateStack(t.Context(), in); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := d.Rest(t.Context(), name); err != nil {
-			t.Fatal(err)
-		}
-		w.update(a)
-		w.emptyPlan(a)
-		if body, err = d.Template(t.Context(), name); err != nil || !json.Valid(body) {
-			t.Errorf("after the update the template is %.80s, %v", body, err)
-		}
-		w.clean(w.destroy(a))
 	})
 }
 

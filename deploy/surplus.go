@@ -106,7 +106,7 @@ func (a *applying) validatedIn(body []byte) []string {
 			}
 		}
 	}
-	// A template that isn't JSON is none that we wrote, and names no zone.
+	// See localChanges.
 	_ = json.Unmarshal(body, &doc)
 	zones := []string{a.Architecture.Config.DNS.ZoneID, a.output(architecture.DNS, "HostedZoneId")}
 	if st := a.state(architecture.DNS); st.Exists() {

@@ -3,6 +3,7 @@ package drift
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,6 +145,9 @@ func (w *witness) names(ctx context.Context, i *Item) ([]string, error) {
 	// What is gone may have gone as a part of something else.
 	d := &stack.Driver{CFN: w.AWS.CloudFormation, Clock: w.AWS.Clock}
 	body, err := d.Template(ctx, i.StackName)
+	if _, unread := errors.AsType[*stack.TemplateError](err); unread {
+		return names, nil // fewer calls are found
+	}
 	if err != nil {
 		return nil, err
 	}

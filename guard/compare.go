@@ -34,8 +34,8 @@ type difference struct {
 	begins bool      // with its whole stack
 }
 
-// compare lists what differs, by stack and logical id. A template that is no
-// JSON is not ours and holds nothing.
+// compare lists what differs, by stack and logical id. Of a template that is not as
+// we write them, what can be read counts.
 func compare(c Case) []difference {
 	var all []difference
 	for _, place := range sorted(c.Before, c.After) {

@@ -116,6 +116,7 @@ func (a Allowed) Left(all []Refusal) []Refusal {
 type Stack struct {
 	// Name is the stack's name in the account.
 	Name string
+	// Body is its template in JSON.
 	Body []byte
 	// Parameters are their values, as far as the judgement needs them.
 	Parameters map[string]string

@@ -48,8 +48,12 @@ type changeSet struct {
 func (d *Driver) changeSet(ctx context.Context, spec Spec, name, on string, kind types.ChangeSetType) (changeSet, error) {
 	in := &cloudformation.CreateChangeSetInput{
 		StackName: &on, ChangeSetName: &name, ChangeSetType: kind, ClientToken: aws.String(newToken()),
-		TemplateBody: aws.String(string(spec.Template)),
 		Capabilities: []types.Capability{types.CapabilityCapabilityNamedIam},
+	}
+	if spec.Template == nil {
+		in.UsePreviousTemplate = aws.Bool(true)
+	} else {
+		in.TemplateBody = aws.String(string(spec.Template))
 	}
 	if spec.RoleARN != "" {
 		in.RoleARN = &spec.RoleARN

@@ -23,6 +23,7 @@ import (
 	"github.com/poolhouse/poolhouse/diagnosis"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
+	"github.com/poolhouse/poolhouse/stack/template"
 )
 
 // Driver drives the stacks of one account and region.
@@ -41,7 +42,8 @@ type Driver struct {
 
 // Spec is what a stack shall be.
 type Spec struct {
-	Name       string
+	Name string
+	// Template is nil for the one that the stack has, as that was sent.
 	Template   []byte
 	Parameters map[string]string
 	Tags       map[string]string
@@ -322,13 +324,35 @@ func (d *Driver) Policy(ctx context.Context, id, body string) error {
 	return nil
 }
 
-// Template returns the stack's template as it was sent.
+// TemplateError is that the template of a stack can't be read.
+type TemplateError struct {
+	Stack string
+	Err   error
+}
+
+func (e *TemplateError) Error() string {
+	return fmt.Sprintf("the template that stack %s has can't be read: %v: deploy it again in JSON, as poolhouse export writes it, and repeat the command; "+
+		"if nothing else of it changes, CloudFormation takes it together with a new tag of the stack", e.Stack, e.Err)
+}
+
+func (e *TemplateError) Unwrap() error { return e.Err }
+
+// Template returns the stack's template in JSON: as it was sent, to the byte, or with
+// the same meaning if somebody sent it in YAML. One that can't be read is a
+// [*TemplateError].
 func (d *Driver) Template(ctx context.Context, name string) ([]byte, error) {
 	out, err := d.CFN.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: &name, TemplateStage: types.TemplateStageOriginal})
 	if err != nil {
 		return nil, fmt.Errorf("get template of stack %s: %w", name, err)
 	}
-	return []byte(aws.ToString(out.TemplateBody)), nil
+	body, err := template.JSON([]byte(aws.ToString(out.TemplateBody)))
+	if err != nil {
+		if _, resource, ok := strings.Cut(name, ":stack/"); ok { // of its ARN
+			name, _, _ = strings.Cut(resource, "/")
+		}
+		return nil, &TemplateError{Stack: name, Err: err}
+	}
+	return body, nil
 }
 
 // Resource is a resource of a stack.
