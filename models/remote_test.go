@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolhouse/poolhouse/bundle/fault"
+	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/internal/clock"
 	"github.com/poolhouse/poolhouse/internal/testkit"
 	"github.com/poolhouse/poolhouse/models"
@@ -183,6 +184,61 @@ func TestCopyKilled(t *testing.T) {
 				t.Errorf("%v, and then %v for %+v", before, after, got)
 			}
 			w.holds(t, "m", f)
+		})
+	}
+}
+
+// Copies that S3 does not carry out for a while are got over. Where it never does, the push
+// ends with the file's name, nothing half-done is to be seen, and the next one has copied
+// what is missing.
+func TestCopyTrouble(t *testing.T) {
+	t.Parallel()
+	f := files{"a": {11 * mebi, 1}, "b": {10, 2}}
+	for name, trouble := range map[string]func() (*http.Response, error){
+		"throttled": func() (*http.Response, error) { return answer(http.StatusServiceUnavailable, "SlowDown"), nil },
+		"own error": func() (*http.Response, error) {
+			return answer(http.StatusInternalServerError, "InternalError"), nil
+		},
+		"cut": func() (*http.Response, error) { return nil, syscall.ECONNRESET },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, false)
+			w.staged(t, "m/", f)
+			o := models.PushOptions{Source: "s3://" + staging + "/m/"}
+			var left atomic.Int64
+			left.Store(5)
+			w.way.intercept(func(c call) (*http.Response, error) {
+				if strings.Contains(c.operation, "Copy") && left.Add(-1) >= 0 {
+					return trouble()
+				}
+				return nil, nil
+			}, nil)
+			if got, err := w.Push(t.Context(), o); err != nil || got.Copied != f.size() || left.Load() >= 0 {
+				t.Errorf("for a while: %+v, %v", got, err)
+			}
+			w.holds(t, "m", f)
+			for operation, want := range map[string]string{"UploadPartCopy": "file a: copy it from s3://", "CopyObject": "file b: copy it from s3://"} {
+				o.Name = operation
+				w.way.intercept(func(c call) (*http.Response, error) {
+					if c.operation == operation {
+						return trouble()
+					}
+					return nil, nil
+				}, nil)
+				_, err := w.Push(t.Context(), o)
+				if !awsapi.Passes(err) || !strings.Contains(err.Error(), "push "+operation+": "+want) {
+					t.Errorf("%s: %v", operation, err)
+				}
+				before := count(carriedOut(w.way.take()))
+				w.visible(t, operation, f)
+				got, err := w.Push(t.Context(), o)
+				after := count(carriedOut(w.way.take()))
+				if err != nil || before["UploadPartCopy"]+after["UploadPartCopy"] != 3 || before["CopyObject"]+after["CopyObject"] != 1 {
+					t.Errorf("%s: %v, and then %v for %+v, %v", operation, before, after, got, err)
+				}
+				w.holds(t, operation, f)
+			}
 		})
 	}
 }
