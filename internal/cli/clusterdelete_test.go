@@ -71,10 +71,10 @@ func (c *theirs) make(path, body string) {
 func (c *theirs) until(path, what string, is func(map[string]any) bool) {
 	c.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); ; {
-		if _, o := c.do(http.MethodGet, path, ""); is(o) {
+		if code, o := c.do(http.MethodGet, path, ""); is(o) {
 			return
 		} else if time.Now().After(deadline) {
-			c.t.Fatalf("%s is not %s: %v", path, what, o)
+			c.t.Fatalf("%s is not %s: %d %v", path, what, code, o)
 		}
 		<-time.After(time.Second) // the cluster is a process of its own
 	}

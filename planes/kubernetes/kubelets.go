@@ -1,12 +1,14 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -14,7 +16,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -35,6 +36,7 @@ const kubeletPort = "10250"
 type kubelets struct {
 	config    Config
 	api       string
+	program   string // whose argument is KubeletArgument; "" is this one
 	authority *authority
 	pods      *pods
 	addresses *addresses
@@ -48,6 +50,7 @@ type running struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // of its end
+	told   bool  // start has returned it
 }
 
 func newKubelets(c Config, api string, a *authority, p *pods) *kubelets {
@@ -58,7 +61,7 @@ func newKubelets(c Config, api string, a *authority, p *pods) *kubelets {
 func (k *kubelets) cannot() string { return k.pods.cannot }
 
 // start has the pods of a node run, until stop, if they don't. An error is of a
-// start before, which the next call tries again.
+// start before, which the next call tries again, unless its kubelet was given up.
 func (k *kubelets) start(ctx context.Context, n Node) error {
 	if k.cannot() != "" {
 		return nil
@@ -68,7 +71,10 @@ func (k *kubelets) start(ctx context.Context, n Node) error {
 	if r := k.running[n.Name]; r != nil {
 		select {
 		case <-r.done:
-			delete(k.running, n.Name)
+			if _, ok := errors.AsType[*gaveUp](r.err); !ok {
+				delete(k.running, n.Name)
+			}
+			r.told = true
 			return r.err
 		default:
 			return nil
@@ -95,6 +101,9 @@ func (k *kubelets) stop(name string) error {
 	}
 	r.cancel()
 	<-r.done
+	if r.told {
+		return nil
+	}
 	return r.err
 }
 
@@ -114,9 +123,6 @@ func (k *kubelets) close() error {
 	wg.Wait()
 	return errors.Join(append(errs, k.pods.close())...)
 }
-
-// again is how long a kubelet that ended unasked is waited with.
-const again = time.Second
 
 func (k *kubelets) run(ctx context.Context, n Node) error {
 	o, err := k.options(n)
@@ -150,20 +156,10 @@ func (k *kubelets) run(ctx context.Context, n Node) error {
 	})
 	served := make(chan error, 1)
 	go func() { served <- runtime.Serve(l) }()
-	for ctx.Err() == nil {
-		if err := k.process(ctx, o); err != nil && ctx.Err() == nil {
-			fmt.Fprintf(os.Stderr, "the kubelet of node %s ended and is started again: %v\n", n.Name, err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
-	}
-	err = runtime.Close()
-	if e := <-served; e != nil {
-		err = errors.Join(err, e)
-	}
-	return errors.Join(err, os.RemoveAll(o.Dir))
+	err = keep(ctx, func(ctx context.Context) error { return k.process(ctx, o) }, func(err error) {
+		fmt.Fprintf(os.Stderr, "the kubelet of node %s is started again: %v\n", n.Name, err)
+	})
+	return errors.Join(err, runtime.Close(), <-served, os.RemoveAll(o.Dir))
 }
 
 // options are what a node's kubelet is told.
@@ -196,11 +192,14 @@ func (k *kubelets) options(n Node) (kubelet.Options, error) {
 	return o, nil
 }
 
-// process runs a kubelet until it ends, which the context has it do.
+// process runs a kubelet until it ends, which the context has it do. The error is how it
+// ended, with its last words.
 func (k *kubelets) process(ctx context.Context, o kubelet.Options) (err error) {
-	program, err := os.Executable()
-	if err != nil {
-		return err
+	program := k.program
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return err
+		}
 	}
 	if err := os.Remove(filepath.Join(o.Dir, kubelet.Server)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -210,7 +209,9 @@ func (k *kubelets) process(ctx context.Context, o kubelet.Options) (err error) {
 		return err
 	}
 	c := exec.CommandContext(ctx, program, KubeletArgument)
-	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	words := &lastWords{}
+	c.Stdout = io.MultiWriter(os.Stderr, words)
+	c.Stderr = c.Stdout
 	// It ends when this does: then its input does.
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -219,10 +220,11 @@ func (k *kubelets) process(ctx context.Context, o kubelet.Options) (err error) {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	if _, err := in.Write(append(text, '\n')); err != nil {
-		return errors.Join(err, c.Wait())
+	_, wrote := in.Write(append(text, '\n'))
+	if err := cmp.Or(c.Wait(), wrote); err != nil {
+		return fmt.Errorf("%w: %s", err, words)
 	}
-	return c.Wait()
+	return fmt.Errorf("it ended unasked: %s", words)
 }
 
 // dial connects to a kubelet, or to a pod.

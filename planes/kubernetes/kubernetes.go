@@ -269,15 +269,24 @@ func awaitControllers(ctx context.Context, client *kubernetes.Clientset) error {
 	})
 }
 
-// until looks until there is no error, or the context ends.
+// until looks until there is no error, or the context ends: the error is why, and what the
+// last look before said.
 func until(ctx context.Context, look func() error) error {
+	var last error
 	for {
-		if look() == nil {
+		err := look()
+		if err == nil {
 			return nil
+		}
+		if ctx.Err() == nil {
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			if last == nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("%w; before, it was: %v", context.Cause(ctx), last)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -137,8 +137,8 @@ func (k *runs) pod(name string, change func(*core.PodSpec)) {
 	ok(k.t, err)
 }
 
-// until waits for a pod that something is true of; what it was last, and its events,
-// are said if none becomes so.
+// until waits for a pod that something is true of; what it was last, its events, and why
+// it was watched no longer are said if none becomes so.
 func (k *runs) until(name string, is func(*core.Pod) bool) *core.Pod {
 	k.t.Helper()
 	ctx, cancel := context.WithTimeout(k.t.Context(), time.Minute)
@@ -146,15 +146,21 @@ func (k *runs) until(name string, is func(*core.Pod) bool) *core.Pod {
 	w, err := k.admin.CoreV1().Pods("team").Watch(ctx, meta.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()})
 	ok(k.t, err)
 	defer w.Stop()
-	var last *core.Pod
+	var last core.Pod
+	var said []string
 	for e := range w.ResultChan() {
-		if p, ok := e.Object.(*core.Pod); ok {
-			if last = p; is(p) {
-				return p
+		switch o := e.Object.(type) {
+		case *core.Pod:
+			if last = *o; is(o) {
+				return o
 			}
+		default:
+			said = append(said, fmt.Sprintf("the watch: %v", apierrors.FromObject(o)))
 		}
 	}
-	var said []string
+	if ctx.Err() == nil {
+		said = append(said, "the watch ended early")
+	}
 	events, err := k.admin.CoreV1().Events("team").List(k.t.Context(), meta.ListOptions{FieldSelector: "involvedObject.name=" + name})
 	ok(k.t, err)
 	for _, e := range events.Items {
