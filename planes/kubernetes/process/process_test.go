@@ -465,10 +465,48 @@ func TestShared(t *testing.T) {
 	want(t, "memory", out, "shared")
 	out, _ = run(t, s, w.container("list", "/proc/[0-9]*"))
 	want(t, "processes", len(strings.Fields(out)), 3) // pause, that which stays, this
-	_, exit = run(t, s, w.container("leave"))
-	want(t, "leaving a process", exit.Code, 0)
 	ok(t, s.Close())
 	want(t, "closed", p.Wait(), process.Exit{Signal: 9})
+}
+
+// TestLeft: what a container leaves in processes that it shares ends with it, as does what
+// commands beside it leave; those leave it in the container that goes on.
+func TestLeft(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	s, _ := w.pod(process.SandboxOptions{SharePids: true})
+	are := func(when string, others int) {
+		t.Helper()
+		for late := time.Now().Add(20 * time.Second); ; {
+			out, _ := run(t, s, w.container("list", "/proc/[0-9]*"))
+			got := len(strings.Fields(out)) - 2 // pause, which may be about to reap, and this
+			if got == others {
+				return
+			}
+			if time.Now().After(late) {
+				t.Fatalf("%s: %d processes are there, want %d", when, got, others)
+			}
+		}
+	}
+	stays, _ := stay(t, s, w.container("stay"))
+	_, exit := run(t, s, w.container("leave"))
+	want(t, "leaving a process", exit.Code, 0)
+	are("a container has left a process", 1)
+	beside, err := stays.Exec(t.Context(), process.Command{Args: []string{"/bin/guest", "leave"}})
+	ok(t, err)
+	want(t, "leaving a process beside", beside.Wait().Code, 0)
+	are("a command has left a process", 2)
+	var out output
+	beside, err = stays.Exec(t.Context(), process.Command{Args: []string{"/bin/guest", "stay"}, Stdout: &out})
+	ok(t, err)
+	out.await(t, "here")
+	ok(t, stays.Signal(9))
+	want(t, "the container", stays.Wait(), process.Exit{Signal: 9})
+	want(t, "the command beside it", beside.Wait(), process.Exit{Signal: 9})
+	are("the container has ended", 0)
+	if _, err := stays.Exec(t.Context(), process.Command{Args: []string{"/bin/guest", "id"}}); err == nil || !strings.Contains(err.Error(), "ended") {
+		t.Errorf("in a container that has ended: %v", err)
+	}
 }
 
 // TestExec: a command runs beside the first, as the same user, and ends with it.

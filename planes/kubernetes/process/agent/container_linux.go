@@ -44,6 +44,9 @@ func (a *agent) start(link *order.Link, o order.Start, streams []*os.File) error
 	return a.life(link, p, c, s, pids, streams, sys)
 }
 
+// errEnded tells that a container is there no more.
+var errEnded = errors.New("the container has ended")
+
 // exec starts a command in a container, and stays with it.
 func (a *agent) exec(link *order.Link, o order.Exec, streams []*os.File) error {
 	p, err := a.find(o.Sandbox)
@@ -53,14 +56,17 @@ func (a *agent) exec(link *order.Link, o order.Exec, streams []*os.File) error {
 	p.mu.Lock()
 	var in *container
 	for child, c := range p.running {
-		if child.pid == o.Process && c.mounts != nil {
+		if child.pid == o.Process && c.mounts != nil && !c.over {
 			in = c
 		}
 	}
-	c := &container{ended: make(chan struct{})}
+	c := &container{in: in, ended: make(chan struct{})}
 	if in == nil {
-		err = errors.New("the container has ended")
+		err = errEnded
 	} else {
+		if in.in != nil {
+			c.in = in.in
+		}
 		c.Identity = in.Identity
 		// They are the container's to close, which may end meanwhile.
 		var errs [2]error
@@ -118,7 +124,7 @@ func (a *agent) life(link *order.Link, p *pod, c *container, s order.Stage, pids
 		}()
 	}
 	<-child.done
-	err = errors.Join(err, c.remove())
+	err = errors.Join(err, p.sweep(c), c.remove())
 	p.mu.Lock()
 	delete(p.running, child)
 	p.mu.Unlock()
@@ -145,9 +151,12 @@ func (a *agent) begin(p *pod, c *container, s order.Stage, pids *os.File, stream
 	copy(files, streams)
 	files = append(files, far)
 	p.mu.Lock()
-	if p.closed || p.net == nil {
+	switch {
+	case p.closed || p.net == nil:
 		err = fmt.Errorf("sandbox %s is closed", p.id)
-	} else {
+	case c.in != nil && c.in.over:
+		err = errEnded
+	default:
 		err = apart(func() (err error) {
 			if err := p.join(pids); err != nil {
 				return err
@@ -158,6 +167,10 @@ func (a *agent) begin(p *pod, c *container, s order.Stage, pids *os.File, stream
 	}
 	if forked != nil {
 		p.running[forked] = c
+	}
+	if err == nil && !s.Enter {
+		// They are found as long as it waits for what to be: later it may have ended.
+		err = c.find(forked.pid)
 	}
 	p.mu.Unlock()
 	if err := errors.Join(err, far.Close()); err != nil {
@@ -182,21 +195,19 @@ func (a *agent) begin(p *pod, c *container, s order.Stage, pids *os.File, stream
 		return forked, terminal, err
 	}
 	// It has become the container's program, or has died.
-	if s.Enter {
-		return forked, terminal, nil
-	}
-	mounts, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", forked.pid))
-	var own *os.File
-	if err == nil {
-		own, err = os.Open(fmt.Sprintf("/proc/%d/ns/pid", forked.pid))
-	}
-	if err == nil {
-		p.mu.Lock()
-		c.mounts, c.pids = mounts, own
-		p.mu.Unlock()
-	}
-	// What has ended already can't be entered, and has an exit all the same.
 	return forked, terminal, nil
+}
+
+// find opens the namespaces of a process.
+func (c *container) find(pid int) error {
+	for name, into := range map[string]**os.File{"mnt": &c.mounts, "pid": &c.pids} {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
+		if err != nil {
+			return err
+		}
+		*into = f
+	}
+	return nil
 }
 
 func closeAll(files []*os.File) error {

@@ -34,10 +34,13 @@ type pod struct {
 	running map[*child]*container
 }
 
-// container is what is known of a process: that of a container, or one beside it.
+// container is what is known of a process: that of a container, or one beside it. Its
+// namespaces and over are held by the pod's lock.
 type container struct {
 	order.Identity
-	mounts, pids *os.File // its namespaces
+	mounts, pids *os.File   // its namespaces
+	in           *container // that it is beside; nil if it is a container's own
+	over         bool       // its process has ended
 	scratch      string
 	ended        chan struct{} // closed when nothing of it is left
 }
