@@ -71,7 +71,7 @@ type Service struct {
 
 // New makes a runtime.
 func New(o Options) *Service {
-	s := &Service{opts: o, images: &images{opts: o, known: map[string]image.Image{}, sizes: map[string]uint64{}}, server: grpc.NewServer(), sandboxes: map[string]*sandbox{}, containers: map[string]*container{}}
+	s := &Service{opts: o, images: &images{opts: o, known: map[string]image.Image{}, sizes: map[string]uint64{}}, server: grpc.NewServer(grpc.WaitForHandlers(true)), sandboxes: map[string]*sandbox{}, containers: map[string]*container{}}
 	cri.RegisterRuntimeServiceServer(s.server, s)
 	cri.RegisterImageServiceServer(s.server, s.images)
 	return s
@@ -94,7 +94,7 @@ func (s *Service) Serve(l net.Listener) error {
 	return errors.Join(s.server.Serve(l), streamed.Close())
 }
 
-// Close ends everything that runs on the node.
+// Close ends everything that runs on the node. It waits for what is being started.
 func (s *Service) Close() error {
 	s.server.Stop()
 	s.mu.Lock()

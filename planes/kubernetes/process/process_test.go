@@ -509,6 +509,40 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+// TestUnwanted: nothing is left of a sandbox that nobody waits for any more, nor of one
+// that can't be made: its name and its address are free at once.
+func TestUnwanted(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	_, taken := w.pod(process.SandboxOptions{})
+	o := process.SandboxOptions{ID: "unwanted", Address: netip.MustParseAddr("10.9.9.9")}
+	for i := range 20 {
+		gone, cancel := context.WithCancel(t.Context())
+		if i%2 == 0 {
+			cancel()
+		} else {
+			go cancel() // while it is made, or later
+		}
+		s, err := w.Sandbox(gone, o)
+		if err == nil && i%2 == 1 {
+			ok(t, s.Close())
+		} else if !errors.Is(err, context.Canceled) {
+			t.Errorf("a sandbox that nobody waits for: %v", err)
+		}
+		cancel()
+		twin := o
+		twin.Address = taken
+		if _, err := w.Sandbox(t.Context(), twin); err == nil || !strings.Contains(err.Error(), "another pod") {
+			t.Errorf("an address that is taken: %v", err)
+		}
+		s, err = w.Sandbox(t.Context(), o)
+		if err != nil {
+			t.Fatalf("what nobody waited for is left: %v", err)
+		}
+		ok(t, s.Close())
+	}
+}
+
 // TestExec: a command runs beside the first, as the same user, and ends with it.
 func TestExec(t *testing.T) {
 	t.Parallel()

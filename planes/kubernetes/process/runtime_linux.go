@@ -203,16 +203,25 @@ func (r *Runtime) Close() error {
 	return errors.Join(err, os.RemoveAll(r.dir))
 }
 
-// Sandbox makes the namespaces of a pod.
+// Sandbox makes the namespaces of a pod. Nothing is left of them if there is an error, as
+// when the context has ended.
 func (r *Runtime) Sandbox(ctx context.Context, o SandboxOptions) (*Sandbox, error) {
 	if o.ID == "" || strings.Trim(o.ID, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
 		return nil, fmt.Errorf("make a sandbox: %q is no name for one", o.ID)
 	}
-	l, _, _, err := r.give(ctx, order.Order{Sandbox: &order.Sandbox{ID: o.ID, Hostname: o.Hostname, Address: o.Address, Hosts: o.Hosts, Resolver: o.Resolver, SharePids: o.SharePids}})
+	// The answer is waited for in any case, so that what nobody wants any more is known,
+	// and its address free again.
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyWithin)
+	defer cancel()
+	l, _, _, err := r.give(within, order.Order{Sandbox: &order.Sandbox{ID: o.ID, Hostname: o.Hostname, Address: o.Address, Hosts: o.Hosts, Resolver: o.Resolver, SharePids: o.SharePids}})
 	if err != nil {
 		return nil, fmt.Errorf("make sandbox %s: %w", o.ID, err)
 	}
-	return &Sandbox{runtime: r, id: o.ID}, l.Close()
+	s := &Sandbox{runtime: r, id: o.ID}
+	if err := errors.Join(l.Close(), ctx.Err()); err != nil {
+		return nil, errors.Join(fmt.Errorf("make sandbox %s: %w", o.ID, err), s.Close())
+	}
+	return s, nil
 }
 
 // Listen listens in the cluster's network, where every address that is not a pod's

@@ -186,7 +186,10 @@ func (a *agent) serve(f *os.File) {
 	}
 	switch {
 	case o.Sandbox != nil:
-		err = answer(link, a.sandbox(*o.Sandbox))
+		made := a.sandbox(*o.Sandbox)
+		if err = answer(link, made); err != nil && made == nil {
+			err = a.close(o.Sandbox.ID) // nobody waits for it any more
+		}
 	case o.Close != "":
 		err = answer(link, a.close(o.Close))
 	case o.Listen != nil:

@@ -64,6 +64,8 @@ func escape(path string) string {
 // sandbox makes one.
 func (a *agent) sandbox(o order.Sandbox) (err error) {
 	p := &pod{id: o.ID, dir: filepath.Join(a.dir, o.ID), running: map[*child]*container{}}
+	// Nobody who finds it starts anything in it, or closes it, before it is whole.
+	p.mu.Lock()
 	a.mu.Lock()
 	_, taken := a.pods[o.ID]
 	if !taken {
@@ -73,8 +75,6 @@ func (a *agent) sandbox(o order.Sandbox) (err error) {
 	if taken {
 		return fmt.Errorf("there is a sandbox %s", o.ID)
 	}
-	// Nobody starts anything in it before it is whole.
-	p.mu.Lock()
 	err = a.fill(p, o)
 	p.mu.Unlock()
 	if err != nil {
