@@ -91,18 +91,21 @@ func TestL11CreateAfterFailedRollbacks(t *testing.T) {
 
 // failedTwice makes a stack whose creation fails, and then its rollback: it made a
 // bucket, and could not make another one, which somebody has.
-func failedTwice(t *testing.T, a *architecture.Architecture) *trial {
+func failedTwice(t *testing.T, a *architecture.Architecture, inYAML bool) *trial {
 	t.Helper()
 	w := broken(t, a, a, 1, rehearse.Faults{Name: "day.yaml", Source: []byte(`faults:
   - {id: forth, times: 1, fail: {stack: poolside-storage, resource: TelemetryBucket, on: [create], error: InternalFailure, late: false}}
   - {id: back, times: 1, fail: {stack: poolside-storage, resource: ModelsBucket, on: [rollback], error: InternalFailure}}`)})
 	api := w.target(a).AWS
-	const body = `{"Resources":{
+	body := `{"Resources":{
 		"ModelsBucket":{"Type":"AWS::S3::Bucket","DeletionPolicy":"RetainExceptOnCreate","Properties":{"BucketName":"made-and-left"}},
 		"TelemetryBucket":{"Type":"AWS::S3::Bucket","DeletionPolicy":"RetainExceptOnCreate","DependsOn":"ModelsBucket","Properties":{"BucketName":"theirs-of-old"}}}}`
+	if inYAML {
+		body = string(testkit.YAML(t, []byte(body)))
+	}
 	name := a.StackName(architecture.Storage)
 	if _, err := api.CloudFormation.CreateStack(t.Context(), &cloudformation.CreateStackInput{
-		StackName: &name, TemplateBody: new(body), Tags: []cfntypes.Tag{{Key: new(deploy.Tag), Value: new(a.Name())}},
+		StackName: &name, TemplateBody: &body, Tags: []cfntypes.Tag{{Key: new(deploy.Tag), Value: new(a.Name())}},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +165,7 @@ func TestL11RecoverTakesAwayWhatAFailedCreationMade(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := example(t, "evaluation")
-		w := failedTwice(t, a)
+		w := failedTwice(t, a, false)
 		o := deploy.RecoverOptions{Target: w.naming(a, "TelemetryBucket", "theirs-of-old")}
 		api := w.target(a).AWS
 		object := "put-since"
@@ -220,7 +223,7 @@ func TestL07DeleteLeavesWhatWasThereBefore(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				a := example(t, "evaluation")
-				w := failedTwice(t, a)
+				w := failedTwice(t, a, false)
 				if going {
 					name := a.StackName(architecture.Storage)
 					if _, err := w.target(a).AWS.CloudFormation.DeleteStack(t.Context(), &cloudformation.DeleteStackInput{StackName: &name}); err != nil {

@@ -163,6 +163,23 @@ func TestSurplusStackInYAML(t *testing.T) {
 	})
 }
 
+// TestStillbornStackInYAML: the creation of a stack whose template is in YAML failed, and
+// its rollback. A recovery takes away the bucket that it made, which the deletion of the
+// stack would leave behind, and leaves the one that was there.
+func TestStillbornStackInYAML(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := example(t, "evaluation")
+		w := failedTwice(t, a, true)
+		if _, err := deploy.Recover(t.Context(), deploy.RecoverOptions{Target: w.naming(a, "TelemetryBucket", "theirs-of-old")}); err != nil {
+			t.Fatal(err)
+		}
+		if left := w.buckets(); !slices.Equal(left, []string{"theirs-of-old"}) || len(w.stacks(a)) > 0 {
+			t.Errorf("left: stacks %q, buckets %q", w.stacks(a), left)
+		}
+	})
+}
+
 // TestGuardsReadYAML: what an update is refused for is found in stacks, too, whose
 // template somebody wrote in YAML.
 func TestGuardsReadYAML(t *testing.T) {
