@@ -72,10 +72,10 @@ type deleting struct {
 	last    []inventory.Item // of the last inventory
 	// lastless: the database is gone and left no last snapshot, whatever older ones there are.
 	lastless bool
-	kept    []Kept
-	needs   needs              // nil until it was looked at
-	had     map[[2]string]bool // types and ids that stacks held in this run
-	gone    []past             // nil until it was looked at
+	kept     []Kept
+	needs    needs              // nil until it was looked at
+	had      map[[2]string]bool // types and ids that stacks held in this run
+	gone     []past             // nil until it was looked at
 }
 
 // Delete removes the deployment's stacks, those that depend on others first,
