@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
 
+	"github.com/poolhouse/poolhouse/architecture"
 	"github.com/poolhouse/poolhouse/internal/awsapi"
 	"github.com/poolhouse/poolhouse/inventory"
 )
@@ -78,7 +79,7 @@ func keptRecord(zone string, s r53types.ResourceRecordSet, why string) Kept {
 // failed leaves them, and so does anybody else's.
 func (d *deleting) noteValidation(ctx context.Context) error {
 	zone := d.Architecture.Config.DNS.ZoneID
-	if zone == "" {
+	if zone == "" || !d.Architecture.Has(architecture.Certificate) {
 		return nil
 	}
 	sets, err := d.recordSets(ctx, zone)
